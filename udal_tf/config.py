@@ -1,0 +1,314 @@
+"""The resolved settings of one run: frozen dataclasses, validated where they are made.
+
+Every field of every section is one command-line flag of the same name; the flags are generated from the fields
+(`define_flags`). What a user leaves out comes from four layers, the later one winning: the field's default (the
+paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's recipe, the method's preset.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags
+
+from udal_tf.recipes import BASE_PRESETS, METHOD_PRESETS, METHODS, RANDAUGMENT_OPS, RECIPES
+
+PSEUDO_LABELLING_BASES = ("fixmatch",)
+
+
+def setting(default: Any, help: str, *, low=None, high=None, above=None, choices=None, identity: bool = True) -> Any:
+    """A dataclass field that knows its help text and its allowed values.
+
+    Args:
+      default: the value where neither the user nor a recipe gives one.
+      help: the flag's help text.
+      low, high: inclusive bounds. above: an exclusive lower bound.
+      choices: the allowed values.
+      identity: False for a setting that may differ between two starts of the same run (where files lie).
+    """
+    metadata = {"help": help, "low": low, "high": high, "above": above, "choices": choices, "identity": identity}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _allowed(meta: Mapping[str, Any]) -> str:
+    if meta["choices"] is not None:
+        return "one of " + ", ".join(str(c) for c in meta["choices"])
+    bounds = [f"above {meta['above']:g}"] if meta["above"] is not None else []
+    bounds += [f"at least {meta['low']:g}"] if meta["low"] is not None else []
+    bounds += [f"at most {meta['high']:g}"] if meta["high"] is not None else []
+    return " and ".join(bounds) or "finite"
+
+
+def _is_allowed(value: Any, meta: Mapping[str, Any]) -> bool:
+    if meta["choices"] is not None:
+        return all(v in meta["choices"] for v in value) if isinstance(value, tuple) else value in meta["choices"]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return True
+    return (
+        math.isfinite(value)
+        and (meta["low"] is None or value >= meta["low"])
+        and (meta["high"] is None or value <= meta["high"])
+        and (meta["above"] is None or value > meta["above"])
+    )
+
+
+class _Section:
+    """Checks every field against its own metadata; `_check` adds what concerns several fields."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if type(value) is not type(field.default) and not (
+                isinstance(field.default, float) and isinstance(value, int) and not isinstance(value, bool)
+            ):
+                raise ValueError(f"--{field.name} must be a {type(field.default).__name__}, got {value!r}")
+            if not _is_allowed(value, field.metadata):
+                shown = ",".join(value) if isinstance(value, tuple) else value
+                raise ValueError(f"--{field.name} must be {_allowed(field.metadata)}, got {shown!r}")
+        self._check()
+
+    def _check(self):
+        """Nothing to check across fields unless a section says so."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(_Section):
+    """Which pictures, how long their tail is and which of them are labelled (§4.2)."""
+
+    dataset: str = setting("digitslt", "The dataset; each has a recipe of its own.", choices=tuple(RECIPES))
+    data_dir: str = setting(
+        "", "Folder that holds the dataset's files (default: ~/tensorflow_datasets).", identity=False
+    )
+    protocol: str = setting(
+        "crest",
+        "How labelled pictures are chosen: `crest` labels a fraction --beta of each class, drawn by --fold; "
+        "`darp` labels the first N_1-tailed pictures of each class and leaves M_1-tailed others unlabelled (Table 3).",
+        choices=("crest", "darp"),
+    )
+    imbalance: float = setting(100.0, "Imbalance ratio γ = N_1 / N_C; 1 keeps the classes balanced.", low=1)
+    beta: float = setting(0.1, "Fraction β of each class that is labelled (protocol crest).", above=0, high=1)
+    fold: int = setting(1, "Which random choice of labelled pictures; the paper averages folds 1 to 5.", low=1, high=5)
+    n1: int = setting(5000, "N_1, pictures of the largest class (protocol darp: labelled ones).", low=1)
+    m1: int = setting(3000, "M_1, unlabelled pictures of the largest class (protocol darp only).", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig(_Section):
+    """The weak view (pad, crop, flip) and the strong view (weak, then RandAugment, then cutout)."""
+
+    crop_padding: int = setting(4, "Pixels of reflect padding before the random crop of the weak view.", low=0)
+    flip: bool = setting(True, "Flip half of the pictures left to right.")
+    strong_ops: tuple = setting(RANDAUGMENT_OPS, "RandAugment's operations, comma-separated.", choices=RANDAUGMENT_OPS)
+    strong_layers: int = setting(2, "RandAugment operations drawn per picture.", low=0)
+    strong_probability: float = setting(0.5, "Probability with which a drawn operation is applied.", low=0, high=1)
+    cutout: float = setting(0.5, "Side of the cutout square as a fraction of the picture's side; 0: none.", low=0, high=1)
+
+    def _check(self):
+        if self.strong_layers and not self.strong_ops:
+            raise ValueError("--strong_ops must name at least one operation while --strong_layers > 0, got none")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(_Section):
+    """Wide ResNet-depth-width as CReST builds it."""
+
+    depth: int = setting(28, "Depth of the Wide ResNet: 6n + 4.", low=10)
+    width: int = setting(2, "Width multiplier of the Wide ResNet: 16·width filters in its first group.", low=1)
+    batch_norm_momentum: float = setting(0.999, "Decay of batch norm's moving statistics.", low=0, high=1)
+
+    def _check(self):
+        if (self.depth - 4) % 6:
+            raise ValueError(f"--depth must be 6n + 4 (10, 16, 22, 28, …), got {self.depth}")
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodConfig(_Section):
+    """The base learner, where its distributions are aligned, and how strongly (§3.1)."""
+
+    base: str = setting("fixmatch", "The learner that the method builds on.", choices=tuple(BASE_PRESETS))
+    method: str = setting("udal", "Where distribution alignment is applied.", choices=tuple(METHODS))
+    alpha_min: float = setting(0.1, "α_min of Eq. 10: the final strength of the re-balancing.", low=0, high=1)
+    k: float = setting(2.0, "k of Eq. 10: how late α_t falls; 0 holds it at α_min (Figure 3c).", low=0)
+    threshold: float = setting(0.95, "Confidence from which a pseudo-label counts.", low=0, high=1)
+    temperature: float = setting(0.0, "Sharpening of soft pseudo-labels; 0: hard pseudo-labels.", low=0)
+    unlabeled_weight: float = setting(1.0, "Weight of the unlabelled loss.", low=0)
+
+    def _check(self):
+        if self.base == "supervised" and METHODS[self.method].pseudo_label:
+            raise ValueError(
+                f"--method={self.method} aligns pseudo-labels, which --base=supervised does not make: "
+                f"use --method=none, la or udal with it, or --base={' or '.join(PSEUDO_LABELLING_BASES)}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig(_Section):
+    """SGD with Nesterov momentum, its learning-rate schedule, weight decay and the averaged weights."""
+
+    learning_rate: float = setting(0.03, "Base learning rate.", above=0)
+    schedule: str = setting(
+        "half_cosine", "Learning-rate schedule.", choices=("half_cosine", "cosine", "linear", "constant")
+    )
+    schedule_level: float = setting(
+        1.0, "N of half_cosine, cos(π·N/16·progress): 1 as CReST runs it, 7 as FixMatch does.", low=0, high=8
+    )
+    momentum: float = setting(0.9, "Nesterov momentum.", low=0, high=1)
+    weight_decay: float = setting(5e-4, "L2 coefficient on everything but batch norm.", low=0)
+    ema_decay: float = setting(0.999, "Decay of the exponential moving average of the weights.", low=0, high=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(_Section):
+    """How long, how much at a time, and where the results go."""
+
+    epochs: int = setting(64, "Epochs; α_t moves once per epoch.", low=1)
+    steps_per_epoch: int = setting(1024, "Training steps that count as one epoch.", low=1)
+    batch_size: int = setting(64, "Labelled pictures per step, over all devices.", low=1)
+    unlabeled_ratio: int = setting(7, "Unlabelled pictures per labelled one in a step.", low=1)
+    eval_batch_size: int = setting(100, "Pictures per evaluation step.", low=1, identity=False)
+    seed: int = setting(0, "Seed of the initial weights, the order of the pictures and their views.", low=0)
+    workdir: str = setting("", "Folder for the results (default: runs/<what is trained>).", identity=False)
+    checkpoint_minutes: float = setting(
+        10.0, "Also save between epochs, this often; every epoch is saved anyway.", above=0, identity=False
+    )
+    deterministic: bool = setting(
+        True, "Only bit-reproducible kernels; false may be faster on GPUs, but a resumed run may then differ."
+    )
+
+    @property
+    def total_steps(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def unlabeled_batch_size(self) -> int:
+        return self.batch_size * self.unlabeled_ratio
+
+
+SECTIONS = {
+    "data": DataConfig,
+    "augment": AugmentConfig,
+    "model": ModelConfig,
+    "method": MethodConfig,
+    "optimizer": OptimizerConfig,
+    "train": TrainConfig,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All settings of one run; `resolve` makes it, `to_dict` and `from_dict` carry it through `config.json`."""
+
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    method: MethodConfig = dataclasses.field(default_factory=MethodConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain nested dict, JSON-ready: section -> field -> value."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, nested: Mapping[str, Mapping[str, Any]]) -> "Config":
+        """The inverse of `to_dict`. Raises ValueError for an unknown section or field and for a bad value."""
+        flat = {}
+        for section, values in nested.items():
+            if section not in SECTIONS:
+                raise ValueError(f"unknown config section {section!r}; expected {', '.join(SECTIONS)}")
+            flat.update(values)
+        return _build(flat)
+
+
+def section_fields() -> dict[str, dataclasses.Field]:
+    """Every setting's field by its name, in the order of the sections; the names are unique over all sections."""
+    return {field.name: field for section in SECTIONS.values() for field in dataclasses.fields(section)}
+
+
+def _build(values: Mapping[str, Any]) -> Config:
+    unknown = sorted(set(values) - set(section_fields()))
+    if unknown:
+        raise ValueError(f"unknown setting {', '.join(unknown)}; `python run.py --help` lists all")
+    sections = {}
+    for name, section in SECTIONS.items():
+        own = {field.name for field in dataclasses.fields(section)}
+        sections[name] = section(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in own}
+        )
+    return Config(**sections)
+
+
+def resolve(given: Mapping[str, Any]) -> Config:
+    """The full settings for what a user gave: defaults < base preset < dataset recipe < method preset < given.
+
+    Args:
+      given: setting name -> value, only what the user stated.
+
+    Returns:
+      Config; `workdir` is filled in where it was not given.
+
+    Raises:
+      ValueError: naming the flag, the value that came and what is allowed.
+    """
+    fields = section_fields()
+
+    def chosen(name: str, table: Mapping[str, Any]) -> str:
+        value = given.get(name, fields[name].default)
+        if value not in table:
+            raise ValueError(f"--{name} must be {_allowed(fields[name].metadata)}, got {value!r}")
+        return value
+
+    dataset, base, method = chosen("dataset", RECIPES), chosen("base", BASE_PRESETS), chosen("method", METHODS)
+    recipe = dict(RECIPES[dataset])
+    by_protocol = recipe.pop("protocols", {})
+    protocol = by_protocol.get(given.get("protocol", "crest"), {})
+    values = {**BASE_PRESETS[base], **recipe, **protocol, **METHOD_PRESETS.get((base, method), {}), **given}
+    if not values.get("workdir"):
+        values["workdir"] = _default_workdir(_build(values))
+    return _build(values)
+
+
+def _default_workdir(config: Config) -> str:
+    data, method, train = config.data, config.method, config.train
+    beta = f"_b{data.beta:g}" if data.protocol == "crest" else "_darp"
+    what = f"{data.dataset}_g{data.imbalance:g}{beta}_{method.base}_{method.method}_fold{data.fold}"
+    return f"runs/{what}" + (f"_seed{train.seed}" if train.seed else "")
+
+
+def differences(ours: Config, theirs: Config) -> list[str]:
+    """`--name: theirs, not ours` for each setting of the run's identity in which two configs differ."""
+    mine, other = ours.to_dict(), theirs.to_dict()
+    fields = section_fields()
+    return [
+        f"--{name}: {other[section][name]} there, {mine[section][name]} here"
+        for section in mine
+        for name in mine[section]
+        if fields[name].metadata["identity"] and mine[section][name] != other[section][name]
+    ]
+
+
+def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines one absl flag per setting. Unset flags stay None, so that a recipe can fill them in."""
+    for name, field in section_fields().items():
+        meta = field.metadata
+        allowed = _allowed(meta)
+        help_text = meta["help"] + (f" ({allowed})" if allowed != "finite" else "")
+        kind = type(field.default)
+        if kind is bool:
+            flags.DEFINE_bool(name, None, help_text, flag_values)
+        elif kind is int:
+            flags.DEFINE_integer(name, None, help_text, flag_values=flag_values)
+        elif kind is float:
+            flags.DEFINE_float(name, None, help_text, flag_values=flag_values)
+        elif kind is tuple:
+            flags.DEFINE_list(name, None, help_text, flag_values=flag_values)
+        else:
+            flags.DEFINE_string(name, None, help_text, flag_values)
+
+
+def from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
+    """The resolved config of the parsed flags. Raises ValueError as `resolve` does."""
+    given = {name: flag_values[name].value for name in section_fields() if flag_values[name].value is not None}
+    return resolve({name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})

@@ -1,0 +1,60 @@
+"""Distribution alignment: of probabilities (Eq. 1) and as a shift of logits (Eqs. 3, 6–9), UDAL §2.2–3.1."""
+
+import tensorflow as tf
+
+# CReST util/semisup.py keeps the ratio of Eq. 1 finite with this.
+PROBS_EPSILON = 1e-6
+# Algorithm 1 divides by (target + 1e-9). Adding it to both sides keeps a class of zero probability finite, too, and
+# leaves equal distributions at a shift of exactly zero.
+LOG_EPSILON = 1e-9
+
+
+def tempered(p_data: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
+    """The target distribution p̃_α = Normalize(p_data^α): p_data itself at α = 1, uniform at α = 0. UDAL Eq. 2.
+
+    Args:
+      p_data: [C] float32, non-negative; a class of zero stays at zero unless α = 0.
+      alpha: scalar in [0, 1].
+
+    Returns:
+      [C] float32, sums to 1.
+
+    Example: p_data (0.8, 0.2) at α = 0.5 becomes (2/3, 1/3).
+    """
+    powered = tf.pow(p_data, tf.cast(alpha, p_data.dtype))
+    return powered / tf.reduce_sum(powered)
+
+
+def align_probs(probs: tf.Tensor, p_target: tf.Tensor, p_model: tf.Tensor) -> tf.Tensor:
+    """Predictions rescaled by p_target / p_model, each row normalised again. UDAL Eq. 1; CReST util/semisup.py.
+
+    Args:
+      probs: [B, C] float32, rows sum to 1.
+      p_target: [C] float32, the distribution to align to.
+      p_model: [C] float32, the moving average q̂ of the model's predictions.
+
+    Returns:
+      [B, C] float32, rows sum to 1.
+
+    Example: a row (0.6, 0.4) with p_model (0.75, 0.25) and p_target (0.5, 0.5) becomes (1/3, 2/3).
+    """
+    aligned = probs * (PROBS_EPSILON + p_target) / (PROBS_EPSILON + p_model)
+    return aligned / tf.reduce_sum(aligned, axis=-1, keepdims=True)
+
+
+def log_ratio(p_source: tf.Tensor, p_target: tf.Tensor) -> tf.Tensor:
+    """log(p_source / p_target): what the aligned losses add to the logits, finite for a class of zero probability.
+
+    With p_source = p_data it is the shift of Eq. 6 (of Eq. 3 where p_target is uniform), with p_source = q̂ that of
+    Eq. 9; with source and target swapped it is Eq. 7, the same alignment undone. UDAL §3.1, Algorithm 1.
+
+    Args:
+      p_source: [C] float32, the distribution aligned from.
+      p_target: [C] float32, the distribution aligned to.
+
+    Returns:
+      [C] float32, exactly zero where both agree.
+
+    Example: source (0.8, 0.2), target (0.5, 0.5): (log 1.6, log 0.4).
+    """
+    return tf.math.log(p_source + LOG_EPSILON) - tf.math.log(p_target + LOG_EPSILON)

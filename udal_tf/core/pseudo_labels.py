@@ -1,0 +1,53 @@
+"""Pseudo-labels from predictions: hard or sharpened targets, the mask of confident ones, averaging over views."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+
+def average_views(probs: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Mean of the predictions for several views of the same pictures, as MixMatch guesses labels.
+
+    Args:
+      probs: list of [U, C] float32, row i of each the same picture.
+
+    Returns:
+      [U, C] float32, rows sum to 1.
+    """
+    return tf.reduce_mean(tf.stack(probs), axis=0)
+
+
+def sharpen(probs: tf.Tensor, temperature: float) -> tf.Tensor:
+    """Normalize(probs^(1/temperature)). MixMatch's sharpening.
+
+    Args:
+      probs: [U, C] float32, rows sum to 1.
+      temperature: above 0; 1 changes nothing, towards 0 the rows become one-hot.
+
+    Returns:
+      [U, C] float32, rows sum to 1.
+
+    Example: a row (0.8, 0.2) at temperature 0.5 becomes (16/17, 1/17).
+    """
+    powered = tf.pow(probs, 1.0 / temperature)
+    return powered / tf.reduce_sum(powered, axis=-1, keepdims=True)
+
+
+def pseudo_labels(probs: tf.Tensor, threshold: float, temperature: float = 0.0) -> tuple[tf.Tensor, tf.Tensor]:
+    """Targets, and the mask of rows that are confident enough to count. FixMatch; CReST util/semisup.py.
+
+    Args:
+      probs: [U, C] float32, rows sum to 1, aligned already where a method does so (Eq. 1).
+      threshold: a row counts if its largest probability, before sharpening, is at least this.
+      temperature: 0 gives one-hot targets of the arg-max (the first of equals), above 0 sharpened ones.
+
+    Returns:
+      targets [U, C] float32, mask [U] float32 of 0 and 1; no gradient flows through either.
+    """
+    probs = tf.stop_gradient(probs)
+    if temperature > 0:
+        targets = sharpen(probs, temperature)
+    else:
+        targets = tf.one_hot(tf.argmax(probs, axis=-1), probs.shape[-1], dtype=probs.dtype)
+    mask = tf.cast(tf.reduce_max(probs, axis=-1) >= threshold, probs.dtype)
+    return targets, mask

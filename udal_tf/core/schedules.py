@@ -1,0 +1,83 @@
+"""Quantities that move with training: α_t (Eqs. 4 and 10) and CReST's learning-rate factors (util/scheduler.py).
+
+All are pure functions of the step or of the progress, tensors in and out, so that nothing is traced again.
+"""
+
+import math
+
+import tensorflow as tf
+
+# FixMatch writes its schedule as cos(7π/16 · progress): the level counts sixteenths of π.
+HALF_COSINE_UNIT = math.pi / 16
+
+
+def alpha(progress: tf.Tensor | float, alpha_min: float, k: float) -> tf.Tensor:
+    """α = 1 − (1 − α_min)·progress^k. UDAL Eq. 10; Eq. 4 is k = 1.
+
+    Args:
+      progress: scalar in [0, 1], t/T.
+      alpha_min: scalar in [0, 1], reached at progress 1.
+      k: at least 0; 0 gives α_min throughout (Figure 3c), also at progress 0.
+
+    Returns:
+      Scalar float32.
+
+    Example: halfway with α_min 0.1 and k = 2: 1 − 0.9/4 = 0.775.
+    """
+    return 1.0 - (1.0 - alpha_min) * tf.pow(tf.cast(progress, tf.float32), tf.cast(k, tf.float32))
+
+
+def epoch_progress(step: tf.Tensor | int, steps_per_epoch: int, epochs: int) -> tf.Tensor:
+    """t/T of Eq. 10, with t the epoch counted from 0: it moves once per epoch and stays below 1. CReST's counting.
+
+    Returns:
+      Scalar float32: 0 in the first epoch, (epochs − 1)/epochs in the last.
+    """
+    return tf.cast(tf.cast(step, tf.int64) // steps_per_epoch, tf.float32) / epochs
+
+
+def _progress(step: tf.Tensor | float, total_steps: int) -> tf.Tensor:
+    return tf.cast(step, tf.float32) / tf.cast(total_steps, tf.float32)
+
+
+def half_cosine(step: tf.Tensor | float, total_steps: int, level: float) -> tf.Tensor:
+    """Learning-rate factor cos(π·(level/16)·step/total_steps), at least 0.
+
+    Args:
+      step: steps done, 0 to total_steps.
+      total_steps: length of the run.
+      level: 7 in FixMatch (ends at 0.195), 1 in CReST (ends at 0.981), 8 at most (ends at 0).
+
+    Returns:
+      Scalar float32 in [0, 1].
+    """
+    return tf.maximum(tf.cos(HALF_COSINE_UNIT * level * _progress(step, total_steps)), 0.0)
+
+
+def cosine(step: tf.Tensor | float, total_steps: int) -> tf.Tensor:
+    """Learning-rate factor (1 + cos(π·step/total_steps))/2: from 1 to 0."""
+    return 0.5 * (1.0 + tf.cos(math.pi * _progress(step, total_steps)))
+
+
+def linear(step: tf.Tensor | float, total_steps: int) -> tf.Tensor:
+    """Learning-rate factor 1 − step/total_steps, at least 0."""
+    return tf.maximum(1.0 - _progress(step, total_steps), 0.0)
+
+
+def constant(step: tf.Tensor | float, total_steps: int) -> tf.Tensor:
+    """Learning-rate factor 1 throughout."""
+    return tf.ones_like(_progress(step, total_steps))
+
+
+def learning_rate_factor(name: str, step: tf.Tensor | float, total_steps: int, level: float) -> tf.Tensor:
+    """The factor of the schedule of that name; `level` matters to half_cosine alone.
+
+    Raises:
+      ValueError: for a name that is none of half_cosine, cosine, linear, constant.
+    """
+    if name == "half_cosine":
+        return half_cosine(step, total_steps, level)
+    simple = {"cosine": cosine, "linear": linear, "constant": constant}
+    if name not in simple:
+        raise ValueError(f"schedule must be one of half_cosine, {', '.join(simple)}, got {name!r}")
+    return simple[name](step, total_steps)

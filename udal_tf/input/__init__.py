@@ -1,0 +1,1 @@
+"""From index lists and views to batches: dicts of named tensors."""

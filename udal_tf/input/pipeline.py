@@ -1,0 +1,86 @@
+"""From pictures, positions and views to training batches: a `tf.data` pipeline that holds no state but the step.
+
+A base learner names the views it wants (`ViewRequest`); each becomes one entry of the batch, a dict of tensors:
+  its key, e.g. "x_l", "x_w", "x_s": float32 [B or U, H, W, C] in [−1, 1];
+  "labels_l": [B] int64; "labels_u": [U] int64, true labels for monitoring alone, −1 where nobody knows.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from udal_tf.input import stream
+
+Batch = dict[str, tf.Tensor]
+
+LABELED, UNLABELED = "labeled", "unlabeled"
+# Numbers of the streams: one for the order of each set, one per requested view for its random numbers.
+_ORDER_STREAM = {LABELED: 0, UNLABELED: 1}
+_FIRST_VIEW_STREAM = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureSet:
+    """One set that batches are drawn from: pictures (with `fetch`), positions in them, all labels, batch size."""
+
+    pictures: Any
+    positions: np.ndarray
+    labels: np.ndarray
+    batch_size: int
+
+
+def make_batch(
+    step: tf.Tensor,
+    sets: dict[str, PictureSet],
+    requests: Sequence[tuple[str, str, str]],
+    views: Any,
+    seed: int,
+) -> Batch:
+    """The global batch of one step, a pure function of `step` and `seed`.
+
+    Args:
+      step: scalar int64.
+      sets: "labeled" and, unless the base learner has no use for it, "unlabeled".
+      requests: (key, set, view) for each picture tensor: ("x_s", "unlabeled", "strong"). Views of the same set show
+        the same pictures.
+      views: an object with the views as attributes, each with `draws` and `apply`.
+      seed: of the run.
+    """
+    batch = {}
+    for name, suffix in ((LABELED, "l"), (UNLABELED, "u")):
+        if name not in sets:
+            continue
+        chosen = sets[name]
+        order = stream.indices(step, chosen.batch_size, len(chosen.positions), seed, _ORDER_STREAM[name])
+        positions = tf.gather(tf.constant(chosen.positions, tf.int64), order)
+        batch[f"labels_{suffix}"] = tf.gather(tf.constant(chosen.labels, tf.int64), positions)
+        pictures = chosen.pictures.fetch(positions)
+        for number, (key, of_set, kind) in enumerate(requests):
+            if of_set != name:
+                continue
+            view = getattr(views, kind)
+            random = stream.draws(step, chosen.batch_size, view.draws, seed, _FIRST_VIEW_STREAM + number)
+            batch[key] = view.apply(pictures, random)
+    return batch
+
+
+def training_batches(
+    batch_of_step: Callable[[tf.Tensor], Batch], start_step: int, total_steps: int
+) -> tf.data.Dataset:
+    """The batches of steps start_step…total_steps−1, made in parallel, delivered in order."""
+    steps = tf.data.Dataset.range(start_step, total_steps)
+    batches = steps.map(batch_of_step, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_batches(pictures: Any, positions: np.ndarray, plain_view: Any, batch_size: int) -> tf.data.Dataset:
+    """The pictures at `positions` in order and as they are, float32 [≤ batch_size, H, W, C]; the last batch is kept."""
+
+    def load(at: tf.Tensor) -> tf.Tensor:
+        return plain_view.apply(pictures.fetch(at), tf.zeros([tf.shape(at)[0], 0]))
+
+    dataset = tf.data.Dataset.from_tensor_slices(positions.astype(np.int64)).batch(batch_size)
+    return dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

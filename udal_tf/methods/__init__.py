@@ -1,0 +1,1 @@
+"""The base learners and the one training step that serves them all."""

@@ -1,0 +1,50 @@
+"""What a base learner is: the views it trains on and its two losses."""
+
+import dataclasses
+from typing import Protocol
+
+import tensorflow as tf
+
+from udal_tf.methods.aligner import Aligner
+
+# (batch key, "labeled" or "unlabeled", name of the view)
+ViewRequest = tuple[str, str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """What a base learner's `losses` returns.
+
+    labeled, unlabeled: [B] and [n] per-example losses; masked examples count as zero, not as absent.
+    probs_u: [U, C] predictions that q̂ averages, before alignment and masking; None where there are none.
+    monitors: scalars in [0, 1], means over this replica's examples.
+    """
+
+    labeled: tf.Tensor
+    unlabeled: tf.Tensor | None = None
+    probs_u: tf.Tensor | None = None
+    monitors: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
+
+
+class BaseLearner(Protocol):
+    """A base learner is its views and `losses`; all state is the Learner's."""
+
+    views: tuple[ViewRequest, ...]
+
+    def losses(self, model, batch: dict[str, tf.Tensor], aligner: Aligner) -> Losses:
+        """The losses of one batch; calls the model in training mode."""
+
+
+def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Share of rows whose arg-max is the label. labels [B] integer, logits [B, C]."""
+    return tf.reduce_mean(tf.cast(tf.argmax(logits, axis=-1) == labels, tf.float32))
+
+
+def pseudo_label_monitors(labels_u: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Shares of the unlabelled batch: confident ones, and confident ones whose pseudo-label is the true one.
+
+    Args:
+      labels_u: [U] int64, −1 where unknown. targets: [U, C]. mask: [U].
+    """
+    correct = tf.cast(tf.argmax(targets, axis=-1) == labels_u, tf.float32)
+    return {"confident": tf.reduce_mean(mask), "confident_correct": tf.reduce_mean(mask * correct)}

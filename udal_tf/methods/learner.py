@@ -1,0 +1,154 @@
+"""The training step that serves every base learner and method, and all state that training moves."""
+
+import keras
+import tensorflow as tf
+
+from udal_tf.config import MethodConfig, OptimizerConfig, TrainConfig
+from udal_tf.core import alignment, losses, moving_average, schedules
+from udal_tf.methods.aligner import Aligner
+from udal_tf.methods.base import BaseLearner
+from udal_tf.methods.fixmatch import FixMatch
+from udal_tf.methods.supervised import Supervised
+from udal_tf.models.layers import FusedBatchNorm
+from udal_tf.recipes import METHODS
+
+BASES: dict[str, type] = {"fixmatch": FixMatch, "supervised": Supervised}
+
+
+class _LearningRate(keras.optimizers.schedules.LearningRateSchedule):
+    """The base rate times the factor of `core.schedules`, as a function of the optimiser's step."""
+
+    def __init__(self, base_rate: float, name: str, total_steps: int, level: float):
+        self.base_rate, self.name, self.total_steps, self.level = base_rate, name, total_steps, level
+
+    def __call__(self, step):
+        return self.base_rate * schedules.learning_rate_factor(self.name, step, self.total_steps, self.level)
+
+    def get_config(self):
+        return {
+            "base_rate": self.base_rate,
+            "name": self.name,
+            "total_steps": self.total_steps,
+            "level": self.level,
+        }
+
+
+class Learner(tf.Module):
+    """A model in training: weights, their moving average, the optimiser and the moving average of predictions.
+
+    Everything that changes hangs off this object, so one `tf.train.Checkpoint` holds it all. Make it inside the
+    strategy's scope; `train_step` runs in replica context on that replica's share of the global batch.
+
+    Args:
+      model: Keras model, pictures [B, H, W, C] in [−1, 1] -> logits [B, C].
+      p_data: [C] float32, the class prior of the labelled data, sums to 1.
+      method, optimizer, train: the run's settings.
+
+    Raises:
+      ValueError: if p_data does not have the model's number of classes or is no distribution.
+    """
+
+    def __init__(
+        self, model: keras.Model, p_data, method: MethodConfig, optimizer: OptimizerConfig, train: TrainConfig
+    ):
+        super().__init__(name="learner")
+        num_classes = model.output_shape[-1]
+        p_data = tf.constant(p_data, tf.float32)
+        if p_data.shape != (num_classes,) or abs(float(tf.reduce_sum(p_data)) - 1.0) > 1e-4:
+            raise ValueError(f"p_data must be {num_classes} probabilities that sum to 1, got {p_data.numpy()}")
+        self.model = model
+        self.base: BaseLearner = BASES[method.base](method)
+        self.places = METHODS[method.method]
+        self.p_data = p_data
+        self._method, self._train = method, train
+        self._weight_decay, self._ema_decay = optimizer.weight_decay, optimizer.ema_decay
+        self.optimizer = keras.optimizers.SGD(
+            _LearningRate(
+                optimizer.learning_rate, optimizer.schedule, train.total_steps, optimizer.schedule_level
+            ),
+            momentum=optimizer.momentum,
+            nesterov=True,
+        )
+        self.optimizer.build(model.trainable_variables)
+        # Every replica computes the same average, so the first one's is everybody's.
+        self.ema = [
+            tf.Variable(
+                v.value, trainable=False, name=f"ema_{i}", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+            )
+            for i, v in enumerate(model.trainable_variables)
+        ]
+        self.history = tf.Variable(
+            moving_average.uniform_history(num_classes),
+            trainable=False,
+            name="p_model_history",
+            aggregation=tf.VariableAggregation.MEAN,
+        )
+        self._decayed = [
+            v
+            for layer in model.layers
+            if not isinstance(layer, FusedBatchNorm)
+            for v in layer.trainable_variables
+        ]
+
+    @property
+    def step(self) -> tf.Variable:
+        """Steps done, int64."""
+        return self.optimizer.iterations
+
+    def p_model(self) -> tf.Tensor:
+        """q̂: [C] float32, the mean prediction over the last 128 steps' unlabelled batches."""
+        return moving_average.distribution(self.history)
+
+    def aligner(self) -> Aligner:
+        """The alignment that the next step trains with."""
+        progress = schedules.epoch_progress(self.step, self._train.steps_per_epoch, self._train.epochs)
+        alpha = schedules.alpha(progress, self._method.alpha_min, self._method.k)
+        return Aligner(self.places, self.p_data, self.p_model(), alpha)
+
+    def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One step of optimisation; then the averages move, so that step t sees predictions up to t − 1.
+
+        Args:
+          batch: this replica's share, with the keys of the base learner's views, "labels_l" and "labels_u".
+
+        Returns:
+          Scalars whose *sum* over the replicas is the figure of the global batch.
+        """
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        aligner = self.aligner()
+        with tf.GradientTape() as tape:
+            parts = self.base.losses(self.model, batch, aligner)
+            loss_l = tf.reduce_sum(parts.labeled) / (parts.labeled.shape[0] * replicas)
+            loss_u = tf.constant(0.0)
+            if parts.unlabeled is not None:
+                loss_u = tf.reduce_sum(parts.unlabeled) / (parts.unlabeled.shape[0] * replicas)
+            l2 = losses.l2(self._decayed) / replicas
+            loss = loss_l + self._method.unlabeled_weight * loss_u + self._weight_decay * l2
+        p_target = alignment.tempered(self.p_data, aligner.alpha)
+        uniform = tf.ones_like(self.p_data) / self.p_data.shape[0]
+        whole_batch = {
+            "alpha": aligner.alpha,
+            "learning_rate": self.optimizer.learning_rate,
+            "kl_uniform": losses.kl_divergence(uniform, aligner.p_model),
+            "kl_data": losses.kl_divergence(aligner.p_model, self.p_data),
+            "kl_target": losses.kl_divergence(aligner.p_model, p_target),
+            **parts.monitors,
+        }
+        metrics = {"loss": loss, "loss_labeled": loss_l, "loss_unlabeled": loss_u, "loss_l2": l2}
+        metrics.update({name: tf.cast(value, tf.float32) / replicas for name, value in whole_batch.items()})
+
+        variables = self.model.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        for average, variable in zip(self.ema, variables, strict=True):
+            average.assign(self._ema_decay * average + (1.0 - self._ema_decay) * variable.value)
+        if parts.probs_u is not None:
+            self.history.assign(moving_average.push(self.history, parts.probs_u))
+        return metrics
+
+    def logits(self, images: tf.Tensor, use_ema: bool) -> tf.Tensor:
+        """Logits [B, C] in inference mode, of the averaged or of the raw weights.
+
+        The averaged weights go with the live model's batch-norm statistics, as in CReST.
+        """
+        weights = self.ema if use_ema else self.model.trainable_variables
+        return self.model.stateless_call(weights, self.model.non_trainable_variables, images, training=False)[0]

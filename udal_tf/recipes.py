@@ -1,0 +1,85 @@
+"""What the paper, CReST and our own measurements fix per dataset, base learner and method: tables, no logic.
+
+The paper's CIFAR10-LT recipe (§4.3) is the default of every setting in `config.py`; here is only what differs.
+"""
+
+import dataclasses
+
+RANDAUGMENT_OPS = (
+    "AutoContrast",
+    "Equalize",
+    "Invert",
+    "Identity",
+    "Posterize",
+    "Solarize",
+    "SolarizeAdd",
+    "Color",
+    "Contrast",
+    "Brightness",
+    "Sharpness",
+    "Rotate",
+    "ShearX",
+    "ShearY",
+    "TranslateX",
+    "TranslateY",
+)
+
+# What α is at a place: Eq. 10's α_t, or 0 from the first step on (logit adjustment, Eq. 3).
+SCHEDULED = "scheduled"
+ZERO = "zero"
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where a method aligns distributions, and with which α: SCHEDULED, ZERO, or "" for no alignment there.
+
+    labeled: the logits of the labelled loss, Eq. 6. unlabeled: the logits of the unlabelled loss, Eq. 9.
+    pseudo_label: the probabilities that pseudo-labels are made from, Eq. 1.
+    """
+
+    labeled: str = ""
+    unlabeled: str = ""
+    pseudo_label: str = ""
+
+
+METHODS = {
+    "none": Places(),
+    "udal": Places(labeled=SCHEDULED, unlabeled=SCHEDULED),
+    "da": Places(pseudo_label=SCHEDULED),
+    "da_la": Places(labeled=ZERO, pseudo_label=SCHEDULED),
+    "la": Places(labeled=ZERO),
+    "hybrid": Places(labeled=SCHEDULED, pseudo_label=SCHEDULED),
+}
+
+# α_min 0.5 is Table 1's for DA; Eq. 4's straight line (k = 1) is CReST's for it.
+_DA = {"alpha_min": 0.5, "k": 1.0}
+METHOD_PRESETS = {("fixmatch", "da"): _DA, ("fixmatch", "da_la"): _DA}
+
+BASE_PRESETS = {
+    "fixmatch": {},
+    "supervised": {},
+}
+
+_CIFAR_DARP = {"n1": 1500, "m1": 3000}
+
+RECIPES = {
+    "digitslt": {
+        "imbalance": 12.0,
+        "n1": 120,
+        "depth": 10,
+        "width": 1,
+        "batch_norm_momentum": 0.95,
+        "batch_size": 32,
+        "unlabeled_ratio": 4,
+        "epochs": 20,
+        "steps_per_epoch": 50,
+        "ema_decay": 0.99,
+        "crop_padding": 1,
+        "flip": False,
+        "strong_ops": ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY", "Contrast", "Brightness"),
+        "cutout": 0.375,
+        "protocols": {"darp": {"n1": 40, "m1": 80}},
+    },
+    "cifar10lt": {"protocols": {"darp": _CIFAR_DARP}},
+    "cifar100lt": {"n1": 500, "protocols": {"darp": {"n1": 150, "m1": 300}}},
+}
