@@ -1,0 +1,62 @@
+"""Methods × folds on digits-LT: test accuracy, mean ± standard deviation over the folds, as a Markdown table.
+
+  python benchmarks/digits_table.py --methods=none,da,udal --folds=1,2,3,4,5
+
+Each cell is one `run.py` in a work folder of its own under --out, so that a second start takes finished cells as they
+are and goes on with an unfinished one. Further flags of `run.py` follow after `--`.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+
+RUN = pathlib.Path(__file__).resolve().parents[1] / "run.py"
+COLUMNS = {"raw": "raw", "ema": "EMA", "raw_la": "raw & LA (Inf)", "ema_la": "EMA & LA (Inf)"}
+
+
+def run_cell(base: str, method: str, fold: int, out: pathlib.Path, extra: list[str]) -> dict:
+    """The result of one cell, trained if it is not finished. Raises CalledProcessError where the run fails."""
+    workdir = out / f"{base}_{method}_fold{fold}"
+    command = [sys.executable, str(RUN), "--dataset=digitslt", f"--base={base}", f"--method={method}"]
+    command += [f"--fold={fold}", f"--workdir={workdir}", *extra]
+    if not (workdir / "result.json").exists():
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return json.loads((workdir / "result.json").read_text())
+
+
+def table_row(name: str, results: list[dict]) -> str:
+    """One Markdown row: mean ± standard deviation (of the sample) in per cent for each column, and the steps."""
+    cells = []
+    for key in COLUMNS:
+        values = [100 * result["accuracy"][key] for result in results]
+        spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+        cells.append(f"{statistics.mean(values):.1f}{spread}")
+    steps = statistics.mean(result["steps"] for result in results)
+    seconds = statistics.mean(result["seconds"] for result in results)
+    return f"| {name} | {' | '.join(cells)} | {steps:,.0f} | {seconds:.0f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", default="none,la,da,da_la,hybrid,udal", help="methods over --base, comma-separated")
+    parser.add_argument("--supervised", default="none", help="methods over base supervised, comma-separated; may be empty")
+    parser.add_argument("--base", default="fixmatch")
+    parser.add_argument("--folds", default="1,2,3,4,5")
+    parser.add_argument("--out", default="runs/digits_table", type=pathlib.Path)
+    parser.add_argument("extra", nargs="*", help="further flags of run.py, after --")
+    args = parser.parse_args()
+    rows = [("supervised", method) for method in args.supervised.split(",") if method]
+    rows += [(args.base, method) for method in args.methods.split(",") if method]
+    folds = [int(fold) for fold in args.folds.split(",")]
+    print(f"| digits-LT, accuracy in %, {len(folds)} folds | {' | '.join(COLUMNS.values())} | steps | seconds |")
+    print("|---" * (len(COLUMNS) + 3) + "|")
+    for base, method in rows:
+        results = [run_cell(base, method, fold, args.out, args.extra) for fold in folds]
+        print(table_row(f"{base}, {method}", results), flush=True)
+
+
+if __name__ == "__main__":
+    main()

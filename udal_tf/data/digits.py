@@ -1,0 +1,35 @@
+"""digits-LT: scikit-learn's 1,797 real handwritten 8×8 digits, the data that ships with the installation."""
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from udal_tf.config import DataConfig
+from udal_tf.data.dataset import ArrayPictures, Source
+
+TEST_PER_CLASS = 50
+# Which pictures are held out must not depend on a run's fold or seed.
+HOLD_OUT_SEED = 0
+LARGEST_VALUE = 16
+
+
+def load(config: DataConfig) -> Source:
+    """50 pictures of each class are the test set, the others (124 to 133 per class) are there to train on.
+
+    Returns:
+      Source with pictures [8, 8, 1] uint8, the 17 grey levels spread over 0…255.
+    """
+    digits = load_digits()
+    images = np.round(digits.images * (255 / LARGEST_VALUE)).astype(np.uint8)[..., np.newaxis]
+    labels = digits.target.astype(np.int64)
+    generator = np.random.RandomState(HOLD_OUT_SEED)
+    held_out = np.zeros(len(labels), bool)
+    for c in range(10):
+        held_out[generator.choice(np.flatnonzero(labels == c), TEST_PER_CLASS, replace=False)] = True
+    return Source(
+        train=ArrayPictures(images[~held_out]),
+        train_labels=labels[~held_out],
+        test=ArrayPictures(images[held_out]),
+        test_labels=labels[held_out],
+        class_names=tuple(str(c) for c in range(10)),
+        provenance={"source": "scikit-learn load_digits, 8x8 pixels, 50 test pictures per class"},
+    )

@@ -1,0 +1,137 @@
+"""Long-tailed subsets and the choice of labelled pictures: the protocols of UDAL §4.2, CReST and DARP.
+
+All are index arithmetic on label arrays, with the legacy generators that the published splits were drawn with.
+"""
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+
+# The CIFAR-10 archive comes in five files of 10,000; Cui et al.'s script writes its subset file by file.
+CIFAR10_FILES = 5
+
+
+def class_counts(n1: int, imbalance: float, num_classes: int) -> list[int]:
+    """N_c = int(N_1 · r^(c/(C−1))) with r = 1/γ, truncated; class 0 is the largest. Cui et al. 2019.
+
+    Args:
+      n1: pictures of the largest class.
+      imbalance: γ ≥ 1. (UDAL §4.2 prints γ in the place of r.)
+      num_classes: C ≥ 1.
+
+    Returns:
+      C counts, descending.
+
+    Raises:
+      ValueError: where the last class would be empty.
+
+    Example: (5000, 100, 10) gives 5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50.
+    """
+    ratio = 1.0 / imbalance
+    counts = [int(n1 * ratio ** (c / max(num_classes - 1.0, 1.0))) for c in range(num_classes)]
+    if counts[-1] < 1:
+        raise ValueError(
+            f"--imbalance={imbalance:g} leaves no picture in the last class: it must be at most the "
+            f"{n1} pictures of the largest one"
+        )
+    return counts
+
+
+def geometric_prior(imbalance: float, num_classes: int) -> np.ndarray:
+    """The exact prior ∝ r^(c/(C−1)), which CReST takes for p_data in place of the truncated counts.
+
+    Returns:
+      [C] float32, descending, sums to 1.
+    """
+    prior = (1.0 / imbalance) ** (np.arange(num_classes) / max(num_classes - 1.0, 1.0))
+    return (prior / prior.sum()).astype(np.float32)
+
+
+def _positions(labels: np.ndarray, num_classes: int) -> list[np.ndarray]:
+    """Positions of each class's pictures, in file order."""
+    return [np.flatnonzero(labels == c) for c in range(num_classes)]
+
+
+def subset(labels: np.ndarray, counts: Sequence[int], draw: str = "seed0", files: int = 1) -> np.ndarray:
+    """The positions of a long-tailed subset, in the order in which Cui et al.'s script writes its records.
+
+    Args:
+      labels: [N] integer, in canonical order.
+      counts: pictures to keep of each class.
+      draw: `first_n` keeps each class's first pictures; `seed<k>` shuffles each class with Python's generator seeded
+        by k. (The published files were drawn without a recorded seed and cannot be drawn again.)
+      files: source files of equal length that the records are written from, one after the other: 5 for CIFAR-10.
+
+    Returns:
+      [Σ counts] int64: file by file, inside a file class by class, inside a class in the order drawn.
+
+    Raises:
+      ValueError: for a class that has fewer pictures than asked for, or for another draw.
+    """
+    if draw != "first_n" and not (draw.startswith("seed") and draw[4:].isdigit()):
+        raise ValueError(f"draw must be first_n or seed<k>, got {draw!r}")
+    generator = random.Random(int(draw[4:])) if draw != "first_n" else None
+    chosen = []
+    for c, (positions, count) in enumerate(zip(_positions(labels, len(counts)), counts, strict=True)):
+        if len(positions) < count:
+            raise ValueError(f"class {c} has {len(positions)} pictures, {count} are asked for")
+        order = positions.tolist()
+        if generator:
+            generator.shuffle(order)
+        chosen.append(np.asarray(order[:count], np.int64))
+    per_file = -(-len(labels) // files)
+    ordered = [kept[kept // per_file == f] for f in range(files) for kept in chosen]
+    return np.concatenate(ordered)
+
+
+def fold_split(labels: np.ndarray, beta: float, fold: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """CReST's labelled positions of a fold and their complement.
+
+    One legacy stream `RandomState(fold)` over the classes in ascending order shuffles each class's positions and
+    takes the first ceil(n·β) as labelled. CReST data/cifar.py.
+
+    Args:
+      labels: [N] integer, in file order.
+      beta: labelled fraction in (0, 1].
+      fold: the seed, 1 to 5 in the paper.
+      num_classes: C.
+
+    Returns:
+      labelled positions, the others; both int64, class by class in the shuffled order. Training's unlabelled pool is
+      *every* position; the complement serves CReST's selection alone.
+    """
+    generator = np.random.RandomState(fold)
+    labeled, rest = [], []
+    for positions in _positions(labels, num_classes):
+        order = positions.copy()
+        generator.shuffle(order)
+        count = int(np.ceil(len(order) * beta))
+        labeled.append(order[:count])
+        rest.append(order[count:])
+    return np.concatenate(labeled), np.concatenate(rest)
+
+
+def darp_split(
+    labels: np.ndarray, labeled_counts: Sequence[int], unlabeled_counts: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """DARP's split: of each class in file order the first pictures labelled, the next ones unlabelled; no chance.
+
+    Args:
+      labels: [N] integer, in canonical order.
+      labeled_counts, unlabeled_counts: pictures per class.
+
+    Returns:
+      labelled positions, unlabelled positions; int64, class by class.
+
+    Raises:
+      ValueError: for a class with too few pictures.
+    """
+    labeled, unlabeled = [], []
+    counts = zip(_positions(labels, len(labeled_counts)), labeled_counts, unlabeled_counts, strict=True)
+    for c, (positions, n, m) in enumerate(counts):
+        if len(positions) < n + m:
+            raise ValueError(f"class {c} has {len(positions)} pictures, {n} labelled and {m} unlabelled are asked for")
+        labeled.append(positions[:n])
+        unlabeled.append(positions[n : n + m])
+    return np.concatenate(labeled).astype(np.int64), np.concatenate(unlabeled).astype(np.int64)

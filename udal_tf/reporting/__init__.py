@@ -1,0 +1,1 @@
+"""What a person sees: the run log, pictures and tables."""

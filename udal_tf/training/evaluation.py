@@ -1,0 +1,70 @@
+"""Test scores from one forward pass per set of weights: raw and averaged, each with and without LA (Inf)."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from udal_tf.core import alignment
+from udal_tf.methods.learner import Learner
+
+
+def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Accuracy, mean per-class recall and the recall of each class.
+
+    Args:
+      logits: [N, C]. labels: [N] integer.
+
+    Returns:
+      "accuracy" and "balanced_accuracy" in [0, 1]; "per_class_recall", a list of C with None for a class that has no
+      picture, which the mean leaves out.
+    """
+    num_classes = logits.shape[1]
+    correct = logits.argmax(axis=1) == labels
+    totals = np.bincount(labels, minlength=num_classes)
+    hits = np.bincount(labels[correct], minlength=num_classes)
+    recall = [float(hit) / float(total) if total else None for hit, total in zip(hits, totals, strict=True)]
+    seen = [value for value in recall if value is not None]
+    return {
+        "accuracy": float(correct.mean()),
+        "balanced_accuracy": float(np.mean(seen)),
+        "per_class_recall": recall,
+    }
+
+
+class Evaluator:
+    """Scores a learner on one set of pictures.
+
+    Args:
+      learner: whose weights are read when called.
+      batches: float32 [≤ B, H, W, C] in the order of `labels`, as `input.pipeline.evaluation_batches` makes them.
+      labels: [N] integer.
+      prior: [C] float32, the distribution that LA (Inf) takes away: f(x) − log prior.
+    """
+
+    def __init__(self, learner: Learner, batches: tf.data.Dataset, labels: np.ndarray, prior: np.ndarray):
+        self._batches, self._labels = batches, labels
+        uniform = tf.ones_like(prior) / prior.shape[0]
+        self._adjustment = alignment.log_ratio(tf.constant(prior), uniform).numpy()
+        # Any batch size, so that the last, smaller batch is not traced again.
+        signature = [tf.TensorSpec([None, *batches.element_spec.shape[1:]], tf.float32)]
+        self._logits = tf.function(
+            lambda images: (learner.logits(images, use_ema=False), learner.logits(images, use_ema=True)),
+            input_signature=signature,
+            autograph=False,
+        )
+
+    def __call__(self) -> dict[str, dict[str, Any]]:
+        """{"accuracy", "balanced_accuracy", "per_class_recall"} -> {"raw", "ema", "raw_la", "ema_la"} -> value."""
+        both = [[part.numpy() for part in self._logits(images)] for images in self._batches]
+        raw, ema = (np.concatenate(parts) for parts in zip(*both, strict=True))
+        by_weights = {
+            "raw": scores(raw, self._labels),
+            "ema": scores(ema, self._labels),
+            "raw_la": scores(raw - self._adjustment, self._labels),
+            "ema_la": scores(ema - self._adjustment, self._labels),
+        }
+        return {
+            measure: {weights: value[measure] for weights, value in by_weights.items()}
+            for measure in ("accuracy", "balanced_accuracy", "per_class_recall")
+        }

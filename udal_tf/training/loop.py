@@ -1,0 +1,274 @@
+"""One run from its config to its result: `train_and_evaluate`."""
+
+import signal
+import statistics
+import sys
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from udal_tf import __version__
+from udal_tf.augment.views import make_views
+from udal_tf.config import Config
+from udal_tf.data import sources
+from udal_tf.data.dataset import SslData
+from udal_tf.input import pipeline
+from udal_tf.methods.learner import BASES, Learner
+from udal_tf.models.wide_resnet import wide_resnet
+from udal_tf.reporting import console, plots
+from udal_tf.reporting.run_log import RunLog, write_json
+from udal_tf.training.checkpointing import Checkpoints
+from udal_tf.training.evaluation import Evaluator
+from udal_tf.training.workdir import Workdir
+
+# A compiled call runs as many steps as take about this long: short enough to show progress and to stop in time.
+CALL_SECONDS = 1.0
+# CReST also reports the median of the last epochs.
+MEDIAN_EPOCHS = 20
+# Folds of one seed must differ in their initial weights and order of pictures, too.
+FOLD_SEEDS = 1000
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss is no longer a number; the message names the step and the last good checkpoint."""
+
+
+class Interrupted(RuntimeError):
+    """A signal asked to stop, and the state is saved. `signal_number` says which."""
+
+    def __init__(self, signal_number: int, message: str):
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+class _StopRequest:
+    """Remembers SIGTERM or SIGINT until the loop comes to a point where it can save."""
+
+    def __init__(self):
+        self.signal_number = 0
+
+    def __enter__(self):
+        self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def _handle(self, number, frame):
+        self.signal_number = number
+
+    def __exit__(self, *exception):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
+class StepRunner:
+    """Runs n training steps in one compiled call, whatever n is.
+
+    Args:
+      strategy: its `run` calls the step on every replica.
+      learner: made inside the strategy's scope.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, learner: Learner):
+        self.names: list[str] = []
+        self._strategy, self._learner = strategy, learner
+        self._run = tf.function(self._steps)
+
+    def __call__(self, iterator, count: int) -> np.ndarray:
+        """The metrics of each step: [count, len(names)] float32, in the order of `names`."""
+        return self._run(iterator, tf.constant(count)).numpy()
+
+    @property
+    def traces(self) -> int:
+        """How often the step was traced; more than once means that something is not a tensor that should be."""
+        return self._run.experimental_get_tracing_count()
+
+    def _steps(self, iterator, count):
+        rows = tf.TensorArray(tf.float32, size=count)
+        for i in tf.range(count):
+            rows = rows.write(i, self._step(next(iterator)))
+        return rows.stack()
+
+    @tf.autograph.experimental.do_not_convert
+    def _step(self, batch):
+        """One step's metrics as a vector; `names` is filled in while this is traced."""
+        metrics = self._strategy.run(self._learner.train_step, args=(batch,))
+        self.names = sorted(metrics)
+        total = tf.distribute.ReduceOp.SUM
+        return tf.stack([self._strategy.reduce(total, metrics[name], axis=None) for name in self.names])
+
+
+def make_learner(config: Config, data: SslData) -> Learner:
+    """The learner of a run, its weights drawn from the run's seed."""
+    model = wide_resnet(
+        data.train.shape, data.num_classes, config.model.depth, config.model.width, config.model.batch_norm_momentum
+    )
+    return Learner(model, data.p_data, config.method, config.optimizer, config.train)
+
+
+def run_seed(config: Config) -> int:
+    """The seed of everything random in training; the fold is part of it."""
+    return config.train.seed * FOLD_SEEDS + config.data.fold
+
+
+def train_and_evaluate(config: Config) -> dict[str, Any]:
+    """Trains by `config`, going on from its work folder's last checkpoint, and returns what `result.json` holds.
+
+    Raises:
+      DataError, WorkdirError: before anything is written.
+      NonFiniteLoss, Interrupted: see there; the same command goes on from the last checkpoint.
+    """
+    workdir = Workdir(config)
+    finished = workdir.result()
+    if finished:
+        print(f"This run is finished already; its results are in {workdir.path}")
+        return finished
+    print(console.settings_text(config.to_dict()))
+    data = sources.load(config.data)
+    print(console.provenance_text(data.provenance))
+    views = make_views(config.augment, *data.train.shape)
+    workdir.open()
+    keras.utils.set_random_seed(run_seed(config))
+    if config.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    return _Run(config, data, views, workdir).run()
+
+
+class _Run:
+    """The objects of one run while it lasts."""
+
+    def __init__(self, config: Config, data: SslData, views, workdir: Workdir):
+        self.config, self.data, self.workdir = config, data, workdir
+        self.strategy = tf.distribute.get_strategy()
+        with self.strategy.scope():
+            self.learner = make_learner(config, data)
+        self.runner = StepRunner(self.strategy, self.learner)
+        test = pipeline.evaluation_batches(
+            data.test, np.arange(len(data.test)), views.plain, config.train.eval_batch_size
+        )
+        self.evaluator = Evaluator(self.learner, test, data.test_labels, data.p_data)
+        self.views = views
+        # Sums of the epoch's metrics so far; in the checkpoint, so that a run cut within an epoch adds up the same.
+        self.totals = tf.Variable([], shape=[None], dtype=tf.float64)
+        self.checkpoints = Checkpoints(workdir.path / "checkpoints", learner=self.learner, totals=self.totals)
+
+    def _batches(self, start_step: int):
+        train, data = self.config.train, self.data
+        sets = {pipeline.LABELED: pipeline.PictureSet(data.train, data.labeled, data.train_labels, train.batch_size)}
+        requests = BASES[self.config.method.base].views
+        if any(of_set == pipeline.UNLABELED for _, of_set, _ in requests):
+            sets[pipeline.UNLABELED] = pipeline.PictureSet(
+                data.train, data.unlabeled, data.train_labels, train.unlabeled_batch_size
+            )
+        self.images_per_step = sum(sets[of_set].batch_size for _, of_set, _ in requests)
+        seed = run_seed(self.config)
+        batches = pipeline.training_batches(
+            lambda step: pipeline.make_batch(step, sets, requests, self.views, seed), start_step, train.total_steps
+        )
+        return iter(self.strategy.experimental_distribute_dataset(batches))
+
+    def run(self) -> dict[str, Any]:
+        train = self.config.train
+        restored = self.checkpoints.restore()
+        step = int(self.learner.step.numpy())
+        log = RunLog(self.workdir.path, step)
+        if restored:
+            print(f"Going on from step {step} of {train.total_steps} ({restored})")
+        iterator = self._batches(step)
+        progress = console.Progress(train.total_steps, step, self.images_per_step)
+        with _StopRequest() as stop:
+            try:
+                self._train(step, iterator, log, progress, stop)
+            finally:
+                progress.close()
+        return self._finish(log)
+
+    def _train(self, step: int, iterator, log: RunLog, progress: console.Progress, stop: _StopRequest) -> None:
+        train = self.config.train
+        started, saved = time.monotonic() - log.seconds, time.monotonic()
+        totals = self.totals.numpy()
+        count = 1  # The first call also compiles: nothing to measure a step by.
+        while step < train.total_steps:
+            left = train.steps_per_epoch - step % train.steps_per_epoch
+            count = min(count, left)
+            called = time.monotonic()
+            rows = self.runner(iterator, count)
+            seconds = time.monotonic() - called
+            self._check_finite(rows, step)
+            totals = totals if totals.size else np.zeros(rows.shape[1])
+            for row in rows.astype(np.float64):  # One after the other: the sum must not depend on the calls' lengths.
+                totals = totals + row
+            step += count
+            progress.advance(count, dict(zip(self.runner.names, rows[-1], strict=True)), seconds)
+            if step > 1:
+                count = max(1, min(2 * count, round(count * CALL_SECONDS / seconds)))
+            if step % train.steps_per_epoch == 0:
+                log.append(self._epoch_row(step, totals, time.monotonic() - started))
+                progress.line(console.epoch_text(log.rows[-1], train.epochs))
+                totals = totals[:0]
+            due = time.monotonic() - saved > 60 * train.checkpoint_minutes
+            if step % train.steps_per_epoch == 0 or stop.signal_number or due:
+                self.totals.assign(totals)
+                path = self.checkpoints.save(step)
+                saved = time.monotonic()
+                if stop.signal_number and step < train.total_steps:
+                    raise Interrupted(
+                        stop.signal_number, f"Stopped at step {step}, saved as {path}; the same command goes on from there."
+                    )
+
+    def _check_finite(self, rows: np.ndarray, step: int) -> None:
+        losses = rows[:, self.runner.names.index("loss")]
+        if not np.isfinite(losses).all():
+            bad = step + int(np.flatnonzero(~np.isfinite(losses))[0])
+            raise NonFiniteLoss(
+                f"The loss of step {bad} is {losses[bad - step]}. The last good checkpoint is "
+                f"{self.checkpoints.latest or 'none: no epoch was finished'}. "
+                "Try a lower --learning_rate, or look at the pictures."
+            )
+
+    def _epoch_row(self, step: int, totals: np.ndarray, seconds: float) -> dict[str, Any]:
+        train = self.config.train
+        means = totals / train.steps_per_epoch
+        epoch = step // train.steps_per_epoch
+        alpha_of_epoch = dict(zip(self.runner.names, means, strict=True))["alpha"]
+        p_data = self.data.p_data.astype(np.float64) ** alpha_of_epoch
+        return {
+            "step": step,
+            "epoch": epoch,
+            "seconds": seconds,
+            "train": dict(zip(self.runner.names, means.tolist(), strict=True)),
+            "test": self.evaluator(),
+            "p_model": self.learner.p_model().numpy().tolist(),
+            "p_target": (p_data / p_data.sum()).tolist(),
+        }
+
+    def _finish(self, log: RunLog) -> dict[str, Any]:
+        path, data, train = self.workdir.path, self.data, self.config.train
+        names = list(data.class_names)
+        test = log.rows[-1]["test"]
+        median = statistics.median(row["test"]["accuracy"]["ema"] for row in log.rows[-MEDIAN_EPOCHS:])
+        plots.training_curves(log.rows, path / "training_curves.png")
+        plots.per_class_recall(
+            test["per_class_recall"], names, data.provenance["labeled_counts"], path / "per_class_recall.png"
+        )
+        plots.pseudo_label_divergence(log.rows, data.p_data.tolist(), names, path / "pseudo_label_divergence.png")
+        result = {
+            **test,
+            "median_ema_accuracy": {"epochs": min(MEDIAN_EPOCHS, len(log.rows)), "accuracy": median},
+            "config": self.config.to_dict(),
+            "class_names": names,
+            "p_data": data.p_data.tolist(),
+            "steps": train.total_steps,
+            "seconds": log.seconds,
+            "data": data.provenance,
+            "versions": {
+                "udal_tf": __version__,
+                "python": sys.version.split()[0],
+                "tensorflow": tf.__version__,
+                "keras": keras.__version__,
+                "numpy": np.__version__,
+            },
+        }
+        write_json(path / "result.json", result)
+        return result

@@ -1,0 +1,71 @@
+"""The work folder of a run: whose it is, who may write to it, and what must not be overwritten."""
+
+import fcntl
+import json
+import pathlib
+from typing import Any
+
+from udal_tf.config import Config, differences
+from udal_tf.reporting.run_log import write_json
+
+
+class WorkdirError(ValueError):
+    """The work folder cannot be used; the message says why and what to do. Nothing in it was changed."""
+
+
+class Workdir:
+    """A folder that belongs to one run: `config.json` names the run, a lock keeps a second process out.
+
+    Args:
+      config: of the run; the folder is its `train.workdir`.
+
+    Raises:
+      WorkdirError: for a folder of another run, of something else, one that cannot be written, or one in use.
+    """
+
+    def __init__(self, config: Config):
+        self.path = pathlib.Path(config.train.workdir).expanduser()
+        self._config = config
+        self._lock = None
+        self._check()
+
+    def _check(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise WorkdirError(f"--workdir must be a folder, got the file {self.path}")
+        if not self.path.exists() or not any(self.path.iterdir()):
+            return
+        saved = self.path / "config.json"
+        if not saved.exists():
+            raise WorkdirError(
+                f"--workdir must be a new or empty folder or one of an earlier run, got {self.path}, which holds "
+                f"something else ({sorted(p.name for p in self.path.iterdir())[0]}, …): choose another --workdir"
+            )
+        try:
+            theirs = Config.from_dict(json.loads(saved.read_text(encoding="utf-8")))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise WorkdirError(f"{saved} is no config of this program's ({error}): choose another --workdir") from error
+        different = differences(self._config, theirs)
+        if different:
+            raise WorkdirError(
+                f"--workdir {self.path} belongs to a run with other settings:\n  "
+                + "\n  ".join(different)
+                + "\nUse the same settings to go on with it, or another --workdir."
+            )
+
+    def result(self) -> dict[str, Any] | None:
+        """The result of the run if it is finished."""
+        path = self.path / "result.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def open(self) -> None:
+        """Creates the folder, takes its lock and writes `config.json`; the first thing that a run writes."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "w", encoding="utf-8")  # noqa: SIM115 (held while the run lasts)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not (self.path / "config.json").exists():
+                write_json(self.path / "config.json", self._config.to_dict())
+        except BlockingIOError as error:
+            raise WorkdirError(f"--workdir {self.path} is in use by another process: wait for it or stop it") from error
+        except OSError as error:
+            raise WorkdirError(f"--workdir {self.path} cannot be written: {error.strerror or error}") from error
