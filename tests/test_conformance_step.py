@@ -13,7 +13,7 @@ from udal_tf.methods.learner import Learner
 from udal_tf.models.wide_resnet import wide_resnet
 
 # As the vectors' README states them.
-NUM_CLASSES, PRIOR_RATIO, THRESHOLD, STEPS_PER_VECTOR = 10, 0.01, 0.3, 2
+NUM_CLASSES, PRIOR_RATIO, STEPS_PER_VECTOR = 10, 0.01, 2
 METRIC_NAMES = {
     "loss.train": "loss",
     "loss.xe": "loss_labeled",
@@ -45,17 +45,28 @@ def batch_of(golden, entry: str, arrays) -> dict[str, tf.Tensor]:
     """The batch of an entry; a variant without pictures of its own shares those of the entry it varies."""
     if "xl" not in arrays:
         arrays = np.load(golden / f"step_{entry.split('_')[0]}.npz", allow_pickle=False)
-    batch = {
-        "x_l": arrays["xl"],
-        "labels_l": arrays["yl"][:, 0].astype(np.int64),
-        "x_w": arrays["xw"],
-        "x_s": arrays["xs"],
-        "labels_u": arrays["yu"][:, 0].astype(np.int64),
-    }
+    names = {"xl": "x_l", "xw": "x_w", "xs": "x_s", "xw2": "x_w2"}
+    batch = {ours: arrays[theirs] for theirs, ours in names.items() if theirs in arrays}
+    batch["labels_l"] = arrays["yl"][:, 0].astype(np.int64)
+    # Some entries hold no true labels of the unlabelled pictures; training does not read them.
+    batch["labels_u"] = arrays["yu"][:, 0].astype(np.int64) if "yu" in arrays else np.full(len(arrays["xw"]), -1)
+    if "perm" in arrays:
+        ends = np.cumsum([len(batch[key]) for key in ("x_l", "x_w", "x_w2")])[:-1]
+        for key, pairs, draws in zip(
+            ("x_l", "x_w", "x_w2"), np.split(arrays["perm"], ends), np.split(arrays["lam"], ends), strict=True
+        ):
+            batch[f"pair_{key}"], batch[f"mix_{key}"] = pairs.astype(np.int64), draws.astype(np.float32)
     return {key: tf.constant(value) for key, value in batch.items()}
 
 
-def make_learner(vector, seed: int) -> tuple[Learner, dict[str, tf.Variable]]:
+# FixMatch: hard labels, threshold 0.3. MixMatch: T 0.5, no threshold, weight 75 without ramp.
+SETTINGS = {
+    "fixmatch": {"threshold": 0.3},
+    "mixmatch": {"threshold": 0.0, "temperature": 0.5, "unlabeled_weight": 75.0},
+}
+
+
+def make_learner(entry: str, vector, seed: int) -> tuple[Learner, dict[str, tf.Variable]]:
     """The learner at the vector's initial weights, and its variables by the vector's names."""
     model = wide_resnet((32, 32, 3), NUM_CLASSES, depth=28, width=1)
     by_name = {f"{v.path}:0": v for v in model.variables}
@@ -64,8 +75,13 @@ def make_learner(vector, seed: int) -> tuple[Learner, dict[str, tf.Variable]]:
         by_name[name].assign(initial_value(name, shape, number, seed))
     prior = PRIOR_RATIO ** (np.arange(NUM_CLASSES) / (NUM_CLASSES - 1.0))
     alpha = vector["dalign_t"]
+    base = entry.split("_")[0]
     method = MethodConfig(
-        method="none" if alpha is None else "da", alpha_min=1.0 if alpha is None else alpha, k=0.0, threshold=THRESHOLD
+        base=base,
+        method="none" if alpha is None else "da",
+        alpha_min=1.0 if alpha is None else alpha,
+        k=0.0,
+        **SETTINGS[base],
     )
     learner = Learner(model, prior / prior.sum(), method, OptimizerConfig(), TrainConfig())
     return learner, by_name
@@ -73,14 +89,12 @@ def make_learner(vector, seed: int) -> tuple[Learner, dict[str, tf.Variable]]:
 
 @pytest.fixture(scope="module")
 def trained(golden):
-    """For every FixMatch entry: its vector, its arrays, and what our two steps gave."""
+    """For every entry: its vector, its arrays, and what our two steps gave."""
     results = {}
     vectors = entries(golden)
     for entry, vector in vectors["steps"].items():
-        if not entry.startswith("fixmatch"):
-            continue
         arrays = np.load(golden / f"step_{entry}.npz", allow_pickle=False)
-        learner, by_name = make_learner(vector, vectors["seed"])
+        learner, by_name = make_learner(entry, vector, vectors["seed"])
         step = tf.function(learner.train_step)
         batch = batch_of(golden, entry, arrays)
         metrics = [{k: float(v) for k, v in step(batch).items()} for _ in range(STEPS_PER_VECTOR)]

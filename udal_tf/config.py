@@ -8,6 +8,7 @@ paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's reci
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from absl import flags
 
 from udal_tf.recipes import BASE_PRESETS, METHOD_PRESETS, METHODS, RANDAUGMENT_OPS, RECIPES
 
-PSEUDO_LABELLING_BASES = ("fixmatch",)
+PSEUDO_LABELLING_BASES = ("fixmatch", "mixmatch")
 
 
 def setting(default: Any, help: str, *, low=None, high=None, above=None, choices=None, identity: bool = True) -> Any:
@@ -63,7 +64,7 @@ class _Section:
             if type(value) is not type(field.default) and not (
                 isinstance(field.default, float) and isinstance(value, int) and not isinstance(value, bool)
             ):
-                raise ValueError(f"--{field.name} must be a {type(field.default).__name__}, got {value!r}")
+                raise ValueError(f"--{field.name} must be of type {type(field.default).__name__}, got {value!r}")
             if not _is_allowed(value, field.metadata):
                 shown = ",".join(value) if isinstance(value, tuple) else value
                 raise ValueError(f"--{field.name} must be {_allowed(field.metadata)}, got {shown!r}")
@@ -92,6 +93,35 @@ class DataConfig(_Section):
     fold: int = setting(1, "Which random choice of labelled pictures; the paper averages folds 1 to 5.", low=1, high=5)
     n1: int = setting(5000, "N_1, pictures of the largest class (protocol darp: labelled ones).", low=1)
     m1: int = setting(3000, "M_1, unlabelled pictures of the largest class (protocol darp only).", low=1)
+    imbalance_u: float = setting(
+        0.0, "Imbalance ratio of the unlabelled pictures (protocol darp only); 0: as --imbalance.", low=0
+    )
+    unlabeled_shape: str = setting(
+        "same",
+        "Sizes of the unlabelled classes (protocol darp only): falling as the labelled ones, M_1 each, or rising.",
+        choices=("same", "uniform", "reversed"),
+    )
+    draw: str = setting(
+        "seed0", "Which pictures make the long-tailed set: seed<k>, a seeded draw, or first_n, each class's first."
+    )
+    split_manifest: str = setting(
+        "", "A split_manifest.json of udal_tf.commands.crest_export: take exactly its pictures."
+    )
+    image_size: int = setting(0, "Side of the pictures (imagenet127, folder); 0: the dataset's own.", low=0)
+    skip_bad_images: bool = setting(False, "Leave out and count pictures that cannot be read (imagenet127, folder).")
+    cache_dir: str = setting(
+        "", "Folder for indices and resized pictures (default: ~/.cache/udal_tf).", identity=False
+    )
+
+    def _check(self):
+        if not re.fullmatch(r"first_n|seed\d+", self.draw):
+            raise ValueError(f"--draw must be first_n or seed<k> (seed0, seed1, …), got {self.draw!r}")
+        if 0 < self.imbalance_u < 1:
+            raise ValueError(f"--imbalance_u must be 0 or at least 1, got {self.imbalance_u:g}")
+        if self.protocol != "darp" and (self.imbalance_u or self.unlabeled_shape != "same"):
+            raise ValueError("--imbalance_u and --unlabeled_shape need --protocol=darp; crest draws both sets from one")
+        if self.unlabeled_shape == "uniform" and self.imbalance_u > 1:
+            raise ValueError(f"--unlabeled_shape=uniform has no imbalance: leave out --imbalance_u={self.imbalance_u:g}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +164,10 @@ class MethodConfig(_Section):
     threshold: float = setting(0.95, "Confidence from which a pseudo-label counts.", low=0, high=1)
     temperature: float = setting(0.0, "Sharpening of soft pseudo-labels; 0: hard pseudo-labels.", low=0)
     unlabeled_weight: float = setting(1.0, "Weight of the unlabelled loss.", low=0)
+    unlabeled_ramp: float = setting(
+        0.0, "Part of the run over which the unlabelled loss's weight rises from 0; CReST has 0.", low=0, high=1
+    )
+    mixup_beta: float = setting(0.75, "a of MixUp's Beta(a, a) in MixMatch.", above=0)
 
     def _check(self):
         if self.base == "supervised" and METHODS[self.method].pseudo_label:

@@ -53,10 +53,20 @@ METHODS = {
 
 # α_min 0.5 is Table 1's for DA; Eq. 4's straight line (k = 1) is CReST's for it.
 _DA = {"alpha_min": 0.5, "k": 1.0}
-METHOD_PRESETS = {("fixmatch", "da"): _DA, ("fixmatch", "da_la"): _DA}
+METHOD_PRESETS = {(base, method): _DA for base in ("fixmatch", "mixmatch") for method in ("da", "da_la")}
 
 BASE_PRESETS = {
     "fixmatch": {},
+    # §4.3: 128 epochs and α_min 0.5; temperature, weight and ramp (16,384 of 131,072 steps) are MixMatch's own.
+    "mixmatch": {
+        "alpha_min": 0.5,
+        "epochs": 128,
+        "unlabeled_ratio": 1,
+        "threshold": 0.0,
+        "temperature": 0.5,
+        "unlabeled_weight": 75.0,
+        "unlabeled_ramp": 0.125,
+    },
     "supervised": {},
 }
 
@@ -77,9 +87,47 @@ RECIPES = {
         "crop_padding": 1,
         "flip": False,
         "strong_ops": ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY", "Contrast", "Brightness"),
+        "strong_probability": 1.0,
         "cutout": 0.375,
         "protocols": {"darp": {"n1": 40, "m1": 80}},
     },
     "cifar10lt": {"protocols": {"darp": _CIFAR_DARP}},
     "cifar100lt": {"n1": 500, "protocols": {"darp": {"n1": 150, "m1": 300}}},
+    "fashionlt": {
+        "n1": 6000,
+        "depth": 10,
+        "width": 1,
+        "batch_norm_momentum": 0.95,
+        "batch_size": 32,
+        "unlabeled_ratio": 4,
+        "epochs": 20,
+        "steps_per_epoch": 100,
+        "ema_decay": 0.99,
+        "crop_padding": 3,
+        "protocols": {"darp": _CIFAR_DARP},
+    },
+    # The labelled pictures of an epoch: 128,1xx in 501 batches. Optimiser: the ImageNet part of FixMatch's release.
+    "imagenet127": {
+        "imbalance": 286.0,
+        "alpha_min": 0.5,
+        "batch_size": 256,
+        "unlabeled_ratio": 5,
+        "threshold": 0.7,
+        "unlabeled_weight": 10.0,
+        "learning_rate": 0.1,
+        "weight_decay": 3e-4,
+        "epochs": 1000,
+        "steps_per_epoch": 501,
+    },
+    "folder": {
+        "imbalance": 1.0,
+        "beta": 1.0,
+        "depth": 16,
+        "batch_norm_momentum": 0.97,
+        "batch_size": 32,
+        "unlabeled_ratio": 4,
+        "epochs": 30,
+        "steps_per_epoch": 200,
+        "ema_decay": 0.995,
+    },
 }

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from udal_tf import config as config_module
 from udal_tf.reporting.console import result_text
@@ -20,10 +20,13 @@ def _main(argv: list[str]) -> None:
         config = config_module.from_flags()
     except ValueError as error:
         sys.exit(_refuse(str(error)))
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
     # TensorFlow leaves oneDNN off on some processors; this has to be said before its import.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from udal_tf.data.dataset import DataError
+    from udal_tf.training.checkpointing import CheckpointError
     from udal_tf.training.loop import Interrupted, NonFiniteLoss, train_and_evaluate
     from udal_tf.training.workdir import WorkdirError
 
@@ -31,7 +34,7 @@ def _main(argv: list[str]) -> None:
         result = train_and_evaluate(config)
     except (DataError, WorkdirError) as error:
         sys.exit(_refuse(str(error)))
-    except NonFiniteLoss as error:
+    except (CheckpointError, NonFiniteLoss) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
     except Interrupted as interrupted:
@@ -47,7 +50,16 @@ def _refuse(message: str) -> int:
     return EXIT_BAD_INPUT
 
 
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(_refuse(f"{error} (--help says what is allowed)"))
+
+
 def main() -> None:
     """Entry point; defines the flags and runs."""
     config_module.define_flags(flags.FLAGS)
-    app.run(_main)
+    for name in config_module.section_fields():  # --help shows the flags of the program's own module only.
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+    app.run(_main, flags_parser=_parse)

@@ -36,6 +36,13 @@ def epoch_progress(step: tf.Tensor | int, steps_per_epoch: int, epochs: int) -> 
     return tf.cast(tf.cast(step, tf.int64) // steps_per_epoch, tf.float32) / epochs
 
 
+def linear_ramp(step: tf.Tensor | int, ramp_steps: float) -> tf.Tensor:
+    """Weight factor min(step / ramp_steps, 1): MixMatch's ramp of the unlabelled loss; 1 throughout for 0 steps."""
+    if ramp_steps <= 0:
+        return tf.constant(1.0)
+    return tf.minimum(tf.cast(step, tf.float32) / ramp_steps, 1.0)
+
+
 def _progress(step: tf.Tensor | float, total_steps: int) -> tf.Tensor:
     return tf.cast(step, tf.float32) / tf.cast(total_steps, tf.float32)
 

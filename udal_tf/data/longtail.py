@@ -48,6 +48,46 @@ def geometric_prior(imbalance: float, num_classes: int) -> np.ndarray:
     return (prior / prior.sum()).astype(np.float32)
 
 
+def counted_prior(counts: Sequence[int]) -> np.ndarray:
+    """The prior of counted labels, for data whose class sizes follow no formula.
+
+    Args:
+      counts: [C] labelled pictures per class.
+
+    Returns:
+      [C] float32, sums to 1.
+
+    Raises:
+      ValueError: for an empty class, whose prior of 0 would reach a logarithm (Eq. 6).
+
+    Example: counted_prior([3, 1]) gives 0.75, 0.25.
+    """
+    if min(counts) < 1:
+        raise ValueError(f"every class needs a labelled picture, class {list(counts).index(min(counts))} has none")
+    counts = np.asarray(counts, np.float64)
+    return (counts / counts.sum()).astype(np.float32)
+
+
+def unlabeled_counts(m1: int, imbalance: float, shape: str, num_classes: int) -> list[int]:
+    """M_c of an unlabelled set whose class sizes need not fall as the labelled ones do.
+
+    The settings of DASO (Oh et al. 2022) and later work: `same` falls from M_1 as `class_counts` does, `reversed` is
+    the same sizes the other way round, `uniform` has M_1 of every class.
+
+    Args:
+      m1: pictures of the largest unlabelled class. imbalance: γ_u ≥ 1. num_classes: C.
+
+    Returns:
+      C counts.
+
+    Example: (400, 100, "reversed", 3) gives 4, 40, 400.
+    """
+    if shape == "uniform":
+        return [m1] * num_classes
+    counts = class_counts(m1, imbalance, num_classes)
+    return counts[::-1] if shape == "reversed" else counts
+
+
 def _positions(labels: np.ndarray, num_classes: int) -> list[np.ndarray]:
     """Positions of each class's pictures, in file order."""
     return [np.flatnonzero(labels == c) for c in range(num_classes)]

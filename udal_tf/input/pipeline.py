@@ -2,6 +2,8 @@
 
 A base learner names the views it wants (`ViewRequest`); each becomes one entry of the batch, a dict of tensors:
   its key, e.g. "x_l", "x_w", "x_s": float32 [B or U, H, W, C] in [−1, 1];
+  "pair_<key>" int64 and "mix_<key>" float32, for a base learner that mixes: each picture's partner in MixUp, a position
+  in all views of the global batch one after the other, and its raw draw of Beta(a, a);
   "labels_l": [B] int64; "labels_u": [U] int64, true labels for monitoring alone, −1 where nobody knows.
 """
 
@@ -38,6 +40,7 @@ def make_batch(
     requests: Sequence[tuple[str, str, str]],
     views: Any,
     seed: int,
+    mixup_beta: float | None = None,
 ) -> Batch:
     """The global batch of one step, a pure function of `step` and `seed`.
 
@@ -48,6 +51,7 @@ def make_batch(
         the same pictures.
       views: an object with the views as attributes, each with `draws` and `apply`.
       seed: of the run.
+      mixup_beta: a of MixUp's Beta(a, a); None for a base learner that does not mix.
     """
     batch = {}
     for name, suffix in ((LABELED, "l"), (UNLABELED, "u")):
@@ -64,6 +68,12 @@ def make_batch(
             view = getattr(views, kind)
             random = stream.draws(step, chosen.batch_size, view.draws, seed, _FIRST_VIEW_STREAM + number)
             batch[key] = view.apply(pictures, random)
+    if mixup_beta is not None:
+        keys = [key for key, _, _ in requests]
+        sizes = [sets[of_set].batch_size for _, of_set, _ in requests]
+        pairs, draws = stream.mixing(step, sum(sizes), mixup_beta, seed, _FIRST_VIEW_STREAM + len(requests))
+        batch.update(zip([f"pair_{key}" for key in keys], tf.split(pairs, sizes), strict=True))
+        batch.update(zip([f"mix_{key}" for key in keys], tf.split(draws, sizes), strict=True))
     return batch
 
 

@@ -27,12 +27,22 @@ class Losses:
 
 
 class BaseLearner(Protocol):
-    """A base learner is its views and `losses`; all state is the Learner's."""
+    """A base learner is its views and `losses`; all state is the Learner's.
+
+    mixes: whether batches carry the pairs and weights of MixUp, "pair_<key>" and "mix_<key>" for each view.
+    """
 
     views: tuple[ViewRequest, ...]
+    mixes: bool
 
     def losses(self, model, batch: dict[str, tf.Tensor], aligner: Aligner) -> Losses:
         """The losses of one batch; calls the model in training mode."""
+
+
+def gathered(values: tf.Tensor) -> tf.Tensor:
+    """The values [n, …] of all replicas, one after the other: [n · replicas, …]."""
+    context = tf.distribute.get_replica_context()
+    return values if context.num_replicas_in_sync == 1 else context.all_gather(values, axis=0)
 
 
 def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -16,6 +16,7 @@ class FixMatch:
     """
 
     views = (("x_l", "labeled", "weak"), ("x_w", "unlabeled", "weak"), ("x_s", "unlabeled", "strong"))
+    mixes = False
 
     def __init__(self, config: MethodConfig):
         self.threshold = config.threshold

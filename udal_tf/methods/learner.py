@@ -8,11 +8,12 @@ from udal_tf.core import alignment, losses, moving_average, schedules
 from udal_tf.methods.aligner import Aligner
 from udal_tf.methods.base import BaseLearner
 from udal_tf.methods.fixmatch import FixMatch
+from udal_tf.methods.mixmatch import MixMatch
 from udal_tf.methods.supervised import Supervised
 from udal_tf.models.layers import FusedBatchNorm
 from udal_tf.recipes import METHODS
 
-BASES: dict[str, type] = {"fixmatch": FixMatch, "supervised": Supervised}
+BASES: dict[str, type] = {"fixmatch": FixMatch, "mixmatch": MixMatch, "supervised": Supervised}
 
 
 class _LearningRate(keras.optimizers.schedules.LearningRateSchedule):
@@ -105,6 +106,10 @@ class Learner(tf.Module):
         alpha = schedules.alpha(progress, self._method.alpha_min, self._method.k)
         return Aligner(self.places, self.p_data, self.p_model(), alpha)
 
+    def _unlabeled_weight(self) -> tf.Tensor:
+        ramp = schedules.linear_ramp(self.step, self._method.unlabeled_ramp * self._train.total_steps)
+        return self._method.unlabeled_weight * ramp
+
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step of optimisation; then the averages move, so that step t sees predictions up to t − 1.
 
@@ -123,7 +128,7 @@ class Learner(tf.Module):
             if parts.unlabeled is not None:
                 loss_u = tf.reduce_sum(parts.unlabeled) / (parts.unlabeled.shape[0] * replicas)
             l2 = losses.l2(self._decayed) / replicas
-            loss = loss_l + self._method.unlabeled_weight * loss_u + self._weight_decay * l2
+            loss = loss_l + self._unlabeled_weight() * loss_u + self._weight_decay * l2
         p_target = alignment.tempered(self.p_data, aligner.alpha)
         uniform = tf.ones_like(self.p_data) / self.p_data.shape[0]
         whole_batch = {

@@ -12,6 +12,7 @@ class Supervised:
     """Cross-entropy on the weak view of the labelled pictures, with the labelled loss's alignment if any."""
 
     views = (("x_l", "labeled", "weak"),)
+    mixes = False
 
     def __init__(self, config: MethodConfig):
         del config  # Nothing of it matters here; all bases are made alike.

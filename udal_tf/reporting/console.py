@@ -73,11 +73,13 @@ def epoch_text(row: dict[str, Any], epochs: int) -> str:
 def result_text(result: dict[str, Any], class_names: list[str]) -> str:
     """The table at the end: accuracy and mean per-class recall, then the recall of each class, in per cent."""
 
+    width = max(len(name) for name in ["mean per-class recall", *(f"recall of {name}" for name in class_names)])
+
     def row(name: str, scores: dict[str, float | None]) -> str:
         cells = ("    –" if scores[key] is None else f"{100 * scores[key]:.2f}" for key in SCORE_COLUMNS)
-        return f"  {name:<28}" + "".join(f"{cell:>10}" for cell in cells)
+        return f"  {name:<{width}}" + "".join(f"{cell:>10}" for cell in cells)
 
-    lines = [f"  {'test, %':<28}" + "".join(f"{title:>10}" for title in SCORE_COLUMNS.values())]
+    lines = [f"  {'test, %':<{width}}" + "".join(f"{title:>10}" for title in SCORE_COLUMNS.values())]
     lines.append(row("accuracy", result["accuracy"]))
     lines.append(row("mean per-class recall", result["balanced_accuracy"]))
     for c, name in enumerate(class_names):

@@ -6,6 +6,12 @@ import tensorflow as tf
 from absl import logging
 
 KEPT_CHECKPOINTS = 3
+# The file in which TensorFlow names the checkpoints that are complete.
+LIST_OF_CHECKPOINTS = "checkpoint"
+
+
+class CheckpointError(RuntimeError):
+    """There are checkpoints and none of them can be read; the message names them and says what to do."""
 
 
 class Checkpoints:
@@ -20,13 +26,19 @@ class Checkpoints:
     """
 
     def __init__(self, folder: pathlib.Path, **state):
+        self._folder = folder
         self._checkpoint = tf.train.Checkpoint(**state)
         self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=KEPT_CHECKPOINTS)
+        # The path of the checkpoint that was restored or saved last, for messages.
+        self.latest: str | None = None
 
-    @property
-    def latest(self) -> str | None:
-        """The path of the newest checkpoint, for messages."""
-        return self._manager.latest_checkpoint
+    def _saved(self) -> list[str]:
+        """The paths of the checkpoints, oldest first; by the files' names where their list is there but unreadable."""
+        if self._manager.checkpoints or not (self._folder / LIST_OF_CHECKPOINTS).exists():
+            return list(self._manager.checkpoints)
+        logging.warning("%s cannot be read; going by the names of the files.", self._folder / LIST_OF_CHECKPOINTS)
+        indices = {int(path.stem.rpartition("-")[2]): path for path in self._folder.glob("ckpt-*.index")}
+        return [str(indices[step].with_suffix("")) for step in sorted(indices)]
 
     def restore(self) -> str | None:
         """Restores the newest checkpoint that can be read; an unreadable one is named in the log and passed over.
@@ -35,20 +47,26 @@ class Checkpoints:
           Its path, or None where there is none at all.
 
         Raises:
-          RuntimeError: where there are checkpoints and none of them can be read.
+          CheckpointError: where there are checkpoints and none of them can be read.
         """
         problems = []
-        for path in reversed(self._manager.checkpoints):
+        for path in reversed(self._saved()):
             try:
                 self._checkpoint.restore(path).assert_consumed()
+                self.latest = path
                 return path
-            except (tf.errors.OpError, AssertionError, ValueError) as error:
-                problems.append(f"{path}: {str(error).splitlines()[0]}")
+            except Exception as error:  # Damaged files raise all kinds: OpError, IndexError, RuntimeError, AssertionError.
+                problems.append(f"{path}: {(str(error).splitlines() or [type(error).__name__])[0]}")
                 logging.warning("The checkpoint %s cannot be read; trying the one before it.", problems[-1])
         if problems:
-            raise RuntimeError("None of the checkpoints can be read:\n  " + "\n  ".join(problems))
+            raise CheckpointError(
+                "None of the checkpoints can be read:\n  "
+                + "\n  ".join(problems)
+                + f"\nPut a good copy of them back, or remove {self._folder} to train from the start."
+            )
         return None
 
     def save(self, step: int) -> str:
         """Writes a checkpoint named for the step and forgets the oldest one beyond those kept; returns its path."""
-        return self._manager.save(checkpoint_number=step)
+        self.latest = self._manager.save(checkpoint_number=step)
+        return self.latest

@@ -117,6 +117,7 @@ def train_and_evaluate(config: Config) -> dict[str, Any]:
 
     Raises:
       DataError, WorkdirError: before anything is written.
+      CheckpointError: where no checkpoint can be read.
       NonFiniteLoss, Interrupted: see there; the same command goes on from the last checkpoint.
     """
     workdir = Workdir(config)
@@ -129,10 +130,13 @@ def train_and_evaluate(config: Config) -> dict[str, Any]:
     print(console.provenance_text(data.provenance))
     views = make_views(config.augment, *data.train.shape)
     workdir.open()
-    keras.utils.set_random_seed(run_seed(config))
-    if config.train.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    return _Run(config, data, views, workdir).run()
+    try:
+        keras.utils.set_random_seed(run_seed(config))
+        if config.train.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        return _Run(config, data, views, workdir).run()
+    finally:
+        workdir.close()
 
 
 class _Run:
@@ -156,15 +160,19 @@ class _Run:
     def _batches(self, start_step: int):
         train, data = self.config.train, self.data
         sets = {pipeline.LABELED: pipeline.PictureSet(data.train, data.labeled, data.train_labels, train.batch_size)}
-        requests = BASES[self.config.method.base].views
+        base = BASES[self.config.method.base]
+        requests = base.views
         if any(of_set == pipeline.UNLABELED for _, of_set, _ in requests):
             sets[pipeline.UNLABELED] = pipeline.PictureSet(
                 data.train, data.unlabeled, data.train_labels, train.unlabeled_batch_size
             )
         self.images_per_step = sum(sets[of_set].batch_size for _, of_set, _ in requests)
         seed = run_seed(self.config)
+        mixup_beta = self.config.method.mixup_beta if base.mixes else None
         batches = pipeline.training_batches(
-            lambda step: pipeline.make_batch(step, sets, requests, self.views, seed), start_step, train.total_steps
+            lambda step: pipeline.make_batch(step, sets, requests, self.views, seed, mixup_beta),
+            start_step,
+            train.total_steps,
         )
         return iter(self.strategy.experimental_distribute_dataset(batches))
 

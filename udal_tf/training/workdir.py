@@ -8,6 +8,10 @@ from typing import Any
 from udal_tf.config import Config, differences
 from udal_tf.reporting.run_log import write_json
 
+LOCK, CONFIG = ".lock", "config.json"
+# What a run killed before its config was written leaves behind.
+_FIRST_TRACES = {LOCK, CONFIG + ".partial"}
+
 
 class WorkdirError(ValueError):
     """The work folder cannot be used; the message says why and what to do. Nothing in it was changed."""
@@ -27,18 +31,22 @@ class Workdir:
         self.path = pathlib.Path(config.train.workdir).expanduser()
         self._config = config
         self._lock = None
-        self._check()
+        try:
+            self._check()
+        except OSError as error:
+            raise WorkdirError(f"--workdir {self.path} cannot be read: {error.strerror or error}") from error
 
     def _check(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise WorkdirError(f"--workdir must be a folder, got the file {self.path}")
-        if not self.path.exists() or not any(self.path.iterdir()):
+        names = {p.name for p in self.path.iterdir()} if self.path.exists() else set()
+        if not names - _FIRST_TRACES:
             return
-        saved = self.path / "config.json"
+        saved = self.path / CONFIG
         if not saved.exists():
             raise WorkdirError(
                 f"--workdir must be a new or empty folder or one of an earlier run, got {self.path}, which holds "
-                f"something else ({sorted(p.name for p in self.path.iterdir())[0]}, …): choose another --workdir"
+                f"something else ({min(names - _FIRST_TRACES)}, …): choose another --workdir"
             )
         try:
             theirs = Config.from_dict(json.loads(saved.read_text(encoding="utf-8")))
@@ -61,11 +69,17 @@ class Workdir:
         """Creates the folder, takes its lock and writes `config.json`; the first thing that a run writes."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / ".lock", "w", encoding="utf-8")  # noqa: SIM115 (held while the run lasts)
+            self._lock = open(self.path / LOCK, "w", encoding="utf-8")  # noqa: SIM115 (held while the run lasts)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not (self.path / "config.json").exists():
-                write_json(self.path / "config.json", self._config.to_dict())
+            self._check()  # Another run may have come and gone since the first look.
+            if not (self.path / CONFIG).exists():
+                write_json(self.path / CONFIG, self._config.to_dict())
         except BlockingIOError as error:
             raise WorkdirError(f"--workdir {self.path} is in use by another process: wait for it or stop it") from error
         except OSError as error:
             raise WorkdirError(f"--workdir {self.path} cannot be written: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """Releases the lock, so that the same process can go on with the run."""
+        if self._lock:
+            self._lock.close()

@@ -1,0 +1,30 @@
+# make setup: a .venv with the package and what its tests need.  make run: train UDAL on digits-LT.  make test: the suite.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+
+.PHONY: setup run test lint format clean
+
+setup: $(READY)
+
+$(READY): setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[cpu,test]"
+	touch $(READY)
+
+run: setup
+	$(VENV)/bin/python run.py $(ARGS)
+
+test: setup
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: setup
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build *.egg-info

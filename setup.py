@@ -1,0 +1,37 @@
+"""Packaging of udal_tf. TensorFlow is an extra: a CPU, a GPU and a TPU each need another distribution of it."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "udal_tf" / "__init__.py").read_text(encoding="utf-8"))[1]
+
+setup(
+    name="udal-tf",
+    version=VERSION,
+    description="UDAL and its comparisons: imbalanced semi-supervised learning with TensorFlow and Keras",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    packages=find_packages(include=["udal_tf", "udal_tf.*"]),
+    package_data={"udal_tf.data": ["*.tsv", "*.npz", "*.json"]},
+    python_requires=">=3.10",
+    install_requires=[
+        "absl-py",
+        "matplotlib",
+        "numpy",
+        "pillow",
+        "scikit-learn",
+        "tensorboard",
+        "tensorflow-datasets",
+        "tqdm",
+    ],
+    extras_require={
+        "cpu": ["tensorflow>=2.18,<2.22"],
+        "gpu": ["tensorflow[and-cuda]>=2.18,<2.22"],
+        "tpu": ["tensorflow-tpu>=2.18,<2.21"],
+        "test": ["pytest", "ruff"],
+    },
+    entry_points={"console_scripts": ["udal-train=udal_tf.commands.train:main"]},
+)

@@ -1,0 +1,122 @@
+"""The resolved settings: recipes, presets, flags, validation."""
+
+import dataclasses
+
+import pytest
+from absl import flags
+
+from udal_tf.config import Config, MethodConfig, define_flags, differences, from_flags, resolve, section_fields
+from udal_tf.recipes import METHODS, RANDAUGMENT_OPS, RECIPES
+
+
+def parsed(*arguments: str) -> Config:
+    flag_values = flags.FlagValues()
+    define_flags(flag_values)
+    flag_values(["run.py", *arguments])
+    return from_flags(flag_values)
+
+
+def test_the_papers_command_resolves_to_the_papers_recipe():
+    config = parsed("--dataset=cifar10lt", "--imbalance=100", "--beta=0.1")
+    assert (config.model.depth, config.model.width) == (28, 2)
+    assert (config.train.batch_size, config.train.unlabeled_ratio) == (64, 7)
+    assert (config.train.epochs, config.train.steps_per_epoch) == (64, 1024)
+    assert (config.method.base, config.method.method) == ("fixmatch", "udal")
+    assert (config.method.threshold, config.method.alpha_min, config.method.k) == (0.95, 0.10, 2)
+    assert (config.optimizer.learning_rate, config.optimizer.weight_decay) == (0.03, 5e-4)
+    assert config.optimizer.ema_decay == 0.999
+    assert (config.optimizer.schedule, config.optimizer.schedule_level) == ("half_cosine", 1)
+    assert (config.data.n1, config.data.imbalance, config.data.beta, config.data.fold) == (5000, 100, 0.1, 1)
+    assert config.augment.strong_ops == RANDAUGMENT_OPS
+
+
+def test_no_flags_at_all_train_udal_on_digits():
+    config = parsed()
+    assert (config.data.dataset, config.method.method, config.train.total_steps) == ("digitslt", "udal", 1000)
+
+
+def test_distribution_alignment_falls_in_a_straight_line_to_one_half():
+    for method in ("da", "da_la"):
+        config = resolve({"method": method})
+        assert (config.method.alpha_min, config.method.k) == (0.5, 1)
+
+
+def test_what_the_user_gives_wins_over_every_recipe():
+    config = parsed("--method=da", "--alpha_min=0.3", "--epochs=7", "--strong_ops=Rotate,Invert", "--noflip")
+    assert (config.method.alpha_min, config.method.k, config.train.epochs) == (0.3, 1, 7)
+    assert config.augment.strong_ops == ("Rotate", "Invert")
+    assert config.augment.flip is False
+
+
+def test_protocol_darp_has_its_own_sizes():
+    data = resolve({"dataset": "cifar10lt", "protocol": "darp"}).data
+    assert (data.n1, data.m1) == (1500, 3000)
+
+
+def test_names_of_settings_are_unique_over_the_sections():
+    fields = [f.name for s in dataclasses.fields(Config) for f in dataclasses.fields(s.default_factory)]
+    assert len(fields) == len(set(fields)) == len(section_fields())
+
+
+def test_recipes_set_only_settings_that_exist():
+    for recipe in RECIPES.values():
+        assert set(recipe) - {"protocols"} <= set(section_fields())
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"beta": 0.0}, "--beta must be above 0 and at most 1, got 0.0"),
+        ({"beta": 1.5}, "--beta must be above 0 and at most 1, got 1.5"),
+        ({"imbalance": 0.5}, "--imbalance must be at least 1, got 0.5"),
+        ({"method": "magic"}, "--method must be one of none, udal"),
+        ({"alpha_min": 2.0}, "--alpha_min must be at least 0 and at most 1, got 2.0"),
+        ({"learning_rate": -1.0}, "--learning_rate must be above 0, got -1.0"),
+        ({"learning_rate": float("nan")}, "--learning_rate"),
+        ({"fold": 6}, "--fold must be at least 1 and at most 5, got 6"),
+        ({"depth": 11}, "--depth must be 6n"),
+        ({"dataset": "mnist"}, "--dataset must be one of"),
+        ({"strong_ops": ("Melt",)}, "--strong_ops"),
+        ({"epochs": 2.5}, "--epochs must be of type int"),
+        ({"base": "supervised", "method": "da"}, "--method=da"),
+        ({"colour": 1}, "unknown setting colour"),
+    ],
+)
+def test_bad_values_are_refused_by_flag_value_and_range(given, named):
+    with pytest.raises(ValueError) as error:
+        resolve(given)
+    assert named in str(error.value)
+
+
+def test_a_section_alone_is_validated_too():
+    with pytest.raises(ValueError, match="--k"):
+        MethodConfig(k=-1.0)
+
+
+def test_config_survives_its_json_form():
+    config = resolve({"dataset": "cifar100lt", "strong_ops": ("Rotate",), "seed": 3})
+    assert Config.from_dict(config.to_dict()) == config
+
+
+def test_differences_name_the_flag_and_leave_out_where_files_lie():
+    ours = resolve({"workdir": "a", "alpha_min": 0.2})
+    theirs = resolve({"workdir": "b", "data_dir": "c"})
+    assert differences(ours, theirs) == ["--alpha_min: 0.1 there, 0.2 here"]
+
+
+def test_default_work_folders_differ_by_what_is_trained():
+    given = [{}, {"method": "da"}, {"fold": 2}, {"seed": 1}, {"imbalance": 6.0}, {"beta": 0.2}, {"protocol": "darp"}]
+    assert len({resolve(settings).train.workdir for settings in given}) == len(given)
+
+
+def test_every_flag_has_a_help_text_with_its_range():
+    flag_values = flags.FlagValues()
+    define_flags(flag_values)
+    assert "above 0 and at most 1" in flag_values["beta"].help
+    assert all(flag_values[name].help for name in section_fields())
+
+
+def test_methods_place_alignment_as_the_design_states():
+    assert METHODS["udal"].labeled == METHODS["udal"].unlabeled == "scheduled"
+    assert METHODS["udal"].pseudo_label == ""
+    assert (METHODS["da_la"].labeled, METHODS["da_la"].pseudo_label) == ("zero", "scheduled")

@@ -1,0 +1,84 @@
+"""What a run prints: the figures of a hand-made row and result, in per cent."""
+
+from udal_tf.reporting.console import Progress, epoch_text, provenance_text, result_text, settings_text
+
+ROW = {
+    "epoch": 3,
+    "train": {"loss": 1.23456, "alpha": 0.775, "confident": 0.5, "confident_correct": 0.25},
+    "test": {"accuracy": {"raw": 0.5, "ema": 0.625, "raw_la": 0.7, "ema_la": 0.8126}},
+}
+RESULT = {
+    "accuracy": {"raw": 0.5, "ema": 0.625, "raw_la": 0.7, "ema_la": 0.81234},
+    "balanced_accuracy": {"raw": 0.25, "ema": 0.3, "raw_la": 0.4, "ema_la": 0.45},
+    "per_class_recall": {
+        "raw": [1.0, 0.0, None],
+        "ema": [0.9, 0.1, None],
+        "raw_la": [0.8, 0.2, None],
+        "ema_la": [0.7, 0.3, None],
+    },
+}
+
+
+def cells(line: str) -> list[str]:
+    """The last four words of a line of the table."""
+    return line.split()[-4:]
+
+
+def test_epoch_text_holds_the_figures_in_per_cent():
+    assert epoch_text(ROW, 20).split() == (
+        "epoch 3/20 loss 1.2346 confident 50.0 % α 0.775 test accuracy raw 50.0, EMA 62.5, raw + LA 70.0, EMA + LA 81.3"
+    ).split()
+
+
+def test_epoch_text_leaves_out_what_a_supervised_run_has_not():
+    row = {**ROW, "train": {"loss": 1.0, "alpha": 1.0}}
+    assert "confident" not in epoch_text(row, 20)
+
+
+def test_result_text_holds_the_figures_in_per_cent():
+    lines = result_text(RESULT, ["cat", "dog", "cow"]).splitlines()
+    assert lines[0].split() == "test, % raw EMA raw + LA EMA + LA".split()
+    assert [line.split()[:-4] for line in lines[1:]] == [
+        ["accuracy"],
+        ["mean", "per-class", "recall"],
+        ["recall", "of", "cat"],
+        ["recall", "of", "dog"],
+        ["recall", "of", "cow"],
+    ]
+    assert cells(lines[1]) == ["50.00", "62.50", "70.00", "81.23"]
+    assert cells(lines[2]) == ["25.00", "30.00", "40.00", "45.00"]
+    assert cells(lines[3]) == ["100.00", "90.00", "80.00", "70.00"]
+    assert cells(lines[4]) == ["0.00", "10.00", "20.00", "30.00"]
+
+
+def test_result_text_marks_a_class_without_pictures():
+    assert cells(result_text(RESULT, ["cat", "dog", "cow"]).splitlines()[5]) == ["–", "–", "–", "–"]
+
+
+def test_columns_of_the_result_stand_under_their_titles():
+    assert len({len(line) for line in result_text(RESULT, ["cat", "dog", "a_class_of_20_letters"]).splitlines()}) == 1
+
+
+def test_settings_text_has_a_line_per_section_and_hides_what_is_empty():
+    text = settings_text({"data": {"dataset": "digitslt", "data_dir": ""}, "augment": {"strong_ops": ["Rotate", "Color"]}})
+    lines = [line.split() for line in text.splitlines()]
+    assert lines == [["Settings:"], ["data", "dataset=digitslt"], ["augment", "strong_ops=Rotate,Color"]]
+
+
+def test_provenance_text_has_a_line_per_fact():
+    text = provenance_text({"source": "somewhere", "labeled_counts": [2, 1]})
+    assert [line.strip() for line in text.splitlines()] == ["Data:", "source: somewhere", "labeled_counts: [2, 1]"]
+
+
+def test_progress_shows_the_metrics_and_prints_lines_apart_from_the_bar(capsys):
+    progress = Progress(total_steps=10, done_steps=4, images_per_step=100)
+    progress.advance(2, {"loss": 0.5, "alpha": 0.25, "confident": 0.75}, seconds=4.0)
+    progress.line("epoch 1")
+    progress.advance(4, {"loss": 0.125, "alpha": 0.25}, seconds=0.0)
+    progress.close()
+    printed = capsys.readouterr()
+    assert printed.out == "epoch 1\n"
+    assert "4/10" in printed.err
+    assert "6/10" in printed.err
+    assert "loss=0.500, α=0.25, confident=75%, img/s=50" in printed.err
+    assert "loss=0.125" in printed.err

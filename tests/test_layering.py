@@ -1,0 +1,68 @@
+"""Imports go downward only: ground floor, then input and methods, then training, then commands."""
+
+import ast
+import pathlib
+
+PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
+SETTINGS = {"config", "recipes", ""}
+GROUND = {"core", "data", "augment", "models", "reporting"}
+MAY_IMPORT = {
+    "": set(),
+    "recipes": set(),
+    "config": {"recipes"},
+    "core": set(),
+    **{floor: SETTINGS for floor in GROUND - {"core"}},
+    "input": SETTINGS | GROUND,
+    "methods": SETTINGS | GROUND,
+    "training": SETTINGS | GROUND | {"input", "methods"},
+    "commands": SETTINGS | GROUND | {"input", "methods", "training"},
+}
+
+
+def part_of(module: str) -> str:
+    """The part of the house that a module lies in: udal_tf.core.losses -> core, udal_tf -> ""."""
+    names = module.split(".")
+    return names[1] if len(names) > 1 else ""
+
+
+def imports(path: pathlib.Path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from ([f"udal_tf.{a.name}" for a in node.names] if node.module == "udal_tf" else [node.module])
+
+
+def own_imports():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        here = "" if parts == ("__init__",) else parts[0]
+        for module in imports(path):
+            if module.split(".")[0] == "udal_tf":
+                there = "" if module == "udal_tf.__version__" else part_of(module)
+                yield path, here, there
+
+
+def test_every_part_imports_only_what_lies_below_it():
+    found = list(own_imports())
+    assert len(found) > 20
+    for path, here, there in found:
+        assert there == here or there in MAY_IMPORT[here], f"{path} imports udal_tf.{there}"
+
+
+def test_core_imports_tensorflow_alone():
+    allowed = {"tensorflow", "math", "collections", "udal_tf", "dataclasses"}
+    for path in (PACKAGE / "core").glob("*.py"):
+        for module in imports(path):
+            assert module.split(".")[0] in allowed, f"{path} imports {module}"
+
+
+def test_only_the_commands_read_flags_or_the_environment():
+    for path in PACKAGE.rglob("*.py"):
+        part = path.relative_to(PACKAGE).parts[0]
+        if part in ("commands", "config.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in ("environ", "getenv", "FLAGS"), f"{path} reads {node.attr}"

@@ -1,0 +1,214 @@
+"""methods: the contract of every base × method, and what each alignment does to a step."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from udal_tf.config import MethodConfig, OptimizerConfig, TrainConfig
+from udal_tf.core import losses
+from udal_tf.methods.aligner import Aligner
+from udal_tf.methods.learner import BASES, Learner
+from udal_tf.models.wide_resnet import wide_resnet
+from udal_tf.recipes import METHODS
+
+NUM_CLASSES, STEPS_PER_EPOCH, EPOCHS = 4, 2, 3
+P_DATA = np.array([0.55, 0.25, 0.15, 0.05], np.float32)
+
+
+def allowed(base: str, method: str) -> bool:
+    return base != "supervised" or not METHODS[method].pseudo_label
+
+
+COMBINATIONS = [(base, method) for base in BASES for method in METHODS if allowed(base, method)]
+
+
+def make_learner(base="fixmatch", method="udal", p_data=P_DATA, **settings) -> Learner:
+    keras.utils.set_random_seed(1)
+    model = wide_resnet((8, 8, 1), NUM_CLASSES, depth=10, width=1, batch_norm_momentum=0.9)
+    config = MethodConfig(base=base, method=method, **{"threshold": 0.3, **settings})
+    return Learner(
+        model, p_data, config, OptimizerConfig(), TrainConfig(epochs=EPOCHS, steps_per_epoch=STEPS_PER_EPOCH)
+    )
+
+
+def make_batch(base="fixmatch", seed=0):
+    random = np.random.RandomState(seed)
+    batch = {}
+    for key, of_set, _ in BASES[base].views:
+        batch[key] = tf.constant(random.uniform(-1, 1, (6 if of_set == "labeled" else 12, 8, 8, 1)), tf.float32)
+    if BASES[base].mixes:
+        sizes = [len(batch[key]) for key, _, _ in BASES[base].views]
+        pairs = np.split(random.permutation(sum(sizes)), np.cumsum(sizes)[:-1])
+        for (key, _, _), partners in zip(BASES[base].views, pairs, strict=True):
+            batch[f"pair_{key}"] = tf.constant(partners, tf.int64)
+            batch[f"mix_{key}"] = tf.constant(random.beta(0.75, 0.75, len(partners)), tf.float32)
+    batch["labels_l"] = tf.constant(random.randint(0, NUM_CLASSES, 6), tf.int64)
+    if any(of_set == "unlabeled" for _, of_set, _ in BASES[base].views):
+        batch["labels_u"] = tf.constant(random.randint(0, NUM_CLASSES, 12), tf.int64)
+    return batch
+
+
+@pytest.mark.parametrize(("base", "method"), COMBINATIONS)
+def test_contract_of_every_base_and_method(base, method):
+    """Finite figures, every trainable variable and its average move, q̂ sums to 1, one trace over three epochs."""
+    learner = make_learner(base, method)
+    before = [v.numpy() for v in learner.model.trainable_variables]
+    averages = [v.numpy() for v in learner.ema]
+    step = tf.function(learner.train_step)
+    alphas = []
+    for number in range(STEPS_PER_EPOCH * EPOCHS):
+        metrics = step(make_batch(base, number))
+        assert all(np.isfinite(value) for value in metrics.values()), metrics
+        alphas.append(float(metrics["alpha"]))
+    assert step.experimental_get_tracing_count() == 1
+    assert alphas == sorted(alphas, reverse=True) and alphas[0] == 1.0 > alphas[-1]
+    for start, variable in zip(before, learner.model.trainable_variables, strict=True):
+        assert (start != variable.numpy()).any(), variable.path
+    for start, average, variable in zip(averages, learner.ema, learner.model.trainable_variables, strict=True):
+        assert (start != average.numpy()).any(), variable.path
+    np.testing.assert_allclose(tf.reduce_sum(learner.p_model()), 1.0, rtol=1e-5)
+    assert int(learner.step) == STEPS_PER_EPOCH * EPOCHS
+
+
+@pytest.mark.parametrize(("base", "method"), COMBINATIONS)
+def test_eager_equals_graph(base, method):
+    batch = make_batch(base)
+    eager = make_learner(base, method).train_step(batch)
+    graph = tf.function(make_learner(base, method).train_step)(batch)
+    for name in eager:
+        np.testing.assert_allclose(eager[name], graph[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def figures(learner, batch, steps=2):
+    step = tf.function(learner.train_step)
+    metrics = [step(batch) for _ in range(steps)]
+    return float(metrics[-1]["loss"]), [v.numpy() for v in learner.model.trainable_variables]
+
+
+def set_p_model(learner, distribution):
+    learner.history.assign(tf.tile(tf.constant(distribution, tf.float32)[None], [128, 1]))
+
+
+def test_udal_with_alpha_one_leaves_the_labelled_loss_alone():
+    batch = make_batch()
+    plain = make_learner(method="none").train_step(batch)
+    udal = make_learner(method="udal", alpha_min=1.0).train_step(batch)
+    assert float(udal["loss_labeled"]) == float(plain["loss_labeled"])
+    assert float(udal["loss_unlabeled"]) != float(plain["loss_unlabeled"])
+
+
+def test_udal_with_alpha_one_and_p_model_at_p_data_is_plain_fixmatch():
+    batch, results = make_batch(), []
+    for method in ("none", "udal"):
+        learner = make_learner(method=method, alpha_min=1.0)
+        set_p_model(learner, P_DATA)
+        results.append(figures(learner, batch, steps=1))
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
+    for plain, udal in zip(results[0][1], results[1][1], strict=True):
+        np.testing.assert_allclose(plain, udal, atol=1e-6)
+
+
+def test_balanced_data_with_p_model_uniform_make_every_method_plain():
+    uniform, batch = np.full(NUM_CLASSES, 0.25, np.float32), make_batch()
+    plain = make_learner(method="none", p_data=uniform).train_step(batch)
+    for method in METHODS:
+        aligned = make_learner(method=method, p_data=uniform).train_step(batch)
+        np.testing.assert_allclose(aligned["loss"], plain["loss"], rtol=1e-5, err_msg=method)
+
+
+def test_la_trains_the_labelled_loss_on_logits_plus_log_p_data():
+    batch = make_batch()
+    learner = make_learner(method="la")
+    logits = learner.model(tf.concat([batch["x_l"], batch["x_w"], batch["x_s"]], 0), training=True)[:6]
+    expected = tf.reduce_mean(losses.cross_entropy(batch["labels_l"], logits + np.log(P_DATA)))
+    metrics = make_learner(method="la").train_step(batch)
+    np.testing.assert_allclose(metrics["loss_labeled"], expected, rtol=1e-4)
+
+
+def test_only_the_places_of_a_method_are_touched():
+    logits = tf.constant([[1.0, 2.0, 0.0, -1.0]])
+    probs = tf.nn.softmax(logits)
+    for method, places in METHODS.items():
+        aligner = Aligner(places, tf.constant(P_DATA), tf.constant([0.7, 0.1, 0.1, 0.1]), tf.constant(0.5))
+        assert (aligner.labeled_logits(logits) is logits) == (not places.labeled), method
+        assert (aligner.unlabeled_logits(logits) is logits) == (not places.unlabeled), method
+        assert (aligner.pseudo_probs(probs) is probs) == (not places.pseudo_label), method
+
+
+def test_aligned_pseudo_labels_change_an_arg_max():
+    aligner = Aligner(METHODS["da"], tf.constant(P_DATA), tf.constant([0.85, 0.05, 0.05, 0.05]), tf.constant(0.5))
+    probs = tf.constant([[0.5, 0.4, 0.05, 0.05]])
+    assert int(tf.argmax(aligner.pseudo_probs(probs)[0])) == 1
+
+
+def test_a_class_of_zero_prior_trains_finitely():
+    with_zero = np.array([0.6, 0.3, 0.1, 0.0], np.float32)
+    for method in METHODS:
+        metrics = make_learner(method=method, p_data=with_zero).train_step(make_batch())
+        assert np.isfinite(metrics["loss"]), method
+
+
+def test_p_model_moves_after_the_step_by_the_weak_views_mean():
+    learner, batch = make_learner(method="none"), make_batch()
+    x = tf.concat([batch["x_l"], batch["x_w"], batch["x_s"]], 0)
+    probs = tf.nn.softmax(make_learner(method="none").model(x, training=True))[6:18]
+    metrics = learner.train_step(batch)
+    assert abs(float(metrics["kl_uniform"])) < 1e-6
+    expected = (127 * 0.25 + tf.reduce_mean(probs, axis=0)) / 128
+    np.testing.assert_allclose(learner.p_model(), expected, atol=1e-5)
+
+
+def test_weight_decay_leaves_batch_norm_alone_and_takes_the_dense_bias():
+    learner = make_learner(method="none")
+    decayed = {id(v) for v in learner._decayed}
+    names = {v.path: id(v) in decayed for v in learner.model.trainable_variables}
+    assert all(taken == ("_bn/" not in name) for name, taken in names.items()), names
+    assert names["predictions/bias"]
+
+
+def test_masked_examples_count_in_the_divisor():
+    batch = make_batch()
+    none_confident = make_learner(method="none", threshold=1.0).train_step(batch)
+    assert float(none_confident["loss_unlabeled"]) == 0.0
+    assert float(none_confident["confident"]) == 0.0
+
+
+def test_averaged_weights_with_the_live_batch_norm_statistics_are_evaluated():
+    learner, batch = make_learner(), make_batch()
+    learner.train_step(batch)
+    raw = learner.logits(batch["x_l"], use_ema=False)
+    np.testing.assert_allclose(raw, learner.model(batch["x_l"], training=False), atol=1e-6)
+    ema = learner.logits(batch["x_l"], use_ema=True)
+    assert (np.abs(raw - ema) > 1e-4).any()
+    for average, variable in zip(learner.ema, learner.model.trainable_variables, strict=True):
+        variable.assign(average)
+    np.testing.assert_allclose(ema, learner.model(batch["x_l"], training=False), atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [[0.5, 0.5], [0.5, 0.5, 0.5, 0.5]])
+def test_a_prior_that_is_none_is_refused(bad):
+    with pytest.raises(ValueError, match="4 probabilities that sum to 1"):
+        make_learner(p_data=np.array(bad, np.float32))
+
+
+def test_mixmatch_with_lambda_one_mixes_nothing():
+    batch = make_batch("mixmatch")
+    losses_of = []
+    for partners in (range(30), reversed(range(30))):
+        pairs = np.split(np.array(list(partners)), [6, 18])
+        for (key, _, _), part in zip(BASES["mixmatch"].views, pairs, strict=True):
+            batch[f"pair_{key}"] = tf.constant(part, tf.int64)
+            batch[f"mix_{key}"] = tf.ones(len(part))
+        metrics = make_learner("mixmatch", "none").train_step(batch)
+        losses_of.append((float(metrics["loss_labeled"]), float(metrics["loss_unlabeled"])))
+    assert losses_of[0] == losses_of[1]
+
+
+def test_the_unlabelled_weight_rises_over_its_part_of_the_run():
+    learner = make_learner("mixmatch", "none", unlabeled_weight=75.0, unlabeled_ramp=0.5)
+    weights = []
+    for step in range(5):
+        learner.step.assign(step)
+        weights.append(float(learner._unlabeled_weight()))
+    np.testing.assert_allclose(weights, [0, 25, 50, 75, 75])

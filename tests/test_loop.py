@@ -1,0 +1,215 @@
+"""One run from its config to its result, on tiny runs of digits-LT."""
+
+import json
+import signal
+import statistics
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from udal_tf import __version__
+from udal_tf.config import resolve
+from udal_tf.data import sources
+from udal_tf.reporting.run_log import read_rows
+from udal_tf.training import loop
+
+WEIGHTS = ["raw", "ema", "raw_la", "ema_la"]
+EPOCHS, STEPS_PER_EPOCH = 3, 4
+# Doubling up to the epoch's end, whatever the machine's speed; and one step a call.
+LONG_CALLS, SINGLE_STEPS = 1e9, 0.0
+
+
+def make_config(workdir, **settings):
+    tiny = {"epochs": EPOCHS, "steps_per_epoch": STEPS_PER_EPOCH, "batch_size": 4, "unlabeled_ratio": 2}
+    # Barely more than chance, so that the unlabelled loss takes part from the first step on.
+    return resolve({**tiny, "threshold": 0.12, "workdir": str(workdir), **settings})
+
+
+class Recorder(loop.StepRunner):
+    """A step runner that remembers itself and the lengths of its calls."""
+
+    made: list["Recorder"] = []
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.counts: list[int] = []
+        self.made.append(self)
+
+    def __call__(self, iterator, count):
+        self.counts.append(count)
+        return super().__call__(iterator, count)
+
+
+def run(config, call_seconds=LONG_CALLS, runner=Recorder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "CALL_SECONDS", call_seconds)
+        patch.setattr(loop, "StepRunner", runner)
+        return loop.train_and_evaluate(config)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run in calls of growing length: config, folder, result, its step runner."""
+    folder = tmp_path_factory.mktemp("finished")
+    config = make_config(folder)
+    result = run(config)
+    return config, folder, result, Recorder.made[-1]
+
+
+@pytest.fixture(scope="module")
+def step_by_step(tmp_path_factory):
+    """The same run again in calls of one step, saving after each: folder, result, its step runner."""
+    folder = tmp_path_factory.mktemp("step_by_step")
+    result = run(make_config(folder, checkpoint_minutes=1e-9), SINGLE_STEPS)
+    return folder, result, Recorder.made[-1]
+
+
+def figures(result) -> dict:
+    return {name: result[name] for name in ("accuracy", "balanced_accuracy", "per_class_recall", "median_ema_accuracy")}
+
+
+def rows_without_seconds(folder) -> list[dict]:
+    return [{name: row[name] for name in row if name != "seconds"} for row in read_rows(folder / "metrics.jsonl")]
+
+
+def test_one_trace_over_three_epochs_and_calls_of_different_lengths(finished):
+    _, _, _, runner = finished
+    assert runner.counts == [1, 1, 2, 4, 4]
+    assert runner.traces == 1
+
+
+def test_result_json_is_what_is_returned(finished):
+    _, folder, result, _ = finished
+    assert json.loads((folder / "result.json").read_text(encoding="utf-8")) == result
+
+
+def test_result_holds_every_score_for_every_set_of_weights(finished):
+    _, _, result, _ = finished
+    for measure in ("accuracy", "balanced_accuracy", "per_class_recall"):
+        assert list(result[measure]) == WEIGHTS
+    for weights in WEIGHTS:
+        recall = result["per_class_recall"][weights]
+        assert len(recall) == 10
+        # 50 test pictures in every class: the three scores tell the same.
+        assert result["accuracy"][weights] == pytest.approx(np.mean(recall))
+        assert result["balanced_accuracy"][weights] == pytest.approx(np.mean(recall))
+
+
+def test_result_says_what_was_run_on_what(finished):
+    config, _, result, _ = finished
+    assert result["config"] == config.to_dict()
+    assert result["steps"] == 12
+    assert result["seconds"] > 0
+    assert result["versions"]["udal_tf"] == __version__
+    assert result["versions"]["tensorflow"] == tf.__version__
+    assert result["class_names"] == [str(c) for c in range(10)]
+    assert "scikit-learn" in result["data"]["source"]
+    assert result["data"]["labeled_counts"] == [12, 10, 7, 6, 4, 3, 3, 2, 2, 1]
+    assert result["p_data"][0] / result["p_data"][9] == pytest.approx(12, rel=1e-5)
+
+
+def test_a_row_per_epoch_says_where_training_stood(finished):
+    _, folder, result, _ = finished
+    rows = read_rows(folder / "metrics.jsonl")
+    assert [(row["step"], row["epoch"]) for row in rows] == [(4, 1), (8, 2), (12, 3)]
+    # Eq. 10 with α_min 0.1 and k 2 after 0, 1/3 and 2/3 of the run.
+    assert [row["train"]["alpha"] for row in rows] == pytest.approx([1.0, 0.9, 0.6])
+    assert all(sum(row["p_model"]) == pytest.approx(1, abs=1e-5) for row in rows)
+    assert all(sum(row["p_target"]) == pytest.approx(1, abs=1e-5) for row in rows)
+    assert all(row["train"]["loss_unlabeled"] > 0 for row in rows)
+    assert rows[-1]["test"] == {name: result[name] for name in ("accuracy", "balanced_accuracy", "per_class_recall")}
+
+
+def test_the_target_is_the_prior_to_the_power_alpha(finished):
+    _, folder, result, _ = finished
+    for row in read_rows(folder / "metrics.jsonl"):
+        logits = row["train"]["alpha"] * np.log(result["p_data"])
+        np.testing.assert_allclose(row["p_target"], np.exp(logits) / np.exp(logits).sum(), rtol=1e-6)
+
+
+def test_the_median_is_over_the_last_epochs(finished):
+    _, folder, result, _ = finished
+    of_epochs = [row["test"]["accuracy"]["ema"] for row in read_rows(folder / "metrics.jsonl")]
+    assert result["median_ema_accuracy"] == {"epochs": 3, "accuracy": statistics.median(of_epochs)}
+
+
+def test_the_pictures_are_there(finished):
+    _, folder, _, _ = finished
+    for name in ("training_curves", "per_class_recall", "pseudo_label_divergence"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_a_finished_run_started_again_returns_the_saved_result_without_training(finished, monkeypatch, capsys):
+    config, folder, result, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    monkeypatch.setattr(sources, "load", lambda config: pytest.fail("read the data again"))
+    assert loop.train_and_evaluate(config) == result
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert "finished already" in capsys.readouterr().out
+
+
+def test_the_same_seed_twice_gives_bit_identical_figures(finished, step_by_step):
+    assert figures(step_by_step[1]) == figures(finished[2])
+
+
+def test_metrics_do_not_depend_on_how_steps_were_grouped_into_calls(finished, step_by_step):
+    assert step_by_step[2].counts == [1] * 12
+    assert rows_without_seconds(step_by_step[0]) == rows_without_seconds(finished[1])
+
+
+def test_checkpoints_are_also_saved_between_epochs(step_by_step):
+    names = sorted(path.name for path in (step_by_step[0] / "checkpoints").glob("*.index"))
+    assert names == ["ckpt-10.index", "ckpt-11.index", "ckpt-12.index"]
+
+
+def test_signal_handlers_are_given_back():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with loop._StopRequest():
+        assert signal.getsignal(signal.SIGTERM) != before[0]
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def initial_weights(**settings) -> list[np.ndarray]:
+    config = make_config("unused", **settings)
+    keras.utils.set_random_seed(loop.run_seed(config))
+    return loop.make_learner(config, sources.load(config.data)).model.get_weights()
+
+
+def test_initial_weights_follow_from_seed_and_fold():
+    first, again = initial_weights(), initial_weights()
+    for ours, same in zip(first, again, strict=True):
+        np.testing.assert_array_equal(ours, same)
+    for settings in ({"seed": 1}, {"fold": 2}, {"seed": 1, "fold": 2}):
+        kernels = [(a, b) for a, b in zip(first, initial_weights(**settings), strict=True) if a.ndim > 1]
+        assert kernels
+        assert all(not np.array_equal(a, b) for a, b in kernels)
+
+
+def test_no_fold_of_one_seed_is_the_run_of_another():
+    seeds = {loop.run_seed(make_config("unused", seed=seed, fold=fold)) for seed in range(20) for fold in range(1, 6)}
+    assert len(seeds) == 100
+
+
+class BreaksAtStep6(Recorder):
+    """A step runner whose loss is not a number in the third step of the second epoch."""
+
+    def __call__(self, iterator, count):
+        rows = super().__call__(iterator, count).copy()
+        if len(self.counts) == 4:
+            rows[2, self.names.index("loss")] = np.nan
+        return rows
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_the_same_process_can_go_on(tmp_path, capsys):
+    config = make_config(tmp_path, base="supervised", method="la")
+    with pytest.raises(loop.NonFiniteLoss, match=r"The loss of step 6 is nan.*ckpt-4"):
+        run(config, runner=BreaksAtStep6)
+    assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4]
+    assert not (tmp_path / "result.json").exists()
+    result = run(config)
+    assert "Going on from step 4 of 12" in capsys.readouterr().out
+    assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4, 8, 12]
+    assert list(result["accuracy"]) == WEIGHTS
+    assert len(list(tmp_path.glob("*.png"))) == 3

@@ -1,0 +1,92 @@
+"""input.pipeline: batches by name, whole and repeatable."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from udal_tf.data.dataset import ArrayPictures
+from udal_tf.input import pipeline
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeView:
+    """Shows a picture's own grey level, plus the mean of its random numbers where it takes any."""
+
+    draws: int
+
+    def apply(self, images, random):
+        values = tf.cast(images, tf.float32)
+        return values + tf.reshape(tf.reduce_mean(random, axis=1), [-1, 1, 1, 1]) if self.draws else values
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeViews:
+    plain: FakeView = FakeView(0)
+    weak: FakeView = FakeView(2)
+    strong: FakeView = FakeView(3)
+
+
+REQUESTS = (("x_l", "labeled", "weak"), ("x_w", "unlabeled", "weak"), ("x_s", "unlabeled", "strong"))
+
+
+@pytest.fixture
+def sets():
+    """Twenty pictures whose grey level is their position and whose label is a tenth of it."""
+    pictures = ArrayPictures(np.tile(np.arange(20, dtype=np.uint8)[:, None, None, None], (1, 2, 2, 1)))
+    labels = np.arange(20) // 10
+    return {
+        "labeled": pipeline.PictureSet(pictures, np.array([1, 3, 12]), labels, 4),
+        "unlabeled": pipeline.PictureSet(pictures, np.arange(20), labels, 8),
+    }
+
+
+def batches(sets, start=0, stop=6, requests=REQUESTS):
+    dataset = pipeline.training_batches(
+        lambda step: pipeline.make_batch(step, sets, requests, FakeViews(), seed=1), start, stop
+    )
+    return [{key: value.numpy() for key, value in batch.items()} for batch in dataset]
+
+
+def test_a_batch_has_the_requested_views_and_the_labels(sets):
+    shapes = {key: value.shape for key, value in batches(sets)[0].items()}
+    assert shapes == {
+        "x_l": (4, 2, 2, 1), "labels_l": (4,), "x_w": (8, 2, 2, 1), "x_s": (8, 2, 2, 1), "labels_u": (8,),
+    }  # fmt: skip
+
+
+def test_views_of_one_set_show_the_same_pictures_with_other_random_numbers(sets):
+    for batch in batches(sets):
+        np.testing.assert_array_equal(np.floor(batch["x_w"]), np.floor(batch["x_s"]))
+        assert (batch["x_w"] != batch["x_s"]).all()
+
+
+def test_labels_belong_to_their_pictures(sets):
+    for batch in batches(sets):
+        np.testing.assert_array_equal(batch["labels_u"], np.floor(batch["x_w"][:, 0, 0, 0]) // 10)
+        np.testing.assert_array_equal(batch["labels_l"], np.floor(batch["x_l"][:, 0, 0, 0]) // 10)
+
+
+def test_only_labelled_positions_come_as_labelled(sets):
+    seen = np.concatenate([np.floor(batch["x_l"][:, 0, 0, 0]) for batch in batches(sets)])
+    assert set(seen) == {1, 3, 12}
+
+
+def test_a_restart_at_a_step_goes_on_with_the_same_batches(sets):
+    whole, resumed = batches(sets), batches(sets, start=3)
+    for expected, batch in zip(whole[3:], resumed, strict=True):
+        for key in expected:
+            np.testing.assert_array_equal(batch[key], expected[key])
+
+
+def test_a_base_learner_without_unlabelled_views_gets_none(sets):
+    batch = batches({"labeled": sets["labeled"]}, requests=REQUESTS[:1])[0]
+    assert sorted(batch) == ["labels_l", "x_l"]
+
+
+def test_evaluation_keeps_the_order_and_the_last_smaller_batch(sets):
+    dataset = pipeline.evaluation_batches(sets["labeled"].pictures, np.arange(20), FakeViews().plain, 8)
+    parts = [part.numpy() for part in dataset]
+    assert [len(part) for part in parts] == [8, 8, 4]
+    np.testing.assert_array_equal(np.concatenate(parts)[:, 0, 0, 0], np.arange(20))

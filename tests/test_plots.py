@@ -1,0 +1,86 @@
+"""Pictures of a run: drawn from rows alone, for any number of rows and classes, without a complaint."""
+
+import logging
+import warnings
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from udal_tf.reporting import plots
+
+
+def make_rows(epochs: int, num_classes: int, supervised: bool = False) -> list[dict]:
+    random = np.random.RandomState(0)
+    rows = []
+    for epoch in range(1, epochs + 1):
+        train = {"loss": 3 / epoch, "loss_labeled": 2 / epoch, "loss_unlabeled": 1 / epoch, "alpha": 1 - epoch / 40}
+        train |= {"kl_data": 0.3 / epoch, "kl_target": 0.1 / epoch}
+        if not supervised:
+            train |= {"confident": 0.4, "confident_correct": 0.3}
+        p_model, p_target = random.dirichlet(np.ones(num_classes), 2)
+        accuracy = {key: 1 - 0.5 / epoch for key in ("raw", "ema", "raw_la", "ema_la")}
+        rows.append(
+            {
+                "epoch": epoch,
+                "train": train,
+                "test": {"accuracy": accuracy},
+                "p_model": p_model.tolist(),
+                "p_target": p_target.tolist(),
+            }
+        )
+    return rows
+
+
+@pytest.fixture
+def draws_well(tmp_path, caplog):
+    """Calls a plot function with a path; any warning, missing glyphs included, and an empty picture is a failure."""
+
+    def call(function, *arguments):
+        path = tmp_path / "picture.png"
+        with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
+            warnings.simplefilter("error")
+            function(*arguments, path)
+        assert not caplog.records
+        assert path.read_bytes().startswith(b"\x89PNG\r\n")
+        pixels = matplotlib.image.imread(path)
+        assert (pixels[..., :3].min(axis=-1) < 0.5).mean() > 0.005  # Ink, not a white page.
+        assert not plots.plt.get_fignums()
+
+    return call
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 20])
+def test_training_curves_of_any_length(draws_well, epochs):
+    draws_well(plots.training_curves, make_rows(epochs, 10))
+
+
+def test_training_curves_of_a_run_without_pseudo_labels(draws_well):
+    draws_well(plots.training_curves, make_rows(3, 10, supervised=True))
+
+
+@pytest.mark.parametrize("num_classes", [2, 10, 20, 127])
+def test_recall_of_any_number_of_classes(draws_well, num_classes):
+    recall = np.linspace(1, 0, num_classes).tolist()
+    names = [f"class {c}" for c in range(num_classes)]
+    draws_well(plots.per_class_recall, {"ema": recall, "ema_la": recall[::-1]}, names, list(range(num_classes, 0, -1)))
+
+
+def test_recall_where_classes_have_no_test_pictures(draws_well):
+    scores = {"ema": [1.0, None, 0.5], "ema_la": [0.5, None, 0.5]}
+    draws_well(plots.per_class_recall, scores, ["airplane", "automobile", "a class with a long name"], [5, 2, 1])
+
+
+@pytest.mark.parametrize(("epochs", "num_classes"), [(1, 10), (2, 10), (20, 10), (1, 127), (20, 127)])
+def test_divergence_of_any_number_of_rows_and_classes(draws_well, epochs, num_classes):
+    p_data = np.geomspace(1, 0.01, num_classes)
+    names = [f"class {c}" for c in range(num_classes)]
+    draws_well(plots.pseudo_label_divergence, make_rows(epochs, num_classes), (p_data / p_data.sum()).tolist(), names)
+
+
+def test_divergence_of_equal_distributions(draws_well):
+    rows = make_rows(2, 4)
+    for row in rows:
+        row["train"] |= {"kl_data": 0.0, "kl_target": 0.0}
+        row["p_model"] = row["p_target"] = [0.25] * 4
+    draws_well(plots.pseudo_label_divergence, rows, [0.25] * 4, ["a", "b", "c", "d"])

@@ -1,0 +1,177 @@
+"""RandAugment as CReST runs it: which operation, how strong, and each applied to a whole batch at once.
+
+Source: CReST data/augment_ops.py and third_party/rand_augment.py. Departures: pictures may have one channel; the
+largest translation is 10/32 of the side at every size, which is CReST's at 32, 96 and 128 pixels (at 256 it takes 100
+pixels, elsewhere 0.3 of the side, cut to whole pixels).
+"""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from udal_tf.augment import tones, warp
+from udal_tf.augment.checks import checked
+
+# The columns of a layer's draws: which op, whether to apply it, level, sign.
+DRAWS_PER_LAYER = 4
+
+_PLAIN = {
+    "AutoContrast": tones.autocontrast,
+    "Equalize": tones.equalize,
+    "Invert": tones.invert,
+    "Identity": tf.identity,
+}
+_LEVELLED = {
+    "Posterize": tones.posterize,
+    "Solarize": tones.solarize,
+    "SolarizeAdd": tones.solarize_add,
+    "Color": tones.color,
+    "Contrast": tones.contrast,
+    "Brightness": tones.brightness,
+    "Sharpness": tones.sharpness,
+}
+_GEOMETRIC = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
+OPS = (*_PLAIN, *_LEVELLED, *_GEOMETRIC)
+
+_MAX_DEGREES = 30.0
+_MAX_SHEAR = 0.3
+_MAX_SHIFT = 10.0 / 32.0
+
+
+def apply_op(images: tf.Tensor, op: str, level: tf.Tensor | float, sign: tf.Tensor | float) -> tf.Tensor:
+    """One operation on every picture of a batch.
+
+    Args:
+        images: [B, H, W, C] uint8, C 1 or 3; H, W and C static.
+        op: one of OPS.
+        level: [B] or scalar in [0, 1], how strong; AutoContrast, Equalize, Invert and Identity have no strength.
+        sign: [B] or scalar, 1 or -1: the direction of Rotate, ShearX, ShearY, TranslateX and TranslateY.
+
+    Returns:
+        [B, H, W, C] uint8.
+
+    Raises:
+        ValueError: for an unknown op or images of another kind.
+    """
+    images = _checked_images(images)
+    check_ops((op,))
+    level = tf.broadcast_to(tf.cast(level, tf.float32), tf.shape(images)[:1])
+    if op in _GEOMETRIC:
+        amount = level * tf.cast(sign, tf.float32)
+        return warp.affine(images, amount[:, tf.newaxis] * tf.constant(_largest_motion(op, images)))
+    return _change_tones(images, op, tf.reshape(level, [-1, 1, 1, 1]))
+
+
+def layer_choices(
+    draws: tf.Tensor, num_ops: int, probability: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """What one layer does to each picture.
+
+    Args:
+        draws: [B, 4] float32 uniforms in [0, 1).
+        num_ops: how many operations there are to choose from.
+        probability: that the chosen operation is applied.
+
+    Returns:
+        The op, int32 uniform over 0…num_ops-1; whether it is applied, bool; its level, uniform in [0, 1); its sign,
+        1.0 or -1.0, each half of the time. All [B] and independent of one another.
+    """
+    which, applies, level, sign = tf.unstack(draws, num=DRAWS_PER_LAYER, axis=1)
+    # The minimum is for num_ops where float32 rounds the product of the largest draw up.
+    op = tf.minimum(tf.cast(which * float(num_ops), tf.int32), num_ops - 1)
+    return op, applies < probability, level, tf.where(sign < 0.5, -1.0, 1.0)
+
+
+def rand_augment(
+    images: tf.Tensor,
+    draws: tf.Tensor,
+    ops: Sequence[str] = OPS,
+    layers: int = 2,
+    probability: float = 0.5,
+) -> tf.Tensor:
+    """Each picture through `layers` randomly chosen operations.
+
+    Args:
+        images: [B, H, W, C] uint8, C 1 or 3; H, W and C static.
+        draws: [B, layers · DRAWS_PER_LAYER] float32 uniforms in [0, 1), see layer_choices.
+        ops: the operations to choose from, names out of OPS.
+        layers: how many operations a picture goes through.
+        probability: that a chosen operation is applied.
+
+    Returns:
+        [B, H, W, C] uint8. Row i depends on row i of images and draws alone, bit for bit.
+
+    Raises:
+        ValueError: for unknown ops, settings out of range, or images or draws of another kind.
+    """
+    images = _checked_images(images)
+    check_settings(ops, layers, probability)
+    draws = checked("draws", draws, tf.float32, [images.shape[0], layers * DRAWS_PER_LAYER])
+    for layer in range(layers):
+        columns = draws[:, layer * DRAWS_PER_LAYER : (layer + 1) * DRAWS_PER_LAYER]
+        images = _apply_layer(images, ops, *layer_choices(columns, len(ops), probability))
+    return images
+
+
+def check_ops(ops: Sequence[str]) -> None:
+    """Raises ValueError where a name is not in OPS."""
+    for op in ops:
+        if op not in OPS:
+            raise ValueError(f"RandAugment operations must be among {', '.join(OPS)}, got {op!r}")
+
+
+def check_settings(ops: Sequence[str], layers: int, probability: float) -> None:
+    """Raises ValueError where rand_augment cannot run with these settings."""
+    check_ops(ops)
+    if layers < 0:
+        raise ValueError(f"the number of RandAugment layers must be at least 0, got {layers}")
+    if layers > 0 and not ops:
+        raise ValueError(f"RandAugment needs at least one operation for its {layers} layers, got none")
+    if not 0.0 <= probability <= 1.0:
+        raise ValueError(f"the probability of a RandAugment operation must be in [0, 1], got {probability}")
+
+
+def _apply_layer(images, ops, op, applied, level, sign):
+    """Sorts the pictures into groups that are changed together, and puts the changed ones back.
+
+    There is a group for each operation on tones, one for all motions (they differ in their numbers only), and a last
+    one for the pictures that stay as they are.
+    """
+    toning = [name for name in dict.fromkeys(ops) if name != "Identity" and name not in _GEOMETRIC]
+    moving, staying = len(toning), len(toning) + 1
+    group_of_op = [toning.index(name) if name in toning else moving if name in _GEOMETRIC else staying for name in ops]
+    group = tf.where(applied, tf.gather(group_of_op, op), staying)
+    motion = (level * sign)[:, tf.newaxis] * tf.gather([_largest_motion(name, images) for name in ops], op)
+
+    def grouped(values):
+        return tf.dynamic_partition(values, group, staying + 1)
+
+    pictures, levels = grouped(images), grouped(tf.reshape(level, [-1, 1, 1, 1]))
+    changed = [_change_tones(pictures[number], name, levels[number]) for number, name in enumerate(toning)]
+    changed.append(warp.affine(pictures[moving], grouped(motion)[moving]))
+    places = tf.concat(grouped(tf.range(tf.shape(images)[0]))[:staying], axis=0)
+    return tf.tensor_scatter_nd_update(images, places[:, tf.newaxis], tf.concat(changed, axis=0))
+
+
+def _change_tones(images, op, level):
+    return _PLAIN[op](images) if op in _PLAIN else _LEVELLED[op](images, level)
+
+
+def _largest_motion(op, images):
+    """The motion (see warp.affine) of a geometric op at level 1 and sign 1; none for other ops."""
+    _, height, width, _ = images.shape
+    return {
+        "Rotate": (_MAX_DEGREES, 0.0, 0.0, 0.0, 0.0),
+        "ShearX": (0.0, _MAX_SHEAR, 0.0, 0.0, 0.0),
+        "ShearY": (0.0, 0.0, _MAX_SHEAR, 0.0, 0.0),
+        "TranslateX": (0.0, 0.0, 0.0, _MAX_SHIFT * width, 0.0),
+        "TranslateY": (0.0, 0.0, 0.0, 0.0, _MAX_SHIFT * height),
+    }.get(op, (0.0, 0.0, 0.0, 0.0, 0.0))
+
+
+def _checked_images(images):
+    images = checked("images", images, tf.uint8, [None, None, None, None])
+    _, height, width, channels = images.shape
+    if height is None or width is None or channels not in (1, 3):
+        raise ValueError(f"images must have a static height and width and 1 or 3 channels, got {images.shape}")
+    return images

@@ -1,0 +1,157 @@
+"""The three views of a picture that learners ask for: plain, weak and strong (u^weak, u^strong in UDAL Eq. 5).
+
+A view is a pure function of uint8 pictures and uniform random numbers, so whoever draws the numbers decides what is
+reproducible. Source: CReST data/augment.py ("dh", "dhrac") and data/augment_ops.py. Departure: CReST carries pictures
+as floats and cuts them back to uint8 before RandAugment, by which 47 of the 256 values come out one too dark in the
+strong view; here they stay uint8 and keep their values.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol
+
+import tensorflow as tf
+
+from udal_tf.augment import randaugment, warp
+from udal_tf.augment.checks import checked
+
+CROP_FLIP_DRAWS = 3
+CUTOUT_DRAWS = 2
+
+# x · 2/255 - 1 with one rounding instead of two: (x - 127.5) is exact, so the compiler has nothing to fuse.
+_MIDDLE = 127.5
+_SCALE = 2.0 / 255.0
+
+
+class Settings(Protocol):
+    """What make_views reads of the configuration."""
+
+    crop_padding: int
+    flip: bool
+    strong_ops: tuple[str, ...]
+    strong_layers: int
+    strong_probability: float
+    cutout: float
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """How one view is made.
+
+    draws: the uniform numbers in [0, 1) that it uses up per picture.
+    apply: (pictures [B, H, W, C] uint8, draws [B, draws] float32) to [B, H, W, C] float32 in [-1, 1]. Row i of the
+      result depends on row i of the arguments alone, bit for bit.
+    """
+
+    draws: int
+    apply: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """plain: normalised only. weak: cropped and flipped. strong: weak, then RandAugment, then cutout."""
+
+    plain: View
+    weak: View
+    strong: View
+
+
+def normalize(images: tf.Tensor) -> tf.Tensor:
+    """uint8 to float32 in [-1, 1]: 0 becomes -1, 255 becomes 1."""
+    return (tf.cast(images, tf.float32) - _MIDDLE) * _SCALE
+
+
+def crop_flip_choices(draws: tf.Tensor, padding: int, flip: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """[B, 3] uniforms to the crop's top and left, int32 uniform over 0…2 · padding, and whether to flip, at 1/2."""
+    positions = 2 * padding + 1
+    top, left = (tf.minimum(tf.cast(draws[:, axis] * positions, tf.int32), positions - 1) for axis in (0, 1))
+    return top, left, (draws[:, 2] < 0.5) & flip
+
+
+def cutout_bounds(uniform: tf.Tensor, size: int, fraction: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """[B] uniforms to the first cut row (or column) and the first behind it, [B] float32 in [0, size].
+
+    The centre is round(size · u), so the two ends of the side are half as likely as any place between them. The square
+    reaches floor(size · fraction / 2) to either side and loses what falls outside.
+    """
+    centre = tf.round(uniform * size)
+    half = _cutout_half(size, fraction)
+    return tf.maximum(centre - half, 0.0), tf.minimum(centre + half, float(size))
+
+
+def keep_mask(draws: tf.Tensor, shape: tuple[int, int, int], fraction: float) -> tf.Tensor:
+    """[B, 2] uniforms to [B, H, W, C] float32: 0 in the cutout square, 1 elsewhere."""
+    height, width, channels = shape
+    rows = tf.reshape(tf.range(height, dtype=tf.float32), [1, height, 1, 1])
+    columns = tf.reshape(tf.repeat(tf.range(width, dtype=tf.float32), channels), [1, 1, width, channels])
+    inside = []
+    for axis, position, size in ((0, rows, height), (1, columns, width)):
+        first, behind = cutout_bounds(tf.reshape(draws[:, axis], [-1, 1, 1, 1]), size, fraction)
+        inside.append(tf.cast((position >= first) & (position < behind), tf.float32))
+    return 1.0 - inside[0] * inside[1]
+
+
+def make_views(config: Settings, height: int, width: int, channels: int) -> Views:
+    """The views of pictures of one size.
+
+    Args:
+        config: padding in pixels and whether to flip (weak and strong view); RandAugment's operations, layers and
+          probability; the side of the cutout square as a fraction of the picture's side, 0 for none.
+        height, width, channels: of every picture; channels is 1 or 3.
+
+    Returns:
+        Views whose `apply` takes uint8 [B, height, width, channels].
+
+    Raises:
+        ValueError: where a setting is out of range or does not fit the size.
+    """
+    _check(config, height, width, channels)
+    padding, layers = config.crop_padding, config.strong_layers
+    strong_draws = (CROP_FLIP_DRAWS, layers * randaugment.DRAWS_PER_LAYER, CUTOUT_DRAWS)
+
+    def pictures(images):
+        return checked("images", images, tf.uint8, [None, height, width, channels])
+
+    def crop_flip(images, draws):
+        return warp.crop_flip(pictures(images), *crop_flip_choices(draws, padding, config.flip), padding)
+
+    def plain(images, draws):
+        checked("draws", draws, tf.float32, [None, 0])
+        return normalize(pictures(images))
+
+    def weak(images, draws):
+        return normalize(crop_flip(images, checked("draws", draws, tf.float32, [None, CROP_FLIP_DRAWS])))
+
+    def strong(images, draws):
+        draws = checked("draws", draws, tf.float32, [None, sum(strong_draws)])
+        for_crop, for_layers, for_cutout = tf.split(draws, strong_draws, axis=1)
+        images = randaugment.rand_augment(
+            crop_flip(images, for_crop), for_layers, config.strong_ops, layers, config.strong_probability
+        )
+        if config.cutout == 0:
+            return normalize(images)
+        return normalize(images) * keep_mask(for_cutout, (height, width, channels), config.cutout)
+
+    return Views(plain=View(0, plain), weak=View(CROP_FLIP_DRAWS, weak), strong=View(sum(strong_draws), strong))
+
+
+def _check(config: Settings, height: int, width: int, channels: int) -> None:
+    if channels not in (1, 3):
+        raise ValueError(f"views are made of pictures with 1 or 3 channels, got {channels}")
+    if not 0 <= config.crop_padding < min(height, width):
+        raise ValueError(
+            f"crop_padding reflects the picture, so it must be at least 0 and less than the shorter side of "
+            f"{height} x {width}, got {config.crop_padding}"
+        )
+    randaugment.check_settings(config.strong_ops, config.strong_layers, config.strong_probability)
+    if not 0.0 <= config.cutout <= 1.0:
+        raise ValueError(f"cutout is a fraction of the side and must be in [0, 1], got {config.cutout}")
+    if config.cutout > 0 and _cutout_half(min(height, width), config.cutout) < 1:
+        raise ValueError(
+            f"cutout={config.cutout} of {height} x {width} pixels is less than two pixels and would cut nothing: "
+            f"use 0 or at least {2 / min(height, width):g}"
+        )
+
+
+def _cutout_half(size: int, fraction: float) -> float:
+    return size * fraction // 2

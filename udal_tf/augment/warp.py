@@ -1,0 +1,88 @@
+"""Operations that move pixels: a nearest-neighbour affine warp and the random crop and flip, each one gather of pixels.
+
+Made of gathers because ImageProjectiveTransformV3, which CReST reaches through tensorflow-addons, has no XLA kernel.
+"""
+
+import math
+
+import tensorflow as tf
+
+from udal_tf.augment.exact import nearest, product
+
+FILL = 128
+
+# Taylor coefficients of sine(angle)/angle and cosine(angle) in the square of the angle, highest first; what follows is
+# below float32's resolution up to 30°. XLA's own sine and cosine differ from TensorFlow's in the last bit.
+_SINE_COSINE = ((1 / 362880, 1 / 40320), (-1 / 5040, -1 / 720), (1 / 120, 1 / 24), (-1 / 6, -1 / 2), (1.0, 1.0))
+
+
+def affine(images: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
+    """Rotated about the centre, sheared and shifted pictures: nearest neighbour, grey 128 from outside.
+
+    Output pixel (x, y) is the input pixel nearest to (a·x + b·y + c, d·x + e·y + f), halves away from zero.
+    a, b, d, e = cos, shear_x - sin, shear_y + sin, cos; c and f hold the centre in place, then shift.
+
+    Args:
+        images: [B, H, W, C] uint8.
+        motion: [B, 5] float32: angle in degrees, shear_x, shear_y, shift_x and shift_y in pixels. Rotation is not
+          composed with the others: one of the three kinds at a time.
+
+    Returns:
+        [B, H, W, C] uint8.
+    """
+    _, height, width, channels = images.shape
+    angle, shear_x, shear_y, shift_x, shift_y = tf.split(tf.reshape(motion, [-1, 1, 5]), 5, axis=2)
+    sine, cosine = _sine_cosine(product(angle, math.pi / 180.0))
+    right, bottom = width - 1.0, height - 1.0
+    centre_x = (right - (product(cosine, right) - product(sine, bottom))) / 2.0
+    centre_y = (bottom - (product(sine, right) + product(cosine, bottom))) / 2.0
+    x = tf.range(width, dtype=tf.float32)[tf.newaxis, tf.newaxis, :]
+    y = tf.range(height, dtype=tf.float32)[tf.newaxis, :, tf.newaxis]
+    source_x = product(cosine, x) + product(shear_x - sine, y) + (centre_x + shift_x)
+    source_y = product(shear_y + sine, x) + product(cosine, y) + (centre_y + shift_y)
+    inside = (source_x > -0.5) & (source_x < width - 0.5) & (source_y > -0.5) & (source_y < height - 0.5)
+    # One more pixel behind each picture holds the fill.
+    within = tf.where(inside, nearest(source_y) * width + nearest(source_x), height * width)
+    pixels = tf.reshape(images, [-1, height * width, channels])
+    return _gather(tf.pad(pixels, [[0, 0], [0, 1], [0, 0]], constant_values=FILL), within)
+
+
+def crop_flip(images: tf.Tensor, top: tf.Tensor, left: tf.Tensor, flip: tf.Tensor, padding: int) -> tf.Tensor:
+    """Reflect-pads by padding, cuts the original size out at (top, left), then mirrors left-right where flip is set.
+
+    Args:
+        images: [B, H, W, C] uint8.
+        top, left: [B] int32 in [0, 2 · padding].
+        flip: [B] bool.
+        padding: less than H and W.
+
+    Returns:
+        [B, H, W, C] uint8.
+    """
+    _, height, width, channels = images.shape
+    columns = tf.where(flip[:, tf.newaxis], tf.range(width - 1, -1, -1), tf.range(width))
+    columns = _reflect(columns + left[:, tf.newaxis] - padding, width)
+    rows = _reflect(tf.range(height) + top[:, tf.newaxis] - padding, height)
+    within = rows[:, :, tf.newaxis] * width + columns[:, tf.newaxis, :]
+    return _gather(tf.reshape(images, [-1, height * width, channels]), within)
+
+
+def _gather(pixels: tf.Tensor, within: tf.Tensor) -> tf.Tensor:
+    """Pixels [B, P, C] at the positions [B, H, W] of their own picture."""
+    _, positions, channels = pixels.shape
+    start = tf.range(tf.shape(pixels)[0])[:, tf.newaxis, tf.newaxis] * positions
+    return tf.gather(tf.reshape(pixels, [-1, channels]), start + within)
+
+
+def _reflect(position: tf.Tensor, size: int) -> tf.Tensor:
+    """Positions up to size - 1 beyond either edge, mirrored at the edge pixel."""
+    return (size - 1) - tf.abs((size - 1) - tf.abs(position))
+
+
+def _sine_cosine(angle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Sine and cosine of angles [B, 1, 1] in radians, by Horner's rule for both at once."""
+    squared = product(angle, angle)
+    series = tf.constant(_SINE_COSINE[0]) * tf.ones_like(squared)
+    for coefficients in _SINE_COSINE[1:]:
+        series = product(series, squared) + tf.constant(coefficients)
+    return product(angle, series[..., :1]), series[..., 1:]

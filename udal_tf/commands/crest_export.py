@@ -1,0 +1,117 @@
+"""`python -m udal_tf.commands.crest_export --dataset=cifar10lt --out=DIR`: writes the files that CReST reads.
+
+So CReST (ML_DATA=DIR) and this program train on the same pictures with the same labels. Beside the two TFRecord files
+lies a split manifest with the positions of every fold, for --split_manifest.
+"""
+
+import json
+import os
+import pathlib
+import sys
+from typing import Any
+
+from absl import app, flags
+
+from udal_tf import config as config_module
+from udal_tf.config import DataConfig
+
+FOLDS = range(1, 6)
+EXIT_BAD_INPUT = 2
+_AT_A_TIME = 1000
+
+
+def export(config: DataConfig, out: str | pathlib.Path) -> pathlib.Path:
+    """Writes cifar-lt/<folder>/{train,eval}.tfrecords and the manifest below `out`.
+
+    Args:
+      config: a CIFAR data set under protocol crest; its fold does not matter, all five are listed.
+      out: CReST's ML_DATA.
+
+    Returns:
+      the folder with the three files.
+
+    Raises:
+      DataError: where the data is missing, or the folder is there already.
+    """
+    from udal_tf.data import cifar, crest_files, longtail, manifest, sources
+    from udal_tf.data.dataset import DataError
+    from udal_tf.data.problem import long_tailed_pool
+
+    if config.dataset not in cifar.EDITIONS or config.protocol != "crest":
+        raise DataError(
+            f"CReST's files hold {' or '.join(cifar.EDITIONS)} with --protocol=crest, "
+            f"got --dataset={config.dataset} --protocol={config.protocol}"
+        )
+    if config.split_manifest:
+        raise DataError("--split_manifest is what this command writes; leave it out")
+    edition = cifar.EDITIONS[config.dataset]
+    folder = pathlib.Path(out) / "cifar-lt" / crest_files.folder_name(edition.crest, config.imbalance)
+    if folder.exists():
+        raise DataError(f"{folder} is there already; remove it or choose another --out")
+    source = sources.load_source(config)
+    try:
+        pool = long_tailed_pool(source, config)
+    except ValueError as error:
+        raise DataError(f"{config.dataset}: {error}") from error
+    labels = source.train_labels[pool]
+    folds = {}
+    for fold in FOLDS:
+        in_labeled, in_rest = longtail.fold_split(labels, config.beta, fold, len(source.class_names))
+        folds[str(fold)] = {
+            "labeled": manifest.hashed(pool[in_labeled]),
+            "rest": manifest.hashed(pool[in_rest]),
+            "labeled_records": manifest.hashed(in_labeled),
+        }
+    content: dict[str, Any] = {
+        "format": manifest.FORMAT,
+        **{name: getattr(config, name) for name in manifest.SETTINGS},
+        "draw": source.draw.format(draw=config.draw),
+        "source": source.provenance["source"],
+        "long_tailed": source.long_tailed,
+        "train_labels_sha256": manifest.positions_sha256(source.train_labels),
+        "subset": manifest.hashed(pool),
+        "folds": folds,
+    }
+    folder.mkdir(parents=True)
+    content["files"] = {
+        crest_files.TRAIN_FILE: crest_files.write(folder / crest_files.TRAIN_FILE, _pixels(source.train, pool), labels),
+        crest_files.EVAL_FILE: crest_files.write(
+            folder / crest_files.EVAL_FILE, _pixels(source.test, range(len(source.test))), source.test_labels
+        ),
+    }
+    (folder / manifest.FILE_NAME).write_text(json.dumps(content) + "\n")
+    return folder
+
+
+def _pixels(pictures, positions):
+    """[n, H, W, C] uint8 of these positions, fetched in parts."""
+    import numpy as np
+
+    positions = np.asarray(positions, np.int64)
+    parts = [pictures.fetch(positions[i : i + _AT_A_TIME]).numpy() for i in range(0, len(positions), _AT_A_TIME)]
+    return np.concatenate(parts)
+
+
+def _main(argv: list[str]) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        if len(argv) > 1:
+            raise ValueError(f"unexpected argument {argv[1]!r}: settings are flags, --name=value")
+        if not flags.FLAGS.out:
+            raise ValueError("--out must name the folder to write to, CReST's ML_DATA")
+        folder = export(config_module.from_flags().data, flags.FLAGS.out)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    print(f"Written: {folder}\nCReST reads it with ML_DATA={flags.FLAGS.out}")
+
+
+def main() -> None:
+    """Entry point; defines the flags and runs."""
+    config_module.define_flags(flags.FLAGS)
+    flags.DEFINE_string("out", None, "Folder to write to; CReST's ML_DATA.")
+    app.run(_main)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The long-tailed CIFAR files that CReST reads: raw TFRecords of 3,072 bytes in CHW order and a label."""
+
+import hashlib
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from udal_tf.data.dataset import DataError
+
+TRAIN_FILE, EVAL_FILE = "train.tfrecords", "eval.tfrecords"
+SIDE, CHANNELS = 32, 3
+_FEATURES = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
+_BATCH = 1000
+
+
+def folder_name(prefix: str, imbalance: float) -> str:
+    """`cifar-10-data-im-0.01` for γ = 100: CReST's class_im_ratio as Python writes it."""
+    return f"{prefix}{1.0 / imbalance!s}"
+
+
+def find(folders: list[pathlib.Path], name: str) -> pathlib.Path | None:
+    """The first folder `name` that holds both files, in cifar-lt/ below each folder, or in the folder itself."""
+    for folder in folders:
+        for place in (folder / "cifar-lt" / name, folder / name):
+            if (place / TRAIN_FILE).is_file() and (place / EVAL_FILE).is_file():
+                return place
+    return None
+
+
+def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures [N, 32, 32, 3] uint8 and labels [N] int64 in file order.
+
+    Raises:
+      DataError: for a truncated or damaged file, or records of another kind.
+    """
+
+    def parse(records):
+        parsed = tf.io.parse_example(records, _FEATURES)
+        return parsed["image"], parsed["label"]
+
+    images, labels = [], []
+    try:
+        for pictures, values in tf.data.TFRecordDataset(str(path)).batch(_BATCH).map(parse):
+            pictures = pictures.numpy()
+            sizes = {len(picture) for picture in pictures}
+            if sizes != {SIDE * SIDE * CHANNELS}:
+                raise DataError(f"{path}: pictures of {sorted(sizes)} bytes, CReST's records have 3072")
+            planes = np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, CHANNELS, SIDE, SIDE)
+            images.append(planes.transpose(0, 2, 3, 1))
+            labels.append(values.numpy())
+    except tf.errors.OpError as error:
+        reason = error.message.splitlines()[0]
+        raise DataError(f"{path}: truncated, damaged or not CReST's records ({reason})") from error
+    if not images:
+        raise DataError(f"{path}: no records")
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def write(path: pathlib.Path, images: np.ndarray, labels: np.ndarray) -> str:
+    """Writes pictures [N, 32, 32, 3] uint8 and labels as CReST reads them; returns the file's SHA-256."""
+    partial = path.with_name(path.name + ".partial")
+    with tf.io.TFRecordWriter(str(partial)) as writer:
+        for picture, label in zip(images, labels, strict=True):
+            planes = np.ascontiguousarray(picture.transpose(2, 0, 1)).tobytes()
+            feature = {
+                "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[planes])),
+                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[int(label)])),
+            }
+            example = tf.train.Example(features=tf.train.Features(feature=feature))
+            writer.write(example.SerializeToString(deterministic=True))
+    os.replace(partial, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()

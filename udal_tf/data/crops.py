@@ -1,0 +1,68 @@
+"""Random-resized crops as a pure function of four uniform numbers a picture (the ImageNet training view)."""
+
+import math
+
+import tensorflow as tf
+
+# Szegedy et al. 2015: a crop covers 8 to 100 % of the picture, its aspect ratio lies between 3/4 and 4/3.
+MIN_AREA = 0.08
+MAX_ASPECT = 4.0 / 3.0
+NUM_DRAWS = 4
+
+
+def crop_boxes(heights: tf.Tensor, widths: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+    """The crops that `draws` choose in pictures of the given sizes.
+
+    log(aspect) is uniform in ±log(4/3); the area is uniform between 8 % and the largest share of the picture that a
+    crop of this aspect can have, min(1, aspect·H/W, W/(aspect·H)); the corner is uniform among those that fit.
+    A departure from the usual rule, which draws area and aspect together and tries again, up to ten times, until the
+    crop fits: here every draw gives one crop, so elongated crops come a little more often than they would there.
+
+    Args:
+      heights, widths: [n] integer, at least 1.
+      draws: [n, 4] float32 in [0, 1): aspect, area, row, column.
+
+    Returns:
+      [n, 4] int32: top, left, height, width; inside the picture, at least one pixel.
+    """
+    rows, columns = tf.cast(heights, tf.float32), tf.cast(widths, tf.float32)
+    aspect = tf.exp((2.0 * draws[:, 0] - 1.0) * math.log(MAX_ASPECT))
+    shape = aspect * rows / columns
+    largest = tf.minimum(shape, 1.0 / shape)
+    # In a strip of more than 9 to 1 no such crop reaches 8 %: the largest is taken.
+    smallest = tf.minimum(MIN_AREA, largest)
+    area = (smallest + draws[:, 1] * (largest - smallest)) * rows * columns
+    height = tf.clip_by_value(tf.round(tf.sqrt(area / aspect)), 1.0, rows)
+    width = tf.clip_by_value(tf.round(tf.sqrt(area * aspect)), 1.0, columns)
+    # A draw just under 1 times a long side may round up to the next corner.
+    top = tf.minimum(tf.floor(draws[:, 2] * (rows - height + 1.0)), rows - height)
+    left = tf.minimum(tf.floor(draws[:, 3] * (columns - width + 1.0)), columns - width)
+    return tf.cast(tf.stack([top, left, height, width], axis=1), tf.int32)
+
+
+def crop_and_resize(images: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+    """Each picture's crop, enlarged to the picture's own size, bilinear with half-pixel centres.
+
+    Args:
+      images: [n, H, W, C] uint8.
+      boxes: [n, 4] int32 as `crop_boxes` returns them.
+
+    Returns:
+      [n, H, W, C] uint8; the whole picture as its own crop comes back unchanged.
+    """
+    height, width = images.shape[1], images.shape[2]
+    # Half-pixel centres reach half a pixel over the border: one mirrored pixel there equals clamping.
+    padded = tf.pad(tf.cast(images, tf.float32), [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
+    top, left, rows, columns = tf.unstack(tf.cast(boxes, tf.float32), axis=1)
+
+    def ends(start, length, size):
+        """First and last sampling position in the padded picture, as shares of its last index."""
+        step = length / size
+        first = start + 0.5 * step + 0.5
+        return first / (size + 1), (first + (size - 1) * step) / (size + 1)
+
+    y1, y2 = ends(top, rows, height)
+    x1, x2 = ends(left, columns, width)
+    count = tf.shape(images)[0]
+    resized = tf.image.crop_and_resize(padded, tf.stack([y1, x1, y2, x2], axis=1), tf.range(count), [height, width])
+    return tf.cast(tf.round(resized), tf.uint8)

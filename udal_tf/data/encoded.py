@@ -1,0 +1,191 @@
+"""Pictures that stay encoded on disk and are read, decoded and cut on demand, so that any number fits in memory."""
+
+import os
+import pathlib
+import threading
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from udal_tf.data.crops import crop_boxes
+from udal_tf.data.dataset import DataError
+
+# ImageNet's evaluation view: the middle 224 of a picture whose short side is 256 pixels.
+CENTRE = 224 / 256
+CHANNELS = 3
+# Pictures of one batch that are decoded at the same time.
+PARALLEL = 16
+_JPEG, _JPEG_END, _PNG, _PNG_END = b"\xff\xd8\xff", b"\xff\xd9", b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+FORMATS = (_JPEG, _PNG)
+_TAIL_BYTES = 32
+
+
+class Reader(Protocol):
+    """Gives the bytes of encoded pictures by position, from several threads."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, position: int) -> bytes: ...
+
+    def name(self, position: int) -> str:
+        """What an error message calls the picture."""
+
+
+class FileReader:
+    """One file per picture; `names` are paths below `root`."""
+
+    def __init__(self, root: pathlib.Path, names: Sequence[str]):
+        self._root = str(root)
+        # Fixed-width bytes: a million paths as Python strings take several times as much.
+        self._names = np.array([os.fsencode(name) for name in names])
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def read(self, position: int) -> bytes:
+        with open(self.name(position), "rb") as file:
+            return file.read()
+
+    def name(self, position: int) -> str:
+        return os.path.join(self._root, os.fsdecode(bytes(self._names[position])))
+
+
+class ShardReader:
+    """Pictures inside a few large files: `tfrecords.index` says where."""
+
+    def __init__(self, shards: Sequence[pathlib.Path], file: np.ndarray, offset: np.ndarray, length: np.ndarray):
+        self._shards = list(shards)
+        self._file, self._offset, self._length = file, offset, length
+        self._open: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    def read(self, position: int) -> bytes:
+        return os.pread(self._descriptor(int(self._file[position])), self._length[position], self._offset[position])
+
+    def name(self, position: int) -> str:
+        return f"picture at byte {self._offset[position]} of {self._shards[self._file[position]]}"
+
+    def _descriptor(self, file: int) -> int:
+        with self._lock:
+            if file not in self._open:
+                self._open[file] = os.open(self._shards[file], os.O_RDONLY)
+            return self._open[file]
+
+    def __del__(self):
+        for descriptor in self._open.values():
+            os.close(descriptor)
+
+
+class EncodedPictures:
+    """JPEG or PNG pictures of any size, handed out as [size, size, 3].
+
+    positions index `chosen`, which are positions of the reader; so pictures can be left out.
+    """
+
+    def __init__(self, reader: Reader, size: int, chosen: np.ndarray | None = None):
+        self.shape = (size, size, CHANNELS)
+        self._reader = reader
+        self._chosen = np.arange(len(reader)) if chosen is None else chosen
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def fetch(self, positions: tf.Tensor) -> tf.Tensor:
+        """The middle square of each picture, 7/8 of the short side, at the configured size; a picture that has this
+        size already comes back as it is."""
+        return self._fetch(tf.cast(positions, tf.int64))
+
+    def fetch_crops(self, positions: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+        return self._fetch_crops(tf.cast(positions, tf.int64), tf.cast(draws, tf.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+    def _fetch(self, positions):
+        return self._mapped(self._centre, self._bytes(positions))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 4], tf.float32)])
+    def _fetch_crops(self, positions, draws):
+        return self._mapped(lambda pair: self._crop(*pair), (self._bytes(positions), draws))
+
+    def _mapped(self, one, batch):
+        spec = tf.TensorSpec(self.shape, tf.uint8)
+        return tf.map_fn(one, batch, fn_output_signature=spec, parallel_iterations=PARALLEL)
+
+    def _bytes(self, positions: tf.Tensor) -> tf.Tensor:
+        contents = tf.numpy_function(self._read, [positions], tf.string)
+        contents.set_shape([None])
+        return contents
+
+    def _read(self, positions: np.ndarray) -> np.ndarray:
+        contents = []
+        for position in self._chosen[positions]:
+            content = self._reader.read(position)
+            if fault := foreign(content):
+                raise DataError(f"{self._reader.name(position)}: {fault}")
+            contents.append(content)
+        return np.array(contents, object)
+
+    def _centre(self, content: tf.Tensor) -> tf.Tensor:
+        image = _decoded(content)
+        rows, columns = tf.shape(image)[0], tf.shape(image)[1]
+        side = tf.cast(tf.round(CENTRE * tf.cast(tf.minimum(rows, columns), tf.float32)), tf.int32)
+        as_it_is = tf.logical_and(tf.equal(rows, self.shape[0]), tf.equal(columns, self.shape[1]))
+        side = tf.where(as_it_is, rows, tf.maximum(side, 1))
+        top, left = (rows - side) // 2, (columns - side) // 2
+        return self._resized(tf.image.crop_to_bounding_box(image, top, left, side, side))
+
+    def _crop(self, content: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+        def from_jpeg():
+            # Only the rows and columns of the crop are decoded.
+            shape = tf.io.extract_jpeg_shape(content)
+            return tf.io.decode_and_crop_jpeg(content, crop_boxes(shape[:1], shape[1:2], draws[None])[0], CHANNELS)
+
+        def from_other():
+            image = _decoded(content)
+            box = crop_boxes(tf.shape(image)[:1], tf.shape(image)[1:2], draws[None])[0]
+            return tf.image.crop_to_bounding_box(image, box[0], box[1], box[2], box[3])
+
+        return self._resized(tf.cond(tf.io.is_jpeg(content), from_jpeg, from_other))
+
+    def _resized(self, image: tf.Tensor) -> tf.Tensor:
+        resized = tf.image.resize(image, self.shape[:2], antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
+
+
+def _decoded(content: tf.Tensor) -> tf.Tensor:
+    image = tf.io.decode_image(content, CHANNELS, expand_animations=False)
+    image.set_shape([None, None, CHANNELS])
+    return image
+
+
+def file_fault(path: str | pathlib.Path) -> str:
+    """What is wrong with a picture file, or "".
+
+    The first and last bytes decide; a file that does not end as its format does (some carry more behind the picture)
+    is decoded. So foreign, empty and truncated files are found without decoding all.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(len(_PNG))
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            tail = file.read(_TAIL_BYTES)
+            if not head.startswith(FORMATS) or _JPEG_END in tail or tail.endswith(_PNG_END):
+                return foreign(head)
+            file.seek(0)
+            content = file.read()
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    try:
+        _decoded(tf.constant(content))
+    except tf.errors.InvalidArgumentError:
+        return "truncated or damaged"
+    return ""
+
+
+def foreign(head: bytes) -> str:
+    """Says that a file's first bytes are no picture's, or ""."""
+    return "" if head.startswith(FORMATS) else "neither JPEG nor PNG" if head else "empty"

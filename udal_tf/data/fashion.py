@@ -1,0 +1,137 @@
+"""Fashion-MNIST-LT: 28×28 grey pictures of clothes, from IDX files (Debian packages them) or a TFDS folder."""
+
+import dataclasses
+import gzip
+import pathlib
+import struct
+import zlib
+
+import numpy as np
+
+from udal_tf.config import DataConfig
+from udal_tf.data import files, tfds_folder
+from udal_tf.data.dataset import ArrayPictures, DataError, Source
+
+# Where Debian's and Ubuntu's package dataset-fashion-mnist puts them.
+SYSTEM_FOLDERS = (pathlib.Path("/usr/share/datasets/fashion-mnist"), pathlib.Path("/usr/share/dataset-fashion-mnist"))
+TFDS_NAME = "fashion_mnist"
+URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/train-images-idx3-ubyte.gz"
+CLASS_NAMES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+SIDE = 28
+# IDX: two zero bytes, the element type (8: unsigned byte), the number of axes, then each length, big-endian.
+_IDX_UNSIGNED_BYTE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What a part has to look like: its files' prefix, TFDS's name, pictures per class, the first labels."""
+
+    prefix: str
+    split: str
+    per_class: int
+    start: tuple[int, ...]
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return f"{self.prefix}-images-idx3-ubyte", f"{self.prefix}-labels-idx1-ubyte"
+
+
+PARTS = (
+    Part("train", "train", 6000, (9, 0, 0, 3, 0, 2, 7, 2, 5, 5)),
+    Part("t10k", "test", 1000, (9, 2, 1, 1, 6, 1, 4, 6, 5, 7)),
+)
+
+
+def load(config: DataConfig) -> Source:
+    """Reads the IDX files, or else TFDS's folder; TFDS downloads it where neither is there and the network allows.
+
+    TFDS keeps no picture numbers, so its order, and with it every draw, is another one than that of the IDX files.
+
+    Raises:
+      DataError: with the places looked at, or with what is wrong in what was found.
+    """
+    folders = files.data_dirs(config)
+    if paths := _find_idx([*folders, *(folder / "fashion-mnist" for folder in folders), *SYSTEM_FOLDERS]):
+        arrays = [(_read_idx(images, 3), _read_idx(labels, 1)) for images, labels in paths]
+        arrays = [(images[..., np.newaxis], labels.astype(np.int64)) for images, labels in arrays]
+        place, read, starts = paths[0][0].parent, [path for pair in paths for path in pair], True
+        source = f"IDX files in {place}"
+    else:
+        place = tfds_folder.find(folders, TFDS_NAME)
+        if not place:
+            try:
+                tfds_folder.download(TFDS_NAME, folders[0], URL)
+            except OSError as error:
+                raise DataError(_not_found(folders, str(error))) from error
+            place = tfds_folder.find(folders, TFDS_NAME)
+        arrays = [
+            tfds_folder.read_arrays(place, part.split, part.per_class * len(CLASS_NAMES), None)[:2] for part in PARTS
+        ]
+        read, starts = [path for part in PARTS for path in tfds_folder.shard_files(place, part.split)], False
+        source = f"TFDS {TFDS_NAME} {place.name}, in the order of its files"
+    for part, (images, labels) in zip(PARTS, arrays, strict=True):
+        _check(place, part, images, labels, starts)
+    (train, train_labels), (test, test_labels) = arrays
+    return Source(
+        train=ArrayPictures(train),
+        train_labels=train_labels,
+        test=ArrayPictures(test),
+        test_labels=test_labels,
+        class_names=CLASS_NAMES,
+        provenance={"source": source, "sha256": {path.name: files.sha256(path) for path in read}},
+    )
+
+
+def _find_idx(folders: list[pathlib.Path]) -> list[tuple[pathlib.Path, pathlib.Path]] | None:
+    """(images, labels) of each part in the first folder that has all four files, plain or compressed."""
+    for folder in folders:
+        found = [
+            [next((folder / (name + end) for end in ("", ".gz") if (folder / (name + end)).is_file()), None)
+             for name in part.names]
+            for part in PARTS
+        ]  # fmt: skip
+        if all(path for pair in found for path in pair):
+            return [tuple(pair) for pair in found]
+    return None
+
+
+def _read_idx(path: pathlib.Path, axes: int) -> np.ndarray:
+    """An IDX file of unsigned bytes with that many axes."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            content = file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: truncated or damaged ({error})") from error
+    header = 4 + 4 * axes
+    if len(content) < header or content[:4] != bytes([0, 0, _IDX_UNSIGNED_BYTE, axes]):
+        raise DataError(f"{path}: not an IDX file of unsigned bytes with {axes} axes")
+    shape = struct.unpack(f">{axes}I", content[4:header])
+    if len(content) - header != int(np.prod(shape)):
+        raise DataError(f"{path}: {len(content) - header} bytes of content, its header says {int(np.prod(shape))}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _check(place: pathlib.Path, part: Part, images: np.ndarray, labels: np.ndarray, starts: bool) -> None:
+    expected = [part.per_class] * len(CLASS_NAMES)
+    if images.shape != (len(labels), SIDE, SIDE, 1):
+        raise DataError(f"{place}: {part.split} pictures {list(images.shape)} for {len(labels)} labels, 28×28 expected")
+    if labels.max() >= len(expected) or np.bincount(labels, minlength=len(expected)).tolist() != expected:
+        counts = np.bincount(labels).tolist()
+        raise DataError(f"{place}: wrong class counts in {part.split}: {counts}, expected {part.per_class} each")
+    first = tuple(labels[: len(part.start)].tolist())
+    if starts and first != part.start:
+        raise DataError(f"{place}: the {part.split} labels begin {first}, expected {part.start}: not Fashion-MNIST")
+
+
+def _not_found(folders: list[pathlib.Path], reason: str) -> str:
+    return "\n".join(
+        [
+            f"fashionlt: no Fashion-MNIST found in {', '.join(map(str, [*folders, *SYSTEM_FOLDERS]))}.",
+            "Any one of these will do:",
+            "  - Debian's or Ubuntu's package: apt-get install dataset-fashion-mnist",
+            "  - the four IDX files, " + ", ".join(name for part in PARTS for name in part.names) + " (or .gz)",
+            f"  - TensorFlow Datasets' folder: {TFDS_NAME}/<version>/",
+            "Say where with --data_dir.",
+            f"Downloading failed: {reason}",
+        ]
+    )

@@ -1,0 +1,91 @@
+"""Where the files of a data set may lie, and what identifies them."""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import BinaryIO
+
+from udal_tf.config import DataConfig
+from udal_tf.data.dataset import DataError
+
+DEFAULT_DATA_DIR = "~/tensorflow_datasets"
+DEFAULT_CACHE_DIR = "~/.cache/udal_tf"
+# Files that a message names before it only counts.
+NAMED = 5
+_CHUNK = 1 << 20
+
+
+def data_dirs(config: DataConfig) -> list[pathlib.Path]:
+    """The folders to look in: --data_dir if given, then TFDS's own.
+
+    Raises:
+      DataError: where --data_dir is no folder that can be read.
+    """
+    default = pathlib.Path(DEFAULT_DATA_DIR).expanduser()
+    if not config.data_dir:
+        return [default]
+    folder = pathlib.Path(config.data_dir).expanduser()
+    listed(folder, f"{config.dataset}: --data_dir")
+    return [folder] if folder == default else [folder, default]
+
+
+def listed(folder: pathlib.Path, what: str) -> list[pathlib.Path]:
+    """The visible entries of a folder, sorted by name. Raises DataError, naming `what`, where it cannot be read."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{what}: cannot read the folder {folder} ({error.strerror})") from error
+
+
+def cache_dir(config: DataConfig) -> pathlib.Path:
+    """The folder for indices and resized pictures; it need not exist."""
+    return pathlib.Path(config.cache_dir or DEFAULT_CACHE_DIR).expanduser()
+
+
+def sha256(path: pathlib.Path) -> str:
+    """SHA-256 of a file. Raises DataError where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror})") from error
+    return digest.hexdigest()
+
+
+def fingerprint(paths: Iterable[pathlib.Path], root: pathlib.Path, *facts: object) -> str:
+    """A key for what was computed from files: their names below `root`, sizes and times of change, and `facts`."""
+    digest = hashlib.sha256(repr(facts).encode())
+    for path in paths:
+        try:
+            stat = os.stat(path)
+            facts = f"{stat.st_size}\0{stat.st_mtime_ns}"
+        except OSError as error:
+            facts = str(error.strerror)
+        digest.update(f"{path.relative_to(root)}\0{facts}\n".encode("utf-8", "replace"))
+    return digest.hexdigest()[:24]
+
+
+def keep(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
+    """Writes a file of the cache folder, whole or not at all. Raises DataError where the folder cannot be written."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            write(file)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DataError(f"cannot write {path} ({error.strerror}); choose another folder with --cache_dir") from error
+
+
+def bad_images(config: DataConfig, faults: Mapping[str, str]) -> str:
+    """The message about pictures that cannot be read, the first ones by name."""
+    shown = [f"  {name}: {fault}" for name, fault in list(faults.items())[:NAMED]]
+    more = [f"  and {len(faults) - NAMED} more"] if len(faults) > NAMED else []
+    return "\n".join(
+        [f"{config.dataset}: {len(faults)} pictures cannot be read:", *shown, *more]
+        + ["Replace or remove them, or leave them out with --skip_bad_images."]
+    )

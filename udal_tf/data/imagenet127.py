@@ -1,0 +1,177 @@
+"""ImageNet-127 (§4.4.2): ILSVRC 2012 with its 1,000 classes in 127 groups, streamed from disk.
+
+Read from folders named by WordNet id, from TFDS's imagenet2012, or from TFDS's imagenet_resized (32 or 64 pixels).
+The groups are imbalanced by nature (γ = 286), in training and in validation, and not sorted by size.
+"""
+
+import concurrent.futures
+import dataclasses
+import importlib.resources
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from udal_tf.config import DataConfig
+from udal_tf.data import files, tfds_folder, tfrecords
+from udal_tf.data.dataset import DataError, Source
+from udal_tf.data.encoded import EncodedPictures, FileReader, Reader, ShardReader, file_fault
+from udal_tf.recipes import RECIPES
+
+GROUPS_FILE = "imagenet127.tsv"
+# Pictures of ILSVRC 2012, by TFDS's name of the split.
+PICTURES = {"train": 1_281_167, "validation": 50_000}
+FOLDERS = {"train": "train", "validation": "val"}
+SIZE = 224
+RESIZED = (64, 32)
+_SCAN_THREADS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The pictures of a split: how to read them, the class (WordNet id) of each, positions that cannot be read."""
+
+    reader: Reader
+    wnids: np.ndarray
+    bad: np.ndarray
+
+
+def groups() -> tuple[tuple[str, ...], dict[str, int]]:
+    """Names of the 127 groups, and the group of each of the 1,000 WordNet ids."""
+    text = importlib.resources.files("udal_tf.data").joinpath(GROUPS_FILE).read_text()
+    rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+    return tuple(row[1] for row in rows), {wnid: g for g, row in enumerate(rows) for wnid in row[2].split()}
+
+
+def load(config: DataConfig) -> Source:
+    """Finds ImageNet, indexes it once (the index is kept in the cache folder) and groups its classes.
+
+    Raises:
+      DataError: where it is missing, incomplete or damaged.
+    """
+    natural = RECIPES[config.dataset]["imbalance"]
+    if config.protocol != "crest" or config.imbalance != natural:
+        raise DataError(
+            f"{config.dataset} is imbalanced by nature and is taken whole: leave out --imbalance and --protocol "
+            f"(γ = {natural:g}, crest), got --imbalance={config.imbalance:g} --protocol={config.protocol}"
+        )
+    found, place, size = _find(config)
+    names, group_of = groups()
+    pictures, labels, facts = {}, {}, {"source": f"ImageNet from {place}", "image_size": size}
+    for split in PICTURES:
+        part = _from_folders(place, split, config) if found == "folders" else _from_tfds(place, split, config)
+        _check(place, split, part, group_of)
+        good = np.delete(np.arange(len(part.wnids)), part.bad)
+        if len(part.bad):
+            facts[f"skipped_{split}"] = len(part.bad)
+        pictures[split] = EncodedPictures(part.reader, size, good)
+        labels[split] = np.array([group_of[wnid] for wnid in part.wnids[good].tolist()], np.int64)
+    counts = np.bincount(labels["train"], minlength=len(names))
+    if counts.min() == 0:
+        raise DataError(f"{place}: no picture of group {names[int(counts.argmin())]}")
+    facts["imbalance"] = round(float(counts.max() / counts.min()), 1)
+    facts["test"] = "imbalanced: plain accuracy and mean per-class recall differ"
+    return Source(
+        train=pictures["train"],
+        train_labels=labels["train"],
+        test=pictures["validation"],
+        test_labels=labels["validation"],
+        class_names=names,
+        provenance=facts,
+        long_tailed=True,
+        geometric=False,
+        draw="all of ImageNet",
+    )
+
+
+def _find(config: DataConfig) -> tuple[str, pathlib.Path, int]:
+    """What was found, where, and the size of the pictures."""
+    folders = files.data_dirs(config)
+    resized = [config.image_size] if config.image_size else list(RESIZED)
+    places = [(tfds_folder.find(folders, "imagenet_resized", f"{side}x{side}"), side) for side in resized]
+    small = next((found for found in places if found[0]), None)
+    # Whoever asks for 32 or 64 pixels and has the public files of that size means those.
+    if small and config.image_size:
+        return "tfds", *small
+    for folder in folders:
+        for place in (folder, folder / "imagenet"):
+            if (place / FOLDERS["train"]).is_dir():
+                return "folders", place, config.image_size or SIZE
+    if place := tfds_folder.find(folders, "imagenet2012"):
+        return "tfds", place, config.image_size or SIZE
+    if small:
+        return "tfds", *small
+    raise DataError(
+        f"{config.dataset}: no ImageNet found in {' or '.join(map(str, folders))}. Any one of these will do:\n"
+        "  - folders named by WordNet id: train/<wnid>/*.JPEG and val/<wnid>/*.JPEG\n"
+        "  - TensorFlow Datasets' folder imagenet2012/<version>/\n"
+        "  - TensorFlow Datasets' folder imagenet_resized/64x64/<version>/ or 32x32 (for --image_size=64 or 32)\n"
+        "Say where with --data_dir. ImageNet asks for registration, so it cannot be downloaded for you."
+    )
+
+
+def _from_folders(place: pathlib.Path, split: str, config: DataConfig) -> Split:
+    """All files below <split>/<wnid>/, by class and name. Looked through once; again when a folder has changed."""
+    root = place / FOLDERS[split]
+    if not root.is_dir():
+        raise DataError(f"{place}: {FOLDERS['train']}/ is there, {FOLDERS[split]}/ is not")
+    classes = [entry for entry in files.listed(root, config.dataset) if entry.is_dir()]
+    if not classes:
+        raise DataError(f"{root}: no folders named by WordNet id in it; sort the pictures into {root.name}/<wnid>/")
+
+    def faults_of(names: list[str]) -> list[str]:
+        with concurrent.futures.ThreadPoolExecutor(_SCAN_THREADS) as pool:
+            faults = list(pool.map(lambda name: file_fault(root / name), names))
+        if any(faults) and not config.skip_bad_images:
+            bad = {str(root / name): fault for name, fault in zip(names, faults, strict=True) if fault}
+            raise DataError(files.bad_images(config, bad))
+        return faults
+
+    def scan() -> dict[str, np.ndarray]:
+        names = [f"{entry.name}/{file.name}" for entry in classes for file in files.listed(entry, config.dataset)]
+        suspects = np.array([bool(fault) for fault in faults_of(names)], bool)
+        return {"names": np.array([os.fsencode(name) for name in names]), "suspects": suspects}
+
+    index = _cached(config, files.fingerprint(classes, place, "folders"), scan)
+    names = [os.fsdecode(name) for name in index["names"].tolist()]
+    # A file mended in place leaves its folder's time as it was, so the suspects are looked at again.
+    suspects = np.flatnonzero(index["suspects"])
+    bad = suspects[[bool(fault) for fault in faults_of([names[i] for i in suspects])]] if len(suspects) else suspects
+    return Split(FileReader(root, names), np.array([name.split("/")[0] for name in names]), bad)
+
+
+def _from_tfds(place: pathlib.Path, split: str, config: DataConfig) -> Split:
+    """The records of a prepared folder, in order. The labels' order differs between TFDS's data sets: its names say."""
+    shards = tfds_folder.shard_files(place, split)
+    try:
+        label_names = np.array((place / "label.labels.txt").read_text().split())
+    except OSError as error:
+        raise DataError(f"{place}: cannot read label.labels.txt, which names the classes ({error.strerror})") from error
+    index = _cached(config, files.fingerprint(shards, place, "tfrecord"), lambda: tfrecords.index(shards))
+    labels = index.pop("label")
+    if len(labels) and labels.max() >= len(label_names):
+        raise DataError(f"{place}: label {labels.max()}, but {len(label_names)} names in label.labels.txt")
+    return Split(ShardReader(shards, **index), label_names[labels], np.array([], np.int64))
+
+
+def _cached(config: DataConfig, key: str, make) -> dict[str, np.ndarray]:
+    """An index from the cache folder, made and kept there where it is not."""
+    path = files.cache_dir(config) / f"imagenet127-{key}.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as kept:
+            return {name: kept[name] for name in kept.files}
+    index: dict[str, Any] = make()
+    files.keep(path, lambda partial: np.savez(partial, **index))
+    return index
+
+
+def _check(place: pathlib.Path, split: str, part: Split, group_of: dict[str, int]) -> None:
+    found = set(np.unique(part.wnids).tolist())
+    if strange := sorted(found - set(group_of)):
+        shown = ", ".join(strange[: files.NAMED])
+        raise DataError(f"{place}: {shown} in {split} are not WordNet ids of ILSVRC 2012's classes")
+    if missing := sorted(set(group_of) - found):
+        raise DataError(f"{place}: {len(missing)} classes of {split} have no pictures, the first is {missing[0]}")
+    if len(part.wnids) != PICTURES[split]:
+        raise DataError(f"{place}: {len(part.wnids)} pictures in {split}, ILSVRC 2012 has {PICTURES[split]}")

@@ -1,0 +1,198 @@
+"""Decodes pictures of any size and kind once, brings them to one size, and keeps the result as one array file."""
+
+import concurrent.futures
+import io
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from udal_tf.config import DataConfig
+from udal_tf.data import files
+from udal_tf.data.dataset import ArrayPictures, DataError, Pictures, crops_of
+
+# The default size is the median short side, in steps of 8, within what a small network trains on in reasonable time.
+SMALLEST, LARGEST, STEP = 16, 64, 8
+# Sets up to here are held in memory, larger ones stay on disk.
+IN_MEMORY_BYTES = 512 << 20
+CHANNELS = 3
+PICTURES_FILE, FACTS_FILE = "pictures.npy", "facts.json"
+BACKGROUND = (255, 255, 255)
+# 16-bit grey to 8-bit.
+_SIXTEEN_TO_EIGHT = 1 / 257
+# Changed whenever the same files would give other pixels.
+_VERSION = 1
+_THREADS = os.cpu_count() or 1
+_AT_A_TIME = 256
+
+
+class MappedPictures:
+    """Pictures in an array file on disk, [N, H, W, C] uint8; a batch is read when it is asked for."""
+
+    def __init__(self, images: np.memmap):
+        self.shape = images.shape[1:]
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def fetch(self, positions: tf.Tensor) -> tf.Tensor:
+        images = tf.numpy_function(lambda at: np.asarray(self._images[at]), [positions], tf.uint8)
+        images.set_shape([positions.shape[0], *self.shape])
+        return images
+
+    def fetch_crops(self, positions: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+        return crops_of(self.fetch(positions), draws)
+
+
+class Decoded:
+    """The pictures of an array file, in two parts."""
+
+    def __init__(self, path: pathlib.Path):
+        self._images = np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def split(self, count: int) -> tuple[Pictures, Pictures]:
+        """The first `count` pictures and the others."""
+        return self._part(self._images[:count]), self._part(self._images[count:])
+
+    def _part(self, images: np.memmap) -> Pictures:
+        if self._images.nbytes <= IN_MEMORY_BYTES:
+            return ArrayPictures(np.ascontiguousarray(images))
+        return MappedPictures(images)
+
+
+def load(root: pathlib.Path, paths: Sequence[pathlib.Path], config: DataConfig) -> tuple[Decoded, int, list[int]]:
+    """The pictures at one size, from the cache folder if they are there unchanged.
+
+    Args:
+      root: the folder that the names in the cache's key are relative to. paths: the pictures in order.
+      config: its image_size (0: `default_size`), cache_dir and skip_bad_images.
+
+    Returns:
+      the pictures that can be read, in order; their size; positions in `paths` of those that cannot.
+
+    Raises:
+      DataError: naming pictures that cannot be read, unless they are to be skipped; or where the disk is full.
+    """
+    key = files.fingerprint(paths, root, _VERSION, config.image_size, [str(path) for path in paths])
+    folder = files.cache_dir(config) / f"folder-{key}"
+    if (folder / FACTS_FILE).exists():
+        facts = json.loads((folder / FACTS_FILE).read_text())
+        if not facts["bad"] or config.skip_bad_images:
+            return Decoded(folder / PICTURES_FILE), facts["size"], facts["bad"]
+    size = config.image_size or default_size(paths)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        bad = _make(folder, root, paths, size, config)
+    except OSError as error:
+        raise DataError(
+            f"cannot write below {folder.parent} ({error.strerror}); choose another folder with --cache_dir"
+        ) from error
+    return Decoded(folder / PICTURES_FILE), size, bad
+
+
+def _make(folder: pathlib.Path, root, paths, size: int, config: DataConfig) -> list[int]:
+    """Fills the cache folder, whole or not at all; returns the positions of the bad pictures."""
+    needed, free = len(paths) * size * size * CHANNELS, shutil.disk_usage(folder.parent).free
+    if needed > free:
+        raise DataError(
+            f"{folder.parent}: {len(paths)} pictures of {size}×{size} take {needed >> 20} MB, {free >> 20} MB are "
+            "free; choose a smaller --image_size or another --cache_dir"
+        )
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir()
+        bad = _decode_all(paths, size, partial / PICTURES_FILE, config)
+        (partial / FACTS_FILE).write_text(json.dumps({"size": size, "bad": bad}))
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return bad
+
+
+def _decode_all(paths, size: int, target: pathlib.Path, config: DataConfig) -> list[int]:
+    """Writes the good pictures to `target`; returns the positions of the bad ones."""
+    faults: dict[int, str] = {}
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool, open(target, "wb") as file:
+        # The number of good pictures is known at the end: the header, of fixed length, is written again then.
+        file.write(_header(len(paths), size))
+        for start in range(0, len(paths), _AT_A_TIME):
+            some = paths[start : start + _AT_A_TIME]
+            for i, image in enumerate(pool.map(lambda path: _try(path, size), some), start):
+                if isinstance(image, str):
+                    faults[i] = image
+                else:
+                    file.write(image.tobytes())
+        if faults and not config.skip_bad_images:
+            raise DataError(files.bad_images(config, {str(paths[i]): fault for i, fault in faults.items()}))
+        file.seek(0)
+        file.write(_header(len(paths) - len(faults), size))
+    return list(faults)
+
+
+def _header(count: int, size: int) -> bytes:
+    """The .npy header, padded so that its length does not depend on the count."""
+    buffer = io.BytesIO()
+    shape = (count, size, size, CHANNELS)
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
+
+
+def _try(path: pathlib.Path, size: int) -> np.ndarray | str:
+    """The picture [size, size, 3] uint8, or what is wrong with it."""
+    try:
+        return decode(path, size)
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        # These are what Pillow raises for damaged files.
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def decode(path: pathlib.Path, size: int) -> np.ndarray:
+    """The whole short side of a picture and the middle of the long one, upright, in RGB, transparency on white.
+
+    Args:
+      path: a picture that Pillow reads. size: side of the result.
+
+    Returns:
+      [size, size, 3] uint8.
+    """
+    with Image.open(path) as image:
+        if image.mode == "RGB":
+            # Lets a JPEG be decoded at a half, a quarter or an eighth of its size, not below twice the result's.
+            image.draft("RGB", (2 * size, 2 * size))
+        upright = ImageOps.exif_transpose(image)
+        fitted = ImageOps.fit(_rgb(upright), (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(fitted, np.uint8)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        grey = np.clip(np.asarray(image, np.float32) * _SIXTEEN_TO_EIGHT, 0, 255).round().astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        opaque = Image.new("RGB", image.size, BACKGROUND)
+        opaque.paste(image, mask=image.getchannel("A"))
+        return opaque
+    return image.convert("RGB")
+
+
+def default_size(paths: Sequence[pathlib.Path]) -> int:
+    """The median short side of the pictures that can be read, rounded to a step, within SMALLEST…LARGEST."""
+    sides = []
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                sides.append(min(image.size))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            # Reported, by name, when it is decoded.
+            continue
+    median = float(np.median(sides)) if sides else LARGEST
+    return int(min(max(round(median / STEP) * STEP, SMALLEST), LARGEST))

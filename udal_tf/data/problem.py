@@ -1,0 +1,101 @@
+"""Makes the semi-supervised problem of a config: the long-tailed subset and the choice of labelled pictures (§4.2)."""
+
+import numpy as np
+
+from udal_tf.config import DataConfig
+from udal_tf.data import longtail, manifest
+from udal_tf.data.dataset import DataError, Source, SslData
+from udal_tf.data.manifest import positions_sha256
+
+
+def make_problem(source: Source, config: DataConfig) -> SslData:
+    """Applies the protocol of `config`, or the positions of its split manifest.
+
+    Raises:
+      DataError: where a class has too few pictures for the protocol, or no picture stays unlabelled.
+    """
+    num_classes = len(source.class_names)
+    labels = source.train_labels
+    if num_classes < 2:
+        raise DataError(f"{config.dataset}: one class only ({source.class_names[0]}); there is nothing to tell apart")
+    try:
+        if config.split_manifest:
+            labeled, others, draw = manifest.read_split(config, labels)
+        elif config.protocol == "darp":
+            labeled, others = _darp(config, labels, num_classes)
+            draw = "first pictures of each class"
+        else:
+            labeled, others = _crest(config, source, labels, num_classes)
+            draw = source.draw.format(draw=config.draw)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{config.dataset}: {error}") from error
+    if not len(others):
+        raise DataError(
+            f"{config.dataset}: no unlabelled pictures, all {len(labeled)} are labelled.\n"
+            "Give unlabelled ones, or lower --beta to treat a part of the labelled ones as unlabelled."
+        )
+    labeled_counts = _counts(labels[labeled], num_classes)
+    if min(labeled_counts) == 0:
+        raise DataError(
+            f"{config.dataset}: no labelled picture of class {source.class_names[labeled_counts.index(0)]}; "
+            "every class needs one at least"
+        )
+    unlabeled = np.concatenate([labeled, others])
+    provenance = {
+        **source.provenance,
+        "protocol": config.protocol,
+        "draw": draw,
+        "labeled_counts": labeled_counts,
+        "unlabeled_counts": _counts(labels[unlabeled], num_classes),
+        "labeled_sha256": positions_sha256(labeled),
+        "unlabeled_sha256": positions_sha256(unlabeled),
+    }
+    if np.any(labels < 0):
+        provenance["unlabeled_of_unknown_class"] = int(np.sum(labels[unlabeled] < 0))
+    return SslData(
+        train=source.train,
+        train_labels=labels,
+        test=source.test,
+        test_labels=source.test_labels,
+        class_names=source.class_names,
+        labeled=labeled,
+        unlabeled=unlabeled,
+        rest=others,
+        p_data=(
+            longtail.geometric_prior(config.imbalance, num_classes)
+            if source.geometric
+            else longtail.counted_prior(labeled_counts)
+        ),
+        provenance=provenance,
+    )
+
+
+def long_tailed_pool(source: Source, config: DataConfig) -> np.ndarray:
+    """Positions of the long-tailed set in the order of its records. Raises ValueError for a class that is too small."""
+    if source.long_tailed:
+        return np.arange(len(source.train_labels))
+    counts = longtail.class_counts(config.n1, config.imbalance, len(source.class_names))
+    return longtail.subset(source.train_labels, counts, config.draw, source.files)
+
+
+def _crest(config, source, labels, num_classes) -> tuple[np.ndarray, np.ndarray]:
+    pool = long_tailed_pool(source, config)
+    in_labeled, in_others = longtail.fold_split(labels[pool], config.beta, config.fold, num_classes)
+    unknown = pool[labels[pool] < 0]
+    return pool[in_labeled], np.concatenate([pool[in_others], unknown])
+
+
+def _darp(config, labels, num_classes) -> tuple[np.ndarray, np.ndarray]:
+    return longtail.darp_split(
+        labels,
+        longtail.class_counts(config.n1, config.imbalance, num_classes),
+        longtail.unlabeled_counts(
+            config.m1, config.imbalance_u or config.imbalance, config.unlabeled_shape, num_classes
+        ),
+    )
+
+
+def _counts(labels: np.ndarray, num_classes: int) -> list[int]:
+    return np.bincount(labels[labels >= 0], minlength=num_classes).tolist()

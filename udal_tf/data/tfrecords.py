@@ -1,0 +1,117 @@
+"""An index of the pictures inside TFRecord shards, so that each can be read alone: file, offset, length, label.
+
+A shard is a chain of records: length (8 bytes), its checksum (4), content, its checksum (4). The content is a
+tf.train.Example; only the framing of its fields is walked, the pictures themselves are not read.
+"""
+
+import mmap
+import pathlib
+import struct
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from udal_tf.data.dataset import DataError
+
+_HEADER, _FOOTER = 12, 4
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+# Field numbers of tf.train.Example's messages.
+_FEATURES, _ENTRY, _KEY, _VALUE = 1, 1, 1, 2
+_BYTES_LIST, _INT64_LIST = 1, 3
+
+
+def index(shards: Sequence[pathlib.Path], image_key: str = "image", label_key: str = "label") -> dict[str, np.ndarray]:
+    """Where the picture of every record lies.
+
+    Args:
+      shards: TFRecord files in order. image_key, label_key: names of the features.
+
+    Returns:
+      file (index into shards, int32), offset (int64), length (int32), label (int64); each [N].
+
+    Raises:
+      DataError: naming the shard that is truncated or holds other records.
+    """
+    tables = [np.empty((0, 4), np.int64)]
+    for number, shard in enumerate(shards):
+        try:
+            with open(shard, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                found = [_locate(content, *record, image_key, label_key) for record in _records(content)]
+        except OSError as error:
+            raise DataError(f"{shard}: cannot be read ({error.strerror})") from error
+        except (ValueError, IndexError, struct.error) as error:
+            raise DataError(f"{shard}: truncated, or not TFRecords of pictures ({error})") from error
+        tables.append(np.array([(number, *place) for place in found], np.int64))
+    columns = np.concatenate(tables)
+    return {
+        "file": columns[:, 0].astype(np.int32),
+        "offset": columns[:, 1],
+        "length": columns[:, 2].astype(np.int32),
+        "label": columns[:, 3],
+    }
+
+
+def _records(content: mmap.mmap) -> Iterator[tuple[int, int]]:
+    """Start and end of each record's content."""
+    start, size = 0, len(content)
+    while start < size:
+        (length,) = struct.unpack_from("<Q", content, start)
+        end = start + _HEADER + length
+        if end + _FOOTER > size:
+            raise ValueError(f"a record at byte {start} reaches beyond the end")
+        yield start + _HEADER, end
+        start = end + _FOOTER
+
+
+def _varint(content: mmap.mmap, at: int) -> tuple[int, int]:
+    """A base-128 number and the position after it."""
+    value = shift = 0
+    while True:
+        byte = content[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+def _fields(content: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """(field, wire type, start, end) of each field of a message; of a number, where it is written."""
+    while at < end:
+        tag, at = _varint(content, at)
+        field, wire = tag >> 3, tag & 7
+        if wire == _BYTES:
+            length, at = _varint(content, at)
+            stop = at + length
+        elif wire == _VARINT:
+            _, stop = _varint(content, at)
+        elif wire in (_FIXED64, _FIXED32):
+            stop = at + (8 if wire == _FIXED64 else 4)
+        else:
+            raise ValueError(f"unknown wire type {wire}")
+        if stop > end:
+            raise ValueError("a field reaches beyond its message")
+        yield field, wire, at, stop
+        at = stop
+
+
+def _locate(content: mmap.mmap, at: int, end: int, image_key: str, label_key: str) -> tuple[int, int, int]:
+    """Offset and length of the picture in one Example, and its label."""
+    image = label = None
+    for field, _, features, features_end in _fields(content, at, end):
+        if field != _FEATURES:
+            continue
+        for _, _, entry, entry_end in _fields(content, features, features_end):
+            parts = {f: (a, b) for f, _, a, b in _fields(content, entry, entry_end)}
+            key = content[slice(*parts[_KEY])].decode()
+            if key not in (image_key, label_key):
+                continue
+            for kind, _, a, b in _fields(content, *parts[_VALUE]):
+                for _, _, c, d in _fields(content, a, b):
+                    if key == image_key and kind == _BYTES_LIST:
+                        image = c, d - c
+                    elif key == label_key and kind == _INT64_LIST:
+                        label, _ = _varint(content, c)
+    if image is None or label is None:
+        raise ValueError(f"a record without {image_key if image is None else label_key}")
+    return *image, label
