@@ -19,9 +19,10 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "absl-py",
+        "importlib_resources",
         "matplotlib",
         "numpy",
-        "pillow",
+        "pillow>=10.1",
         "scikit-learn",
         "tensorboard",
         "tensorflow-datasets",

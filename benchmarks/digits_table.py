@@ -41,8 +41,12 @@ def table_row(name: str, results: list[dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", default="none,la,da,da_la,hybrid,udal", help="methods over --base, comma-separated")
-    parser.add_argument("--supervised", default="none", help="methods over base supervised, comma-separated; may be empty")
+    parser.add_argument(
+        "--methods", default="none,la,da,da_la,hybrid,udal", help="methods over --base, comma-separated"
+    )
+    parser.add_argument(
+        "--supervised", default="none", help="methods over base supervised, comma-separated; may be empty"
+    )
     parser.add_argument("--base", default="fixmatch")
     parser.add_argument("--folds", default="1,2,3,4,5")
     parser.add_argument("--out", default="runs/digits_table", type=pathlib.Path)

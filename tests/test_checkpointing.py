@@ -144,6 +144,13 @@ def test_all_unreadable_is_an_error_that_names_them(folder):
     assert all(f"ckpt-{step}" in str(raised.value) for step in (10, 20, 30))
 
 
+def test_checkpoints_that_are_listed_but_gone_are_an_error(tmp_path):
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "ckpt-50"\n')
+    _, checkpoints, _ = make(tmp_path)
+    with pytest.raises(CheckpointError, match="remove .* to train from the start"):
+        checkpoints.restore()
+
+
 def test_a_lost_list_of_checkpoints_does_not_lose_the_checkpoints(folder):
     (folder / "checkpoint").write_text("all_model_che")
     state, checkpoints, _ = make(folder)

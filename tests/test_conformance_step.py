@@ -108,7 +108,9 @@ def test_metrics_of_each_step(trained):
     for entry, (vector, _, _, _, _, metrics) in trained.items():
         for ours, theirs in zip(metrics, vector["metrics_per_step"], strict=True):
             for name, our_name in METRIC_NAMES.items():
-                np.testing.assert_allclose(ours[our_name], theirs[name], rtol=1e-5, atol=1e-6, err_msg=f"{entry} {name}")
+                np.testing.assert_allclose(
+                    ours[our_name], theirs[name], rtol=1e-5, atol=1e-6, err_msg=f"{entry} {name}"
+                )
 
 
 def test_learning_rates(trained):
@@ -131,7 +133,9 @@ def test_norms_of_every_variable(trained):
             raw = np.linalg.norm(by_name[name].numpy())
             averaged = np.linalg.norm(ema.get(name, by_name[name]).numpy())
             np.testing.assert_allclose(raw, vector["l2_norms_after"][number], rtol=1e-4, atol=1e-4, err_msg=name)
-            np.testing.assert_allclose(averaged, vector["ema_l2_norms_after"][number], rtol=1e-4, atol=1e-4, err_msg=name)
+            np.testing.assert_allclose(
+                averaged, vector["ema_l2_norms_after"][number], rtol=1e-4, atol=1e-4, err_msg=name
+            )
 
 
 def test_weights_after_two_steps(trained):

@@ -13,7 +13,7 @@ from udal_tf import __version__
 from udal_tf.config import resolve
 from udal_tf.data import sources
 from udal_tf.reporting.run_log import read_rows
-from udal_tf.training import loop
+from udal_tf.training import experiment, loop
 
 WEIGHTS = ["raw", "ema", "raw_la", "ema_la"]
 EPOCHS, STEPS_PER_EPOCH = 3, 4
@@ -46,7 +46,7 @@ def run(config, call_seconds=LONG_CALLS, runner=Recorder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "CALL_SECONDS", call_seconds)
         patch.setattr(loop, "StepRunner", runner)
-        return loop.train_and_evaluate(config)
+        return experiment.train_and_evaluate(config)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_a_finished_run_started_again_returns_the_saved_result_without_training(
     config, folder, result, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     monkeypatch.setattr(sources, "load", lambda config: pytest.fail("read the data again"))
-    assert loop.train_and_evaluate(config) == result
+    assert experiment.train_and_evaluate(config) == result
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert "finished already" in capsys.readouterr().out
 
@@ -192,6 +192,10 @@ def test_no_fold_of_one_seed_is_the_run_of_another():
     assert len(seeds) == 100
 
 
+def broken_write(path, value):
+    raise OSError("disk full")
+
+
 class BreaksAtStep6(Recorder):
     """A step runner whose loss is not a number in the third step of the second epoch."""
 
@@ -202,14 +206,22 @@ class BreaksAtStep6(Recorder):
         return rows
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_the_same_process_can_go_on(tmp_path, capsys):
+def test_a_run_that_failed_can_go_on_in_the_same_process(tmp_path, capsys):
     config = make_config(tmp_path, base="supervised", method="la")
-    with pytest.raises(loop.NonFiniteLoss, match=r"The loss of step 6 is nan.*ckpt-4"):
+    with pytest.raises(loop.NonFiniteLoss, match=r"The loss of step 6 is nan.*ckpt-4.*--learning_rate"):
         run(config, runner=BreaksAtStep6)
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4]
-    assert not (tmp_path / "result.json").exists()
-    result = run(config)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="disk full"):
+        patch.setattr(loop, "write_json", broken_write)
+        run(config)
     assert "Going on from step 4 of 12" in capsys.readouterr().out
+    assert not (tmp_path / "result.json").exists()
+
+    result = run(config)
+    assert "Going on from step 12 of 12" in capsys.readouterr().out
+    assert Recorder.made[-1].counts == []
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4, 8, 12]
     assert list(result["accuracy"]) == WEIGHTS
+    assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8")) == result
     assert len(list(tmp_path.glob("*.png"))) == 3

@@ -15,6 +15,7 @@ class FakeView:
     """Shows a picture's own grey level, plus the mean of its random numbers where it takes any."""
 
     draws: int
+    crops: bool = False
 
     def apply(self, images, random):
         values = tf.cast(images, tf.float32)
@@ -37,7 +38,7 @@ def sets():
     pictures = ArrayPictures(np.tile(np.arange(20, dtype=np.uint8)[:, None, None, None], (1, 2, 2, 1)))
     labels = np.arange(20) // 10
     return {
-        "labeled": pipeline.PictureSet(pictures, np.array([1, 3, 12]), labels, 4),
+        "labeled": pipeline.PictureSet(pictures, np.array([1, 3, 12]), labels[[1, 3, 12]], 4),
         "unlabeled": pipeline.PictureSet(pictures, np.arange(20), labels, 8),
     }
 
@@ -90,3 +91,23 @@ def test_evaluation_keeps_the_order_and_the_last_smaller_batch(sets):
     parts = [part.numpy() for part in dataset]
     assert [len(part) for part in parts] == [8, 8, 4]
     np.testing.assert_array_equal(np.concatenate(parts)[:, 0, 0, 0], np.arange(20))
+
+
+class CutPictures:
+    """Hands out pictures of the value 100 cut by the draws, so that a view shows whether it was given crops."""
+
+    shape = (2, 2, 1)
+
+    def fetch(self, positions):
+        return tf.zeros([tf.shape(positions)[0], 2, 2, 1], tf.uint8)
+
+    def fetch_crops(self, positions, draws):
+        tf.debugging.assert_equal(tf.shape(draws), [tf.shape(positions)[0], 4])
+        return tf.fill([tf.shape(positions)[0], 2, 2, 1], tf.constant(100, tf.uint8))
+
+
+def test_a_view_that_crops_gets_crops_and_the_rest_of_its_random_numbers():
+    sets = {"labeled": pipeline.PictureSet(CutPictures(), np.arange(5), np.arange(5), 4)}
+    views = FakeViews(weak=FakeView(6, crops=True))
+    batch = pipeline.make_batch(tf.constant(0, tf.int64), sets, REQUESTS[:1], views, seed=1)
+    assert (batch["x_l"].numpy() >= 100).all() and (batch["x_l"].numpy() < 101).all()

@@ -22,14 +22,14 @@ TOTAL_STEPS = 60
 SECONDS_ALLOWED = 300
 
 # Runs run.py (argument 2) and ends its process at the moment that argument 1 names.
-KILLED_AT = '''
+KILLED_AT = """
 import itertools, os, resource, runpy, signal, sys, threading
 import tensorflow as tf
 from udal_tf.training import loop
 
 moment, sys.argv = sys.argv[1], sys.argv[2:]
 saves, steps = itertools.count(1), itertools.count(1)
-save, run_steps, write_json = tf.train.CheckpointManager.save, loop.StepRunner.__call__, loop.write_json
+save, run_steps = tf.train.CheckpointManager.save, loop.StepRunner.__call__
 
 
 def kill():
@@ -55,22 +55,16 @@ def killed_steps(self, iterator, count):
     number = next(steps)
     if (moment, number) == ("any moment", 15):
         threading.Timer(0.02, kill).start()
-    if (moment, number) == ("SIGTERM", 24):
+    if (moment, number) == ("SIGTERM", 14):
         os.kill(os.getpid(), signal.SIGTERM)
     return run_steps(self, iterator, count)
 
 
-def killed_write(path, value):
-    if moment == "before the result":
-        kill()
-    write_json(path, value)
-
-
-tf.train.CheckpointManager.save, loop.StepRunner.__call__, loop.write_json = killed_save, killed_steps, killed_write
+tf.train.CheckpointManager.save, loop.StepRunner.__call__ = killed_save, killed_steps
 if moment in ("any moment", "SIGTERM"):
     loop.CALL_SECONDS = 0  # One step a call, so that the calls can be counted.
 runpy.run_path(sys.argv[0], run_name="__main__")
-'''
+"""
 
 
 def start(workdir: pathlib.Path, moment: str = "") -> subprocess.CompletedProcess:
@@ -104,30 +98,25 @@ def state_of(workdir: pathlib.Path) -> dict:
 def killed_and_started_again(workdir: pathlib.Path, moments: list[str]) -> tuple[dict, dict]:
     """A run killed at one moment after the other, then left alone: processes by moment, states after each by moment."""
     processes, states = {}, {}
-    for moment in [*moments, ""]:
+    for moment in [*moments, END]:
         processes[moment] = start(workdir, moment)
         states[moment] = state_of(workdir)
     return processes, states
 
 
-KILLS = [
-    "writing the first checkpoint",
-    "between the checkpoint and the list of checkpoints",
-    "between the row and the checkpoint",
-    "any moment",
-]
-STOPS = ["SIGTERM", "before the result"]
+WRITING, UNLISTED = "writing the first checkpoint", "between the checkpoint and the list of checkpoints"
+UNSAVED_ROW, ANY = "between the row and the checkpoint", "any moment"
+TERM, END = "SIGTERM", ""
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The uninterrupted run, the one killed four times and the one stopped and killed at its end, two at a time."""
+    """Folder of all; by name, processes and states of the uninterrupted run and of two that were stopped."""
     folder = tmp_path_factory.mktemp("resume")
+    moments = {"first": [WRITING, UNSAVED_ROW, ANY], "second": [UNLISTED, TERM], "whole": []}
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        killed = pool.submit(killed_and_started_again, folder / "killed", KILLS)
-        whole = pool.submit(killed_and_started_again, folder / "whole", [])
-        stopped = pool.submit(killed_and_started_again, folder / "stopped", STOPS)
-        return folder, {"whole": whole.result(), "killed": killed.result(), "stopped": stopped.result()}
+        chains = {name: pool.submit(killed_and_started_again, folder / name, moments[name]) for name in moments}
+        return folder, {name: chain.result() for name, chain in chains.items()}
 
 
 def figures(workdir: pathlib.Path) -> dict:
@@ -143,7 +132,7 @@ def rows_without_seconds(workdir: pathlib.Path) -> list[dict]:
 
 def test_an_uninterrupted_run_ends_well(runs):
     folder, chains = runs
-    process = chains["whole"][0][""]
+    process = chains["whole"][0][END]
     assert process.returncode == 0, process.stderr
     assert "Traceback" not in process.stderr
     assert f"{TOTAL_STEPS} steps in " in process.stdout
@@ -152,58 +141,56 @@ def test_an_uninterrupted_run_ends_well(runs):
     assert all(row["train"]["loss_unlabeled"] > 0 for row in rows)
 
 
-def test_the_process_was_killed_at_every_moment(runs):
-    processes, states = runs[1]["killed"]
-    codes = [processes[moment].returncode for moment in [*KILLS, ""]]
-    assert codes == [-signal.SIGXFSZ, -signal.SIGKILL, -signal.SIGKILL, -signal.SIGKILL, 0]
-
-    first, second, third, fourth = (states[moment] for moment in KILLS)
-    assert (first["rows"], first["latest"]) == ([10], None)
-    assert "ckpt-10.index" not in first["files"]
-    assert any("ckpt-10" in name for name in first["files"])
-    assert (second["rows"], second["latest"]) == ([10, 20], 10)
-    assert "ckpt-20.index" in second["files"]
-    assert (third["rows"], third["latest"]) == ([10, 20, 30], 20)
-    assert (fourth["rows"], fourth["latest"]) == ([10, 20, 30], 30)
-    assert not any(state["result"] for state in (first, second, third, fourth))
+def test_a_run_killed_while_writing_its_first_checkpoint_starts_anew(runs):
+    processes, states = runs[1]["first"]
+    assert processes[WRITING].returncode == -signal.SIGXFSZ
+    assert (states[WRITING]["rows"], states[WRITING]["latest"]) == ([10], None)
+    assert "ckpt-10.index" not in states[WRITING]["files"]
+    assert any("ckpt-10" in name for name in states[WRITING]["files"])
+    assert "Going on" not in processes[UNSAVED_ROW].stdout
 
 
-def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(runs):
-    processes, _ = runs[1]["killed"]
-    assert "Going on" not in processes["between the checkpoint and the list of checkpoints"].stdout
-    assert f"Going on from step 10 of {TOTAL_STEPS}" in processes["between the row and the checkpoint"].stdout
-    assert f"Going on from step 20 of {TOTAL_STEPS}" in processes["any moment"].stdout
-    assert f"Going on from step 30 of {TOTAL_STEPS}" in processes[""].stdout
+def test_a_run_killed_between_the_row_and_the_checkpoint_goes_on_from_the_checkpoint(runs):
+    processes, states = runs[1]["first"]
+    assert processes[UNSAVED_ROW].returncode == -signal.SIGKILL
+    assert (states[UNSAVED_ROW]["rows"], states[UNSAVED_ROW]["latest"]) == ([10, 20], 10)
+    assert f"Going on from step 10 of {TOTAL_STEPS}" in processes[ANY].stdout
+
+
+def test_a_run_killed_at_any_moment_goes_on_from_its_last_checkpoint(runs):
+    processes, states = runs[1]["first"]
+    assert processes[ANY].returncode == -signal.SIGKILL
+    assert not states[ANY]["result"]
+    assert f"Going on from step {states[ANY]['latest']} of {TOTAL_STEPS}" in processes[END].stdout
+    assert processes[END].returncode == 0, processes[END].stderr
+
+
+def test_a_checkpoint_counts_when_it_is_listed_and_not_before(runs):
+    processes, states = runs[1]["second"]
+    assert processes[UNLISTED].returncode == -signal.SIGKILL
+    assert (states[UNLISTED]["rows"], states[UNLISTED]["latest"]) == ([10, 20], 10)
+    assert "ckpt-20.index" in states[UNLISTED]["files"]
+    assert f"Going on from step 10 of {TOTAL_STEPS}" in processes[TERM].stdout
 
 
 def test_sigterm_in_mid_epoch_saves_and_says_so(runs):
-    processes, states = runs[1]["stopped"]
-    stopped = processes["SIGTERM"]
-    assert stopped.returncode == 128 + signal.SIGTERM == 143
-    assert "Traceback" not in stopped.stderr
-    assert "Stopped at step 24" in stopped.stdout
-    assert states["SIGTERM"]["latest"] == 24
-    assert states["SIGTERM"]["rows"] == [10, 20]
-    assert f"Going on from step 24 of {TOTAL_STEPS}" in processes["before the result"].stdout
+    processes, states = runs[1]["second"]
+    assert processes[TERM].returncode == 143  # 128 + SIGTERM's number.
+    assert "Traceback" not in processes[TERM].stderr
+    assert "Stopped at step 24" in processes[TERM].stdout
+    assert (states[TERM]["rows"], states[TERM]["latest"]) == ([10, 20], 24)
+    assert f"Going on from step 24 of {TOTAL_STEPS}" in processes[END].stdout
+    assert processes[END].returncode == 0, processes[END].stderr
 
 
-def test_a_run_killed_before_its_result_was_written_writes_it(runs):
-    processes, states = runs[1]["stopped"]
-    assert processes["before the result"].returncode == -signal.SIGKILL
-    assert not states["before the result"]["result"]
-    assert states["before the result"]["latest"] == TOTAL_STEPS
-    assert processes[""].returncode == 0, processes[""].stderr
-    assert states[""]["result"]
-
-
-@pytest.mark.parametrize("name", ["killed", "stopped"])
+@pytest.mark.parametrize("name", ["first", "second"])
 def test_the_figures_are_bit_identical_to_the_uninterrupted_runs(runs, name):
     folder, _ = runs
     assert figures(folder / name) == figures(folder / "whole")
     assert figures(folder / name)["steps"] == TOTAL_STEPS
 
 
-@pytest.mark.parametrize("name", ["killed", "stopped"])
+@pytest.mark.parametrize("name", ["first", "second"])
 def test_every_row_is_bit_identical_to_the_uninterrupted_runs(runs, name):
     folder, _ = runs
     assert rows_without_seconds(folder / name) == rows_without_seconds(folder / "whole")

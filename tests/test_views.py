@@ -141,3 +141,13 @@ def test_batches_of_another_kind_are_refused():
         made.weak.apply(np.zeros((1, 16, 16, 3), np.uint8), draws)
     with pytest.raises(ValueError, match=r"draws must be float32 \[any, 13\], got float32 \(1, 3\)"):
         made.strong.apply(np.zeros((1, 32, 32, 3), np.uint8), draws)
+
+
+def test_views_of_random_resized_crops_ask_for_them_and_only_flip():
+    made = views.make_views(dataclasses.replace(DEFAULT, crop="resized", strong_probability=0.0, cutout=0.0), 8, 8, 3)
+    assert (made.plain.crops, made.weak.crops, made.strong.crops) == (False, True, True)
+    assert made.weak.draws == views.CROP_DRAWS + views.CROP_FLIP_DRAWS
+    images = random_images(16, 8, 8, 3)
+    draws = random_draws(16, made.weak.draws)[:, views.CROP_DRAWS :]
+    expected = np.where((draws[:, 2] < 0.5)[:, None, None, None], images[:, :, ::-1], images)
+    np.testing.assert_allclose(made.weak.apply(images, draws), expected / 127.5 - 1.0, atol=1e-6)

@@ -85,7 +85,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path, refused):
     assert "--workdir" in message
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", '{"model": "bert"}', '{"model": {"layers": 12}}', "{", '{"data": {"fold": 9}}'])
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", '{"model": "bert"}', '{"model": {"layers": 12}}', "{", '{"data": {"fold": 9}}']
+)
 def test_a_config_of_another_program_is_refused(tmp_path, refused, text):
     (tmp_path / "config.json").write_text(text)
     assert str(tmp_path / "config.json") in refused(make_config(tmp_path))
@@ -152,7 +154,7 @@ def test_a_folder_left_by_a_run_killed_before_its_config_was_written_is_taken(tm
     assert (tmp_path / "config.json").exists()
 
 
-def test_a_folder_that_another_run_took_meanwhile_is_refused(tmp_path, earlier):
+def test_a_folder_that_another_run_took_meanwhile_is_refused(tmp_path):
     # The second run found an empty folder; before it took the lock the first one came and went.
     folder = tmp_path / "contested"
     second = Workdir(make_config(folder, fold=1))

@@ -14,7 +14,14 @@ from typing import Any
 
 from absl import flags
 
-from udal_tf.recipes import BASE_PRESETS, METHOD_PRESETS, METHODS, RANDAUGMENT_OPS, RECIPES
+from udal_tf.recipes import (
+    BASE_PRESETS,
+    GENERATIONAL_METHODS,
+    METHOD_PRESETS,
+    METHODS,
+    RANDAUGMENT_OPS,
+    RECIPES,
+)
 
 PSEUDO_LABELLING_BASES = ("fixmatch", "mixmatch")
 
@@ -109,9 +116,7 @@ class DataConfig(_Section):
     )
     image_size: int = setting(0, "Side of the pictures (imagenet127, folder); 0: the dataset's own.", low=0)
     skip_bad_images: bool = setting(False, "Leave out and count pictures that cannot be read (imagenet127, folder).")
-    cache_dir: str = setting(
-        "", "Folder for indices and resized pictures (default: ~/.cache/udal_tf).", identity=False
-    )
+    cache_dir: str = setting("", "Folder for indices and resized pictures (default: ~/.cache/udal_tf).", identity=False)
 
     def _check(self):
         if not re.fullmatch(r"first_n|seed\d+", self.draw):
@@ -121,19 +126,29 @@ class DataConfig(_Section):
         if self.protocol != "darp" and (self.imbalance_u or self.unlabeled_shape != "same"):
             raise ValueError("--imbalance_u and --unlabeled_shape need --protocol=darp; crest draws both sets from one")
         if self.unlabeled_shape == "uniform" and self.imbalance_u > 1:
-            raise ValueError(f"--unlabeled_shape=uniform has no imbalance: leave out --imbalance_u={self.imbalance_u:g}")
+            raise ValueError(
+                f"--unlabeled_shape=uniform has no imbalance: leave out --imbalance_u={self.imbalance_u:g}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig(_Section):
     """The weak view (pad, crop, flip) and the strong view (weak, then RandAugment, then cutout)."""
 
-    crop_padding: int = setting(4, "Pixels of reflect padding before the random crop of the weak view.", low=0)
+    crop: str = setting(
+        "pad",
+        "Crop of the weak view: `pad` reflects the border and crops back to size, `resized` cuts a random part and "
+        "resizes it (ImageNet).",
+        choices=("pad", "resized"),
+    )
+    crop_padding: int = setting(4, "Pixels of reflect padding before the random crop (--crop=pad).", low=0)
     flip: bool = setting(True, "Flip half of the pictures left to right.")
     strong_ops: tuple = setting(RANDAUGMENT_OPS, "RandAugment's operations, comma-separated.", choices=RANDAUGMENT_OPS)
     strong_layers: int = setting(2, "RandAugment operations drawn per picture.", low=0)
     strong_probability: float = setting(0.5, "Probability with which a drawn operation is applied.", low=0, high=1)
-    cutout: float = setting(0.5, "Side of the cutout square as a fraction of the picture's side; 0: none.", low=0, high=1)
+    cutout: float = setting(
+        0.5, "Side of the cutout square as a fraction of the picture's side; 0: none.", low=0, high=1
+    )
 
     def _check(self):
         if self.strong_layers and not self.strong_ops:
@@ -142,8 +157,9 @@ class AugmentConfig(_Section):
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(_Section):
-    """Wide ResNet-depth-width as CReST builds it."""
+    """The network: CReST's Wide ResNet-depth-width, or ResNet-50."""
 
+    arch: str = setting("wrn", "Network: Wide ResNet, or ResNet-50 for large pictures.", choices=("wrn", "resnet50"))
     depth: int = setting(28, "Depth of the Wide ResNet: 6n + 4.", low=10)
     width: int = setting(2, "Width multiplier of the Wide ResNet: 16·width filters in its first group.", low=1)
     batch_norm_momentum: float = setting(0.999, "Decay of batch norm's moving statistics.", low=0, high=1)
@@ -167,12 +183,22 @@ class MethodConfig(_Section):
     unlabeled_ramp: float = setting(
         0.0, "Part of the run over which the unlabelled loss's weight rises from 0; CReST has 0.", low=0, high=1
     )
+    generations: int = setting(1, "Generations of crest and crest+, --epochs each; the paper has 6.", low=1)
+    select_alpha: float = setting(
+        3.0, "α of crest's selection: the larger, the more alike the shares that classes add.", above=0
+    )
     mixup_beta: float = setting(0.75, "a of MixUp's Beta(a, a) in MixMatch.", above=0)
 
     def _check(self):
-        if self.base == "supervised" and METHODS[self.method].pseudo_label:
+        generational = self.method in GENERATIONAL_METHODS
+        if self.generations > 1 and not generational:
             raise ValueError(
-                f"--method={self.method} aligns pseudo-labels, which --base=supervised does not make: "
+                f"--generations={self.generations} needs --method={' or '.join(GENERATIONAL_METHODS)}, "
+                f"got --method={self.method}"
+            )
+        if self.base == "supervised" and (METHODS[self.method].pseudo_label or generational):
+            raise ValueError(
+                f"--method={self.method} works on pseudo-labels, which --base=supervised does not make: "
                 f"use --method=none, la or udal with it, or --base={' or '.join(PSEUDO_LABELLING_BASES)}"
             )
 

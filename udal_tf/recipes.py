@@ -49,11 +49,17 @@ METHODS = {
     "da_la": Places(labeled=ZERO, pseudo_label=SCHEDULED),
     "la": Places(labeled=ZERO),
     "hybrid": Places(labeled=SCHEDULED, pseudo_label=SCHEDULED),
+    "crest": Places(),
+    "crest+": Places(pseudo_label=SCHEDULED),
 }
+# Trained in generations, each on the labelled set that the one before has grown.
+GENERATIONAL_METHODS = ("crest", "crest+")
 
 # α_min 0.5 is Table 1's for DA; Eq. 4's straight line (k = 1) is CReST's for it.
 _DA = {"alpha_min": 0.5, "k": 1.0}
-METHOD_PRESETS = {(base, method): _DA for base in ("fixmatch", "mixmatch") for method in ("da", "da_la")}
+_CREST = {"generations": 6, "alpha_min": 0.5}
+_BY_METHOD = {"da": _DA, "da_la": _DA, "crest": _CREST, "crest+": _CREST}
+METHOD_PRESETS = {(base, method): preset for base in ("fixmatch", "mixmatch") for method, preset in _BY_METHOD.items()}
 
 BASE_PRESETS = {
     "fixmatch": {},
@@ -106,9 +112,12 @@ RECIPES = {
         "crop_padding": 3,
         "protocols": {"darp": _CIFAR_DARP},
     },
-    # The labelled pictures of an epoch: 128,1xx in 501 batches. Optimiser: the ImageNet part of FixMatch's release.
+    # Epochs and α: §4.4.2, an epoch being one pass of the 128 thousand labelled pictures. The rest, which the paper
+    # leaves open, from the ImageNet part of FixMatch's release; its learning rate is 0.1 per 256 pictures.
     "imagenet127": {
         "imbalance": 286.0,
+        "arch": "resnet50",
+        "crop": "resized",
         "alpha_min": 0.5,
         "batch_size": 256,
         "unlabeled_ratio": 5,

@@ -16,6 +16,8 @@ from udal_tf.augment import randaugment, warp
 from udal_tf.augment.checks import checked
 
 CROP_FLIP_DRAWS = 3
+# What `fetch_crops` of a set of pictures takes per picture, where a view sees random-resized crops.
+CROP_DRAWS = 4
 CUTOUT_DRAWS = 2
 
 # x · 2/255 - 1 with one rounding instead of two: (x - 127.5) is exact, so the compiler has nothing to fuse.
@@ -26,6 +28,7 @@ _SCALE = 2.0 / 255.0
 class Settings(Protocol):
     """What make_views reads of the configuration."""
 
+    crop: str
     crop_padding: int
     flip: bool
     strong_ops: tuple[str, ...]
@@ -39,12 +42,15 @@ class View:
     """How one view is made.
 
     draws: the uniform numbers in [0, 1) that it uses up per picture.
+    crops: whether `apply` is given random-resized crops in the place of whole pictures; the first CROP_DRAWS of the
+      draws are the crop's and the rest are apply's.
     apply: (pictures [B, H, W, C] uint8, draws [B, draws] float32) to [B, H, W, C] float32 in [-1, 1]. Row i of the
       result depends on row i of the arguments alone, bit for bit.
     """
 
     draws: int
     apply: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    crops: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +112,8 @@ def make_views(config: Settings, height: int, width: int, channels: int) -> View
         ValueError: where a setting is out of range or does not fit the size.
     """
     _check(config, height, width, channels)
-    padding, layers = config.crop_padding, config.strong_layers
+    cuts = config.crop == "resized"
+    padding, layers = 0 if cuts else config.crop_padding, config.strong_layers
     strong_draws = (CROP_FLIP_DRAWS, layers * randaugment.DRAWS_PER_LAYER, CUTOUT_DRAWS)
 
     def pictures(images):
@@ -132,13 +139,18 @@ def make_views(config: Settings, height: int, width: int, channels: int) -> View
             return normalize(images)
         return normalize(images) * keep_mask(for_cutout, (height, width, channels), config.cutout)
 
-    return Views(plain=View(0, plain), weak=View(CROP_FLIP_DRAWS, weak), strong=View(sum(strong_draws), strong))
+    extra = CROP_DRAWS if cuts else 0
+    return Views(
+        plain=View(0, plain),
+        weak=View(CROP_FLIP_DRAWS + extra, weak, cuts),
+        strong=View(sum(strong_draws) + extra, strong, cuts),
+    )
 
 
 def _check(config: Settings, height: int, width: int, channels: int) -> None:
     if channels not in (1, 3):
         raise ValueError(f"views are made of pictures with 1 or 3 channels, got {channels}")
-    if not 0 <= config.crop_padding < min(height, width):
+    if config.crop == "pad" and not 0 <= config.crop_padding < min(height, width):
         raise ValueError(
             f"crop_padding reflects the picture, so it must be at least 0 and less than the shorter side of "
             f"{height} x {width}, got {config.crop_padding}"

@@ -42,9 +42,10 @@ def affine(images: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
     source_y = product(shear_y + sine, x) + product(cosine, y) + (centre_y + shift_y)
     inside = (source_x > -0.5) & (source_x < width - 0.5) & (source_y > -0.5) & (source_y < height - 0.5)
     # One more pixel behind each picture holds the fill.
-    within = tf.where(inside, nearest(source_y) * width + nearest(source_x), height * width)
-    pixels = tf.reshape(images, [-1, height * width, channels])
-    return _gather(tf.pad(pixels, [[0, 0], [0, 1], [0, 0]], constant_values=FILL), within)
+    position = tf.where(inside, nearest(source_y) * width + nearest(source_x), height * width)
+    position += _first_pixel(images, height * width + 1)[:, :, tf.newaxis]
+    pixels = tf.pad(tf.reshape(images, [-1, height * width, channels]), [[0, 0], [0, 1], [0, 0]], constant_values=FILL)
+    return tf.gather(tf.reshape(pixels, [-1, channels]), position)
 
 
 def crop_flip(images: tf.Tensor, top: tf.Tensor, left: tf.Tensor, flip: tf.Tensor, padding: int) -> tf.Tensor:
@@ -63,15 +64,14 @@ def crop_flip(images: tf.Tensor, top: tf.Tensor, left: tf.Tensor, flip: tf.Tenso
     columns = tf.where(flip[:, tf.newaxis], tf.range(width - 1, -1, -1), tf.range(width))
     columns = _reflect(columns + left[:, tf.newaxis] - padding, width)
     rows = _reflect(tf.range(height) + top[:, tf.newaxis] - padding, height)
-    within = rows[:, :, tf.newaxis] * width + columns[:, tf.newaxis, :]
-    return _gather(tf.reshape(images, [-1, height * width, channels]), within)
+    row_starts = rows * width + _first_pixel(images, height * width)
+    position = row_starts[:, :, tf.newaxis] + columns[:, tf.newaxis, :]
+    return tf.gather(tf.reshape(images, [-1, channels]), position)
 
 
-def _gather(pixels: tf.Tensor, within: tf.Tensor) -> tf.Tensor:
-    """Pixels [B, P, C] at the positions [B, H, W] of their own picture."""
-    _, positions, channels = pixels.shape
-    start = tf.range(tf.shape(pixels)[0])[:, tf.newaxis, tf.newaxis] * positions
-    return tf.gather(tf.reshape(pixels, [-1, channels]), start + within)
+def _first_pixel(images: tf.Tensor, pixels: int) -> tf.Tensor:
+    """[B, 1]: where each picture begins in a row of all their pixels."""
+    return tf.range(tf.shape(images)[0])[:, tf.newaxis] * pixels
 
 
 def _reflect(position: tf.Tensor, size: int) -> tf.Tensor:

@@ -27,7 +27,8 @@ def _main(argv: list[str]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from udal_tf.data.dataset import DataError
     from udal_tf.training.checkpointing import CheckpointError
-    from udal_tf.training.loop import Interrupted, NonFiniteLoss, train_and_evaluate
+    from udal_tf.training.experiment import train_and_evaluate
+    from udal_tf.training.loop import Interrupted, NonFiniteLoss
     from udal_tf.training.workdir import WorkdirError
 
     try:

@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from udal_tf.data.crops import crop_and_resize, crop_boxes
 
+# Bytes; TensorFlow's allocators align to 64.
+_ALIGNMENT = 128
+
 
 class DataError(ValueError):
     """The data is missing or is not what it should be; the message says what to do."""
@@ -34,9 +37,7 @@ class ArrayPictures:
         if images.ndim != 4 or images.dtype != np.uint8:
             raise ValueError(f"images must be uint8 [N, H, W, C], got {images.dtype} {list(images.shape)}")
         self.shape = images.shape[1:]
-        # The input pipeline runs on the host; on a GPU every batch would come back over the bus.
-        with tf.device("CPU"):
-            self._images = tf.constant(images)
+        self._images = _host_tensor(images)
 
     def __len__(self) -> int:
         return self._images.shape[0]
@@ -46,6 +47,20 @@ class ArrayPictures:
 
     def fetch_crops(self, positions: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
         return crops_of(self.fetch(positions), draws)
+
+
+def _host_tensor(images: np.ndarray) -> tf.Tensor:
+    """The array as a tensor in host memory, copied once.
+
+    tf.constant holds up to three copies for a while, and puts them on the GPU where there is one, from where every
+    batch would have to come back to the input pipeline. So the tensor shares an array's memory, aligned as kernels
+    demand it.
+    """
+    buffer = np.empty(images.nbytes + _ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % _ALIGNMENT
+    aligned = buffer[start : start + images.nbytes].reshape(images.shape)
+    aligned[:] = images
+    return tf.experimental.dlpack.from_dlpack(aligned.__dlpack__())
 
 
 def crops_of(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
@@ -84,7 +99,8 @@ class Source:
 class SslData:
     """One semi-supervised problem; positions index `train`.
 
-    labeled: int64 positions with labels. unlabeled: the pool that training draws unlabelled pictures from, labelled
+    labeled: int64 positions with labels. labels_l: the labels that training takes for them, pseudo-labels included.
+    unlabeled: the pool that training draws unlabelled pictures from, labelled
     ones included, as in CReST. rest: the pool without the labelled ones, for CReST's selection.
     p_data: [C] float32, the class prior of the labelled data, sums to 1, every entry above 0.
     """
@@ -95,6 +111,7 @@ class SslData:
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     labeled: np.ndarray
+    labels_l: np.ndarray
     unlabeled: np.ndarray
     rest: np.ndarray
     p_data: np.ndarray

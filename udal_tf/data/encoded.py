@@ -55,26 +55,26 @@ class FileReader:
 class ShardReader:
     """Pictures inside a few large files: `tfrecords.index` says where."""
 
-    def __init__(self, shards: Sequence[pathlib.Path], file: np.ndarray, offset: np.ndarray, length: np.ndarray):
+    def __init__(self, shards: Sequence[pathlib.Path], shard: np.ndarray, offset: np.ndarray, length: np.ndarray):
         self._shards = list(shards)
-        self._file, self._offset, self._length = file, offset, length
+        self._shard, self._offset, self._length = shard, offset, length
         self._open: dict[int, int] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._file)
+        return len(self._shard)
 
     def read(self, position: int) -> bytes:
-        return os.pread(self._descriptor(int(self._file[position])), self._length[position], self._offset[position])
+        return os.pread(self._descriptor(int(self._shard[position])), self._length[position], self._offset[position])
 
     def name(self, position: int) -> str:
-        return f"picture at byte {self._offset[position]} of {self._shards[self._file[position]]}"
+        return f"picture at byte {self._offset[position]} of {self._shards[self._shard[position]]}"
 
-    def _descriptor(self, file: int) -> int:
+    def _descriptor(self, shard: int) -> int:
         with self._lock:
-            if file not in self._open:
-                self._open[file] = os.open(self._shards[file], os.O_RDONLY)
-            return self._open[file]
+            if shard not in self._open:
+                self._open[shard] = os.open(self._shards[shard], os.O_RDONLY)
+            return self._open[shard]
 
     def __del__(self):
         for descriptor in self._open.values():

@@ -11,8 +11,10 @@ from udal_tf.data.manifest import positions_sha256
 def make_problem(source: Source, config: DataConfig) -> SslData:
     """Applies the protocol of `config`, or the positions of its split manifest.
 
+    With β = 1 every picture is labelled and the pool of unlabelled ones is the labelled set: the upper bound of Figure 1.
+
     Raises:
-      DataError: where a class has too few pictures for the protocol, or no picture stays unlabelled.
+      DataError: where a class has too few pictures for the protocol.
     """
     num_classes = len(source.class_names)
     labels = source.train_labels
@@ -31,11 +33,6 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
         raise
     except ValueError as error:
         raise DataError(f"{config.dataset}: {error}") from error
-    if not len(others):
-        raise DataError(
-            f"{config.dataset}: no unlabelled pictures, all {len(labeled)} are labelled.\n"
-            "Give unlabelled ones, or lower --beta to treat a part of the labelled ones as unlabelled."
-        )
     labeled_counts = _counts(labels[labeled], num_classes)
     if min(labeled_counts) == 0:
         raise DataError(
@@ -61,6 +58,7 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
         test_labels=source.test_labels,
         class_names=source.class_names,
         labeled=labeled,
+        labels_l=labels[labeled],
         unlabeled=unlabeled,
         rest=others,
         p_data=(

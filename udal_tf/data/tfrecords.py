@@ -27,7 +27,7 @@ def index(shards: Sequence[pathlib.Path], image_key: str = "image", label_key: s
       shards: TFRecord files in order. image_key, label_key: names of the features.
 
     Returns:
-      file (index into shards, int32), offset (int64), length (int32), label (int64); each [N].
+      shard (index into shards, int32), offset (int64), length (int32), label (int64); each [N].
 
     Raises:
       DataError: naming the shard that is truncated or holds other records.
@@ -44,7 +44,7 @@ def index(shards: Sequence[pathlib.Path], image_key: str = "image", label_key: s
         tables.append(np.array([(number, *place) for place in found], np.int64))
     columns = np.concatenate(tables)
     return {
-        "file": columns[:, 0].astype(np.int32),
+        "shard": columns[:, 0].astype(np.int32),
         "offset": columns[:, 1],
         "length": columns[:, 2].astype(np.int32),
         "label": columns[:, 3],

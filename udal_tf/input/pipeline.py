@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from udal_tf.augment.views import CROP_DRAWS
 from udal_tf.input import stream
 
 Batch = dict[str, tf.Tensor]
@@ -26,7 +27,11 @@ _FIRST_VIEW_STREAM = 2
 
 @dataclasses.dataclass(frozen=True)
 class PictureSet:
-    """One set that batches are drawn from: pictures (with `fetch`), positions in them, all labels, batch size."""
+    """One set that batches are drawn from.
+
+    pictures: with `fetch` and `fetch_crops`. positions: [n] int64 in them. labels: [n] int64, one per position.
+    batch_size: over all replicas.
+    """
 
     pictures: Any
     positions: np.ndarray
@@ -49,7 +54,7 @@ def make_batch(
       sets: "labeled" and, unless the base learner has no use for it, "unlabeled".
       requests: (key, set, view) for each picture tensor: ("x_s", "unlabeled", "strong"). Views of the same set show
         the same pictures.
-      views: an object with the views as attributes, each with `draws` and `apply`.
+      views: an object with the views as attributes, each with `draws`, `crops` and `apply`.
       seed: of the run.
       mixup_beta: a of MixUp's Beta(a, a); None for a base learner that does not mix.
     """
@@ -60,14 +65,18 @@ def make_batch(
         chosen = sets[name]
         order = stream.indices(step, chosen.batch_size, len(chosen.positions), seed, _ORDER_STREAM[name])
         positions = tf.gather(tf.constant(chosen.positions, tf.int64), order)
-        batch[f"labels_{suffix}"] = tf.gather(tf.constant(chosen.labels, tf.int64), positions)
-        pictures = chosen.pictures.fetch(positions)
-        for number, (key, of_set, kind) in enumerate(requests):
-            if of_set != name:
-                continue
-            view = getattr(views, kind)
+        batch[f"labels_{suffix}"] = tf.gather(tf.constant(chosen.labels, tf.int64), order)
+        own = [
+            (number, key, getattr(views, kind)) for number, (key, of_set, kind) in enumerate(requests) if of_set == name
+        ]
+        whole = None if all(view.crops for _, _, view in own) else chosen.pictures.fetch(positions)
+        for number, key, view in own:
             random = stream.draws(step, chosen.batch_size, view.draws, seed, _FIRST_VIEW_STREAM + number)
-            batch[key] = view.apply(pictures, random)
+            if view.crops:
+                cut, random = tf.split(random, [CROP_DRAWS, view.draws - CROP_DRAWS], axis=1)
+                batch[key] = view.apply(chosen.pictures.fetch_crops(positions, cut), random)
+            else:
+                batch[key] = view.apply(whole, random)
     if mixup_beta is not None:
         keys = [key for key, _, _ in requests]
         sizes = [sets[of_set].batch_size for _, of_set, _ in requests]
@@ -77,9 +86,7 @@ def make_batch(
     return batch
 
 
-def training_batches(
-    batch_of_step: Callable[[tf.Tensor], Batch], start_step: int, total_steps: int
-) -> tf.data.Dataset:
+def training_batches(batch_of_step: Callable[[tf.Tensor], Batch], start_step: int, total_steps: int) -> tf.data.Dataset:
     """The batches of steps start_step…total_steps−1, made in parallel, delivered in order."""
     steps = tf.data.Dataset.range(start_step, total_steps)
     batches = steps.map(batch_of_step, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -64,9 +64,7 @@ class Learner(tf.Module):
         self._method, self._train = method, train
         self._weight_decay, self._ema_decay = optimizer.weight_decay, optimizer.ema_decay
         self.optimizer = keras.optimizers.SGD(
-            _LearningRate(
-                optimizer.learning_rate, optimizer.schedule, train.total_steps, optimizer.schedule_level
-            ),
+            _LearningRate(optimizer.learning_rate, optimizer.schedule, train.total_steps, optimizer.schedule_level),
             momentum=optimizer.momentum,
             nesterov=True,
         )
@@ -87,7 +85,7 @@ class Learner(tf.Module):
         self._decayed = [
             v
             for layer in model.layers
-            if not isinstance(layer, FusedBatchNorm)
+            if not isinstance(layer, (FusedBatchNorm, keras.layers.BatchNormalization))
             for v in layer.trainable_variables
         ]
 

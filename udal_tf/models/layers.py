@@ -54,7 +54,9 @@ class FusedBatchNorm(keras.layers.Layer):
 
 
 def conv(filters: int, kernel_size: int, stride: int, name: str):
-    """A convolution without bias that pads by kernel_size // 2 on every side, also at stride 2; He fan-out, truncated normal.
+    """A convolution without bias that pads by kernel_size // 2 on every side, also at stride 2.
+
+    Its kernel is drawn from He's truncated normal over the fan-out.
 
     TensorFlow's "same" padding at stride 2 pads the far sides only, which is another network.
     """

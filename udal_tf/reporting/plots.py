@@ -59,9 +59,7 @@ def training_curves(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
         correct = np.array([row["train"]["confident_correct"] for row in rows])
         pseudo.plot(epochs, 100 * confident, color=BLUE, label="confident", marker=marker)
         pseudo.plot(epochs, 100 * correct, color=GREEN, label="confident and correct", marker=marker)
-    pseudo.plot(
-        epochs, [100 * row["train"]["alpha"] for row in rows], "--", color=GREY, label="100 · α", marker=marker
-    )
+    pseudo.plot(epochs, [100 * row["train"]["alpha"] for row in rows], "--", color=GREY, label="100 · α", marker=marker)
     pseudo.set_ylabel("share of unlabelled pictures, %")
     pseudo.set_title("Pseudo-labels and α")
     pseudo.set_ylim(0, 105)
@@ -133,7 +131,8 @@ def pseudo_label_divergence(
             (row["p_target"], ORANGE, "--", r"target $\tilde{p}_{\alpha_t}$"),
             (row["p_model"], GREEN, "-", r"$p_{model}$ ($\hat{q}$)"),
         ):
-            axes.plot(values, style, color=colour, label=label, marker="." if len(values) <= MOST_NAMED_CLASSES else None)
+            dots = "." if len(values) <= MOST_NAMED_CLASSES else None
+            axes.plot(values, style, color=colour, label=label, marker=dots)
         axes.set_yscale("log")
         axes.set_title(f"epoch {row['epoch']}, α {row['train']['alpha']:.2f}")
         _label_classes(axes, class_names)

@@ -55,13 +55,14 @@ class Checkpoints:
                 self._checkpoint.restore(path).assert_consumed()
                 self.latest = path
                 return path
-            except Exception as error:  # Damaged files raise all kinds: OpError, IndexError, RuntimeError, AssertionError.
+            except Exception as error:  # Damaged files raise all kinds: OpError, IndexError, RuntimeError, …
                 problems.append(f"{path}: {(str(error).splitlines() or [type(error).__name__])[0]}")
                 logging.warning("The checkpoint %s cannot be read; trying the one before it.", problems[-1])
-        if problems:
+        listed = self._folder / LIST_OF_CHECKPOINTS
+        if listed.exists():
             raise CheckpointError(
                 "None of the checkpoints can be read:\n  "
-                + "\n  ".join(problems)
+                + "\n  ".join(problems or [f"{listed} is there, but no file that it names"])
                 + f"\nPut a good copy of them back, or remove {self._folder} to train from the start."
             )
         return None

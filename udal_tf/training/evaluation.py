@@ -32,6 +32,28 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     }
 
 
+def predict(learner: Learner, batches: tf.data.Dataset) -> np.ndarray:
+    """The averaged weights' predictions.
+
+    Args:
+      batches: float32 [≤ B, H, W, C], as `input.pipeline.evaluation_batches` makes them.
+
+    Returns:
+      [N, C] float32, rows sum to 1, in the order of the batches.
+    """
+
+    @tf.function(input_signature=[_any_batch_size(batches)], autograph=False)
+    def probs(images):
+        return tf.nn.softmax(learner.logits(images, use_ema=True))
+
+    return np.concatenate([probs(images).numpy() for images in batches])
+
+
+def _any_batch_size(batches: tf.data.Dataset) -> tf.TensorSpec:
+    """The pictures' signature without the batch size, so that the last, smaller batch is not traced again."""
+    return tf.TensorSpec([None, *batches.element_spec.shape[1:]], tf.float32)
+
+
 class Evaluator:
     """Scores a learner on one set of pictures.
 
@@ -46,11 +68,9 @@ class Evaluator:
         self._batches, self._labels = batches, labels
         uniform = tf.ones_like(prior) / prior.shape[0]
         self._adjustment = alignment.log_ratio(tf.constant(prior), uniform).numpy()
-        # Any batch size, so that the last, smaller batch is not traced again.
-        signature = [tf.TensorSpec([None, *batches.element_spec.shape[1:]], tf.float32)]
         self._logits = tf.function(
             lambda images: (learner.logits(images, use_ema=False), learner.logits(images, use_ema=True)),
-            input_signature=signature,
+            input_signature=[_any_batch_size(batches)],
             autograph=False,
         )
 

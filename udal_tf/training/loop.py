@@ -1,5 +1,7 @@
-"""One run from its config to its result: `train_and_evaluate`."""
+"""One training from its config, data and folder to its result: `train`."""
 
+import json
+import pathlib
 import signal
 import statistics
 import sys
@@ -13,16 +15,14 @@ import tensorflow as tf
 from udal_tf import __version__
 from udal_tf.augment.views import make_views
 from udal_tf.config import Config
-from udal_tf.data import sources
 from udal_tf.data.dataset import SslData
 from udal_tf.input import pipeline
 from udal_tf.methods.learner import BASES, Learner
-from udal_tf.models.wide_resnet import wide_resnet
+from udal_tf.models.build import build_model
 from udal_tf.reporting import console, plots
 from udal_tf.reporting.run_log import RunLog, write_json
 from udal_tf.training.checkpointing import Checkpoints
 from udal_tf.training.evaluation import Evaluator
-from udal_tf.training.workdir import Workdir
 
 # A compiled call runs as many steps as take about this long: short enough to show progress and to stop in time.
 CALL_SECONDS = 1.0
@@ -100,10 +100,8 @@ class StepRunner:
 
 
 def make_learner(config: Config, data: SslData) -> Learner:
-    """The learner of a run, its weights drawn from the run's seed."""
-    model = wide_resnet(
-        data.train.shape, data.num_classes, config.model.depth, config.model.width, config.model.batch_norm_momentum
-    )
+    """A new learner; its weights come from Keras's generator, which the run has seeded."""
+    model = build_model(config.model, data.train.shape, data.num_classes)
     return Learner(model, data.p_data, config.method, config.optimizer, config.train)
 
 
@@ -112,75 +110,73 @@ def run_seed(config: Config) -> int:
     return config.train.seed * FOLD_SEEDS + config.data.fold
 
 
-def train_and_evaluate(config: Config) -> dict[str, Any]:
-    """Trains by `config`, going on from its work folder's last checkpoint, and returns what `result.json` holds.
+def train(config: Config, data: SslData, folder: pathlib.Path) -> dict[str, Any]:
+    """Trains by `config` on `data`, going on from the folder's last checkpoint; writes and returns `result.json`.
 
     Raises:
-      DataError, WorkdirError: before anything is written.
       CheckpointError: where no checkpoint can be read.
-      NonFiniteLoss, Interrupted: see there; the same command goes on from the last checkpoint.
+      NonFiniteLoss, Interrupted: see there; the same call goes on from the last checkpoint.
     """
-    workdir = Workdir(config)
-    finished = workdir.result()
-    if finished:
-        print(f"This run is finished already; its results are in {workdir.path}")
-        return finished
-    print(console.settings_text(config.to_dict()))
-    data = sources.load(config.data)
-    print(console.provenance_text(data.provenance))
-    views = make_views(config.augment, *data.train.shape)
-    workdir.open()
-    try:
-        keras.utils.set_random_seed(run_seed(config))
-        if config.train.deterministic:
-            tf.config.experimental.enable_op_determinism()
-        return _Run(config, data, views, workdir).run()
-    finally:
-        workdir.close()
+    finished = folder / "result.json"
+    if finished.exists():
+        return json.loads(finished.read_text(encoding="utf-8"))
+    folder.mkdir(exist_ok=True)
+    return _Run(config, data, folder).run()
+
+
+def trained_learner(config: Config, data: SslData, folder: pathlib.Path) -> Learner:
+    """The learner of a training that `train` has finished, with its last state."""
+    run = _Run(config, data, folder)
+    run.checkpoints.restore()
+    return run.learner
 
 
 class _Run:
-    """The objects of one run while it lasts."""
+    """The objects of one training while it lasts."""
 
-    def __init__(self, config: Config, data: SslData, views, workdir: Workdir):
-        self.config, self.data, self.workdir = config, data, workdir
+    def __init__(self, config: Config, data: SslData, folder: pathlib.Path):
+        self.config, self.data, self.folder = config, data, folder
+        self.views = make_views(config.augment, *data.train.shape)
         self.strategy = tf.distribute.get_strategy()
+        keras.utils.set_random_seed(run_seed(config))
+        if config.train.deterministic:
+            tf.config.experimental.enable_op_determinism()
         with self.strategy.scope():
             self.learner = make_learner(config, data)
         self.runner = StepRunner(self.strategy, self.learner)
         test = pipeline.evaluation_batches(
-            data.test, np.arange(len(data.test)), views.plain, config.train.eval_batch_size
+            data.test, np.arange(len(data.test)), self.views.plain, config.train.eval_batch_size
         )
         self.evaluator = Evaluator(self.learner, test, data.test_labels, data.p_data)
-        self.views = views
         # Sums of the epoch's metrics so far; in the checkpoint, so that a run cut within an epoch adds up the same.
         self.totals = tf.Variable([], shape=[None], dtype=tf.float64)
-        self.checkpoints = Checkpoints(workdir.path / "checkpoints", learner=self.learner, totals=self.totals)
+        self.checkpoints = Checkpoints(folder / "checkpoints", learner=self.learner, totals=self.totals)
 
     def _batches(self, start_step: int):
         train, data = self.config.train, self.data
-        sets = {pipeline.LABELED: pipeline.PictureSet(data.train, data.labeled, data.train_labels, train.batch_size)}
+        sets = {pipeline.LABELED: pipeline.PictureSet(data.train, data.labeled, data.labels_l, train.batch_size)}
         base = BASES[self.config.method.base]
         requests = base.views
         if any(of_set == pipeline.UNLABELED for _, of_set, _ in requests):
             sets[pipeline.UNLABELED] = pipeline.PictureSet(
-                data.train, data.unlabeled, data.train_labels, train.unlabeled_batch_size
+                data.train, data.unlabeled, data.train_labels[data.unlabeled], train.unlabeled_batch_size
             )
         self.images_per_step = sum(sets[of_set].batch_size for _, of_set, _ in requests)
         seed = run_seed(self.config)
         mixup_beta = self.config.method.mixup_beta if base.mixes else None
-        batches = pipeline.training_batches(
-            lambda step: pipeline.make_batch(step, sets, requests, self.views, seed, mixup_beta),
-            start_step,
-            train.total_steps,
-        )
+
+        @tf.autograph.experimental.do_not_convert  # No Python branch in it asks a tensor; converting takes seconds.
+        def batch_of_step(step):
+            return pipeline.make_batch(step, sets, requests, self.views, seed, mixup_beta)
+
+        batches = pipeline.training_batches(batch_of_step, start_step, train.total_steps)
         return iter(self.strategy.experimental_distribute_dataset(batches))
 
     def run(self) -> dict[str, Any]:
         train = self.config.train
         restored = self.checkpoints.restore()
         step = int(self.learner.step.numpy())
-        log = RunLog(self.workdir.path, step)
+        log = RunLog(self.folder, step)
         if restored:
             print(f"Going on from step {step} of {train.total_steps} ({restored})")
         iterator = self._batches(step)
@@ -222,7 +218,8 @@ class _Run:
                 saved = time.monotonic()
                 if stop.signal_number and step < train.total_steps:
                     raise Interrupted(
-                        stop.signal_number, f"Stopped at step {step}, saved as {path}; the same command goes on from there."
+                        stop.signal_number,
+                        f"Stopped at step {step}, saved as {path}; the same command goes on from there.",
                     )
 
     def _check_finite(self, rows: np.ndarray, step: int) -> None:
@@ -252,7 +249,7 @@ class _Run:
         }
 
     def _finish(self, log: RunLog) -> dict[str, Any]:
-        path, data, train = self.workdir.path, self.data, self.config.train
+        path, data, train = self.folder, self.data, self.config.train
         names = list(data.class_names)
         test = log.rows[-1]["test"]
         median = statistics.median(row["test"]["accuracy"]["ema"] for row in log.rows[-MEDIAN_EPOCHS:])

@@ -1,0 +1,175 @@
+"""`python run.py`: what it refuses, in which words, and that it leaves nothing behind then."""
+
+import concurrent.futures
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from udal_tf.config import resolve
+from udal_tf.reporting.run_log import write_json
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+SECONDS_ALLOWED = 300
+# What a refusal may take on the screen, beside TensorFlow's own lines.
+FEW_LINES = 15
+
+
+def start(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
+    """The command, started in `folder`."""
+    return subprocess.run(
+        [sys.executable, str(REPOSITORY / "run.py"), *arguments],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_ALLOWED,
+    )
+
+
+def error_text(process: subprocess.CompletedProcess) -> str:
+    """What follows `error: ` on standard error."""
+    assert "Traceback" not in process.stderr + process.stdout
+    assert process.stderr.count("error: ") == 1, process.stderr
+    return process.stderr.partition("error: ")[2]
+
+
+REFUSED = {
+    "--beta=0": ["--beta", "got 0.0", "above 0 and at most 1"],
+    "--beta=1.5": ["--beta", "got 1.5", "above 0 and at most 1"],
+    "--imbalance=0.5": ["--imbalance", "got 0.5", "at least 1"],
+    "--method=magic": ["--method", "got 'magic'", "one of none, udal, da, da_la, la, hybrid"],
+    "--base=magic": ["--base", "got 'magic'", "one of", "fixmatch", "supervised"],
+    "--dataset=mnist": ["--dataset", "got 'mnist'", "one of digitslt, cifar10lt, cifar100lt"],
+    "--alpha_min=2": ["--alpha_min", "got 2.0", "at least 0 and at most 1"],
+    "--learning_rate=-1": ["--learning_rate", "got -1.0", "above 0"],
+    "--learning_rate=nan": ["--learning_rate", "got nan", "above 0"],
+    "--fold=0": ["--fold", "got 0", "at least 1 and at most 5"],
+    "--fold=6": ["--fold", "got 6", "at least 1 and at most 5"],
+    "--depth=11": ["--depth", "got 11", "6n + 4"],
+    "--epochs=0": ["--epochs", "got 0", "at least 1"],
+    "--epochs=many": ["--epochs=many", "int()", "--help"],
+    "--epochs=1.5": ["--epochs=1.5", "int()", "--help"],
+    "--beta=half": ["--beta=half", "float", "--help"],
+    "--flip=perhaps": ["--flip=perhaps", "boolean", "--help"],
+    "--lerning_rate=1": ["lerning_rate", "learning_rate"],
+    "--base=supervised --method=da": ["--method=da", "--base=supervised", "--base=fixmatch", "none, la or udal"],
+    "digits": ["'digits'", "--name=value"],
+}
+
+
+@pytest.mark.parametrize("arguments", REFUSED)
+def test_a_bad_setting_is_named_with_what_came_and_what_is_allowed(tmp_path, arguments):
+    process = start(tmp_path, *arguments.split())
+    assert process.returncode == 2
+    message = error_text(process)
+    for words in REFUSED[arguments]:
+        assert words in message
+    assert len(process.stderr.splitlines()) <= FEW_LINES
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_lists_every_setting_with_its_bounds(tmp_path):
+    text = " ".join(start(tmp_path, "--help").stdout.split())
+    assert "--alpha_min: α_min of Eq. 10" in text
+    assert "(at least 0 and at most 1)" in text
+    assert "--beta" in text
+    assert "--workdir" in text
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory):
+    """The commands that need TensorFlow, two at a time: by name, the finished process and the folder it ran in."""
+    commands = {
+        "no data": ["--dataset=cifar10lt", "--imbalance=100", "--beta=0.1", "--data_dir=data"],
+        "other config": ["--workdir=earlier", "--fold=3", "--epochs=7"],
+        "something else": ["--workdir=thesis"],
+        "unwritable": ["--workdir=notes.txt/run"],
+        "broken checkpoints": ["--workdir=earlier", "--fold=2"],
+        "diverges": ["--workdir=run", "--learning_rate=1e30", "--steps_per_epoch=5", "--batch_size=4"],
+    }
+    folders = {name: tmp_path_factory.mktemp("command") for name in commands}
+    for folder in folders.values():
+        (folder / "data").mkdir()
+        (folder / "notes.txt").write_text("mine")
+        (folder / "thesis").mkdir()
+        (folder / "thesis" / "chapter1.tex").write_text("It was a dark and stormy night.")
+        (folder / "earlier").mkdir()
+        write_json(folder / "earlier" / "config.json", resolve({"fold": 2, "workdir": "earlier"}).to_dict())
+    checkpoints = folders["broken checkpoints"] / "earlier" / "checkpoints"
+    checkpoints.mkdir()
+    listed = ['model_checkpoint_path: "ckpt-50"', 'all_model_checkpoint_paths: "ckpt-50"']
+    listed += ["all_model_checkpoint_timestamps: 2.0", "last_preserved_timestamp: 1.0"]
+    (checkpoints / "checkpoint").write_text("\n".join(listed))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        started = {name: pool.submit(start, folders[name], *commands[name]) for name in commands}
+        return {name: (process.result(), folders[name]) for name, process in started.items()}
+
+
+def assert_untouched(folder: pathlib.Path) -> None:
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert files == ["earlier/config.json", "notes.txt", "thesis/chapter1.tex"]
+    assert sorted(path.name for path in folder.iterdir()) == ["data", "earlier", "notes.txt", "thesis"]
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert '"fold": 2' in (folder / "earlier" / "config.json").read_text()
+
+
+def test_missing_data_says_in_a_few_lines_how_to_provide_it(processes):
+    process, folder = processes["no data"]
+    assert process.returncode == 2
+    message = error_text(process)
+    assert "cifar10lt" in message
+    assert "--data_dir" in message
+    assert "cifar-10-binary.tar.gz" in message
+    assert len(message.splitlines()) <= FEW_LINES
+    assert_untouched(folder)
+
+
+def test_the_work_folder_of_another_config_names_the_flags_that_differ(processes):
+    process, folder = processes["other config"]
+    assert process.returncode == 2
+    message = error_text(process)
+    assert "--workdir earlier" in message
+    assert "--fold: 2 there, 3 here" in message
+    assert "--epochs: 20 there, 7 here" in message
+    assert_untouched(folder)
+
+
+def test_the_work_folder_of_something_else_is_refused(processes):
+    process, folder = processes["something else"]
+    assert process.returncode == 2
+    message = error_text(process)
+    assert "--workdir" in message
+    assert "thesis" in message
+    assert "chapter1.tex" in message
+    assert_untouched(folder)
+
+
+def test_a_work_folder_that_cannot_be_written_is_refused(processes):
+    process, folder = processes["unwritable"]
+    assert process.returncode == 2
+    assert "--workdir notes.txt/run cannot be written" in error_text(process)
+    assert_untouched(folder)
+
+
+def test_a_run_that_diverges_fails_without_a_traceback_or_a_bad_checkpoint(processes):
+    process, folder = processes["diverges"]
+    assert process.returncode == 1
+    message = error_text(process)
+    assert "The loss of step 1 is" in message
+    assert "none: no epoch was finished" in message
+    assert "--learning_rate" in message
+    assert not (folder / "run" / "checkpoints").exists()
+    assert not (folder / "run" / "result.json").exists()
+    assert (folder / "run" / "metrics.jsonl").read_text() == ""
+
+
+def test_a_run_whose_checkpoints_are_all_broken_is_not_started_anew(processes):
+    process, folder = processes["broken checkpoints"]
+    assert process.returncode == 1
+    message = error_text(process)
+    assert "earlier/checkpoints/ckpt-50" in message
+    assert "remove earlier/checkpoints to train from the start" in message
+    assert not (folder / "earlier" / "metrics.jsonl").exists()

@@ -1,0 +1,137 @@
+"""CReST and CReST+ (Wei et al. 2021): generations of training, each on a labelled set grown by the one before.
+
+A generation starts a fresh model, optimiser and q̂ from the run's seed and lives in a folder of its own; beside its
+checkpoints lies `labeled.json`, the set that it trains on. So a run killed anywhere goes on where it was.
+"""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from udal_tf.augment.views import make_views
+from udal_tf.config import Config
+from udal_tf.data.dataset import SslData
+from udal_tf.data.manifest import positions_sha256
+from udal_tf.data.selection import select
+from udal_tf.input import pipeline
+from udal_tf.methods.learner import Learner
+from udal_tf.reporting.run_log import write_json
+from udal_tf.training import loop
+from udal_tf.training.evaluation import predict
+
+
+def generation_alpha(generation: int, generations: int, alpha_min: float) -> float:
+    """α of CReST+'s alignment, fixed inside a generation: from 1 in the first to α_min in the last. UDAL Eq. 4.
+
+    Args:
+      generation: from 0. generations: how many there are; a single one has α = 1.
+    """
+    return 1.0 - (1.0 - alpha_min) * generation / max(generations - 1, 1)
+
+
+def _generation_config(config: Config, generation: int) -> Config:
+    method = config.method
+    alpha = generation_alpha(generation, method.generations, method.alpha_min)
+    # k = 0 holds α at its minimum through the generation; CReST, which aligns nothing, does not read it.
+    return dataclasses.replace(config, method=dataclasses.replace(method, alpha_min=alpha, k=0.0))
+
+
+def grown(data: SslData, probs: np.ndarray, select_alpha: float) -> dict[str, Any]:
+    """What a generation adds to the original labelled pictures, JSON-ready; chosen from scratch each time.
+
+    Args:
+      data: the original problem. probs: [len(data.rest), C], the last generation's predictions for its `rest`.
+      select_alpha: CReST's α.
+
+    Returns:
+      "positions" and "labels" of the added pictures, their SHA-256, per class their number and, where the true labels
+      are known, precision (share of the added that is right) and recall (share of the class's pictures that was added
+      rightly); None for a class without any.
+    """
+    positions, labels = select(probs, data.rest, data.p_data, select_alpha)
+    truth, rest_truth = data.train_labels[positions], data.train_labels[data.rest]
+    per_class = range(data.num_classes)
+    right = [int(np.sum((labels == c) & (truth == c))) for c in per_class]
+    added = [int(np.sum(labels == c)) for c in per_class]
+    present = [int(np.sum(rest_truth == c)) for c in per_class]
+    known = bool(np.all(rest_truth >= 0))
+    return {
+        "positions": positions.tolist(),
+        "labels": labels.tolist(),
+        "positions_sha256": positions_sha256(positions),
+        "labels_sha256": positions_sha256(labels),
+        "added": added,
+        "precision": [r / n if known and n else None for r, n in zip(right, added, strict=True)],
+        "recall": [r / n if known and n else None for r, n in zip(right, present, strict=True)],
+    }
+
+
+def _with_added(data: SslData, added: dict[str, Any]) -> SslData:
+    """The problem with the added pictures before the original labelled ones, as CReST orders them."""
+    positions, labels = np.array(added["positions"], np.int64), np.array(added["labels"], np.int64)
+    labels_l = np.concatenate([labels, data.labels_l])
+    counts = np.bincount(labels_l, minlength=data.num_classes).tolist()
+    return dataclasses.replace(
+        data,
+        labeled=np.concatenate([positions, data.labeled]),
+        labels_l=labels_l,
+        provenance={**data.provenance, "labeled_counts": counts},
+    )
+
+
+def train_generations(config: Config, data: SslData, folder: pathlib.Path) -> dict[str, Any]:
+    """Trains all generations, going on where an earlier start was cut; returns the last one's result.
+
+    Returns:
+      As `loop.train`, with "steps" and "seconds" over all generations and "generations": for each its α, accuracy,
+      balanced accuracy and what it added to the labelled set.
+    """
+    count = config.method.generations
+    summaries, nothing = [], {"positions": [], "labels": [], "added": [0] * data.num_classes}
+    for generation in range(count):
+        own_folder, own_config = folder / f"generation_{generation}", _generation_config(config, generation)
+        listed = own_folder / "labeled.json"
+        added = json.loads(listed.read_text(encoding="utf-8")) if generation else nothing
+        own_data = _with_added(data, added)
+        print(
+            f"Generation {generation + 1} of {count}: {len(own_data.labeled)} labelled pictures, "
+            f"{len(added['positions'])} of them pseudo-labelled; α {own_config.method.alpha_min:.2f}"
+        )
+        result = loop.train(own_config, own_data, own_folder)
+        following = folder / f"generation_{generation + 1}" / "labeled.json"
+        if generation + 1 < count and not following.exists():
+            learner = loop.trained_learner(own_config, own_data, own_folder)
+            _grow(learner, data, config, following)
+        summaries.append(
+            {
+                "alpha": own_config.method.alpha_min,
+                "accuracy": result["accuracy"],
+                "balanced_accuracy": result["balanced_accuracy"],
+                "seconds": result["seconds"],
+                **{key: value for key, value in added.items() if key not in ("positions", "labels")},
+            }
+        )
+    result = {
+        **result,
+        "config": config.to_dict(),
+        "steps": count * config.train.total_steps,
+        "seconds": sum(summary["seconds"] for summary in summaries),
+        "generations": summaries,
+    }
+    write_json(folder / "result.json", result)
+    return result
+
+
+def _grow(learner: Learner, data: SslData, config: Config, path: pathlib.Path) -> None:
+    plain = make_views(config.augment, *data.train.shape).plain
+    pictures = pipeline.evaluation_batches(data.train, data.rest, plain, config.train.eval_batch_size)
+    probs = predict(learner, pictures)
+    added = grown(data, probs, config.method.select_alpha)
+    for c, number in enumerate(added["added"]):
+        if not number:
+            print(f"  no pseudo-labelled picture of class {data.class_names[c]} joins the next generation")
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, added)
