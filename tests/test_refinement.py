@@ -119,9 +119,10 @@ def test_totals_that_match_already_change_nothing():
 
 
 def test_totals_count_up_to_their_scale():
-    np.testing.assert_allclose(
-        refine(PROBS, [0.2, 0.3, 0.5]).targets, refine(PROBS, [20.0, 30.0, 50.0]).targets, atol=1e-7
-    )
+    probs = np.concatenate([np.eye(3), PROBS])
+    shares, counts = refine(probs, [0.2, 0.3, 0.5]), refine(probs, [1.8, 2.7, 4.5])
+    np.testing.assert_allclose(shares.targets, counts.targets, atol=1e-7)
+    assert shares.residual <= refinement.TOLERANCE
 
 
 def test_permuted_rows_and_classes_permute_the_targets():
@@ -202,6 +203,27 @@ def test_too_few_iterations_report_a_residual_and_give_distributions():
     assert refinement.TOLERANCE < few.residual <= before
     np.testing.assert_allclose(np.abs(few.targets.numpy().sum(axis=0) - totals).max() / 200, few.residual, rtol=1e-4)
     assert enough.residual <= refinement.TOLERANCE and enough.iterations < refinement.MAX_ITERATIONS
+
+
+def test_more_iterations_never_end_further_from_the_totals():
+    """Each step raises the dual, while the distance from the totals more than doubles at step 9 here."""
+    probs, totals = long_tailed(40, 5, sharpness=3.0, seed=2)
+    probs = (probs + 1e-6) / (probs + 1e-6).sum(axis=1, keepdims=True)
+    residuals = [refine(probs, totals, max_iterations=steps).residual.numpy() for steps in (1, 2, 4, 6, 8, 9, 10, 12)]
+    assert residuals == sorted(residuals, reverse=True)
+
+
+def test_an_entry_of_as_good_as_nothing_is_raised_to_its_total():
+    """A single row has to become its totals; where an entry is 1e-30, so is the curvature of the dual."""
+    refined = refine([[0.9, 0.1, 1e-30]], [0.3, 0.3, 0.4])
+    np.testing.assert_allclose(refined.targets, [[0.3, 0.3, 0.4]], atol=1e-6)
+
+
+def test_rounding_of_the_dual_does_not_end_the_ascent():
+    """Its value has no digits left this close to the optimum; its slope has."""
+    probs, totals = long_tailed(2000, 10, sharpness=1.0, seed=1)
+    refined = refine(probs, totals, tolerance=1e-13)
+    assert refined.residual <= 1e-13 and refined.iterations < 20
 
 
 @pytest.mark.parametrize("sharpness", [1.0, 8.0])

@@ -7,8 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags, logging
+from absl.testing import flagsaver
 
-from udal_tf.config import resolve
+from udal_tf.commands import train
+from udal_tf.config import define_flags, resolve
 from udal_tf.reporting.run_log import write_json
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
@@ -29,11 +32,11 @@ def start(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def error_text(process: subprocess.CompletedProcess) -> str:
+def error_text(stderr: str) -> str:
     """What follows `error: ` on standard error."""
-    assert "Traceback" not in process.stderr + process.stdout
-    assert process.stderr.count("error: ") == 1, process.stderr
-    return process.stderr.partition("error: ")[2]
+    assert "Traceback" not in stderr
+    assert stderr.count("error: ") == 1, stderr
+    return stderr.partition("error: ")[2]
 
 
 REFUSED = {
@@ -64,7 +67,7 @@ REFUSED = {
 def test_a_bad_setting_is_named_with_what_came_and_what_is_allowed(tmp_path, arguments):
     process = start(tmp_path, *arguments.split())
     assert process.returncode == 2
-    message = error_text(process)
+    message = error_text(process.stderr)
     for words in REFUSED[arguments]:
         assert words in message
     assert len(process.stderr.splitlines()) <= FEW_LINES
@@ -81,83 +84,33 @@ def test_help_lists_every_setting_with_its_bounds(tmp_path):
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory):
-    """The commands that need TensorFlow, two at a time: by name, the finished process and the folder it ran in."""
+    """Two commands that come as far as TensorFlow, at the same time: by name, the finished process and its folder."""
     commands = {
         "no data": ["--dataset=cifar10lt", "--imbalance=100", "--beta=0.1", "--data_dir=data"],
-        "other config": ["--workdir=earlier", "--fold=3", "--epochs=7"],
-        "something else": ["--workdir=thesis"],
-        "unwritable": ["--workdir=notes.txt/run"],
-        "broken checkpoints": ["--workdir=earlier", "--fold=2"],
         "diverges": ["--workdir=run", "--learning_rate=1e30", "--steps_per_epoch=5", "--batch_size=4"],
     }
     folders = {name: tmp_path_factory.mktemp("command") for name in commands}
-    for folder in folders.values():
-        (folder / "data").mkdir()
-        (folder / "notes.txt").write_text("mine")
-        (folder / "thesis").mkdir()
-        (folder / "thesis" / "chapter1.tex").write_text("It was a dark and stormy night.")
-        (folder / "earlier").mkdir()
-        write_json(folder / "earlier" / "config.json", resolve({"fold": 2, "workdir": "earlier"}).to_dict())
-    checkpoints = folders["broken checkpoints"] / "earlier" / "checkpoints"
-    checkpoints.mkdir()
-    listed = ['model_checkpoint_path: "ckpt-50"', 'all_model_checkpoint_paths: "ckpt-50"']
-    listed += ["all_model_checkpoint_timestamps: 2.0", "last_preserved_timestamp: 1.0"]
-    (checkpoints / "checkpoint").write_text("\n".join(listed))
+    (folders["no data"] / "data").mkdir()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         started = {name: pool.submit(start, folders[name], *commands[name]) for name in commands}
         return {name: (process.result(), folders[name]) for name, process in started.items()}
 
 
-def assert_untouched(folder: pathlib.Path) -> None:
-    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    assert files == ["earlier/config.json", "notes.txt", "thesis/chapter1.tex"]
-    assert sorted(path.name for path in folder.iterdir()) == ["data", "earlier", "notes.txt", "thesis"]
-    assert (folder / "notes.txt").read_text() == "mine"
-    assert '"fold": 2' in (folder / "earlier" / "config.json").read_text()
-
-
 def test_missing_data_says_in_a_few_lines_how_to_provide_it(processes):
     process, folder = processes["no data"]
     assert process.returncode == 2
-    message = error_text(process)
+    message = error_text(process.stderr)
     assert "cifar10lt" in message
     assert "--data_dir" in message
     assert "cifar-10-binary.tar.gz" in message
     assert len(message.splitlines()) <= FEW_LINES
-    assert_untouched(folder)
-
-
-def test_the_work_folder_of_another_config_names_the_flags_that_differ(processes):
-    process, folder = processes["other config"]
-    assert process.returncode == 2
-    message = error_text(process)
-    assert "--workdir earlier" in message
-    assert "--fold: 2 there, 3 here" in message
-    assert "--epochs: 20 there, 7 here" in message
-    assert_untouched(folder)
-
-
-def test_the_work_folder_of_something_else_is_refused(processes):
-    process, folder = processes["something else"]
-    assert process.returncode == 2
-    message = error_text(process)
-    assert "--workdir" in message
-    assert "thesis" in message
-    assert "chapter1.tex" in message
-    assert_untouched(folder)
-
-
-def test_a_work_folder_that_cannot_be_written_is_refused(processes):
-    process, folder = processes["unwritable"]
-    assert process.returncode == 2
-    assert "--workdir notes.txt/run cannot be written" in error_text(process)
-    assert_untouched(folder)
+    assert list(folder.rglob("*")) == [folder / "data"]
 
 
 def test_a_run_that_diverges_fails_without_a_traceback_or_a_bad_checkpoint(processes):
     process, folder = processes["diverges"]
     assert process.returncode == 1
-    message = error_text(process)
+    message = error_text(process.stderr)
     assert "The loss of step 1 is" in message
     assert "none: no epoch was finished" in message
     assert "--learning_rate" in message
@@ -166,10 +119,70 @@ def test_a_run_that_diverges_fails_without_a_traceback_or_a_bad_checkpoint(proce
     assert (folder / "run" / "metrics.jsonl").read_text() == ""
 
 
-def test_a_run_whose_checkpoints_are_all_broken_is_not_started_anew(processes):
-    process, folder = processes["broken checkpoints"]
-    assert process.returncode == 1
-    message = error_text(process)
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Runs the command in this process, in a folder with things of others in it: exit code, text of the error."""
+    if "dataset" not in flags.FLAGS:
+        define_flags(flags.FLAGS)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("It was a dark and stormy night.")
+    (tmp_path / "earlier").mkdir()
+    write_json(tmp_path / "earlier" / "config.json", resolve({"fold": 2, "workdir": "earlier"}).to_dict())
+    verbosity = logging.get_verbosity()
+
+    def call(*arguments: str) -> tuple[int, str]:
+        with flagsaver.flagsaver(), pytest.raises(SystemExit) as ended:
+            train._main(flags.FLAGS(["run.py", *arguments]))
+        return ended.value.code, error_text(capsys.readouterr().err)
+
+    yield call
+    logging.set_verbosity(verbosity)
+
+
+def assert_untouched(folder: pathlib.Path) -> None:
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert files == ["earlier/config.json", "notes.txt", "thesis/chapter1.tex"]
+    assert sorted(path.name for path in folder.iterdir()) == ["earlier", "notes.txt", "thesis"]
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert '"fold": 2' in (folder / "earlier" / "config.json").read_text()
+
+
+def test_the_work_folder_of_another_config_names_the_flags_that_differ(command, tmp_path):
+    code, message = command("--workdir=earlier", "--fold=3", "--epochs=7")
+    assert code == 2
+    assert "--workdir earlier" in message
+    assert "--fold: 2 there, 3 here" in message
+    assert "--epochs: 20 there, 7 here" in message
+    assert_untouched(tmp_path)
+
+
+def test_the_work_folder_of_something_else_is_refused(command, tmp_path):
+    code, message = command("--workdir=thesis")
+    assert code == 2
+    for words in ("--workdir", "thesis", "chapter1.tex"):
+        assert words in message
+    assert_untouched(tmp_path)
+
+
+@pytest.mark.parametrize("workdir", ["notes.txt", "notes.txt/run", "/proc/udal_run"])
+def test_a_work_folder_that_cannot_be_written_is_refused(command, tmp_path, workdir):
+    code, message = command(f"--workdir={workdir}")
+    assert code == 2
+    assert "--workdir" in message
+    assert workdir in message
+    assert_untouched(tmp_path)
+
+
+def test_a_run_whose_checkpoints_are_all_broken_is_not_started_anew(command, tmp_path):
+    checkpoints = tmp_path / "earlier" / "checkpoints"
+    checkpoints.mkdir()
+    listed = ['model_checkpoint_path: "ckpt-50"', 'all_model_checkpoint_paths: "ckpt-50"']
+    listed += ["all_model_checkpoint_timestamps: 2.0", "last_preserved_timestamp: 1.0"]
+    (checkpoints / "checkpoint").write_text("\n".join(listed))
+    code, message = command("--workdir=earlier", "--fold=2")
+    assert code == 1
     assert "earlier/checkpoints/ckpt-50" in message
     assert "remove earlier/checkpoints to train from the start" in message
-    assert not (folder / "earlier" / "metrics.jsonl").exists()
+    assert not (tmp_path / "earlier" / "metrics.jsonl").exists()

@@ -228,7 +228,9 @@ class TrainConfig(_Section):
     batch_size: int = setting(64, "Labelled pictures per step, over all devices.", low=1)
     unlabeled_ratio: int = setting(7, "Unlabelled pictures per labelled one in a step.", low=1)
     eval_batch_size: int = setting(100, "Pictures per evaluation step.", low=1, identity=False)
-    seed: int = setting(0, "Seed of the initial weights, the order of the pictures and their views.", low=0)
+    seed: int = setting(
+        0, "Seed of the initial weights, the order of the pictures and their views.", low=0, high=4_000_000
+    )
     workdir: str = setting("", "Folder for the results (default: runs/<what is trained>).", identity=False)
     checkpoint_minutes: float = setting(
         10.0, "Also save between epochs, this often; every epoch is saved anyway.", above=0, identity=False
@@ -370,5 +372,10 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
 
 def from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
     """The resolved config of the parsed flags. Raises ValueError as `resolve` does."""
+    return resolve(given_in(flag_values))
+
+
+def given_in(flag_values: flags.FlagValues) -> dict[str, Any]:
+    """The settings that the parsed flags give, by name."""
     given = {name: flag_values[name].value for name in section_fields() if flag_values[name].value is not None}
-    return resolve({name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}

@@ -6,6 +6,7 @@ import sys
 from absl import app, flags, logging
 
 from udal_tf import config as config_module
+from udal_tf import crest_flags
 from udal_tf.reporting.console import result_text
 
 EXIT_BAD_INPUT, EXIT_FAILED = 2, 1
@@ -17,9 +18,11 @@ def _main(argv: list[str]) -> None:
     if len(argv) > 1:
         sys.exit(_refuse(f"unexpected argument {argv[1]!r}: settings are flags, --name=value"))
     try:
-        config = config_module.from_flags()
+        config, translations = crest_flags.resolve_command_line()
     except ValueError as error:
         sys.exit(_refuse(str(error)))
+    if translations:
+        print("\n  ".join(["CReST's flags:", *translations]))
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     # TensorFlow leaves oneDNN off on some processors; this has to be said before its import.
@@ -61,6 +64,7 @@ def _parse(argv: list[str]) -> list[str]:
 def main() -> None:
     """Entry point; defines the flags and runs."""
     config_module.define_flags(flags.FLAGS)
+    crest_flags.define_flags(flags.FLAGS)
     for name in config_module.section_fields():  # --help shows the flags of the program's own module only.
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     app.run(_main, flags_parser=_parse)

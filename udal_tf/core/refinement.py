@@ -63,8 +63,9 @@ def refine(
       A one-hot row (H below 1e-6; its weight would be infinite) stays as it is, and its mass leaves the totals.
       Where one-hot rows exceed a total, the others give that class nothing and share out what is left of the other
       totals, in proportion; so it is, too, for a class of total 0. A row with nothing outside such classes stays.
-      An entry of 0 stays 0. Zeros may make the totals unreachable, and max_iterations may be too few: the best X seen
-      is returned, its rows sum to 1, and the residual, always against the totals asked for, says how far it is.
+      An entry of 0 stays 0. Zeros may make the totals unreachable, and max_iterations may be too few: of the X seen the
+      one closest to the totals that one-hot rows leave possible is returned; its rows sum to 1.
+    The residual is always against the totals asked for.
 
     Args:
       probs: [M, C] float32, M ≥ 1, rows sum to 1.
@@ -123,7 +124,7 @@ def refine(
         slope = tf.reduce_sum(direction * point.gradient)
         trial = point_at(point.nu + direction)
         # A slope that is still upward at the far end proves ascent of a concave function; unlike the difference of the
-        # two values it does not drown in rounding near the optimum. A trial that is not finite fails both.
+        # two values it does not drown in rounding near the optimum. A trial that is not finite is never taken.
         upward = tf.reduce_sum(direction * trial.gradient) >= 0.0
         ascends = upward | (trial.value >= point.value + SUFFICIENT_ASCENT * slope)
         ascends &= tf.reduce_all(tf.math.is_finite(trial.targets))

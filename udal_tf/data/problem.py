@@ -11,7 +11,7 @@ from udal_tf.data.manifest import positions_sha256
 def make_problem(source: Source, config: DataConfig) -> SslData:
     """Applies the protocol of `config`, or the positions of its split manifest.
 
-    With β = 1 every picture is labelled and the pool of unlabelled ones is the labelled set: the upper bound of Figure 1.
+    With β = 1 every picture is labelled, and the pool of unlabelled ones is the labelled set: Figure 1's upper bound.
 
     Raises:
       DataError: where a class has too few pictures for the protocol.

@@ -32,7 +32,8 @@ def train_and_evaluate(config: Config) -> dict[str, Any]:
     generational = config.method.method in GENERATIONAL_METHODS
     if generational and not len(data.rest):
         raise DataError(
-            f"--method={config.method.method} labels pictures that have none, and --beta={config.data.beta:g} leaves none"
+            f"--method={config.method.method} labels pictures that have no label, and --beta={config.data.beta:g} "
+            "leaves none"
         )
     try:
         make_views(config.augment, *data.train.shape)

@@ -1,0 +1,156 @@
+"""training.generations: CReST and CReST+ on tiny runs of digits-LT."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from udal_tf.config import resolve
+from udal_tf.data import sources
+from udal_tf.reporting.run_log import read_rows
+from udal_tf.training import experiment, generations, loop
+
+FIGURES = ("accuracy", "balanced_accuracy", "per_class_recall", "median_ema_accuracy", "steps")
+TINY = {"epochs": 2, "steps_per_epoch": 3, "batch_size": 4, "unlabeled_ratio": 2, "threshold": 0.12}
+
+
+def make_config(workdir, **settings):
+    return resolve({**TINY, "method": "crest+", "generations": 3, "workdir": str(workdir), **settings})
+
+
+def figures(result):
+    return {name: result[name] for name in FIGURES}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished CReST+ run of three generations: config, folder, result."""
+    folder = tmp_path_factory.mktemp("crest")
+    config = make_config(folder)
+    return config, folder, experiment.train_and_evaluate(config)
+
+
+def test_alpha_falls_in_a_straight_line_over_the_generations():
+    alphas = [generations.generation_alpha(g, 6, 0.5) for g in range(6)]
+    np.testing.assert_allclose(alphas, [1.0, 0.9, 0.8, 0.7, 0.6, 0.5])
+
+
+def test_a_single_generation_is_a_valid_number():
+    assert generations.generation_alpha(0, 1, 0.5) == 1.0
+
+
+def test_each_generation_is_recorded_with_what_it_added(finished):
+    _, folder, result = finished
+    assert result["steps"] == 3 * 2 * 3
+    assert [summary["alpha"] for summary in result["generations"]] == [1.0, 0.75, 0.5]
+    for number, summary in enumerate(result["generations"][1:], start=1):
+        listed = json.loads((folder / f"generation_{number}" / "labeled.json").read_text())
+        assert summary["added"] == np.bincount(listed["labels"], minlength=10).tolist()
+        assert len(listed["positions"]) == sum(summary["added"]) > 0
+    own = json.loads((folder / "generation_2" / "result.json").read_text())
+    assert result["accuracy"] == own["accuracy"]
+
+
+def test_alpha_is_held_inside_a_generation(finished):
+    _, folder, _ = finished
+    for number, alpha in enumerate([1.0, 0.75, 0.5]):
+        rows = read_rows(folder / f"generation_{number}" / "metrics.jsonl")
+        assert [row["train"]["alpha"] for row in rows] == [alpha, alpha]
+
+
+def test_added_pictures_are_counted_against_their_true_labels():
+    data = sources.load(resolve({}).data)
+    # Predictions that are right for every picture but call class 1 class 0, most sure of the first pictures.
+    predicted = np.where(data.train_labels[data.rest] == 1, 0, data.train_labels[data.rest])
+    probs = np.eye(10)[predicted] * np.linspace(0.99, 0.5, len(predicted))[:, None]
+    added = generations.grown(data, probs.astype(np.float32), select_alpha=3.0)
+    zeros = np.sum(predicted == 0)
+    kept = int(zeros * (1 / 12) ** (1 / 3))
+    assert added["added"][0] == kept and added["added"][1] == 0
+    truth = data.train_labels[data.rest][predicted == 0][:kept]
+    assert added["precision"][0] == np.mean(truth == 0)
+    assert added["recall"][0] == np.sum(truth == 0) / np.sum(data.train_labels[data.rest] == 0)
+    assert added["precision"][1] is None and added["recall"][1] == 0.0
+    assert added["precision"][9] == added["recall"][9] == 1.0
+
+
+def test_a_generation_to_which_nothing_was_added_is_its_base_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        generations, "select", lambda probs, positions, p_data, alpha: (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    )
+    grown = experiment.train_and_evaluate(make_config(tmp_path / "crest", method="crest", generations=2))
+    base = experiment.train_and_evaluate(make_config(tmp_path / "base", method="none", generations=1))
+    for name in FIGURES[:-1]:
+        assert grown[name] == base[name]
+
+
+def test_the_first_generation_of_crest_plus_is_alignment_to_p_data(finished, tmp_path):
+    _, folder, _ = finished
+    aligned = experiment.train_and_evaluate(make_config(tmp_path, method="da", generations=1, alpha_min=1.0))
+    first = json.loads((folder / "generation_0" / "result.json").read_text())
+    assert figures(first) == figures(aligned)
+
+
+@pytest.mark.parametrize("cut", ["after the first generation", "before the labelled set", "inside the second"])
+def test_a_run_cut_between_or_inside_generations_ends_the_same(finished, tmp_path, monkeypatch, cut):
+    _, _, expected = finished
+    config = make_config(tmp_path)
+
+    class Cut(Exception):
+        pass
+
+    def fail(*arguments):
+        raise Cut
+
+    with monkeypatch.context() as patch:
+        if cut == "after the first generation":
+            original = loop.train
+            patch.setattr(
+                loop, "train", lambda c, d, folder: fail() if folder.name == "generation_1" else original(c, d, folder)
+            )
+        elif cut == "before the labelled set":
+            patch.setattr(generations, "_grow", fail)
+        else:
+            save = loop.Checkpoints.save
+            calls = []
+
+            def save_then_fail(self, step):
+                path = save(self, step)
+                calls.append(path)
+                return fail() if len(calls) == 3 else path
+
+            patch.setattr(loop.Checkpoints, "save", save_then_fail)
+        with pytest.raises(Cut):
+            experiment.train_and_evaluate(config)
+    assert not (tmp_path / "result.json").exists()
+    resumed = experiment.train_and_evaluate(config)
+    assert figures(resumed) == figures(expected)
+    assert [s["added"] for s in resumed["generations"]] == [s["added"] for s in expected["generations"]]
+
+
+def test_mixmatch_generations_train(tmp_path):
+    result = experiment.train_and_evaluate(make_config(tmp_path, base="mixmatch", generations=2, threshold=0.0))
+    assert len(result["generations"]) == 2
+
+
+def test_all_pictures_labelled_leaves_nothing_to_grow_from(tmp_path):
+    from udal_tf.data.dataset import DataError
+
+    with pytest.raises(DataError, match="--beta=1 leaves"):
+        experiment.train_and_evaluate(make_config(tmp_path / "new", beta=1.0))
+    assert not (tmp_path / "new").exists()
+
+
+def test_generations_are_refused_for_other_methods():
+    with pytest.raises(ValueError, match="--generations=3 needs --method=crest or crest\\+"):
+        resolve({"method": "udal", "generations": 3})
+    with pytest.raises(ValueError, match="--method=crest\\+ works on pseudo-labels"):
+        resolve({"method": "crest+", "base": "supervised"})
+
+
+def test_generation_configs_differ_in_alpha_alone():
+    config = make_config("unused")
+    own = generations._generation_config(config, 1)
+    assert dataclasses.replace(own, method=config.method) == config
+    assert (own.method.alpha_min, own.method.k) == (0.75, 0.0)
