@@ -5,19 +5,26 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from udal_tf.config import MethodConfig, OptimizerConfig, TrainConfig
+from udal_tf.config import DarpConfig, MethodConfig, OptimizerConfig, TrainConfig
 from udal_tf.core import losses
 from udal_tf.methods.aligner import Aligner
 from udal_tf.methods.learner import BASES, Learner
+from udal_tf.methods.refiner import Refiner
 from udal_tf.models.wide_resnet import wide_resnet
 from udal_tf.recipes import METHODS
 
 NUM_CLASSES, STEPS_PER_EPOCH, EPOCHS = 4, 2, 3
+# Pictures in the unlabelled pool.
+POOL = 30
 P_DATA = np.array([0.55, 0.25, 0.15, 0.05], np.float32)
 
 
 def allowed(base: str, method: str) -> bool:
-    return base != "supervised" or not METHODS[method].pseudo_label
+    try:
+        MethodConfig(base=base, method=method)
+    except ValueError:
+        return False
+    return True
 
 
 COMBINATIONS = [(base, method) for base in BASES for method in METHODS if allowed(base, method)]
@@ -27,9 +34,11 @@ def make_learner(base="fixmatch", method="udal", p_data=P_DATA, **settings) -> L
     keras.utils.set_random_seed(1)
     model = wide_resnet((8, 8, 1), NUM_CLASSES, depth=10, width=1, batch_norm_momentum=0.9)
     config = MethodConfig(base=base, method=method, **{"threshold": 0.3, **settings})
-    return Learner(
-        model, p_data, config, OptimizerConfig(), TrainConfig(epochs=EPOCHS, steps_per_epoch=STEPS_PER_EPOCH)
-    )
+    train = TrainConfig(epochs=EPOCHS, steps_per_epoch=STEPS_PER_EPOCH)
+    refiner = None
+    if METHODS[method].refined:
+        refiner = Refiner(DarpConfig(darp_warmup=0.5, darp_every=2), POOL, p_data, train.total_steps)
+    return Learner(model, p_data, config, OptimizerConfig(), train, refiner)
 
 
 def make_batch(base="fixmatch", seed=0):
@@ -46,6 +55,7 @@ def make_batch(base="fixmatch", seed=0):
     batch["labels_l"] = tf.constant(random.randint(0, NUM_CLASSES, 6), tf.int64)
     if any(of_set == "unlabeled" for _, of_set, _ in BASES[base].views):
         batch["labels_u"] = tf.constant(random.randint(0, NUM_CLASSES, 12), tf.int64)
+        batch["rows_u"] = tf.constant(random.permutation(POOL)[:12], tf.int64)
     return batch
 
 

@@ -54,6 +54,7 @@ def test_a_batch_has_the_requested_views_and_the_labels(sets):
     shapes = {key: value.shape for key, value in batches(sets)[0].items()}
     assert shapes == {
         "x_l": (4, 2, 2, 1), "labels_l": (4,), "x_w": (8, 2, 2, 1), "x_s": (8, 2, 2, 1), "labels_u": (8,),
+        "rows_l": (4,), "rows_u": (8,),
     }  # fmt: skip
 
 
@@ -83,7 +84,7 @@ def test_a_restart_at_a_step_goes_on_with_the_same_batches(sets):
 
 def test_a_base_learner_without_unlabelled_views_gets_none(sets):
     batch = batches({"labeled": sets["labeled"]}, requests=REQUESTS[:1])[0]
-    assert sorted(batch) == ["labels_l", "x_l"]
+    assert sorted(batch) == ["labels_l", "rows_l", "x_l"]
 
 
 def test_evaluation_keeps_the_order_and_the_last_smaller_batch(sets):

@@ -196,11 +196,34 @@ class MethodConfig(_Section):
                 f"--generations={self.generations} needs --method={' or '.join(GENERATIONAL_METHODS)}, "
                 f"got --method={self.method}"
             )
-        if self.base == "supervised" and (METHODS[self.method].pseudo_label or generational):
+        works_on_pseudo_labels = METHODS[self.method].pseudo_label or METHODS[self.method].refined or generational
+        if self.base == "supervised" and works_on_pseudo_labels:
             raise ValueError(
                 f"--method={self.method} works on pseudo-labels, which --base=supervised does not make: "
                 f"use --method=none, la or udal with it, or --base={' or '.join(PSEUDO_LABELLING_BASES)}"
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class DarpConfig(_Section):
+    """DARP's refinement of pseudo-labels (Kim et al. 2020), for --method=darp."""
+
+    darp_warmup: float = setting(0.4, "Part of the run before pseudo-labels are refined.", low=0, high=1)
+    darp_every: int = setting(10, "Steps from one refinement to the next.", low=1)
+    darp_delta: float = setting(
+        2.0, "δ: a class keeps its δ · total most confident entries before the refinement.", above=0
+    )
+    darp_prior: tuple = setting(
+        (), "Class distribution of the unlabelled pictures, one share per class, comma-separated; none: p_data."
+    )
+
+    def _check(self):
+        try:
+            shares = [float(share) for share in self.darp_prior]
+        except ValueError as error:
+            raise ValueError(f"--darp_prior must be numbers, got {','.join(self.darp_prior)!r}") from error
+        if any(not share >= 0 for share in shares) or (shares and not 0 < sum(shares) < math.inf):
+            raise ValueError(f"--darp_prior must be shares of a positive sum, got {','.join(self.darp_prior)!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,6 +276,7 @@ SECTIONS = {
     "augment": AugmentConfig,
     "model": ModelConfig,
     "method": MethodConfig,
+    "darp": DarpConfig,
     "optimizer": OptimizerConfig,
     "train": TrainConfig,
 }
@@ -266,6 +290,7 @@ class Config:
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     method: MethodConfig = dataclasses.field(default_factory=MethodConfig)
+    darp: DarpConfig = dataclasses.field(default_factory=DarpConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 

@@ -35,11 +35,13 @@ class Places:
 
     labeled: the logits of the labelled loss, Eq. 6. unlabeled: the logits of the unlabelled loss, Eq. 9.
     pseudo_label: the probabilities that pseudo-labels are made from, Eq. 1.
+    refined: whether pseudo-labels are refined by DARP.
     """
 
     labeled: str = ""
     unlabeled: str = ""
     pseudo_label: str = ""
+    refined: bool = False
 
 
 METHODS = {
@@ -51,6 +53,7 @@ METHODS = {
     "hybrid": Places(labeled=SCHEDULED, pseudo_label=SCHEDULED),
     "crest": Places(),
     "crest+": Places(pseudo_label=SCHEDULED),
+    "darp": Places(refined=True),
 }
 # Trained in generations, each on the labelled set that the one before has grown.
 GENERATIONAL_METHODS = ("crest", "crest+")

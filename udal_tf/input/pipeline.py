@@ -4,6 +4,7 @@ A base learner names the views it wants (`ViewRequest`); each becomes one entry 
   its key, e.g. "x_l", "x_w", "x_s": float32 [B or U, H, W, C] in [−1, 1];
   "pair_<key>" int64 and "mix_<key>" float32, for a base learner that mixes: each picture's partner in MixUp, a position
   in all views of the global batch one after the other, and its raw draw of Beta(a, a);
+  "rows_l", "rows_u": int64, each picture's place among its set's positions;
   "labels_l": [B] int64; "labels_u": [U] int64, true labels for monitoring alone, −1 where nobody knows.
 """
 
@@ -65,6 +66,7 @@ def make_batch(
         chosen = sets[name]
         order = stream.indices(step, chosen.batch_size, len(chosen.positions), seed, _ORDER_STREAM[name])
         positions = tf.gather(tf.constant(chosen.positions, tf.int64), order)
+        batch[f"rows_{suffix}"] = order
         batch[f"labels_{suffix}"] = tf.gather(tf.constant(chosen.labels, tf.int64), order)
         own = [
             (number, key, getattr(views, kind)) for number, (key, of_set, kind) in enumerate(requests) if of_set == name

@@ -1,6 +1,7 @@
 """What a base learner is: the views it trains on and its two losses."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Protocol
 
 import tensorflow as tf
@@ -9,6 +10,8 @@ from udal_tf.methods.aligner import Aligner
 
 # (batch key, "labeled" or "unlabeled", name of the view)
 ViewRequest = tuple[str, str, str]
+# ([U, C] float32 pseudo-labels of the batch) -> [U, C] float32
+Refine = Callable[[tf.Tensor], tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +38,11 @@ class BaseLearner(Protocol):
     views: tuple[ViewRequest, ...]
     mixes: bool
 
-    def losses(self, model, batch: dict[str, tf.Tensor], aligner: Aligner) -> Losses:
-        """The losses of one batch; calls the model in training mode."""
+    def losses(self, model, batch: dict[str, tf.Tensor], aligner: Aligner, refined: Refine) -> Losses:
+        """The losses of one batch; calls the model in training mode.
+
+        refined: applied to the pseudo-labels where DARP applies it; the identity for every other method.
+        """
 
 
 def gathered(values: tf.Tensor) -> tf.Tensor:

@@ -6,7 +6,7 @@ from udal_tf.config import MethodConfig
 from udal_tf.core import losses
 from udal_tf.core.pseudo_labels import pseudo_labels
 from udal_tf.methods.aligner import Aligner
-from udal_tf.methods.base import Losses, accuracy, pseudo_label_monitors
+from udal_tf.methods.base import Losses, Refine, accuracy, pseudo_label_monitors
 
 
 class FixMatch:
@@ -22,13 +22,14 @@ class FixMatch:
         self.threshold = config.threshold
         self.temperature = config.temperature
 
-    def losses(self, model, batch: dict[str, tf.Tensor], aligner: Aligner) -> Losses:
+    def losses(self, model, batch: dict[str, tf.Tensor], aligner: Aligner, refined: Refine) -> Losses:
         x_l, x_w, x_s = batch["x_l"], batch["x_w"], batch["x_s"]
         logits = model(tf.concat([x_l, x_w, x_s], axis=0), training=True)
         logits_l, logits_w, logits_s = tf.split(logits, [x_l.shape[0], x_w.shape[0], x_s.shape[0]])
 
         probs_w = tf.stop_gradient(tf.nn.softmax(logits_w))
-        targets, mask = pseudo_labels(aligner.pseudo_probs(probs_w), self.threshold, self.temperature)
+        guesses = refined(aligner.pseudo_probs(probs_w))
+        targets, mask = pseudo_labels(guesses, self.threshold, self.temperature)
         loss_l = losses.cross_entropy(batch["labels_l"], aligner.labeled_logits(logits_l))
         loss_u = losses.cross_entropy(targets, aligner.unlabeled_logits(logits_s))
         return Losses(

@@ -6,9 +6,10 @@ import tensorflow as tf
 from udal_tf.config import MethodConfig, OptimizerConfig, TrainConfig
 from udal_tf.core import alignment, losses, moving_average, schedules
 from udal_tf.methods.aligner import Aligner
-from udal_tf.methods.base import BaseLearner
+from udal_tf.methods.base import BaseLearner, Refine
 from udal_tf.methods.fixmatch import FixMatch
 from udal_tf.methods.mixmatch import MixMatch
+from udal_tf.methods.refiner import Refiner
 from udal_tf.methods.supervised import Supervised
 from udal_tf.models.layers import FusedBatchNorm
 from udal_tf.recipes import METHODS
@@ -44,20 +45,30 @@ class Learner(tf.Module):
       model: Keras model, pictures [B, H, W, C] in [−1, 1] -> logits [B, C].
       p_data: [C] float32, the class prior of the labelled data, sums to 1.
       method, optimizer, train: the run's settings.
+      refiner: DARP's tables, for a method that refines pseudo-labels.
 
     Raises:
       ValueError: if p_data does not have the model's number of classes or is no distribution.
     """
 
     def __init__(
-        self, model: keras.Model, p_data, method: MethodConfig, optimizer: OptimizerConfig, train: TrainConfig
+        self,
+        model: keras.Model,
+        p_data,
+        method: MethodConfig,
+        optimizer: OptimizerConfig,
+        train: TrainConfig,
+        refiner: Refiner | None = None,
     ):
         super().__init__(name="learner")
         num_classes = model.output_shape[-1]
         p_data = tf.constant(p_data, tf.float32)
         if p_data.shape != (num_classes,) or abs(float(tf.reduce_sum(p_data)) - 1.0) > 1e-4:
             raise ValueError(f"p_data must be {num_classes} probabilities that sum to 1, got {p_data.numpy()}")
+        if METHODS[method.method].refined != (refiner is not None):
+            raise ValueError(f"method {method.method} and refiner {refiner} do not go together")
         self.model = model
+        self.refiner = refiner
         self.base: BaseLearner = BASES[method.base](method)
         self.places = METHODS[method.method]
         self.p_data = p_data
@@ -104,6 +115,11 @@ class Learner(tf.Module):
         alpha = schedules.alpha(progress, self._method.alpha_min, self._method.k)
         return Aligner(self.places, self.p_data, self.p_model(), alpha)
 
+    def _refined(self, batch: dict[str, tf.Tensor]) -> Refine:
+        if self.refiner is None:
+            return lambda probs: probs
+        return lambda probs: self.refiner(probs, batch["rows_u"], self.step)
+
     def _unlabeled_weight(self) -> tf.Tensor:
         ramp = schedules.linear_ramp(self.step, self._method.unlabeled_ramp * self._train.total_steps)
         return self._method.unlabeled_weight * ramp
@@ -120,7 +136,7 @@ class Learner(tf.Module):
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         aligner = self.aligner()
         with tf.GradientTape() as tape:
-            parts = self.base.losses(self.model, batch, aligner)
+            parts = self.base.losses(self.model, batch, aligner, self._refined(batch))
             loss_l = tf.reduce_sum(parts.labeled) / (parts.labeled.shape[0] * replicas)
             loss_u = tf.constant(0.0)
             if parts.unlabeled is not None:
@@ -137,6 +153,8 @@ class Learner(tf.Module):
             "kl_target": losses.kl_divergence(aligner.p_model, p_target),
             **parts.monitors,
         }
+        if self.refiner is not None:
+            whole_batch["darp_residual"] = tf.identity(self.refiner.residual)
         metrics = {"loss": loss, "loss_labeled": loss_l, "loss_unlabeled": loss_u, "loss_l2": l2}
         metrics.update({name: tf.cast(value, tf.float32) / replicas for name, value in whole_batch.items()})
 

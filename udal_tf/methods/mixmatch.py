@@ -6,7 +6,7 @@ from udal_tf.config import MethodConfig
 from udal_tf.core import losses, mixup
 from udal_tf.core.pseudo_labels import average_views, pseudo_labels
 from udal_tf.methods.aligner import Aligner
-from udal_tf.methods.base import Losses, accuracy, gathered, pseudo_label_monitors
+from udal_tf.methods.base import Losses, Refine, accuracy, gathered, pseudo_label_monitors
 
 
 class MixMatch:
@@ -22,7 +22,7 @@ class MixMatch:
         self.threshold = config.threshold
         self.temperature = config.temperature
 
-    def losses(self, model, batch: dict[str, tf.Tensor], aligner: Aligner) -> Losses:
+    def losses(self, model, batch: dict[str, tf.Tensor], aligner: Aligner, refined: Refine) -> Losses:
         keys = [key for key, _, _ in self.views]
         sizes = [batch[key].shape[0] for key in keys]
         num_classes = aligner.p_data.shape[0]
@@ -31,6 +31,7 @@ class MixMatch:
         probs_u = tf.stop_gradient(tf.nn.softmax(logits_u))
         guesses = aligner.pseudo_probs(average_views(tf.split(probs_u, 2)))
         targets, mask = pseudo_labels(guesses, self.threshold, self.temperature)
+        targets = refined(targets)  # DARP refines what is sharpened already.
         targets_l = tf.one_hot(batch["labels_l"], num_classes)
 
         # A pair may lie on another replica; positions count over the global batch, view after view.

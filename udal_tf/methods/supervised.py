@@ -5,7 +5,7 @@ import tensorflow as tf
 from udal_tf.config import MethodConfig
 from udal_tf.core import losses
 from udal_tf.methods.aligner import Aligner
-from udal_tf.methods.base import Losses, accuracy
+from udal_tf.methods.base import Losses, Refine, accuracy
 
 
 class Supervised:
@@ -17,7 +17,7 @@ class Supervised:
     def __init__(self, config: MethodConfig):
         del config  # Nothing of it matters here; all bases are made alike.
 
-    def losses(self, model, batch: dict[str, tf.Tensor], aligner: Aligner) -> Losses:
+    def losses(self, model, batch: dict[str, tf.Tensor], aligner: Aligner, refined: Refine) -> Losses:
         logits_l = model(batch["x_l"], training=True)
         return Losses(
             labeled=losses.cross_entropy(batch["labels_l"], aligner.labeled_logits(logits_l)),

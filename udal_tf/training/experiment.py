@@ -6,6 +6,7 @@ from udal_tf.augment.views import make_views
 from udal_tf.config import Config
 from udal_tf.data import sources
 from udal_tf.data.dataset import DataError
+from udal_tf.methods.refiner import unlabeled_shares
 from udal_tf.models.build import check_pictures_fit
 from udal_tf.recipes import GENERATIONAL_METHODS
 from udal_tf.reporting import console
@@ -38,6 +39,7 @@ def train_and_evaluate(config: Config) -> dict[str, Any]:
     try:
         make_views(config.augment, *data.train.shape)
         check_pictures_fit(config.model, data.train.shape)
+        unlabeled_shares(config.darp, data.p_data)
     except ValueError as error:
         raise DataError(f"The settings do not fit {config.data.dataset}: {error}") from error
     workdir.open()

@@ -18,7 +18,9 @@ from udal_tf.config import Config
 from udal_tf.data.dataset import SslData
 from udal_tf.input import pipeline
 from udal_tf.methods.learner import BASES, Learner
+from udal_tf.methods.refiner import Refiner, unlabeled_shares
 from udal_tf.models.build import build_model
+from udal_tf.recipes import METHODS
 from udal_tf.reporting import console, plots
 from udal_tf.reporting.run_log import RunLog, write_json
 from udal_tf.training.checkpointing import Checkpoints
@@ -102,7 +104,11 @@ class StepRunner:
 def make_learner(config: Config, data: SslData) -> Learner:
     """A new learner; its weights come from Keras's generator, which the run has seeded."""
     model = build_model(config.model, data.train.shape, data.num_classes)
-    return Learner(model, data.p_data, config.method, config.optimizer, config.train)
+    refiner = None
+    if METHODS[config.method.method].refined:
+        shares = unlabeled_shares(config.darp, data.p_data)
+        refiner = Refiner(config.darp, len(data.unlabeled), shares, config.train.total_steps)
+    return Learner(model, data.p_data, config.method, config.optimizer, config.train, refiner)
 
 
 def run_seed(config: Config) -> int:

@@ -1,0 +1,70 @@
+"""methods.refiner: DARP's tables and rhythm."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from udal_tf.config import DarpConfig, resolve
+from udal_tf.methods.refiner import Refiner, unlabeled_shares
+
+PROBS = np.float32([[0.7, 0.3], [0.6, 0.4], [0.8, 0.2]])
+
+
+def make_refiner(pool=3, shares=(0.5, 0.5), every=2, warmup=0.5, total_steps=8):
+    config = DarpConfig(darp_warmup=warmup, darp_every=every, darp_delta=10.0)
+    return Refiner(config, pool, tf.constant(shares), total_steps)
+
+
+def call(refiner, step, probs=PROBS, rows=(0, 1, 2)):
+    return refiner(tf.constant(probs), tf.constant(rows, tf.int64), tf.constant(step, tf.int64)).numpy()
+
+
+def test_predictions_pass_unchanged_during_the_warm_up_and_are_remembered():
+    refiner = make_refiner()
+    np.testing.assert_array_equal(call(refiner, 0, PROBS[:2], [2, 0]), PROBS[:2])
+    np.testing.assert_array_equal(refiner.predictions[2], PROBS[0])
+    np.testing.assert_array_equal(refiner.predictions[0], PROBS[1])
+    np.testing.assert_array_equal(refiner.predictions[1], [0.5, 0.5])
+
+
+def test_after_the_warm_up_columns_sum_to_the_totals():
+    refined = call(make_refiner(), step=4)
+    np.testing.assert_allclose(refined.sum(axis=0), [1.5, 1.5], atol=1e-4)
+    np.testing.assert_allclose(refined.sum(axis=1), np.ones(3), atol=1e-5)
+    assert (refined.argmax(axis=1) != PROBS.argmax(axis=1)).any()
+
+
+def test_between_refinements_the_last_ones_are_used():
+    refiner = make_refiner()
+    first = call(refiner, step=4)
+    other = PROBS[:, ::-1].copy()
+    np.testing.assert_array_equal(call(refiner, step=5, probs=other), first)
+    assert (call(refiner, step=6, probs=other) != first).any()
+
+
+def test_marginals_that_match_already_change_nothing():
+    shares = tuple(PROBS.mean(axis=0))
+    np.testing.assert_allclose(call(make_refiner(shares=shares), step=4), PROBS, atol=1e-5)
+
+
+def test_eager_equals_graph():
+    eager, graph = make_refiner(), make_refiner()
+    compiled = tf.function(graph)
+    for step in range(8):
+        ours = call(eager, step)
+        theirs = compiled(tf.constant(PROBS), tf.constant([0, 1, 2], tf.int64), tf.constant(step, tf.int64))
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_a_given_prior_is_normalised_and_checked():
+    p_data = np.float32([0.7, 0.3])
+    np.testing.assert_array_equal(unlabeled_shares(DarpConfig(), p_data), p_data)
+    np.testing.assert_allclose(unlabeled_shares(DarpConfig(darp_prior=("1", "3")), p_data), [0.25, 0.75])
+    with pytest.raises(ValueError, match="2 shares, one per class, got 3"):
+        unlabeled_shares(DarpConfig(darp_prior=("1", "1", "1")), p_data)
+
+
+@pytest.mark.parametrize("prior", [("a", "b"), ("-1", "2"), ("0", "0"), ("nan", "1")])
+def test_a_prior_that_is_none_is_refused(prior):
+    with pytest.raises(ValueError, match="--darp_prior"):
+        resolve({"method": "darp", "darp_prior": prior})
