@@ -1,4 +1,4 @@
-"""Methods × folds on digits-LT: test accuracy, mean ± standard deviation over the folds, as a Markdown table.
+"""Methods × folds on digits-LT (or --dataset): test accuracy, mean ± standard deviation over the folds, as a Markdown table.
 
   python benchmarks/digits_table.py --methods=none,da,udal --folds=1,2,3,4,5
 
@@ -17,10 +17,10 @@ RUN = pathlib.Path(__file__).resolve().parents[1] / "run.py"
 COLUMNS = {"raw": "raw", "ema": "EMA", "raw_la": "raw & LA (Inf)", "ema_la": "EMA & LA (Inf)"}
 
 
-def run_cell(base: str, method: str, fold: int, out: pathlib.Path, extra: list[str]) -> dict:
+def run_cell(dataset: str, base: str, method: str, fold: int, out: pathlib.Path, extra: list[str]) -> dict:
     """The result of one cell, trained if it is not finished. Raises CalledProcessError where the run fails."""
-    workdir = out / f"{base}_{method}_fold{fold}"
-    command = [sys.executable, str(RUN), "--dataset=digitslt", f"--base={base}", f"--method={method}"]
+    workdir = out / f"{dataset}_{base}_{method}_fold{fold}"
+    command = [sys.executable, str(RUN), f"--dataset={dataset}", f"--base={base}", f"--method={method}"]
     command += [f"--fold={fold}", f"--workdir={workdir}", *extra]
     if not (workdir / "result.json").exists():
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument(
         "--supervised", default="none", help="methods over base supervised, comma-separated; may be empty"
     )
+    parser.add_argument("--dataset", default="digitslt")
     parser.add_argument("--base", default="fixmatch")
     parser.add_argument("--folds", default="1,2,3,4,5")
     parser.add_argument("--out", default="runs/digits_table", type=pathlib.Path)
@@ -55,10 +56,10 @@ def main() -> None:
     rows = [("supervised", method) for method in args.supervised.split(",") if method]
     rows += [(args.base, method) for method in args.methods.split(",") if method]
     folds = [int(fold) for fold in args.folds.split(",")]
-    print(f"| digits-LT, accuracy in %, {len(folds)} folds | {' | '.join(COLUMNS.values())} | steps | seconds |")
+    print(f"| {args.dataset}, accuracy in %, {len(folds)} folds | {' | '.join(COLUMNS.values())} | steps | seconds |")
     print("|---" * (len(COLUMNS) + 3) + "|")
     for base, method in rows:
-        results = [run_cell(base, method, fold, args.out, args.extra) for fold in folds]
+        results = [run_cell(args.dataset, base, method, fold, args.out, args.extra) for fold in folds]
         print(table_row(f"{base}, {method}", results), flush=True)
 
 
