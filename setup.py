@@ -33,6 +33,14 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.18,<2.22"],
         "tpu": ["tensorflow-tpu>=2.18,<2.21"],
         "test": ["pytest", "ruff"],
+        # For benchmarks/crest_vectors.py and CReST itself; in an environment of its own, in the place of "cpu".
+        "parity": [
+            "tensorflow-cpu==2.15.1; python_version < '3.12'",
+            "tensorflow-addons==0.23.0; python_version < '3.12'",
+            "tensorflow-probability==0.23.0",
+            "immutabledict",
+            "numpy<2",
+        ],
     },
     entry_points={"console_scripts": ["udal-train=udal_tf.commands.train:main"]},
 )

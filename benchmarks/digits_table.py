@@ -1,4 +1,4 @@
-"""Methods × folds on digits-LT (or --dataset): test accuracy, mean ± standard deviation over the folds, as a Markdown table.
+"""Methods × folds on digits-LT (or --dataset): mean ± standard deviation of the test accuracy as a Markdown table.
 
   python benchmarks/digits_table.py --methods=none,da,udal --folds=1,2,3,4,5
 
