@@ -12,7 +12,7 @@ PROBS = np.float32([[0.7, 0.3], [0.6, 0.4], [0.8, 0.2]])
 
 def make_refiner(pool=3, shares=(0.5, 0.5), every=2, warmup=0.5, total_steps=8):
     config = DarpConfig(darp_warmup=warmup, darp_every=every, darp_delta=10.0)
-    return Refiner(config, pool, tf.constant(shares), total_steps)
+    return Refiner(config, pool, np.float32(shares), total_steps)
 
 
 def call(refiner, step, probs=PROBS, rows=(0, 1, 2)):

@@ -3,6 +3,8 @@
 Every field of every section is one command-line flag of the same name; the flags are generated from the fields
 (`define_flags`). What a user leaves out comes from four layers, the later one winning: the field's default (the
 paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's recipe, the method's preset.
+
+The file is long because every setting of the program stands in it, once.
 """
 
 import dataclasses

@@ -128,7 +128,7 @@ class Learner(tf.Module):
         """One step of optimisation; then the averages move, so that step t sees predictions up to t − 1.
 
         Args:
-          batch: this replica's share, with the keys of the base learner's views, "labels_l" and "labels_u".
+          batch: this replica's share, as `input.pipeline` describes it.
 
         Returns:
           Scalars whose *sum* over the replicas is the figure of the global batch.
@@ -143,19 +143,8 @@ class Learner(tf.Module):
                 loss_u = tf.reduce_sum(parts.unlabeled) / (parts.unlabeled.shape[0] * replicas)
             l2 = losses.l2(self._decayed) / replicas
             loss = loss_l + self._unlabeled_weight() * loss_u + self._weight_decay * l2
-        p_target = alignment.tempered(self.p_data, aligner.alpha)
-        uniform = tf.ones_like(self.p_data) / self.p_data.shape[0]
-        whole_batch = {
-            "alpha": aligner.alpha,
-            "learning_rate": self.optimizer.learning_rate,
-            "kl_uniform": losses.kl_divergence(uniform, aligner.p_model),
-            "kl_data": losses.kl_divergence(aligner.p_model, self.p_data),
-            "kl_target": losses.kl_divergence(aligner.p_model, p_target),
-            **parts.monitors,
-        }
-        if self.refiner is not None:
-            whole_batch["darp_residual"] = tf.identity(self.refiner.residual)
         metrics = {"loss": loss, "loss_labeled": loss_l, "loss_unlabeled": loss_u, "loss_l2": l2}
+        whole_batch = {**self._monitors(aligner), **parts.monitors}
         metrics.update({name: tf.cast(value, tf.float32) / replicas for name, value in whole_batch.items()})
 
         variables = self.model.trainable_variables
@@ -165,6 +154,21 @@ class Learner(tf.Module):
         if parts.probs_u is not None:
             self.history.assign(moving_average.push(self.history, parts.probs_u))
         return metrics
+
+    def _monitors(self, aligner: Aligner) -> dict[str, tf.Tensor]:
+        """What the state of training is at a step: the same on every replica."""
+        p_target = alignment.tempered(self.p_data, aligner.alpha)
+        uniform = tf.ones_like(self.p_data) / self.p_data.shape[0]
+        monitors = {
+            "alpha": aligner.alpha,
+            "learning_rate": self.optimizer.learning_rate,
+            "kl_uniform": losses.kl_divergence(uniform, aligner.p_model),
+            "kl_data": losses.kl_divergence(aligner.p_model, self.p_data),
+            "kl_target": losses.kl_divergence(aligner.p_model, p_target),
+        }
+        if self.refiner is not None:
+            monitors["darp_residual"] = tf.identity(self.refiner.residual)
+        return monitors
 
     def logits(self, images: tf.Tensor, use_ema: bool) -> tf.Tensor:
         """Logits [B, C] in inference mode, of the averaged or of the raw weights.

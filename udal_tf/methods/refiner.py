@@ -40,11 +40,11 @@ class Refiner(tf.Module):
     Source: DARP's train.py and training_functions.py.
     """
 
-    def __init__(self, config: DarpConfig, pool_size: int, class_shares: tf.Tensor, total_steps: int):
+    def __init__(self, config: DarpConfig, pool_size: int, class_shares: np.ndarray, total_steps: int):
         super().__init__(name="refiner")
         self._config = config
         self._warmup_steps = int(config.darp_warmup * total_steps)
-        self._class_totals = class_shares * pool_size
+        self._class_totals = tf.constant(class_shares, tf.float32) * pool_size
         uniform = tf.fill([pool_size, class_shares.shape[0]], 1.0 / class_shares.shape[0])
         everywhere = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
         self.predictions = tf.Variable(uniform, name="predictions", **everywhere)

@@ -25,6 +25,7 @@ from udal_tf.reporting import console, plots
 from udal_tf.reporting.run_log import RunLog, write_json
 from udal_tf.training.checkpointing import Checkpoints
 from udal_tf.training.evaluation import Evaluator
+from udal_tf.training.steps import StepRunner
 
 # A compiled call runs as many steps as take about this long: short enough to show progress and to stop in time.
 CALL_SECONDS = 1.0
@@ -62,43 +63,6 @@ class _StopRequest:
     def __exit__(self, *exception):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-
-
-class StepRunner:
-    """Runs n training steps in one compiled call, whatever n is.
-
-    Args:
-      strategy: its `run` calls the step on every replica.
-      learner: made inside the strategy's scope.
-    """
-
-    def __init__(self, strategy: tf.distribute.Strategy, learner: Learner):
-        self.names: list[str] = []
-        self._strategy, self._learner = strategy, learner
-        self._run = tf.function(self._steps)
-
-    def __call__(self, iterator, count: int) -> np.ndarray:
-        """The metrics of each step: [count, len(names)] float32, in the order of `names`."""
-        return self._run(iterator, tf.constant(count)).numpy()
-
-    @property
-    def traces(self) -> int:
-        """How often the step was traced; more than once means that something is not a tensor that should be."""
-        return self._run.experimental_get_tracing_count()
-
-    def _steps(self, iterator, count):
-        rows = tf.TensorArray(tf.float32, size=count)
-        for i in tf.range(count):
-            rows = rows.write(i, self._step(next(iterator)))
-        return rows.stack()
-
-    @tf.autograph.experimental.do_not_convert
-    def _step(self, batch):
-        """One step's metrics as a vector; `names` is filled in while this is traced."""
-        metrics = self._strategy.run(self._learner.train_step, args=(batch,))
-        self.names = sorted(metrics)
-        total = tf.distribute.ReduceOp.SUM
-        return tf.stack([self._strategy.reduce(total, metrics[name], axis=None) for name in self.names])
 
 
 def make_learner(config: Config, data: SslData) -> Learner:
