@@ -116,7 +116,7 @@ class EncodedPictures:
         return tf.map_fn(one, batch, fn_output_signature=spec, parallel_iterations=PARALLEL)
 
     def _bytes(self, positions: tf.Tensor) -> tf.Tensor:
-        contents = tf.numpy_function(self._read, [positions], tf.string)
+        contents = tf.numpy_function(self._read, [positions], tf.string, stateful=False)
         contents.set_shape([None])
         return contents
 

@@ -42,7 +42,7 @@ class MappedPictures:
         return len(self._images)
 
     def fetch(self, positions: tf.Tensor) -> tf.Tensor:
-        images = tf.numpy_function(lambda at: np.asarray(self._images[at]), [positions], tf.uint8)
+        images = tf.numpy_function(lambda at: np.asarray(self._images[at]), [positions], tf.uint8, stateful=False)
         images.set_shape([positions.shape[0], *self.shape])
         return images
 

@@ -56,8 +56,9 @@ def training_curves(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
     accuracy.set_title("Test accuracy")
     if "confident" in rows[0]["train"]:
         confident = np.array([row["train"]["confident"] for row in rows])
-        correct = np.array([row["train"]["confident_correct"] for row in rows])
         pseudo.plot(epochs, 100 * confident, color=BLUE, label="confident", marker=marker)
+    if "confident_correct" in rows[0]["train"]:
+        correct = np.array([row["train"]["confident_correct"] for row in rows])
         pseudo.plot(epochs, 100 * correct, color=GREEN, label="confident and correct", marker=marker)
     pseudo.plot(epochs, [100 * row["train"]["alpha"] for row in rows], "--", color=GREY, label="100 · α", marker=marker)
     pseudo.set_ylabel("share of unlabelled pictures, %")

@@ -206,13 +206,15 @@ class _Run:
         train = self.config.train
         means = totals / train.steps_per_epoch
         epoch = step // train.steps_per_epoch
-        alpha_of_epoch = dict(zip(self.runner.names, means, strict=True))["alpha"]
-        p_data = self.data.p_data.astype(np.float64) ** alpha_of_epoch
+        train_figures = dict(zip(self.runner.names, means.tolist(), strict=True))
+        p_data = self.data.p_data.astype(np.float64) ** train_figures["alpha"]
+        if np.any(self.data.train_labels[self.data.unlabeled] < 0):
+            train_figures.pop("confident_correct", None)  # Nobody knows which pseudo-labels are right.
         return {
             "step": step,
             "epoch": epoch,
             "seconds": seconds,
-            "train": dict(zip(self.runner.names, means.tolist(), strict=True)),
+            "train": train_figures,
             "test": self.evaluator(),
             "p_model": self.learner.p_model().numpy().tolist(),
             "p_target": (p_data / p_data.sum()).tolist(),
