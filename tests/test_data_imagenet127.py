@@ -10,6 +10,7 @@ from PIL import Image
 from udal_tf.config import resolve
 from udal_tf.data import imagenet127, sources
 from udal_tf.data.dataset import DataError
+from udal_tf.training.experiment import train_and_evaluate
 
 # Three groups of five classes, not sorted by size; the order of the ids is not that of the groups.
 NAMES = ("cap", "device", "frog")
@@ -245,3 +246,17 @@ def test_the_real_table(monkeypatch):
     assert names[group_of["n01440764"]] == names[group_of["n01443537"]]
     assert len({group_of[wnid] for wnid in ("n01440764", "n02106662", "n02123045")}) >= 2
     assert imagenet127.PICTURES == {"train": 1_281_167, "validation": 50_000}
+
+
+def test_the_recipe_trains_its_network_on_random_resized_crops(tmp_path):
+    write_folders(tmp_path / "imagenet")
+    settings = {
+        "dataset": "imagenet127", "data_dir": str(tmp_path / "imagenet"), "image_size": 32, "beta": 0.5,
+        "batch_size": 2, "unlabeled_ratio": 2, "epochs": 1, "steps_per_epoch": 1, "workdir": str(tmp_path / "run"),
+    }  # fmt: skip
+    config = resolve(settings)
+    assert (config.model.arch, config.augment.crop) == ("resnet50", "resized")
+    result = train_and_evaluate(config)
+    assert result["steps"] == 1
+    assert result["class_names"] == list(NAMES)
+    assert result["data"]["labeled_counts"] == [2, 14, 2]

@@ -1,0 +1,43 @@
+"""RandAugment as a Keras layer, for models and pipelines outside this package's own input stream."""
+
+import keras
+import tensorflow as tf
+
+from udal_tf.augment import randaugment
+
+
+class RandAugment(keras.layers.Layer):
+    """CReST's RandAugment on uint8 pictures [B, H, W, C]; the identity outside training. Compiles under XLA.
+
+    Args:
+      ops: operations to draw from. layers: operations drawn per picture. probability: that a drawn one is applied.
+      seed: of the layer's own generator; None draws one.
+
+    Raises:
+      ValueError: for an unknown operation, negative layers or a probability outside [0, 1].
+    """
+
+    def __init__(
+        self, ops=randaugment.OPS, layers: int = 2, probability: float = 0.5, seed: int | None = None, **kwargs
+    ):
+        super().__init__(dtype="uint8", **kwargs)
+        randaugment.check_settings(ops, layers, probability)
+        self.ops, self.layers, self.probability, self.seed = tuple(ops), layers, probability, seed
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def call(self, images, training=False):
+        if not training:
+            return images
+        shape = (tf.shape(images)[0], self.layers * randaugment.DRAWS_PER_LAYER)
+        # Philox whatever the compiler would choose, so that XLA draws the same numbers.
+        draws = tf.random.stateless_uniform(shape, tf.cast(self.generator.next(), tf.int64), alg="philox")
+        return randaugment.rand_augment(images, draws, self.ops, self.layers, self.probability)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        own = {"ops": self.ops, "layers": self.layers, "probability": self.probability, "seed": self.seed}
+        config = {**super().get_config(), **own}
+        del config["dtype"]
+        return config
