@@ -7,7 +7,9 @@ from udal_tf.augment import randaugment
 
 
 class RandAugment(keras.layers.Layer):
-    """CReST's RandAugment on uint8 pictures [B, H, W, C]; the identity outside training. Compiles under XLA.
+    """CReST's RandAugment on uint8 pictures [B, H, W, C]; the identity outside training.
+
+    It compiles under XLA, whose generator draws other random numbers from the same seed; what they do is the same.
 
     Args:
       ops: operations to draw from. layers: operations drawn per picture. probability: that a drawn one is applied.
@@ -29,8 +31,7 @@ class RandAugment(keras.layers.Layer):
         if not training:
             return images
         shape = (tf.shape(images)[0], self.layers * randaugment.DRAWS_PER_LAYER)
-        # Philox whatever the compiler would choose, so that XLA draws the same numbers.
-        draws = tf.random.stateless_uniform(shape, tf.cast(self.generator.next(), tf.int64), alg="philox")
+        draws = tf.random.stateless_uniform(shape, tf.cast(self.generator.next(), tf.int64))
         return randaugment.rand_augment(images, draws, self.ops, self.layers, self.probability)
 
     def compute_output_shape(self, input_shape):
