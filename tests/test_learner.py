@@ -222,3 +222,17 @@ def test_the_unlabelled_weight_rises_over_its_part_of_the_run():
         learner.step.assign(step)
         weights.append(float(learner._unlabeled_weight()))
     np.testing.assert_allclose(weights, [0, 25, 50, 75, 75])
+
+
+def test_la_prior_is_the_labelled_one_the_label_average_or_the_target():
+    batch = make_batch()
+    shares = np.bincount(batch["labels_l"], minlength=NUM_CLASSES) / 6
+    expected = {
+        "labeled": P_DATA,
+        "label_average": 0.999 * 0.25 + 0.001 * shares,
+        "target": np.sqrt(P_DATA) / np.sqrt(P_DATA).sum(),
+    }
+    for kind, prior in expected.items():
+        learner = make_learner(la_prior=kind, alpha_min=0.5, k=0.0)
+        learner.train_step(batch)
+        np.testing.assert_allclose(learner.la_prior(), prior, rtol=1e-5, err_msg=kind)

@@ -225,3 +225,33 @@ def test_a_run_that_failed_can_go_on_in_the_same_process(tmp_path, capsys):
     assert list(result["accuracy"]) == WEIGHTS
     assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8")) == result
     assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+@pytest.mark.parametrize("base", ["fixmatch", "mixmatch"])
+def test_a_darp_run_cut_in_mid_epoch_ends_the_same(tmp_path, monkeypatch, base):
+    """Its tables and the residual are part of the checkpoint; the refinement has begun when the run is cut."""
+    settings = {"method": "darp", "base": base, "darp_warmup": 0.2, "darp_every": 3}
+    whole = experiment.train_and_evaluate(make_config(tmp_path / "whole", **settings))
+    config = make_config(tmp_path / "cut", **settings)
+    stopped_at = []
+
+    class Stopped(loop.StepRunner):
+        def __call__(self, iterator, count):
+            rows = super().__call__(iterator, count)
+            stopped_at.append(int(self._learner.step))
+            if stopped_at[-1] == STEPS_PER_EPOCH + 2:
+                signal.raise_signal(signal.SIGTERM)
+            return rows
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "CALL_SECONDS", SINGLE_STEPS)
+        patch.setattr(loop, "StepRunner", Stopped)
+        with pytest.raises(loop.Interrupted):
+            experiment.train_and_evaluate(config)
+    assert stopped_at[-1] == STEPS_PER_EPOCH + 2
+    resumed = experiment.train_and_evaluate(config)
+    for name in ("accuracy", "per_class_recall"):
+        assert resumed[name] == whole[name]
+    rows = [read_rows(tmp_path / run / "metrics.jsonl")[-1] for run in ("whole", "cut")]
+    assert rows[0]["train"] == rows[1]["train"]
+    assert rows[0]["p_model"] == rows[1]["p_model"]

@@ -189,6 +189,12 @@ class MethodConfig(_Section):
     select_alpha: float = setting(
         3.0, "α of crest's selection: the larger, the more alike the shares that classes add.", above=0
     )
+    la_prior: str = setting(
+        "labeled",
+        "What LA (Inf) takes away in evaluation: p_data, CReST's moving average of label batches, or the target p̃ of "
+        "the moment.",
+        choices=("labeled", "label_average", "target"),
+    )
     mixup_beta: float = setting(0.75, "a of MixUp's Beta(a, a) in MixMatch.", above=0)
 
     def _check(self):

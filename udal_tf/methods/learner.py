@@ -93,6 +93,13 @@ class Learner(tf.Module):
             name="p_model_history",
             aggregation=tf.VariableAggregation.MEAN,
         )
+        # CReST's moving average of label batches, a prior that LA (Inf) can take.
+        self.label_average = tf.Variable(
+            tf.fill([num_classes], 1.0 / num_classes),
+            trainable=False,
+            name="label_average",
+            aggregation=tf.VariableAggregation.MEAN,
+        )
         self._decayed = [
             v
             for layer in model.layers
@@ -153,7 +160,16 @@ class Learner(tf.Module):
             average.assign(self._ema_decay * average + (1.0 - self._ema_decay) * variable.value)
         if parts.probs_u is not None:
             self.history.assign(moving_average.push(self.history, parts.probs_u))
+        self.label_average.assign(moving_average.decayed(self.label_average, batch["labels_l"]))
         return metrics
+
+    def la_prior(self) -> tf.Tensor:
+        """[C] float32, sums to 1: the distribution that LA (Inf) takes away, as --la_prior chooses it."""
+        if self._method.la_prior == "label_average":
+            return self.label_average / tf.reduce_sum(self.label_average)
+        if self._method.la_prior == "target":
+            return alignment.tempered(self.p_data, self.aligner().alpha)
+        return self.p_data
 
     def _monitors(self, aligner: Aligner) -> dict[str, tf.Tensor]:
         """What the state of training is at a step: the same on every replica."""

@@ -61,28 +61,30 @@ class Evaluator:
       learner: whose weights are read when called.
       batches: float32 [≤ B, H, W, C] in the order of `labels`, as `input.pipeline.evaluation_batches` makes them.
       labels: [N] integer.
-      prior: [C] float32, the distribution that LA (Inf) takes away: f(x) − log prior.
     """
 
-    def __init__(self, learner: Learner, batches: tf.data.Dataset, labels: np.ndarray, prior: np.ndarray):
+    def __init__(self, learner: Learner, batches: tf.data.Dataset, labels: np.ndarray):
         self._batches, self._labels = batches, labels
-        uniform = tf.ones_like(prior) / prior.shape[0]
-        self._adjustment = alignment.log_ratio(tf.constant(prior), uniform).numpy()
         self._logits = tf.function(
             lambda images: (learner.logits(images, use_ema=False), learner.logits(images, use_ema=True)),
             input_signature=[_any_batch_size(batches)],
             autograph=False,
         )
 
-    def __call__(self) -> dict[str, dict[str, Any]]:
-        """{"accuracy", "balanced_accuracy", "per_class_recall"} -> {"raw", "ema", "raw_la", "ema_la"} -> value."""
+    def __call__(self, prior: np.ndarray) -> dict[str, dict[str, Any]]:
+        """{"accuracy", "balanced_accuracy", "per_class_recall"} -> {"raw", "ema", "raw_la", "ema_la"} -> value.
+
+        Args:
+          prior: [C] float32, the distribution that LA (Inf) takes away: f(x) − log prior.
+        """
+        adjustment = alignment.log_ratio(tf.constant(prior), tf.ones_like(prior) / prior.shape[0]).numpy()
         both = [[part.numpy() for part in self._logits(images)] for images in self._batches]
         raw, ema = (np.concatenate(parts) for parts in zip(*both, strict=True))
         by_weights = {
             "raw": scores(raw, self._labels),
             "ema": scores(ema, self._labels),
-            "raw_la": scores(raw - self._adjustment, self._labels),
-            "ema_la": scores(ema - self._adjustment, self._labels),
+            "raw_la": scores(raw - adjustment, self._labels),
+            "ema_la": scores(ema - adjustment, self._labels),
         }
         return {
             measure: {weights: value[measure] for weights, value in by_weights.items()}

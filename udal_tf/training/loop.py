@@ -27,7 +27,7 @@ from udal_tf.training.checkpointing import Checkpoints
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.steps import StepRunner
 
-# A compiled call runs as many steps as take about this long: short enough to show progress and to stop in time.
+# A compiled call runs as many steps as take about this long, to show progress and to stop in time.
 CALL_SECONDS = 1.0
 # CReST also reports the median of the last epochs.
 MEDIAN_EPOCHS = 20
@@ -117,7 +117,7 @@ class _Run:
         test = pipeline.evaluation_batches(
             data.test, np.arange(len(data.test)), self.views.plain, config.train.eval_batch_size
         )
-        self.evaluator = Evaluator(self.learner, test, data.test_labels, data.p_data)
+        self.evaluator = Evaluator(self.learner, test, data.test_labels)
         # Sums of the epoch's metrics so far; in the checkpoint, so that a run cut within an epoch adds up the same.
         self.totals = tf.Variable([], shape=[None], dtype=tf.float64)
         self.checkpoints = Checkpoints(folder / "checkpoints", learner=self.learner, totals=self.totals)
@@ -215,7 +215,7 @@ class _Run:
             "epoch": epoch,
             "seconds": seconds,
             "train": train_figures,
-            "test": self.evaluator(),
+            "test": self.evaluator(self.learner.la_prior().numpy()),
             "p_model": self.learner.p_model().numpy().tolist(),
             "p_target": (p_data / p_data.sum()).tolist(),
         }
@@ -236,6 +236,7 @@ class _Run:
             "config": self.config.to_dict(),
             "class_names": names,
             "p_data": data.p_data.tolist(),
+            "la_prior": {"kind": self.config.method.la_prior, "shares": self.learner.la_prior().numpy().tolist()},
             "steps": train.total_steps,
             "seconds": log.seconds,
             "data": data.provenance,
