@@ -32,7 +32,7 @@ setup(
         "cpu": ["tensorflow>=2.18,<2.22"],
         "gpu": ["tensorflow[and-cuda]>=2.18,<2.22"],
         "tpu": ["tensorflow-tpu>=2.18,<2.21"],
-        "test": ["pytest", "ruff"],
+        "test": ["pytest", "ruff==0.17.6"],
         # For benchmarks/crest_vectors.py and CReST itself; in an environment of its own, in the place of "cpu".
         "parity": [
             "tensorflow-cpu==2.15.1; python_version < '3.12'",
