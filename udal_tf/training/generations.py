@@ -135,9 +135,9 @@ def _grow(learner: Learner, data: SslData, config: Config, path: pathlib.Path) -
             print(f"  no pseudo-labelled picture of class {data.class_names[c]} joins the next generation")
     known = [p * n for p, n in zip(added["precision"], added["added"], strict=True) if p is not None]
     if known:
-        share = sum(known) / sum(added["added"])
+        total = sum(added["added"])
         print(
-            f"  {sum(added['added'])} pseudo-labelled pictures join the next generation, {100 * share:.1f} % of them right"
+            f"  {total} pseudo-labelled pictures join the next generation, {100 * sum(known) / total:.1f} % of them right"
         )
     path.parent.mkdir(exist_ok=True)
     write_json(path, added)
