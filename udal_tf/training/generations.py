@@ -137,7 +137,7 @@ def _grow(learner: Learner, data: SslData, config: Config, path: pathlib.Path) -
     if known:
         total = sum(added["added"])
         print(
-            f"  {total} pseudo-labelled pictures join the next generation, {100 * sum(known) / total:.1f} % of them right"
+            f"  {total} pseudo-labelled pictures join the next generation; {100 * sum(known) / total:.1f} % are right"
         )
     path.parent.mkdir(exist_ok=True)
     write_json(path, added)
