@@ -11,7 +11,7 @@ from absl import flags, logging
 from absl.testing import flagsaver
 
 from udal_tf.commands import train
-from udal_tf.config import define_flags, resolve
+from udal_tf.config import resolve
 from udal_tf.reporting.run_log import write_json
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
@@ -49,6 +49,7 @@ REFUSED = {
     "--alpha_min=2": ["--alpha_min", "got 2.0", "at least 0 and at most 1"],
     "--learning_rate=-1": ["--learning_rate", "got -1.0", "above 0"],
     "--learning_rate=nan": ["--learning_rate", "got nan", "above 0"],
+    "--seed=5000000": ["--seed", "got 5000000", "at most 4,000,000"],
     "--fold=0": ["--fold", "got 0", "at least 1 and at most 5"],
     "--fold=6": ["--fold", "got 6", "at least 1 and at most 5"],
     "--depth=11": ["--depth", "got 11", "6n + 4"],
@@ -123,7 +124,7 @@ def test_a_run_that_diverges_fails_without_a_traceback_or_a_bad_checkpoint(proce
 def command(tmp_path, monkeypatch, capsys):
     """Runs the command in this process, in a folder with things of others in it: exit code, text of the error."""
     if "dataset" not in flags.FLAGS:
-        define_flags(flags.FLAGS)
+        train.define_flags()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "thesis").mkdir()

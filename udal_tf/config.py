@@ -42,12 +42,16 @@ def setting(default: Any, help: str, *, low=None, high=None, above=None, choices
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def _shown(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
+
+
 def _allowed(meta: Mapping[str, Any]) -> str:
     if meta["choices"] is not None:
         return "one of " + ", ".join(str(c) for c in meta["choices"])
-    bounds = [f"above {meta['above']:g}"] if meta["above"] is not None else []
-    bounds += [f"at least {meta['low']:g}"] if meta["low"] is not None else []
-    bounds += [f"at most {meta['high']:g}"] if meta["high"] is not None else []
+    bounds = [f"above {_shown(meta['above'])}"] if meta["above"] is not None else []
+    bounds += [f"at least {_shown(meta['low'])}"] if meta["low"] is not None else []
+    bounds += [f"at most {_shown(meta['high'])}"] if meta["high"] is not None else []
     return " and ".join(bounds) or "finite"
 
 

@@ -61,10 +61,15 @@ def _parse(argv: list[str]) -> list[str]:
         sys.exit(_refuse(f"{error} (--help says what is allowed)"))
 
 
+def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Every flag of the command: our settings, and CReST's flags that translate into them."""
+    config_module.define_flags(flag_values)
+    crest_flags.define_flags(flag_values)
+
+
 def main() -> None:
     """Entry point; defines the flags and runs."""
-    config_module.define_flags(flags.FLAGS)
-    crest_flags.define_flags(flags.FLAGS)
+    define_flags()
     for name in config_module.section_fields():  # --help shows the flags of the program's own module only.
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     app.run(_main, flags_parser=_parse)
