@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from udal_tf.augment.views import make_views
+from udal_tf.config import AugmentConfig
 from udal_tf.data.dataset import ArrayPictures
 from udal_tf.input import pipeline
 
@@ -112,3 +114,24 @@ def test_a_view_that_crops_gets_crops_and_the_rest_of_its_random_numbers():
     views = FakeViews(weak=FakeView(6, crops=True))
     batch = pipeline.make_batch(tf.constant(0, tf.int64), sets, REQUESTS[:1], views, seed=1)
     assert (batch["x_l"].numpy() >= 100).all() and (batch["x_l"].numpy() < 101).all()
+
+
+def test_pixels_do_not_depend_on_the_number_of_threads():
+    generator = np.random.RandomState(0)
+    pictures = ArrayPictures(generator.randint(0, 256, (30, 8, 8, 3)).astype(np.uint8))
+    labels = np.arange(30) % 10
+    sets = {name: pipeline.PictureSet(pictures, np.arange(30), labels, 4) for name in ("labeled", "unlabeled")}
+    views = make_views(AugmentConfig(crop_padding=2), 8, 8, 3)
+
+    def batch_of_step(step):
+        return pipeline.make_batch(step, sets, REQUESTS, views, seed=1)
+
+    by_threads = []
+    for threads in (1, 4):
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = threads
+        dataset = pipeline.training_batches(batch_of_step, 0, 6).with_options(options)
+        by_threads.append([{key: value.numpy() for key, value in batch.items()} for batch in dataset])
+    for one, four in zip(*by_threads, strict=True):
+        for key in one:
+            np.testing.assert_array_equal(one[key], four[key])
