@@ -255,3 +255,20 @@ def test_a_darp_run_cut_in_mid_epoch_ends_the_same(tmp_path, monkeypatch, base):
     rows = [read_rows(tmp_path / run / "metrics.jsonl")[-1] for run in ("whole", "cut")]
     assert rows[0]["train"] == rows[1]["train"]
     assert rows[0]["p_model"] == rows[1]["p_model"]
+
+
+def test_a_stop_asked_for_in_the_last_step_is_not_lost(tmp_path):
+    """Else CReST's next generation would start as if nobody had asked."""
+    config = make_config(tmp_path)
+
+    class Stopped(loop.StepRunner):
+        def __call__(self, iterator, count):
+            rows = super().__call__(iterator, count)
+            if int(self._learner.step) == EPOCHS * STEPS_PER_EPOCH:
+                signal.raise_signal(signal.SIGTERM)
+            return rows
+
+    with pytest.raises(loop.Interrupted):
+        run(config, runner=Stopped)
+    assert not (tmp_path / "result.json").exists()
+    assert run(config)["steps"] == EPOCHS * STEPS_PER_EPOCH

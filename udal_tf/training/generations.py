@@ -13,6 +13,7 @@ import numpy as np
 
 from udal_tf.augment.views import make_views
 from udal_tf.config import Config
+from udal_tf.core import schedules
 from udal_tf.data.dataset import SslData
 from udal_tf.data.manifest import positions_sha256
 from udal_tf.data.selection import select
@@ -22,6 +23,9 @@ from udal_tf.reporting.run_log import write_json
 from udal_tf.training import loop
 from udal_tf.training.evaluation import predict
 
+# α is a setting of its generation, so it is shown and saved as a person would write it, not as float32 holds it.
+ALPHA_DIGITS = 6
+
 
 def generation_alpha(generation: int, generations: int, alpha_min: float) -> float:
     """α of CReST+'s alignment, fixed inside a generation: from 1 in the first to α_min in the last. UDAL Eq. 4.
@@ -29,7 +33,8 @@ def generation_alpha(generation: int, generations: int, alpha_min: float) -> flo
     Args:
       generation: from 0. generations: how many there are; a single one has α = 1.
     """
-    return 1.0 - (1.0 - alpha_min) * generation / max(generations - 1, 1)
+    alpha = schedules.alpha(generation / max(generations - 1, 1), alpha_min, k=1.0)
+    return round(float(alpha), ALPHA_DIGITS)
 
 
 def _generation_config(config: Config, generation: int) -> Config:

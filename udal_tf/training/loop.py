@@ -15,6 +15,7 @@ import tensorflow as tf
 from udal_tf import __version__
 from udal_tf.augment.views import make_views
 from udal_tf.config import Config
+from udal_tf.core import alignment
 from udal_tf.data.dataset import SslData
 from udal_tf.input import pipeline
 from udal_tf.methods.learner import BASES, Learner
@@ -186,7 +187,7 @@ class _Run:
                 self.totals.assign(totals)
                 path = self.checkpoints.save(step)
                 saved = time.monotonic()
-                if stop.signal_number and step < train.total_steps:
+                if stop.signal_number:
                     raise Interrupted(
                         stop.signal_number,
                         f"Stopped at step {step}, saved as {path}; the same command goes on from there.",
@@ -207,7 +208,7 @@ class _Run:
         means = totals / train.steps_per_epoch
         epoch = step // train.steps_per_epoch
         train_figures = dict(zip(self.runner.names, means.tolist(), strict=True))
-        p_data = self.data.p_data.astype(np.float64) ** train_figures["alpha"]
+        p_target = alignment.tempered(tf.constant(self.data.p_data), train_figures["alpha"])
         if np.any(self.data.train_labels[self.data.unlabeled] < 0):
             train_figures.pop("confident_correct", None)  # Nobody knows which pseudo-labels are right.
         return {
@@ -217,7 +218,7 @@ class _Run:
             "train": train_figures,
             "test": self.evaluator(self.learner.la_prior().numpy()),
             "p_model": self.learner.p_model().numpy().tolist(),
-            "p_target": (p_data / p_data.sum()).tolist(),
+            "p_target": p_target.numpy().tolist(),
         }
 
     def _finish(self, log: RunLog) -> dict[str, Any]:
