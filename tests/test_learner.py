@@ -1,5 +1,7 @@
 """methods: the contract of every base × method, and what each alignment does to a step."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -41,19 +43,25 @@ def make_learner(base="fixmatch", method="udal", p_data=P_DATA, **settings) -> L
     return Learner(model, p_data, config, OptimizerConfig(), train, refiner)
 
 
+@functools.cache
+def views_of(base: str):
+    return make_learner(base, "none").base.views
+
+
 def make_batch(base="fixmatch", seed=0):
     random = np.random.RandomState(seed)
     batch = {}
-    for key, of_set, _ in BASES[base].views:
+    for key, of_set, _ in views_of(base):
         batch[key] = tf.constant(random.uniform(-1, 1, (6 if of_set == "labeled" else 12, 8, 8, 1)), tf.float32)
     if BASES[base].mixes:
-        sizes = [len(batch[key]) for key, _, _ in BASES[base].views]
+        sizes = [len(batch[key]) for key, _, _ in views_of(base)]
         pairs = np.split(random.permutation(sum(sizes)), np.cumsum(sizes)[:-1])
-        for (key, _, _), partners in zip(BASES[base].views, pairs, strict=True):
+        for (key, _, _), partners in zip(views_of(base), pairs, strict=True):
             batch[f"pair_{key}"] = tf.constant(partners, tf.int64)
             batch[f"mix_{key}"] = tf.constant(random.beta(0.75, 0.75, len(partners)), tf.float32)
     batch["labels_l"] = tf.constant(random.randint(0, NUM_CLASSES, 6), tf.int64)
-    if any(of_set == "unlabeled" for _, of_set, _ in BASES[base].views):
+    if any(of_set == "unlabeled" for _, of_set, _ in views_of(base)):
+        batch["turns_u"] = tf.range(12, dtype=tf.int64) % 4
         batch["labels_u"] = tf.constant(random.randint(0, NUM_CLASSES, 12), tf.int64)
         batch["rows_u"] = tf.constant(random.permutation(POOL)[:12], tf.int64)
     return batch
@@ -63,7 +71,8 @@ def make_batch(base="fixmatch", seed=0):
 def test_contract_of_every_base_and_method(base, method):
     """Finite figures, every trainable variable and its average move, q̂ sums to 1, one trace over three epochs."""
     learner = make_learner(base, method)
-    before = [v.numpy() for v in learner.model.trainable_variables]
+    trained = [*learner.model.trainable_variables, *(v for head in learner.heads for v in head.trainable_variables)]
+    before = [v.numpy() for v in trained]
     averages = [v.numpy() for v in learner.ema]
     step = tf.function(learner.train_step)
     alphas = []
@@ -73,7 +82,7 @@ def test_contract_of_every_base_and_method(base, method):
         alphas.append(float(metrics["alpha"]))
     assert step.experimental_get_tracing_count() == 1
     assert alphas == sorted(alphas, reverse=True) and alphas[0] == 1.0 > alphas[-1]
-    for start, variable in zip(before, learner.model.trainable_variables, strict=True):
+    for start, variable in zip(before, trained, strict=True):
         assert (start != variable.numpy()).any(), variable.path
     for start, average, variable in zip(averages, learner.ema, learner.model.trainable_variables, strict=True):
         assert (start != average.numpy()).any(), variable.path
@@ -207,7 +216,7 @@ def test_mixmatch_with_lambda_one_mixes_nothing():
     losses_of = []
     for partners in (range(30), reversed(range(30))):
         pairs = np.split(np.array(list(partners)), [6, 18])
-        for (key, _, _), part in zip(BASES["mixmatch"].views, pairs, strict=True):
+        for (key, _, _), part in zip(views_of("mixmatch"), pairs, strict=True):
             batch[f"pair_{key}"] = tf.constant(part, tf.int64)
             batch[f"mix_{key}"] = tf.ones(len(part))
         metrics = make_learner("mixmatch", "none").train_step(batch)
@@ -220,8 +229,70 @@ def test_the_unlabelled_weight_rises_over_its_part_of_the_run():
     weights = []
     for step in range(5):
         learner.step.assign(step)
-        weights.append(float(learner._unlabeled_weight()))
+        weights.append(float(learner._ramp()) * 75.0)
     np.testing.assert_allclose(weights, [0, 25, 50, 75, 75])
+
+
+def unmixed(batch, base):
+    """The batch with λ = 1, so that every picture stays itself."""
+    return {**batch, **{f"mix_{key}": tf.ones(len(batch[key])) for key, _, _ in views_of(base)}}
+
+
+def test_remixmatch_adds_its_four_losses_by_their_weights():
+    batch = make_batch("remixmatch")
+    learner = make_learner("remixmatch", "none", unlabeled_weight=1.5, premixup_weight=0.7, rotation_weight=0.3)
+    metrics = {name: float(value) for name, value in learner.train_step(batch).items()}
+    expected = metrics["loss_labeled"] + 1.5 * metrics["loss_unlabeled"] + 0.7 * metrics["loss_premixup"]
+    expected += 0.3 * metrics["loss_rotation"] + OptimizerConfig().weight_decay * metrics["loss_l2"]
+    assert metrics["loss"] == pytest.approx(expected, rel=1e-6)
+    assert min(metrics["loss_premixup"], metrics["loss_rotation"], metrics["loss_unlabeled"]) > 0
+
+
+def test_remixmatch_losses_are_cross_entropies_with_the_sharpened_guess_of_the_weak_view():
+    """Everything computed anew in numpy from the network's logits."""
+    batch = unmixed(make_batch("remixmatch"), "remixmatch")
+    metrics = make_learner("remixmatch", "none", temperature=0.5, threshold=0.0).train_step(batch)
+    learner = make_learner("remixmatch", "none")
+    turned = np.stack([np.rot90(x, k) for x, k in zip(batch["x_s1"].numpy(), batch["turns_u"].numpy(), strict=True)])
+    first, turns = learner.base.both(tf.concat([batch["x_w"], batch["x_s1"], turned], 0), training=True)
+    second = learner.model(tf.concat([batch[key] for key in ("x_l", "x_w", "x_s1", "x_s2")], 0), training=True)
+    guess = np.exp(first[:12]) / np.exp(first[:12]).sum(axis=1, keepdims=True)
+    guess = guess**2 / (guess**2).sum(axis=1, keepdims=True)
+
+    def mean_cross_entropy(targets, logits):
+        return np.mean(-np.sum(targets * np.log(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)), axis=1))
+
+    expected = {
+        "loss_labeled": mean_cross_entropy(np.eye(NUM_CLASSES)[batch["labels_l"]], second[:6].numpy()),
+        "loss_unlabeled": mean_cross_entropy(np.tile(guess, (3, 1)), second[6:].numpy()),
+        "loss_premixup": mean_cross_entropy(guess, first[12:24].numpy()),
+        "loss_rotation": mean_cross_entropy(np.eye(4)[batch["turns_u"]], turns[24:].numpy()),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-4, err_msg=name)
+
+
+def test_remixmatch_ramps_all_but_the_labelled_and_the_rotation_loss():
+    metrics = make_learner("remixmatch", "none", unlabeled_ramp=1.0).train_step(make_batch("remixmatch"))
+    metrics = {name: float(value) for name, value in metrics.items()}
+    expected = metrics["loss_labeled"] + 0.5 * metrics["loss_rotation"]
+    assert metrics["loss"] == pytest.approx(expected + 5e-4 * metrics["loss_l2"], rel=1e-6)
+
+
+def test_remixmatch_shows_as_many_strong_views_as_it_is_told():
+    views = make_learner("remixmatch", strong_views=4).base.views
+    assert [key for key, _, _ in views] == ["x_l", "x_w", "x_s1", "x_s2", "x_s3", "x_s4"]
+
+
+def test_the_rotation_head_is_in_the_checkpoint_and_not_in_the_averages(tmp_path):
+    learner = make_learner("remixmatch")
+    learner.train_step(make_batch("remixmatch"))
+    path = tf.train.Checkpoint(learner=learner).write(str(tmp_path / "ckpt"))
+    other = make_learner("remixmatch")
+    tf.train.Checkpoint(learner=other).read(path).assert_consumed()
+    for ours, theirs in zip(learner.heads[0].variables, other.heads[0].variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert len(learner.ema) == len(learner.model.trainable_variables)
 
 
 def test_la_prior_is_the_labelled_one_the_label_average_or_the_target():

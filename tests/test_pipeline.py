@@ -56,7 +56,7 @@ def test_a_batch_has_the_requested_views_and_the_labels(sets):
     shapes = {key: value.shape for key, value in batches(sets)[0].items()}
     assert shapes == {
         "x_l": (4, 2, 2, 1), "labels_l": (4,), "x_w": (8, 2, 2, 1), "x_s": (8, 2, 2, 1), "labels_u": (8,),
-        "rows_l": (4,), "rows_u": (8,),
+        "rows_l": (4,), "rows_u": (8,), "turns_u": (8,),
     }  # fmt: skip
 
 

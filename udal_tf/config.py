@@ -21,11 +21,10 @@ from udal_tf.recipes import (
     GENERATIONAL_METHODS,
     METHOD_PRESETS,
     METHODS,
+    PSEUDO_LABELLING_BASES,
     RANDAUGMENT_OPS,
     RECIPES,
 )
-
-PSEUDO_LABELLING_BASES = ("fixmatch", "mixmatch")
 
 
 def setting(default: Any, help: str, *, low=None, high=None, above=None, choices=None, identity: bool = True) -> Any:
@@ -199,7 +198,12 @@ class MethodConfig(_Section):
         "the moment.",
         choices=("labeled", "label_average", "target"),
     )
-    mixup_beta: float = setting(0.75, "a of MixUp's Beta(a, a) in MixMatch.", above=0)
+    mixup_beta: float = setting(0.75, "a of MixUp's Beta(a, a) in MixMatch and ReMixMatch.", above=0)
+    strong_views: int = setting(
+        2, "K, strong views per unlabelled picture in ReMixMatch: 2 as DARP has it, its own paper 8.", low=1
+    )
+    premixup_weight: float = setting(0.5, "Weight of ReMixMatch's loss on a strong view before MixUp.", low=0)
+    rotation_weight: float = setting(0.5, "Weight of ReMixMatch's rotation loss.", low=0)
 
     def _check(self):
         generational = self.method in GENERATIONAL_METHODS

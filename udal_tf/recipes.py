@@ -54,6 +54,7 @@ METHODS = {
     "crest": Places(),
     "crest+": Places(pseudo_label=SCHEDULED),
     "darp": Places(refined=True),
+    "da_darp": Places(pseudo_label=SCHEDULED, refined=True),
 }
 # Trained in generations, each on the labelled set that the one before has grown.
 GENERATIONAL_METHODS = ("crest", "crest+")
@@ -61,8 +62,14 @@ GENERATIONAL_METHODS = ("crest", "crest+")
 # α_min 0.5 is Table 1's for DA; Eq. 4's straight line (k = 1) is CReST's for it.
 _DA = {"alpha_min": 0.5, "k": 1.0}
 _CREST = {"generations": 6, "alpha_min": 0.5}
-_BY_METHOD = {"da": _DA, "da_la": _DA, "crest": _CREST, "crest+": _CREST}
-METHOD_PRESETS = {(base, method): preset for base in ("fixmatch", "mixmatch") for method, preset in _BY_METHOD.items()}
+# Alignment to p_data itself: ReMixMatch as it was published, also beneath DARP.
+_FIXED_DA = {"alpha_min": 1.0}
+_BY_METHOD = {"da": _DA, "da_la": _DA, "crest": _CREST, "crest+": _CREST, "da_darp": _FIXED_DA}
+PSEUDO_LABELLING_BASES = ("fixmatch", "mixmatch", "remixmatch")
+METHOD_PRESETS = {
+    **{(base, method): preset for base in PSEUDO_LABELLING_BASES for method, preset in _BY_METHOD.items()},
+    ("remixmatch", "da"): _FIXED_DA,
+}
 
 BASE_PRESETS = {
     "fixmatch": {},
@@ -74,6 +81,15 @@ BASE_PRESETS = {
         "threshold": 0.0,
         "temperature": 0.5,
         "unlabeled_weight": 75.0,
+        "unlabeled_ramp": 0.125,
+    },
+    # As MixMatch, with the weights of its own release; cross-entropy throughout, so α_min is FixMatch's.
+    "remixmatch": {
+        "epochs": 128,
+        "unlabeled_ratio": 1,
+        "threshold": 0.0,
+        "temperature": 0.5,
+        "unlabeled_weight": 1.5,
         "unlabeled_ramp": 0.125,
     },
     "supervised": {},

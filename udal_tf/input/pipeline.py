@@ -5,6 +5,7 @@ A base learner names the views it wants (`ViewRequest`); each becomes one entry 
   "pair_<key>" int64 and "mix_<key>" float32, for a base learner that mixes: each picture's partner in MixUp, a position
   in all views of the global batch one after the other, and its raw draw of Beta(a, a);
   "rows_l", "rows_u": int64, each picture's place among its set's positions;
+  "turns_u": [U] int64, 0…3, quarter turns for a base learner that asks for them: each for a quarter of the batch;
   "labels_l": [B] int64; "labels_u": [U] int64, true labels for monitoring alone, −1 where nobody knows.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from udal_tf.augment.turns import NUM_TURNS
 from udal_tf.augment.views import CROP_DRAWS
 from udal_tf.input import stream
 
@@ -79,6 +81,9 @@ def make_batch(
                 batch[key] = view.apply(chosen.pictures.fetch_crops(positions, cut), random)
             else:
                 batch[key] = view.apply(whole, random)
+    if UNLABELED in sets:
+        # The order is random already, so a turn may follow from the place in the global batch. ReMixMatch's release.
+        batch["turns_u"] = tf.range(sets[UNLABELED].batch_size, dtype=tf.int64) % NUM_TURNS
     if mixup_beta is not None:
         keys = [key for key, _, _ in requests]
         sizes = [sets[of_set].batch_size for _, of_set, _ in requests]

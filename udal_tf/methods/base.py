@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Protocol
 
+import keras
 import tensorflow as tf
 
 from udal_tf.methods.aligner import Aligner
@@ -15,30 +16,47 @@ Refine = Callable[[tf.Tensor], tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
+class Auxiliary:
+    """A loss beside the labelled and the unlabelled one.
+
+    values: [n] per example. weight: its factor in the sum. ramped: whether the factor rises as the unlabelled loss's.
+    """
+
+    values: tf.Tensor
+    weight: float
+    ramped: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Losses:
     """What a base learner's `losses` returns.
 
     labeled, unlabeled: [B] and [n] per-example losses; masked examples count as zero, not as absent.
     probs_u: [U, C] predictions that q̂ averages, before alignment and masking; None where there are none.
+    auxiliary: further losses by name.
     monitors: scalars in [0, 1], means over this replica's examples.
     """
 
     labeled: tf.Tensor
     unlabeled: tf.Tensor | None = None
     probs_u: tf.Tensor | None = None
+    auxiliary: dict[str, Auxiliary] = dataclasses.field(default_factory=dict)
     monitors: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
 
 
 class BaseLearner(Protocol):
-    """A base learner is its views and `losses`; all state is the Learner's.
+    """A base learner is its views and `losses`; made from the method's settings and the model.
 
+    views: what its batches show.
     mixes: whether batches carry the pairs and weights of MixUp, "pair_<key>" and "mix_<key>" for each view.
+    heads: layers that it trains beside the model's and that evaluation has no use for.
     """
 
     views: tuple[ViewRequest, ...]
     mixes: bool
+    heads: tuple[keras.layers.Layer, ...]
 
-    def losses(self, model, batch: dict[str, tf.Tensor], aligner: Aligner, refined: Refine) -> Losses:
+    def losses(self, batch: dict[str, tf.Tensor], aligner: Aligner, refined: Refine) -> Losses:
         """The losses of one batch; calls the model in training mode.
 
         refined: applied to the pseudo-labels where DARP applies it; the identity for every other method.

@@ -1,5 +1,6 @@
 """FixMatch (Sohn et al. 2020) as the base learner: UDAL Eq. 5, Algorithm 1; CReST fixmatch.py."""
 
+import keras
 import tensorflow as tf
 
 from udal_tf.config import MethodConfig
@@ -17,14 +18,16 @@ class FixMatch:
 
     views = (("x_l", "labeled", "weak"), ("x_w", "unlabeled", "weak"), ("x_s", "unlabeled", "strong"))
     mixes = False
+    heads = ()
 
-    def __init__(self, config: MethodConfig):
+    def __init__(self, config: MethodConfig, model: keras.Model):
+        self.model = model
         self.threshold = config.threshold
         self.temperature = config.temperature
 
-    def losses(self, model, batch: dict[str, tf.Tensor], aligner: Aligner, refined: Refine) -> Losses:
+    def losses(self, batch: dict[str, tf.Tensor], aligner: Aligner, refined: Refine) -> Losses:
         x_l, x_w, x_s = batch["x_l"], batch["x_w"], batch["x_s"]
-        logits = model(tf.concat([x_l, x_w, x_s], axis=0), training=True)
+        logits = self.model(tf.concat([x_l, x_w, x_s], axis=0), training=True)
         logits_l, logits_w, logits_s = tf.split(logits, [x_l.shape[0], x_w.shape[0], x_s.shape[0]])
 
         probs_w = tf.stop_gradient(tf.nn.softmax(logits_w))

@@ -10,11 +10,17 @@ from udal_tf.methods.base import BaseLearner, Refine
 from udal_tf.methods.fixmatch import FixMatch
 from udal_tf.methods.mixmatch import MixMatch
 from udal_tf.methods.refiner import Refiner
+from udal_tf.methods.remixmatch import ReMixMatch
 from udal_tf.methods.supervised import Supervised
 from udal_tf.models.layers import FusedBatchNorm
 from udal_tf.recipes import METHODS
 
-BASES: dict[str, type] = {"fixmatch": FixMatch, "mixmatch": MixMatch, "supervised": Supervised}
+BASES: dict[str, type] = {
+    "fixmatch": FixMatch,
+    "mixmatch": MixMatch,
+    "remixmatch": ReMixMatch,
+    "supervised": Supervised,
+}
 
 
 class _LearningRate(keras.optimizers.schedules.LearningRateSchedule):
@@ -69,7 +75,10 @@ class Learner(tf.Module):
             raise ValueError(f"method {method.method} and refiner {refiner} do not go together")
         self.model = model
         self.refiner = refiner
-        self.base: BaseLearner = BASES[method.base](method)
+        self.base: BaseLearner = BASES[method.base](method, model)
+        # Held here, so that they are in the checkpoint.
+        self.heads = list(self.base.heads)
+        self._trained = [*model.trainable_variables, *(v for head in self.heads for v in head.trainable_variables)]
         self.places = METHODS[method.method]
         self.p_data = p_data
         self._method, self._train = method, train
@@ -79,7 +88,7 @@ class Learner(tf.Module):
             momentum=optimizer.momentum,
             nesterov=True,
         )
-        self.optimizer.build(model.trainable_variables)
+        self.optimizer.build(self._trained)
         # Every replica computes the same average, so the first one's is everybody's.
         self.ema = [
             tf.Variable(
@@ -102,7 +111,7 @@ class Learner(tf.Module):
         )
         self._decayed = [
             v
-            for layer in model.layers
+            for layer in (*model.layers, *self.heads)
             if not isinstance(layer, (FusedBatchNorm, keras.layers.BatchNormalization))
             for v in layer.trainable_variables
         ]
@@ -127,9 +136,8 @@ class Learner(tf.Module):
             return lambda probs: probs
         return lambda probs: self.refiner(probs, batch["rows_u"], self.step)
 
-    def _unlabeled_weight(self) -> tf.Tensor:
-        ramp = schedules.linear_ramp(self.step, self._method.unlabeled_ramp * self._train.total_steps)
-        return self._method.unlabeled_weight * ramp
+    def _ramp(self) -> tf.Tensor:
+        return schedules.linear_ramp(self.step, self._method.unlabeled_ramp * self._train.total_steps)
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step of optimisation; then the averages move, so that step t sees predictions up to t − 1.
@@ -142,21 +150,26 @@ class Learner(tf.Module):
         """
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         aligner = self.aligner()
+
+        def share(per_example: tf.Tensor) -> tf.Tensor:
+            return tf.reduce_sum(per_example) / (per_example.shape[0] * replicas)
+
         with tf.GradientTape() as tape:
-            parts = self.base.losses(self.model, batch, aligner, self._refined(batch))
-            loss_l = tf.reduce_sum(parts.labeled) / (parts.labeled.shape[0] * replicas)
-            loss_u = tf.constant(0.0)
-            if parts.unlabeled is not None:
-                loss_u = tf.reduce_sum(parts.unlabeled) / (parts.unlabeled.shape[0] * replicas)
-            l2 = losses.l2(self._decayed) / replicas
-            loss = loss_l + self._unlabeled_weight() * loss_u + self._weight_decay * l2
+            parts = self.base.losses(batch, aligner, self._refined(batch))
+            loss_l, l2 = share(parts.labeled), losses.l2(self._decayed) / replicas
+            loss_u = tf.constant(0.0) if parts.unlabeled is None else share(parts.unlabeled)
+            auxiliary = {name: share(part.values) for name, part in parts.auxiliary.items()}
+            ramp = self._ramp()
+            loss = loss_l + ramp * self._method.unlabeled_weight * loss_u + self._weight_decay * l2
+            for name, part in parts.auxiliary.items():
+                loss += part.weight * (ramp if part.ramped else 1.0) * auxiliary[name]
         metrics = {"loss": loss, "loss_labeled": loss_l, "loss_unlabeled": loss_u, "loss_l2": l2}
+        metrics.update({f"loss_{name}": value for name, value in auxiliary.items()})
         whole_batch = {**self._monitors(aligner), **parts.monitors}
         metrics.update({name: tf.cast(value, tf.float32) / replicas for name, value in whole_batch.items()})
 
-        variables = self.model.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
-        for average, variable in zip(self.ema, variables, strict=True):
+        self.optimizer.apply(tape.gradient(loss, self._trained), self._trained)
+        for average, variable in zip(self.ema, self.model.trainable_variables, strict=True):
             average.assign(self._ema_decay * average + (1.0 - self._ema_decay) * variable.value)
         if parts.probs_u is not None:
             self.history.assign(moving_average.push(self.history, parts.probs_u))

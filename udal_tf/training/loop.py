@@ -18,7 +18,7 @@ from udal_tf.config import Config
 from udal_tf.core import alignment
 from udal_tf.data.dataset import SslData
 from udal_tf.input import pipeline
-from udal_tf.methods.learner import BASES, Learner
+from udal_tf.methods.learner import Learner
 from udal_tf.methods.refiner import Refiner, unlabeled_shares
 from udal_tf.models.build import build_model
 from udal_tf.recipes import METHODS
@@ -126,7 +126,7 @@ class _Run:
     def _batches(self, start_step: int):
         train, data = self.config.train, self.data
         sets = {pipeline.LABELED: pipeline.PictureSet(data.train, data.labeled, data.labels_l, train.batch_size)}
-        base = BASES[self.config.method.base]
+        base = self.learner.base
         requests = base.views
         if any(of_set == pipeline.UNLABELED for _, of_set, _ in requests):
             sets[pipeline.UNLABELED] = pipeline.PictureSet(

@@ -1,0 +1,30 @@
+"""MixUp of a step's pictures and targets over the global batch: MixMatch Algorithm 1, ReMixMatch Algorithm 1."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from udal_tf.core import mixup
+from udal_tf.methods.base import gathered
+
+
+def mixed_examples(
+    batch: dict[str, tf.Tensor], keys: Sequence[str], targets: Sequence[tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Each picture and its target mixed with its partner's, which may lie on another replica.
+
+    Args:
+      batch: this replica's share with the pictures under `keys` and their "pair_<key>" and "mix_<key>"; a pair counts
+        positions over the global batch, view after view.
+      keys: n views. targets: for each view [its pictures, C] float32.
+
+    Returns:
+      Pictures [all views one after the other, H, W, C] and targets [the same, C].
+    """
+    own_images = [batch[key] for key in keys]
+    pool_images = tf.concat([gathered(images) for images in own_images], axis=0)
+    pool_targets = tf.concat([gathered(part) for part in targets], axis=0)
+    pairs = tf.concat([batch[f"pair_{key}"] for key in keys], axis=0)
+    weights = mixup.mixing_weights(tf.concat([batch[f"mix_{key}"] for key in keys], axis=0))
+    images = mixup.mixup(tf.concat(own_images, axis=0), tf.gather(pool_images, pairs), weights)
+    return images, mixup.mixup(tf.concat(targets, axis=0), tf.gather(pool_targets, pairs), weights)
