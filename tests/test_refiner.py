@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from udal_tf.config import DarpConfig, resolve
-from udal_tf.methods.refiner import Refiner, unlabeled_shares
+from udal_tf.methods.refiner import Refiner
 
 PROBS = np.float32([[0.7, 0.3], [0.6, 0.4], [0.8, 0.2]])
 
@@ -54,14 +54,6 @@ def test_eager_equals_graph():
         ours = call(eager, step)
         theirs = compiled(tf.constant(PROBS), tf.constant([0, 1, 2], tf.int64), tf.constant(step, tf.int64))
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
-
-
-def test_a_given_prior_is_normalised_and_checked():
-    p_data = np.float32([0.7, 0.3])
-    np.testing.assert_array_equal(unlabeled_shares(DarpConfig(), p_data), p_data)
-    np.testing.assert_allclose(unlabeled_shares(DarpConfig(darp_prior=("1", "3")), p_data), [0.25, 0.75])
-    with pytest.raises(ValueError, match="2 shares, one per class, got 3"):
-        unlabeled_shares(DarpConfig(darp_prior=("1", "1", "1")), p_data)
 
 
 @pytest.mark.parametrize("prior", [("a", "b"), ("-1", "2"), ("0", "0"), ("nan", "1")])

@@ -25,7 +25,7 @@ SECONDS_ALLOWED = 300
 KILLED_AT = """
 import itertools, os, resource, runpy, signal, sys, threading
 import tensorflow as tf
-from udal_tf.training import loop
+from udal_tf.training import generations, loop
 
 moment, sys.argv = sys.argv[1], sys.argv[2:]
 saves, steps = itertools.count(1), itertools.count(1)
@@ -55,26 +55,38 @@ def killed_steps(self, iterator, count):
     number = next(steps)
     if (moment, number) == ("any moment", 15):
         threading.Timer(0.02, kill).start()
+    if (moment, number) == ("in a refinement", 31):
+        threading.Timer(0.005, kill).start()
     if (moment, number) == ("SIGTERM", 14):
         os.kill(os.getpid(), signal.SIGTERM)
     return run_steps(self, iterator, count)
 
 
+def killed_write(path, value, write=generations.write_json):
+    if moment == "writing the grown set" and path.name == "labeled.json":
+        path.with_name(path.name + ".partial").write_text('{"positions": [1, 2')
+        kill()
+    write(path, value)
+    if moment == "between generations" and path.name == "labeled.json":
+        kill()
+
+
 tf.train.CheckpointManager.save, loop.StepRunner.__call__ = killed_save, killed_steps
-if moment in ("any moment", "SIGTERM"):
+generations.write_json = killed_write
+if moment in ("any moment", "SIGTERM", "in a refinement"):
     loop.CALL_SECONDS = 0  # One step a call, so that the calls can be counted.
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def start(workdir: pathlib.Path, moment: str = "") -> subprocess.CompletedProcess:
+def start(workdir: pathlib.Path, moment: str = "", flags: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
     """Runs the command to its end, or to the moment at which it is killed."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     # run.py's own setting, which has to be said before TensorFlow is imported; the killing script imports it earlier.
     environment["TF_ENABLE_ONEDNN_OPTS"] = "1"
     wrapper = ["-c", KILLED_AT, moment] if moment else []
     return subprocess.run(
-        [sys.executable, *wrapper, str(REPOSITORY / "run.py"), *RUN, f"--workdir={workdir}"],
+        [sys.executable, *wrapper, str(REPOSITORY / "run.py"), *RUN, *flags, f"--workdir={workdir}"],
         env=environment,
         cwd=workdir.parent,
         capture_output=True,
@@ -88,18 +100,18 @@ def state_of(workdir: pathlib.Path) -> dict:
     log, listed = workdir / "metrics.jsonl", workdir / "checkpoints" / "checkpoint"
     latest = re.match(r'model_checkpoint_path: "ckpt-(\d+)"', listed.read_text()) if listed.exists() else None
     return {
-        "rows": [json.loads(line)["step"] for line in log.read_text().splitlines()],
+        "rows": [json.loads(line)["step"] for line in log.read_text().splitlines()] if log.exists() else [],
         "latest": int(latest[1]) if latest else None,
         "files": {path.name for path in (workdir / "checkpoints").rglob("*")},
         "result": (workdir / "result.json").exists(),
     }
 
 
-def killed_and_started_again(workdir: pathlib.Path, moments: list[str]) -> tuple[dict, dict]:
+def killed_and_started_again(workdir: pathlib.Path, moments: list[str], flags=()) -> tuple[dict, dict]:
     """A run killed at one moment after the other, then left alone: processes by moment, states after each by moment."""
     processes, states = {}, {}
     for moment in [*moments, END]:
-        processes[moment] = start(workdir, moment)
+        processes[moment] = start(workdir, moment, flags)
         states[moment] = state_of(workdir)
     return processes, states
 
@@ -194,3 +206,46 @@ def test_the_figures_are_bit_identical_to_the_uninterrupted_runs(runs, name):
 def test_every_row_is_bit_identical_to_the_uninterrupted_runs(runs, name):
     folder, _ = runs
     assert rows_without_seconds(folder / name) == rows_without_seconds(folder / "whole")
+
+
+GROWN, BETWEEN, REFINING = "writing the grown set", "between generations", "in a refinement"
+DARP = ("--method=darp", "--darp_every=3")
+CREST = ("--method=crest+", "--generations=3", "--epochs=2")
+
+
+@pytest.fixture(scope="module")
+def other_runs(tmp_path_factory):
+    """As `runs`, for CReST+ and for DARP: uninterrupted, and killed."""
+    folder = tmp_path_factory.mktemp("resume_methods")
+    chains = {
+        "crest": ([], CREST),
+        "crest_killed": ([GROWN, BETWEEN, ANY], CREST),
+        "darp": ([], DARP),
+        "darp_killed": ([REFINING], DARP),
+    }
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        running = {name: pool.submit(killed_and_started_again, folder / name, *chains[name]) for name in chains}
+        return folder, {name: chain.result() for name, chain in running.items()}
+
+
+def test_generations_killed_before_between_and_inside_end_bit_identical(other_runs):
+    folder, chains = other_runs
+    processes, _ = chains["crest_killed"]
+    assert [processes[moment].returncode for moment in (GROWN, BETWEEN, ANY)] == 3 * [-signal.SIGKILL]
+    assert processes[END].returncode == 0, processes[END].stderr
+    assert figures(folder / "crest_killed") == figures(folder / "crest")
+    for number in range(3):
+        ours, theirs = (folder / name / f"generation_{number}" for name in ("crest_killed", "crest"))
+        assert rows_without_seconds(ours) == rows_without_seconds(theirs)
+        if number:
+            assert json.loads((ours / "labeled.json").read_text()) == json.loads((theirs / "labeled.json").read_text())
+
+
+def test_darp_killed_after_its_warm_up_ends_bit_identical(other_runs):
+    folder, chains = other_runs
+    processes, states = chains["darp_killed"]
+    assert processes[REFINING].returncode == -signal.SIGKILL
+    assert states[REFINING]["latest"] == 30  # The warm-up ends at step 24.
+    assert processes[END].returncode == 0, processes[END].stderr
+    assert figures(folder / "darp_killed") == figures(folder / "darp")
+    assert rows_without_seconds(folder / "darp_killed") == rows_without_seconds(folder / "darp")

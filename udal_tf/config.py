@@ -26,6 +26,9 @@ from udal_tf.recipes import (
     RECIPES,
 )
 
+# --darp_prior's word for a distribution that nobody gives.
+ESTIMATE = "estimate"
+
 
 def setting(default: Any, help: str, *, low=None, high=None, above=None, choices=None, identity: bool = True) -> Any:
     """A dataclass field that knows its help text and its allowed values.
@@ -230,14 +233,18 @@ class DarpConfig(_Section):
         2.0, "δ: a class keeps its δ · total most confident entries before the refinement.", above=0
     )
     darp_prior: tuple = setting(
-        (), "Class distribution of the unlabelled pictures, one share per class, comma-separated; none: p_data."
+        (),
+        "Class distribution of the unlabelled pictures, one share per class, comma-separated; none: p_data; `estimate`: "
+        "estimated first, from how a model of half the labels predicts the other half.",
     )
 
     def _check(self):
+        if self.darp_prior == (ESTIMATE,):
+            return
         try:
             shares = [float(share) for share in self.darp_prior]
         except ValueError as error:
-            raise ValueError(f"--darp_prior must be numbers, got {','.join(self.darp_prior)!r}") from error
+            raise ValueError(f"--darp_prior must be numbers or estimate, got {','.join(self.darp_prior)!r}") from error
         if any(not share >= 0 for share in shares) or (shares and not 0 < sum(shares) < math.inf):
             raise ValueError(f"--darp_prior must be shares of a positive sum, got {','.join(self.darp_prior)!r}")
 

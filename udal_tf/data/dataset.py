@@ -103,6 +103,7 @@ class SslData:
     unlabeled: the pool that training draws unlabelled pictures from, labelled
     ones included, as in CReST. rest: the pool without the labelled ones, for CReST's selection.
     p_data: [C] float32, the class prior of the labelled data, sums to 1, every entry above 0.
+    p_unlabeled: [C] float32, what is taken for the class distribution of the unlabelled pool; sums to 1.
     """
 
     train: Pictures
@@ -115,6 +116,7 @@ class SslData:
     unlabeled: np.ndarray
     rest: np.ndarray
     p_data: np.ndarray
+    p_unlabeled: np.ndarray
     provenance: dict[str, Any]
 
     @property

@@ -40,6 +40,11 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
             "every class needs one at least"
         )
     unlabeled = np.concatenate([labeled, others])
+    p_data = (
+        longtail.geometric_prior(config.imbalance, num_classes)
+        if source.geometric
+        else longtail.counted_prior(labeled_counts)
+    )
     provenance = {
         **source.provenance,
         "protocol": config.protocol,
@@ -61,11 +66,8 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
         labels_l=labels[labeled],
         unlabeled=unlabeled,
         rest=others,
-        p_data=(
-            longtail.geometric_prior(config.imbalance, num_classes)
-            if source.geometric
-            else longtail.counted_prior(labeled_counts)
-        ),
+        p_data=p_data,
+        p_unlabeled=p_data,
         provenance=provenance,
     )
 

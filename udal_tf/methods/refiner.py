@@ -8,23 +8,6 @@ from udal_tf.core import refinement
 from udal_tf.methods.base import gathered
 
 
-def unlabeled_shares(config: DarpConfig, p_data: np.ndarray) -> np.ndarray:
-    """The class distribution that pseudo-labels are moved to: the given one, else p_data.
-
-    Returns:
-      [C] float32, sums to 1.
-
-    Raises:
-      ValueError: if --darp_prior has another number of classes.
-    """
-    if not config.darp_prior:
-        return p_data
-    if len(config.darp_prior) != len(p_data):
-        raise ValueError(f"--darp_prior must be {len(p_data)} shares, one per class, got {len(config.darp_prior)}")
-    shares = np.array([float(share) for share in config.darp_prior], np.float32)
-    return shares / shares.sum()
-
-
 class Refiner(tf.Module):
     """Replaces pseudo-labels by those that core.refinement moved to the unlabelled prior.
 

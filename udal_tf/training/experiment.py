@@ -6,11 +6,11 @@ from udal_tf.augment.views import make_views
 from udal_tf.config import Config
 from udal_tf.data import sources
 from udal_tf.data.dataset import DataError
-from udal_tf.methods.refiner import unlabeled_shares
 from udal_tf.models.build import check_pictures_fit
-from udal_tf.recipes import GENERATIONAL_METHODS
+from udal_tf.recipes import GENERATIONAL_METHODS, METHODS
 from udal_tf.reporting import console
 from udal_tf.training import generations, loop
+from udal_tf.training.unlabeled_prior import stated_shares, with_unlabeled_prior
 from udal_tf.training.workdir import Workdir
 
 
@@ -39,13 +39,15 @@ def train_and_evaluate(config: Config) -> dict[str, Any]:
     try:
         make_views(config.augment, *data.train.shape)
         check_pictures_fit(config.model, data.train.shape)
-        unlabeled_shares(config.darp, data.p_data)
+        stated_shares(config.darp, data.p_data)
     except ValueError as error:
         raise DataError(f"The settings do not fit {config.data.dataset}: {error}") from error
     workdir.open()
     try:
         if generational:
             return generations.train_generations(config, data, workdir.path)
+        if METHODS[config.method.method].refined:
+            data = with_unlabeled_prior(config, data, workdir.path)
         return loop.train(config, data, workdir.path)
     finally:
         workdir.close()

@@ -19,7 +19,7 @@ from udal_tf.core import alignment
 from udal_tf.data.dataset import SslData
 from udal_tf.input import pipeline
 from udal_tf.methods.learner import Learner
-from udal_tf.methods.refiner import Refiner, unlabeled_shares
+from udal_tf.methods.refiner import Refiner
 from udal_tf.models.build import build_model
 from udal_tf.recipes import METHODS
 from udal_tf.reporting import console, plots
@@ -71,8 +71,7 @@ def make_learner(config: Config, data: SslData) -> Learner:
     model = build_model(config.model, data.train.shape, data.num_classes)
     refiner = None
     if METHODS[config.method.method].refined:
-        shares = unlabeled_shares(config.darp, data.p_data)
-        refiner = Refiner(config.darp, len(data.unlabeled), shares, config.train.total_steps)
+        refiner = Refiner(config.darp, len(data.unlabeled), data.p_unlabeled, config.train.total_steps)
     return Learner(model, data.p_data, config.method, config.optimizer, config.train, refiner)
 
 
