@@ -35,6 +35,12 @@ def test_epoch_text_leaves_out_what_a_supervised_run_has_not():
     assert "confident" not in epoch_text(row, 20)
 
 
+def test_epoch_text_says_where_darp_cannot_reach_its_totals():
+    for residual, said in ((0.0004, False), (0.0123, True)):
+        text = epoch_text({**ROW, "train": {**ROW["train"], "darp_residual": residual}}, 20)
+        assert ("DARP misses a class's total by 1.2 % of the pictures" in text) == said
+
+
 def test_result_text_holds_the_figures_in_per_cent():
     lines = result_text(RESULT, ["cat", "dog", "cow"]).splitlines()
     assert " ".join(lines[0].split()) == "test, % raw EMA raw + LA EMA + LA"

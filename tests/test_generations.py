@@ -75,6 +75,26 @@ def test_added_pictures_are_counted_against_their_true_labels():
     assert added["precision"][9] == added["recall"][9] == 1.0
 
 
+def test_classes_that_add_nothing_are_named_in_the_log(tmp_path, monkeypatch, capsys):
+    def all_of_class_0(learner, batches):
+        return np.tile(np.eye(10, dtype=np.float32)[0], (420, 1))
+
+    monkeypatch.setattr(generations, "predict", all_of_class_0)
+    experiment.train_and_evaluate(make_config(tmp_path, generations=2))
+    printed = capsys.readouterr().out
+    for name in "123456789":
+        assert f"no pseudo-labelled picture of class {name} joins" in printed
+    assert "no pseudo-labelled picture of class 0" not in printed
+
+
+def test_a_selection_that_keeps_nothing_is_stated_and_trains_on(tmp_path, monkeypatch, capsys):
+    # One predicted picture of the most frequent class: a share below one picture.
+    monkeypatch.setattr(generations, "predict", lambda learner, batches: np.eye(10, dtype=np.float32)[:1])
+    result = experiment.train_and_evaluate(make_config(tmp_path, generations=2))
+    assert "none at all: the next generation trains on the same labelled pictures" in capsys.readouterr().out
+    assert sum(result["generations"][1]["added"]) == 0
+
+
 def test_a_generation_to_which_nothing_was_added_is_its_base_run(tmp_path, monkeypatch):
     monkeypatch.setattr(
         generations, "select", lambda probs, positions, p_data, alpha: (np.zeros(0, np.int64), np.zeros(0, np.int64))

@@ -234,8 +234,8 @@ class DarpConfig(_Section):
     )
     darp_prior: tuple = setting(
         (),
-        "Class distribution of the unlabelled pictures, one share per class, comma-separated; none: p_data; `estimate`: "
-        "estimated first, from how a model of half the labels predicts the other half.",
+        "Class distribution of the unlabelled pictures, one share per class, comma-separated; none: p_data; "
+        "`estimate`: estimated first, from how a model of half the labels predicts the other half.",
     )
 
     def _check(self):

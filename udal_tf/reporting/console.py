@@ -6,6 +6,8 @@ from typing import Any
 from tqdm import tqdm
 
 SCORE_COLUMNS = {"raw": "raw", "ema": "EMA", "raw_la": "raw + LA", "ema_la": "EMA + LA"}
+# DARP's class totals, met to this share of all unlabelled pictures, count as met.
+RESIDUAL_WORTH_SAYING = 1e-3
 # Seconds between two prints of the bar: on a terminal, and into a file, where each is a line.
 _TERMINAL_INTERVAL, _FILE_INTERVAL = 0.2, 60.0
 
@@ -66,6 +68,8 @@ def epoch_text(row: dict[str, Any], epochs: int) -> str:
     if "confident" in train:
         parts.append(f"confident {100 * train['confident']:5.1f} %")
     parts.append(f"α {train['alpha']:.3f}")
+    if train.get("darp_residual", 0.0) > RESIDUAL_WORTH_SAYING:
+        parts.append(f"DARP misses a class's total by {100 * train['darp_residual']:.1f} % of the pictures")
     parts.append("test accuracy " + ", ".join(f"{SCORE_COLUMNS[key]} {100 * test[key]:.1f}" for key in SCORE_COLUMNS))
     return "  ".join(parts)
 

@@ -138,6 +138,8 @@ def _grow(learner: Learner, data: SslData, config: Config, path: pathlib.Path) -
     for c, number in enumerate(added["added"]):
         if not number:
             print(f"  no pseudo-labelled picture of class {data.class_names[c]} joins the next generation")
+    if not sum(added["added"]):
+        print("  none at all: the next generation trains on the same labelled pictures")
     known = [p * n for p, n in zip(added["precision"], added["added"], strict=True) if p is not None]
     if known:
         total = sum(added["added"])

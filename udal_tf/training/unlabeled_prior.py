@@ -104,9 +104,7 @@ def _estimated(config: Config, data: SslData, folder: pathlib.Path) -> dict[str,
     )
 
     def predicted(learner, positions: np.ndarray) -> np.ndarray:
-        return predict(
-            learner, pipeline.evaluation_batches(data.train, positions, plain, config.train.eval_batch_size)
-        )
+        return predict(learner, pipeline.evaluation_batches(data.train, positions, plain, config.train.eval_batch_size))
 
     probs, labels, mean_probs_u = [], [], []
     for half in range(HALVES):
