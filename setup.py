@@ -24,6 +24,7 @@ setup(
         "numpy",
         "pillow>=10.1",
         "scikit-learn",
+        "scipy",
         "tensorboard",
         "tensorflow-datasets",
         "tqdm",

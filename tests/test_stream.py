@@ -1,6 +1,7 @@
 """input.stream: pictures and random numbers as functions of the step."""
 
 import numpy as np
+import scipy.stats
 import tensorflow as tf
 
 from udal_tf.input import stream
@@ -74,6 +75,24 @@ def test_eager_graph_and_tf_data_agree():
         for other in (both(tf.constant(step, tf.int64)), graph(tf.constant(step, tf.int64))):
             np.testing.assert_array_equal(order, other[0])
             np.testing.assert_array_equal(random, other[1])
+
+
+def test_draws_are_uniform_and_the_same_compiled_by_xla():
+    def of_step(step):
+        return stream.draws(step, 5000, 3, seed=4, stream=2)
+
+    step = tf.constant(9, tf.int64)
+    plain = of_step(step)
+    np.testing.assert_array_equal(plain, tf.function(of_step, jit_compile=True)(step))
+    assert plain.numpy().min() >= 0.0 and plain.numpy().max() < 1.0
+    np.testing.assert_allclose(np.histogram(plain, 10, (0, 1))[0] / 15000, 0.1, atol=0.01)
+
+
+def test_beta_weights_follow_their_distribution():
+    _, weights = stream.mixing(tf.constant(5, tf.int64), 50000, 0.75, seed=1, stream=5)
+    thresholds = [0.01, 0.1, 0.25, 0.5, 0.9]
+    expected = scipy.stats.beta.cdf(thresholds, 0.75, 0.75)
+    np.testing.assert_allclose([(weights.numpy() < t).mean() for t in thresholds], expected, atol=0.01)
 
 
 def test_mixing_draws_a_permutation_and_beta_weights():

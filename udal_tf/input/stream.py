@@ -3,16 +3,24 @@
 Restarting at step s needs no iterator state, and each replica can compute its slice of the global batch by itself.
 """
 
+import numpy as np
+import scipy.special
 import tensorflow as tf
 
 # Philox on every device, so that a CPU and a GPU draw the same numbers.
 _ALGORITHM = "philox"
 # With 4 rounds the order of a set of ten is measurably biased (chi-square), with 8 it is not.
 _SHUFFLE_ROUNDS = 8
+# A float32 in [0, 1) has 23 bits of its own to be random.
+_RANDOM_BITS = 23
+# Points of the table that a Beta distribution is drawn from.
+_BETA_POINTS = 2**14
 
 
 def _key(seed: int, stream: int, number: tf.Tensor) -> tf.Tensor:
-    return tf.random.experimental.stateless_fold_in(tf.constant([seed, stream], tf.int64), number)
+    # Of a seed XLA looks at 32 bits only, and at a negative one otherwise than TensorFlow's own kernel does.
+    key = tf.random.experimental.stateless_fold_in(tf.constant([seed, stream]), tf.cast(number, tf.int32))
+    return key & tf.int32.max
 
 
 def _shuffle_seed(seed: int, stream: int, number: tf.Tensor) -> tf.Tensor:
@@ -53,8 +61,10 @@ def draws(step: tf.Tensor, batch_size: int, columns: int, seed: int, stream: int
     Returns:
       [B, columns] float32.
     """
-    key = _key(seed, stream, tf.cast(step, tf.int64))
-    return tf.random.stateless_uniform([batch_size, columns], key, alg=_ALGORITHM)
+    key = _key(seed, stream, step)
+    # From bits, for the generator's own floats take other bits of the same integers under XLA than elsewhere.
+    bits = tf.random.stateless_uniform([batch_size, columns], key, None, None, tf.uint32, _ALGORITHM)
+    return tf.cast(tf.bitcast(bits, tf.int32) & (2**_RANDOM_BITS - 1), tf.float32) * 2.0**-_RANDOM_BITS
 
 
 def mixing(step: tf.Tensor, size: int, beta: float, seed: int, stream: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -62,12 +72,14 @@ def mixing(step: tf.Tensor, size: int, beta: float, seed: int, stream: int) -> t
 
     Args:
       step: scalar int64. size: examples in the global batch. beta: a of Beta(a, a).
-      seed, stream: as in `indices`.
+      seed, stream: as in `indices`; the next number is used up, too.
 
     Returns:
-      partners [size] int64, a permutation of 0…size−1; draws of Beta(beta, beta) [size] float32.
+      partners [size] int64, a permutation of 0…size−1; draws of Beta(beta, beta) [size] float32, by its quantile
+      function in steps of 2⁻¹⁴: rejection sampling would give other numbers under XLA.
     """
     partners = indices(step, size, size, seed, stream)
-    key = _key(seed, stream, tf.cast(step, tf.int64))
-    gammas = tf.random.stateless_gamma([2, size], key, alpha=beta)
-    return partners, gammas[0] / (gammas[0] + gammas[1])
+    middles = (np.arange(_BETA_POINTS) + 0.5) / _BETA_POINTS
+    quantiles = tf.constant(scipy.special.betaincinv(beta, beta, middles), tf.float32)
+    uniform = draws(step, size, 1, seed, stream + 1)[:, 0]
+    return partners, tf.gather(quantiles, tf.cast(uniform * _BETA_POINTS, tf.int32))
