@@ -60,7 +60,7 @@ def test_names_of_settings_are_unique_over_the_sections():
 
 def test_recipes_set_only_settings_that_exist():
     for recipe in RECIPES.values():
-        assert set(recipe) - {"protocols"} <= set(section_fields())
+        assert set(recipe) - {"protocols", "bases"} <= set(section_fields())
 
 
 @pytest.mark.parametrize(
@@ -120,3 +120,11 @@ def test_methods_place_alignment_as_the_design_states():
     assert METHODS["udal"].labeled == METHODS["udal"].unlabeled == "scheduled"
     assert METHODS["udal"].pseudo_label == ""
     assert (METHODS["da_la"].labeled, METHODS["da_la"].pseudo_label) == ("zero", "scheduled")
+
+
+def test_a_recipe_for_one_base_learner_leaves_the_others_alone():
+    assert resolve({}).method.threshold == 0.8
+    assert resolve({"base": "mixmatch"}).method.threshold == 0.0
+    assert resolve({"dataset": "imagenet127"}).method.threshold == 0.7
+    assert resolve({"dataset": "imagenet127", "base": "mixmatch"}).method.unlabeled_weight == 75.0
+    assert resolve({"threshold": 0.5}).method.threshold == 0.5

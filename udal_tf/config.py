@@ -374,7 +374,8 @@ def resolve(given: Mapping[str, Any]) -> Config:
     recipe = dict(RECIPES[dataset])
     by_protocol = recipe.pop("protocols", {})
     protocol = by_protocol.get(given.get("protocol", "crest"), {})
-    values = {**BASE_PRESETS[base], **recipe, **protocol, **METHOD_PRESETS.get((base, method), {}), **given}
+    by_base = recipe.pop("bases", {}).get(base, {})
+    values = {**BASE_PRESETS[base], **recipe, **protocol, **by_base, **METHOD_PRESETS.get((base, method), {}), **given}
     if not values.get("workdir"):
         values["workdir"] = _default_workdir(_build(values))
     return _build(values)

@@ -95,6 +95,7 @@ BASE_PRESETS = {
     "supervised": {},
 }
 
+# "protocols" and "bases": settings for one protocol or one base learner only.
 _CIFAR_DARP = {"n1": 1500, "m1": 3000}
 
 RECIPES = {
@@ -116,6 +117,8 @@ RECIPES = {
         "strong_probability": 1.0,
         "cutout": 0.375,
         "protocols": {"darp": {"n1": 40, "m1": 80}},
+        # At 0.95 the class with one label hardly ever gets a pseudo-label.
+        "bases": {"fixmatch": {"threshold": 0.8}},
     },
     "cifar10lt": {"protocols": {"darp": _CIFAR_DARP}},
     "cifar100lt": {"n1": 500, "protocols": {"darp": {"n1": 150, "m1": 300}}},
@@ -146,8 +149,7 @@ RECIPES = {
         "alpha_min": 0.5,
         "batch_size": 256,
         "unlabeled_ratio": 5,
-        "threshold": 0.7,
-        "unlabeled_weight": 10.0,
+        "bases": {"fixmatch": {"threshold": 0.7, "unlabeled_weight": 10.0}},
         "learning_rate": 0.1,
         "weight_decay": 3e-4,
         "epochs": 1000,
