@@ -27,7 +27,7 @@ COLUMNS = {"raw": "raw", "ema": "EMA", "raw_la": "raw & LA (Inf)", "ema_la": "EM
 def run_cell(
     dataset: str, base: str, method: str, fold: int, out: pathlib.Path, extra: list[str], cores: queue.SimpleQueue
 ) -> dict:
-    """The result of one cell, trained if it is not finished, on the next set of cores. CalledProcessError: it failed."""
+    """The result of one cell, trained on the next free cores if need be. Raises CalledProcessError if it fails."""
     workdir = out / f"{dataset}_{base}_{method}_fold{fold}"
     command = [sys.executable, str(RUN), f"--dataset={dataset}", f"--base={base}", f"--method={method}"]
     command += [f"--fold={fold}", f"--workdir={workdir}", *extra]
