@@ -91,7 +91,7 @@ def our_loader(images: np.ndarray, labels: np.ndarray):
     )
     views = make_views(AugmentConfig(), SIZE, SIZE, CHANNELS)
     endless = np.iinfo(np.int64).max
-    batches = pipeline.training_batches(lambda step: pipeline.make_batch(step, sets, requests, views, 0), 0, endless)
+    batches = pipeline.training_batches(pipeline.BatchMaker(sets, requests, views, 0), 0, endless)
 
     def seconds(count: int) -> float:
         iterator = iter(batches)

@@ -91,7 +91,7 @@ def test_no_retrace_for_the_last_batch_or_a_later_epoch():
     evaluator = make_evaluator(np.eye(5), np.arange(5), prior=[0.2] * 5)
     evaluator()
     evaluator()
-    assert evaluator.func._logits.experimental_get_tracing_count() == 1
+    assert evaluator.func._logits.traces == 1
 
 
 def test_predictions_are_the_averaged_weights_probabilities_in_order():

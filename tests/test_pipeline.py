@@ -46,9 +46,7 @@ def sets():
 
 
 def batches(sets, start=0, stop=6, requests=REQUESTS):
-    dataset = pipeline.training_batches(
-        lambda step: pipeline.make_batch(step, sets, requests, FakeViews(), seed=1), start, stop
-    )
+    dataset = pipeline.training_batches(pipeline.BatchMaker(sets, requests, FakeViews(), seed=1), start, stop)
     return [{key: value.numpy() for key, value in batch.items()} for batch in dataset]
 
 
@@ -112,7 +110,7 @@ class CutPictures:
 def test_a_view_that_crops_gets_crops_and_the_rest_of_its_random_numbers():
     sets = {"labeled": pipeline.PictureSet(CutPictures(), np.arange(5), np.arange(5), 4)}
     views = FakeViews(weak=FakeView(6, crops=True))
-    batch = pipeline.make_batch(tf.constant(0, tf.int64), sets, REQUESTS[:1], views, seed=1)
+    batch = pipeline.BatchMaker(sets, REQUESTS[:1], views, seed=1)(tf.constant(0, tf.int64))
     assert (batch["x_l"].numpy() >= 100).all() and (batch["x_l"].numpy() < 101).all()
 
 
@@ -123,14 +121,12 @@ def test_pixels_do_not_depend_on_the_number_of_threads():
     sets = {name: pipeline.PictureSet(pictures, np.arange(30), labels, 4) for name in ("labeled", "unlabeled")}
     views = make_views(AugmentConfig(crop_padding=2), 8, 8, 3)
 
-    def batch_of_step(step):
-        return pipeline.make_batch(step, sets, REQUESTS, views, seed=1)
-
+    maker = pipeline.BatchMaker(sets, REQUESTS, views, seed=1)
     by_threads = []
     for threads in (1, 4):
         options = tf.data.Options()
         options.threading.private_threadpool_size = threads
-        dataset = pipeline.training_batches(batch_of_step, 0, 6).with_options(options)
+        dataset = pipeline.training_batches(maker, 0, 6).with_options(options)
         by_threads.append([{key: value.numpy() for key, value in batch.items()} for batch in dataset])
     for one, four in zip(*by_threads, strict=True):
         for key in one:

@@ -89,7 +89,7 @@ def test_draws_are_uniform_and_the_same_compiled_by_xla():
 
 
 def test_beta_weights_follow_their_distribution():
-    _, weights = stream.mixing(tf.constant(5, tf.int64), 50000, 0.75, seed=1, stream=5)
+    weights = stream.beta_weights(tf.constant(5, tf.int64), 50000, 0.75, seed=1, stream=5)
     thresholds = [0.01, 0.1, 0.25, 0.5, 0.9]
     expected = scipy.stats.beta.cdf(thresholds, 0.75, 0.75)
     np.testing.assert_allclose([(weights.numpy() < t).mean() for t in thresholds], expected, atol=0.01)
@@ -97,7 +97,8 @@ def test_beta_weights_follow_their_distribution():
 
 def test_mixing_draws_a_permutation_and_beta_weights():
     """Beta(a, a) has mean 1/2 and variance 1/(4(2a + 1)): 0.1 for a = 0.75."""
-    partners, weights = stream.mixing(tf.constant(3, tf.int64), 20000, 0.75, seed=1, stream=5)
+    partners = stream.partners(tf.constant(3, tf.int64), 20000, seed=1, stream=5)
+    weights = stream.beta_weights(tf.constant(3, tf.int64), 20000, 0.75, seed=1, stream=6)
     np.testing.assert_array_equal(np.sort(partners), np.arange(20000))
     assert (partners.numpy() == np.arange(20000)).mean() < 0.001
     np.testing.assert_allclose([np.mean(weights), np.var(weights)], [0.5, 0.1], atol=0.005)

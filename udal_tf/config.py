@@ -171,6 +171,7 @@ class ModelConfig(_Section):
     depth: int = setting(28, "Depth of the Wide ResNet: 6n + 4.", low=10)
     width: int = setting(2, "Width multiplier of the Wide ResNet: 16·width filters in its first group.", low=1)
     batch_norm_momentum: float = setting(0.999, "Decay of batch norm's moving statistics.", low=0, high=1)
+    sync_batch_norm: bool = setting(False, "Batch norm over the pictures of all replicas, not each replica's own.")
 
     def _check(self):
         if (self.depth - 4) % 6:
@@ -187,6 +188,11 @@ class MethodConfig(_Section):
     k: float = setting(2.0, "k of Eq. 10: how late α_t falls; 0 holds it at α_min (Figure 3c).", low=0)
     threshold: float = setting(0.95, "Confidence from which a pseudo-label counts.", low=0, high=1)
     temperature: float = setting(0.0, "Sharpening of soft pseudo-labels; 0: hard pseudo-labels.", low=0)
+    joint_forward: bool = setting(
+        True,
+        "Labelled, weak and strong views in one pass, as in CReST; false: the weak views in a pass of their own "
+        "without gradient (FixMatch, ReMixMatch), which is faster and gives batch norm other pictures.",
+    )
     unlabeled_weight: float = setting(1.0, "Weight of the unlabelled loss.", low=0)
     unlabeled_ramp: float = setting(
         0.0, "Part of the run over which the unlabelled loss's weight rises from 0; CReST has 0.", low=0, high=1
@@ -277,6 +283,13 @@ class TrainConfig(_Section):
     seed: int = setting(
         0, "Seed of the initial weights, the order of the pictures and their views.", low=0, high=4_000_000
     )
+    on_nan: str = setting(
+        "stop",
+        "A loss that is not finite: `stop`, or `rollback` to the last checkpoint and go on without that batch.",
+        choices=("stop", "rollback"),
+        identity=False,
+    )
+    max_rollbacks: int = setting(3, "How often --on_nan=rollback goes back before it stops.", low=1, identity=False)
     workdir: str = setting("", "Folder for the results (default: runs/<what is trained>).", identity=False)
     checkpoint_minutes: float = setting(
         10.0, "Also save between epochs, this often; every epoch is saved anyway.", above=0, identity=False
@@ -294,6 +307,38 @@ class TrainConfig(_Section):
         return self.batch_size * self.unlabeled_ratio
 
 
+@dataclasses.dataclass(frozen=True)
+class DeviceConfig(_Section):
+    """Where the run computes, and in which arithmetic."""
+
+    strategy: str = setting(
+        "auto",
+        "Devices: one_device, mirrored (all GPUs of this machine), multi_worker (the cluster in TF_CONFIG), or auto, "
+        "which takes what is there.",
+        choices=("auto", "one_device", "mirrored", "multi_worker"),
+        identity=False,
+    )
+    tpu: str = setting("", "TPU to train on: its name, or `local` on a Cloud TPU VM.", identity=False)
+    jit: bool = setting(False, "Compile the whole step, augmentation included, with XLA; a TPU always does.")
+    precision: str = setting(
+        "float32",
+        "Arithmetic of the network's layers; logits, losses and all averages are float32. float16 scales the loss.",
+        choices=("float32", "bfloat16", "float16"),
+    )
+    input: str = setting(
+        "host",
+        "Where batches are made: `host`, by tf.data beside the training; `device`, inside the training loop from "
+        "pictures that lie on the device, for data that fits there.",
+        choices=("host", "device"),
+        identity=False,
+    )
+    threads: int = setting(0, "Threads for TensorFlow; 0: the cores that this process may use.", low=0, identity=False)
+
+    def _check(self):
+        if self.tpu and self.strategy != "auto":
+            raise ValueError(f"--tpu={self.tpu} is a strategy of its own: leave out --strategy={self.strategy}")
+
+
 SECTIONS = {
     "data": DataConfig,
     "augment": AugmentConfig,
@@ -302,6 +347,7 @@ SECTIONS = {
     "darp": DarpConfig,
     "optimizer": OptimizerConfig,
     "train": TrainConfig,
+    "device": DeviceConfig,
 }
 
 
@@ -316,6 +362,7 @@ class Config:
     darp: DarpConfig = dataclasses.field(default_factory=DarpConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    device: DeviceConfig = dataclasses.field(default_factory=DeviceConfig)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Plain nested dict, JSON-ready: section -> field -> value."""

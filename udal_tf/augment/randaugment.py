@@ -88,6 +88,7 @@ def rand_augment(
     ops: Sequence[str] = OPS,
     layers: int = 2,
     probability: float = 0.5,
+    static_shapes: bool = False,
 ) -> tf.Tensor:
     """Each picture through `layers` randomly chosen operations.
 
@@ -97,6 +98,8 @@ def rand_augment(
         ops: the operations to choose from, names out of OPS.
         layers: how many operations a picture goes through.
         probability: that a chosen operation is applied.
+        static_shapes: False sorts the pictures by operation first, for the fewest pixels to compute; True applies every
+          operation to every picture and chooses, so that no shape depends on the draws, which TPUs need. Same pixels.
 
     Returns:
         [B, H, W, C] uint8. Row i depends on row i of images and draws alone, bit for bit.
@@ -109,7 +112,8 @@ def rand_augment(
     draws = checked("draws", draws, tf.float32, [images.shape[0], layers * DRAWS_PER_LAYER])
     for layer in range(layers):
         columns = draws[:, layer * DRAWS_PER_LAYER : (layer + 1) * DRAWS_PER_LAYER]
-        images = _apply_layer(images, ops, *layer_choices(columns, len(ops), probability))
+        apply_layer = _apply_layer_everywhere if static_shapes else _apply_layer
+        images = apply_layer(images, ops, *layer_choices(columns, len(ops), probability))
     return images
 
 
@@ -151,6 +155,20 @@ def _apply_layer(images, ops, op, applied, level, sign):
     changed.append(warp.affine(pictures[moving], grouped(motion)[moving]))
     places = tf.concat(grouped(tf.range(tf.shape(images)[0]))[:staying], axis=0)
     return tf.tensor_scatter_nd_update(images, places[:, tf.newaxis], tf.concat(changed, axis=0))
+
+
+def _apply_layer_everywhere(images, ops, op, applied, level, sign):
+    """As `_apply_layer`, by computing everything and choosing."""
+    motion = (level * sign)[:, tf.newaxis] * tf.gather([_largest_motion(name, images) for name in ops], op)
+    result = images
+    for name in dict.fromkeys(ops):
+        if name == "Identity" or name in _GEOMETRIC:
+            continue
+        chosen = applied & tf.reduce_any([op == i for i, other in enumerate(ops) if other == name], axis=0)
+        changed = _change_tones(images, name, tf.reshape(level, [-1, 1, 1, 1]))
+        result = tf.where(tf.reshape(chosen, [-1, 1, 1, 1]), changed, result)
+    moving = applied & tf.gather([name in _GEOMETRIC for name in ops], op)
+    return tf.where(tf.reshape(moving, [-1, 1, 1, 1]), warp.affine(images, motion), result)
 
 
 def _change_tones(images, op, level):

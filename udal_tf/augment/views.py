@@ -97,13 +97,14 @@ def keep_mask(draws: tf.Tensor, shape: tuple[int, int, int], fraction: float) ->
     return 1.0 - inside[0] * inside[1]
 
 
-def make_views(config: Settings, height: int, width: int, channels: int) -> Views:
+def make_views(config: Settings, height: int, width: int, channels: int, static_shapes: bool = False) -> Views:
     """The views of pictures of one size.
 
     Args:
         config: padding in pixels and whether to flip (weak and strong view); RandAugment's operations, layers and
           probability; the side of the cutout square as a fraction of the picture's side, 0 for none.
         height, width, channels: of every picture; channels is 1 or 3.
+        static_shapes: see `randaugment.rand_augment`.
 
     Returns:
         Views whose `apply` takes uint8 [B, height, width, channels].
@@ -133,7 +134,7 @@ def make_views(config: Settings, height: int, width: int, channels: int) -> View
         draws = checked("draws", draws, tf.float32, [None, sum(strong_draws)])
         for_crop, for_layers, for_cutout = tf.split(draws, strong_draws, axis=1)
         images = randaugment.rand_augment(
-            crop_flip(images, for_crop), for_layers, config.strong_ops, layers, config.strong_probability
+            crop_flip(images, for_crop), for_layers, config.strong_ops, layers, config.strong_probability, static_shapes
         )
         if config.cutout == 0:
             return normalize(images)

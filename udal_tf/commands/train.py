@@ -12,6 +12,8 @@ from udal_tf.reporting.console import result_text
 EXIT_BAD_INPUT, EXIT_FAILED = 2, 1
 # A process ended by a signal is reported as 128 + its number, so that schedulers start it again.
 EXIT_SIGNAL = 128
+# How often a worker begins anew because another one was lost, and the environment variable that counts it.
+MOST_RESTARTS, RESTARTS = 50, "UDAL_TF_RESTARTS"
 
 
 def _main(argv: list[str]) -> None:
@@ -30,23 +32,38 @@ def _main(argv: list[str]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from udal_tf.data.dataset import DataError
     from udal_tf.training.checkpointing import CheckpointError
+    from udal_tf.training.distribute import DeviceError, WorkerLost
     from udal_tf.training.experiment import train_and_evaluate
-    from udal_tf.training.loop import Interrupted, NonFiniteLoss
+    from udal_tf.training.loop import Interrupted, NonFiniteLoss, StorageError
     from udal_tf.training.workdir import WorkdirError
 
     try:
         result = train_and_evaluate(config)
-    except (DataError, WorkdirError) as error:
+    except (DataError, DeviceError, WorkdirError) as error:
         sys.exit(_refuse(str(error)))
-    except (CheckpointError, NonFiniteLoss) as error:
+    except (CheckpointError, NonFiniteLoss, StorageError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
     except Interrupted as interrupted:
         print(interrupted)
         sys.exit(EXIT_SIGNAL + interrupted.signal_number)
+    except WorkerLost as error:
+        _start_again(str(error))
     folder = config.train.workdir
     print(f"\n{result_text(result, result['class_names'])}")
     print(f"\n{result['steps']} steps in {result['seconds']:.0f} s. Results, metrics and pictures: {folder}")
+
+
+def _start_again(reason: str) -> None:
+    """Becomes a new process of the same command, which waits for the lost worker to come back, and goes on with it."""
+    restarts = int(os.environ.get(RESTARTS, "0")) + 1
+    if restarts > MOST_RESTARTS:
+        print(f"error: {reason}; started again {MOST_RESTARTS} times already", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+    print(f"{reason}. Starting again, to go on from the last checkpoint with all workers ({restarts})", flush=True)
+    os.environ[RESTARTS] = str(restarts)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # The network connections of the old cluster among them.
+    os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def _refuse(message: str) -> int:

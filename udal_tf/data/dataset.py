@@ -42,6 +42,27 @@ class ArrayPictures:
     def __len__(self) -> int:
         return self._images.shape[0]
 
+    def on_device(self) -> "DevicePictures":
+        """The same in the memory of the current strategy's devices."""
+        return DevicePictures(self._images)
+
+    def fetch(self, positions: tf.Tensor) -> tf.Tensor:
+        return tf.gather(self._images, positions)
+
+    def fetch_crops(self, positions: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+        return crops_of(self.fetch(positions), draws)
+
+
+class DevicePictures:
+    """Pictures in the memory of the devices of the strategy in whose scope it is made."""
+
+    def __init__(self, images: tf.Tensor):
+        self.shape = tuple(images.shape[1:])
+        self._images = tf.Variable(images, trainable=False, name="pictures")
+
+    def __len__(self) -> int:
+        return self._images.shape[0]
+
     def fetch(self, positions: tf.Tensor) -> tf.Tensor:
         return tf.gather(self._images, positions)
 

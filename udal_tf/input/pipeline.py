@@ -21,11 +21,15 @@ from udal_tf.augment.views import CROP_DRAWS
 from udal_tf.input import stream
 
 Batch = dict[str, tf.Tensor]
+Requests = Sequence[tuple[str, str, str]]
 
 LABELED, UNLABELED = "labeled", "unlabeled"
 # Numbers of the streams: one for the order of each set, one per requested view for its random numbers.
 _ORDER_STREAM = {LABELED: 0, UNLABELED: 1}
 _FIRST_VIEW_STREAM = 2
+_SUFFIX = {LABELED: "l", UNLABELED: "u"}
+# What `BatchMaker.pictures` hands to `with_views`, by the beginning of its key.
+_RAW = ("pictures_", "crops_", "draws_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,61 +46,140 @@ class PictureSet:
     batch_size: int
 
 
-def make_batch(
-    step: tf.Tensor,
-    sets: dict[str, PictureSet],
-    requests: Sequence[tuple[str, str, str]],
-    views: Any,
-    seed: int,
-    mixup_beta: float | None = None,
-) -> Batch:
-    """The global batch of one step, a pure function of `step` and `seed`.
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The part of each global batch that one replica sees: the `number`-th of `count` parts of equal length."""
+
+    number: int | tf.Tensor = 0
+    count: int = 1
+
+    def of(self, values: tf.Tensor) -> tf.Tensor:
+        """The share of values [n, …]: [n / count, …]."""
+        if self.count == 1:
+            return values
+        return tf.reshape(values, [self.count, values.shape[0] // self.count, *values.shape[1:]])[self.number]
+
+
+WHOLE = Share()
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchMaker:
+    """Everything that the batches of a run follow from, beside the step.
+
+    sets: "labeled" and, unless the base learner has no use for it, "unlabeled".
+    requests: (key, set, view) for each picture tensor: ("x_s", "unlabeled", "strong"). Views of the same set show the
+      same pictures.
+    views: an object with the views as attributes, each with `draws`, `crops` and `apply`.
+    seed: of the run.
+    mixup_beta: a of MixUp's Beta(a, a); None for a base learner that does not mix.
+
+    A batch comes in three stages, so that each can run where it suits: `orders` on the host, for its shuffle has no
+    other kernel; `pictures` where the pictures are; `with_views` there or on the device that trains.
+    """
+
+    sets: dict[str, PictureSet]
+    requests: Requests
+    views: Any
+    seed: int
+    mixup_beta: float | None = None
+
+    @property
+    def images_per_step(self) -> int:
+        """Pictures that a step trains on, each view counted once, over all replicas."""
+        return sum(self.sets[of_set].batch_size for _, of_set, _ in self.requests)
+
+    def __call__(self, step: tf.Tensor, share: Share = WHOLE) -> Batch:
+        """A replica's share of the batch of a step (scalar int64): a pure function of the two."""
+        return self.with_views(self.pictures(step, self.orders(step), share))
+
+    def orders(self, step: tf.Tensor) -> Batch:
+        """Which pictures the global batch shows, as places in their sets, and who is mixed with whom."""
+        batch = {}
+        for name, chosen in self.sets.items():
+            count = len(chosen.positions)
+            batch[f"rows_{_SUFFIX[name]}"] = stream.indices(
+                step, chosen.batch_size, count, self.seed, _ORDER_STREAM[name]
+            )
+        if self.mixup_beta is not None:
+            batch["pairs"] = stream.partners(step, self.images_per_step, self.seed, self._mixing_stream)
+        return batch
+
+    def pictures(self, step: tf.Tensor, orders: Batch, share: Share = WHOLE) -> Batch:
+        """The share's labels, uint8 pictures and random numbers: "pictures_l", "draws_x_s", … for `with_views`."""
+        batch = {}
+        for name, chosen in self.sets.items():
+            suffix, rows = _SUFFIX[name], share.of(orders[f"rows_{_SUFFIX[name]}"])
+            positions = tf.gather(tf.constant(chosen.positions, tf.int64), rows)
+            batch[f"rows_{suffix}"] = rows
+            batch[f"labels_{suffix}"] = tf.gather(tf.constant(chosen.labels, tf.int64), rows)
+            whole = []
+            for number, (key, of_set, kind) in enumerate(self.requests):
+                if of_set != name:
+                    continue
+                view = getattr(self.views, kind)
+                random = stream.draws(step, chosen.batch_size, view.draws, self.seed, _FIRST_VIEW_STREAM + number)
+                random = share.of(random)
+                if view.crops:
+                    cut, random = tf.split(random, [CROP_DRAWS, view.draws - CROP_DRAWS], axis=1)
+                    batch[f"crops_{key}"] = chosen.pictures.fetch_crops(positions, cut)
+                else:
+                    whole.append(key)
+                batch[f"draws_{key}"] = random
+            if whole:
+                batch[f"pictures_{suffix}"] = chosen.pictures.fetch(positions)
+        if UNLABELED in self.sets:
+            # The order is random already, so a turn may follow from the place in the batch, as in ReMixMatch's release.
+            batch["turns_u"] = share.of(tf.range(self.sets[UNLABELED].batch_size, dtype=tf.int64) % NUM_TURNS)
+        if self.mixup_beta is not None:
+            keys = [key for key, _, _ in self.requests]
+            sizes = [self.sets[of_set].batch_size for _, of_set, _ in self.requests]
+            weights = stream.beta_weights(step, sum(sizes), self.mixup_beta, self.seed, self._mixing_stream + 1)
+            for kind, values in (("pair", orders["pairs"]), ("mix", weights)):
+                parts = zip(keys, tf.split(values, sizes), strict=True)
+                batch.update({f"{kind}_{key}": share.of(part) for key, part in parts})
+        return batch
+
+    def with_views(self, batch: Batch) -> Batch:
+        """The finished batch: each request's view made of its pictures."""
+        finished = {key: values for key, values in batch.items() if not key.startswith(_RAW)}
+        for key, of_set, kind in self.requests:
+            view = getattr(self.views, kind)
+            images = batch[f"crops_{key}"] if view.crops else batch[f"pictures_{_SUFFIX[of_set]}"]
+            finished[key] = view.apply(images, batch[f"draws_{key}"])
+        return finished
+
+    @property
+    def _mixing_stream(self) -> int:
+        return _FIRST_VIEW_STREAM + len(self.requests)
+
+
+def training_batches(
+    batch_of_step: Callable[[tf.Tensor, Share], Batch],
+    start_step: int,
+    total_steps: int,
+    replicas: int = 1,
+    first_replica: int = 0,
+    own_replicas: int = 1,
+) -> tf.data.Dataset:
+    """The batches of steps start_step…total_steps−1, made in parallel, delivered in order.
 
     Args:
-      step: scalar int64.
-      sets: "labeled" and, unless the base learner has no use for it, "unlabeled".
-      requests: (key, set, view) for each picture tensor: ("x_s", "unlabeled", "strong"). Views of the same set show
-        the same pictures.
-      views: an object with the views as attributes, each with `draws`, `crops` and `apply`.
-      seed: of the run.
-      mixup_beta: a of MixUp's Beta(a, a); None for a base learner that does not mix.
+      batch_of_step: a `BatchMaker` or what makes part of its batches.
+      replicas: of the run. first_replica, own_replicas: whose shares this process delivers, one after the other.
     """
-    batch = {}
-    for name, suffix in ((LABELED, "l"), (UNLABELED, "u")):
-        if name not in sets:
-            continue
-        chosen = sets[name]
-        order = stream.indices(step, chosen.batch_size, len(chosen.positions), seed, _ORDER_STREAM[name])
-        positions = tf.gather(tf.constant(chosen.positions, tf.int64), order)
-        batch[f"rows_{suffix}"] = order
-        batch[f"labels_{suffix}"] = tf.gather(tf.constant(chosen.labels, tf.int64), order)
-        own = [
-            (number, key, getattr(views, kind)) for number, (key, of_set, kind) in enumerate(requests) if of_set == name
-        ]
-        whole = None if all(view.crops for _, _, view in own) else chosen.pictures.fetch(positions)
-        for number, key, view in own:
-            random = stream.draws(step, chosen.batch_size, view.draws, seed, _FIRST_VIEW_STREAM + number)
-            if view.crops:
-                cut, random = tf.split(random, [CROP_DRAWS, view.draws - CROP_DRAWS], axis=1)
-                batch[key] = view.apply(chosen.pictures.fetch_crops(positions, cut), random)
-            else:
-                batch[key] = view.apply(whole, random)
-    if UNLABELED in sets:
-        # The order is random already, so a turn may follow from the place in the global batch. ReMixMatch's release.
-        batch["turns_u"] = tf.range(sets[UNLABELED].batch_size, dtype=tf.int64) % NUM_TURNS
-    if mixup_beta is not None:
-        keys = [key for key, _, _ in requests]
-        sizes = [sets[of_set].batch_size for _, of_set, _ in requests]
-        pairs, draws = stream.mixing(step, sum(sizes), mixup_beta, seed, _FIRST_VIEW_STREAM + len(requests))
-        batch.update(zip([f"pair_{key}" for key in keys], tf.split(pairs, sizes), strict=True))
-        batch.update(zip([f"mix_{key}" for key in keys], tf.split(draws, sizes), strict=True))
-    return batch
 
+    @tf.autograph.experimental.do_not_convert  # No Python branch in it asks a tensor; converting takes seconds.
+    def share_of_element(element: tf.Tensor) -> Batch:
+        if replicas == 1:
+            return batch_of_step(element, WHOLE)
+        number = tf.cast(first_replica + element % own_replicas, tf.int32)
+        return batch_of_step(element // own_replicas, Share(number, replicas))
 
-def training_batches(batch_of_step: Callable[[tf.Tensor], Batch], start_step: int, total_steps: int) -> tf.data.Dataset:
-    """The batches of steps start_step…total_steps−1, made in parallel, delivered in order."""
-    steps = tf.data.Dataset.range(start_step, total_steps)
-    batches = steps.map(batch_of_step, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    elements = tf.data.Dataset.range(start_step * own_replicas, total_steps * own_replicas)
+    if replicas > 1:
+        elements = elements.repeat()  # Strategies of several workers forget the shapes of a set that can end.
+    batches = elements.map(share_of_element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 

@@ -67,19 +67,24 @@ def draws(step: tf.Tensor, batch_size: int, columns: int, seed: int, stream: int
     return tf.cast(tf.bitcast(bits, tf.int32) & (2**_RANDOM_BITS - 1), tf.float32) * 2.0**-_RANDOM_BITS
 
 
-def mixing(step: tf.Tensor, size: int, beta: float, seed: int, stream: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Partners and raw weights of MixUp for the global batch of `step`.
+def partners(step: tf.Tensor, size: int, seed: int, stream: int) -> tf.Tensor:
+    """Who is mixed with whom in the global batch of `step`: a permutation of 0…size−1, [size] int64.
 
     Args:
-      step: scalar int64. size: examples in the global batch. beta: a of Beta(a, a).
-      seed, stream: as in `indices`; the next number is used up, too.
-
-    Returns:
-      partners [size] int64, a permutation of 0…size−1; draws of Beta(beta, beta) [size] float32, by its quantile
-      function in steps of 2⁻¹⁴: rejection sampling would give other numbers under XLA.
+      step: scalar int64. size: examples in the global batch. seed, stream: as in `indices`.
     """
-    partners = indices(step, size, size, seed, stream)
+    return indices(step, size, size, seed, stream)
+
+
+def beta_weights(step: tf.Tensor, size: int, beta: float, seed: int, stream: int) -> tf.Tensor:
+    """Draws of Beta(beta, beta) for the global batch of `step`, [size] float32.
+
+    By the quantile function in steps of 2⁻¹⁴: rejection sampling would give other numbers under XLA.
+
+    Args:
+      step: scalar int64. size: examples in the global batch. beta: a of Beta(a, a). seed, stream: as in `indices`.
+    """
     middles = (np.arange(_BETA_POINTS) + 0.5) / _BETA_POINTS
     quantiles = tf.constant(scipy.special.betaincinv(beta, beta, middles), tf.float32)
-    uniform = draws(step, size, 1, seed, stream + 1)[:, 0]
-    return partners, tf.gather(quantiles, tf.cast(uniform * _BETA_POINTS, tf.int32))
+    uniform = draws(step, size, 1, seed, stream)[:, 0]
+    return tf.gather(quantiles, tf.cast(uniform * _BETA_POINTS, tf.int32))

@@ -66,7 +66,10 @@ class BaseLearner(Protocol):
 def gathered(values: tf.Tensor) -> tf.Tensor:
     """The values [n, …] of all replicas, one after the other: [n · replicas, …]."""
     context = tf.distribute.get_replica_context()
-    return values if context.num_replicas_in_sync == 1 else context.all_gather(values, axis=0)
+    if context.num_replicas_in_sync == 1:
+        return values
+    # The identity puts values on this replica's device; those of a multi-worker iterator are on none.
+    return context.all_gather(tf.identity(values), axis=0)
 
 
 def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

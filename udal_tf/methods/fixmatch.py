@@ -13,7 +13,8 @@ from udal_tf.methods.base import Losses, Refine, accuracy, pseudo_label_monitors
 class FixMatch:
     """Pseudo-labels from the weak view, learnt on the strong view where they are confident.
 
-    One forward pass of [labelled; weak; strong] in training mode, so that batch norm sees all three together.
+    One forward pass of [labelled; weak; strong] in training mode, so that batch norm sees all three together; or, with
+    joint_forward off, one of [labelled; strong] after one of the weak views, which needs no gradient.
     """
 
     views = (("x_l", "labeled", "weak"), ("x_w", "unlabeled", "weak"), ("x_s", "unlabeled", "strong"))
@@ -24,11 +25,17 @@ class FixMatch:
         self.model = model
         self.threshold = config.threshold
         self.temperature = config.temperature
+        self.joint_forward = config.joint_forward
 
     def losses(self, batch: dict[str, tf.Tensor], aligner: Aligner, refined: Refine) -> Losses:
         x_l, x_w, x_s = batch["x_l"], batch["x_w"], batch["x_s"]
-        logits = self.model(tf.concat([x_l, x_w, x_s], axis=0), training=True)
-        logits_l, logits_w, logits_s = tf.split(logits, [x_l.shape[0], x_w.shape[0], x_s.shape[0]])
+        if self.joint_forward:
+            logits = self.model(tf.concat([x_l, x_w, x_s], axis=0), training=True)
+            logits_l, logits_w, logits_s = tf.split(logits, [x_l.shape[0], x_w.shape[0], x_s.shape[0]])
+        else:
+            logits_w = self.model(x_w, training=True)
+            logits = self.model(tf.concat([x_l, x_s], axis=0), training=True)
+            logits_l, logits_s = tf.split(logits, [x_l.shape[0], x_s.shape[0]])
 
         probs_w = tf.stop_gradient(tf.nn.softmax(logits_w))
         guesses = refined(aligner.pseudo_probs(probs_w))

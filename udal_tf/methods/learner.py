@@ -89,6 +89,15 @@ class Learner(tf.Module):
             nesterov=True,
         )
         self.optimizer.build(self._trained)
+        # Gradients of float16 layers vanish unless the loss is scaled up; where they overflow, a step changes nothing.
+        scales = any(layer.compute_dtype == "float16" for layer in model.layers)
+        self._scaling = keras.optimizers.LossScaleOptimizer(self.optimizer) if scales else None
+        if scales:
+            self._scaling.build(self._trained)
+        # Steps done. A count of its own, for the optimizer leaves out those that overflow.
+        self.step = tf.Variable(
+            0, dtype=tf.int64, trainable=False, name="step", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+        )
         # Every replica computes the same average, so the first one's is everybody's.
         self.ema = [
             tf.Variable(
@@ -115,11 +124,6 @@ class Learner(tf.Module):
             if not isinstance(layer, (FusedBatchNorm, keras.layers.BatchNormalization))
             for v in layer.trainable_variables
         ]
-
-    @property
-    def step(self) -> tf.Variable:
-        """Steps done, int64."""
-        return self.optimizer.iterations
 
     def p_model(self) -> tf.Tensor:
         """q̂: [C] float32, the mean prediction over the last 128 steps' unlabelled batches."""
@@ -163,17 +167,22 @@ class Learner(tf.Module):
             loss = loss_l + ramp * self._method.unlabeled_weight * loss_u + self._weight_decay * l2
             for name, part in parts.auxiliary.items():
                 loss += part.weight * (ramp if part.ramped else 1.0) * auxiliary[name]
+            scaled_loss = loss if self._scaling is None else self._scaling.scale_loss(loss)
         metrics = {"loss": loss, "loss_labeled": loss_l, "loss_unlabeled": loss_u, "loss_l2": l2}
         metrics.update({f"loss_{name}": value for name, value in auxiliary.items()})
         whole_batch = {**self._monitors(aligner), **parts.monitors}
         metrics.update({name: tf.cast(value, tf.float32) / replicas for name, value in whole_batch.items()})
 
-        self.optimizer.apply(tape.gradient(loss, self._trained), self._trained)
+        if self._scaling is None:
+            self.optimizer.apply(tape.gradient(loss, self._trained), self._trained)
+        else:
+            self._scaling.apply(tape.gradient(scaled_loss, self._trained), self._trained)
         for average, variable in zip(self.ema, self.model.trainable_variables, strict=True):
             average.assign(self._ema_decay * average + (1.0 - self._ema_decay) * variable.value)
         if parts.probs_u is not None:
             self.history.assign(moving_average.push(self.history, parts.probs_u))
         self.label_average.assign(moving_average.decayed(self.label_average, batch["labels_l"]))
+        self.step.assign_add(1)
         return metrics
 
     def la_prior(self) -> tf.Tensor:

@@ -19,7 +19,7 @@ class ReMixMatch:
 
     Two forward passes, both in training mode and both moving batch norm's averages: [weak; first strong view; the same
     view turned], for the guesses, the loss before MixUp and the rotations; then the mixed pictures. The release runs
-    each part on its own and lets the last one alone move the averages.
+    each part on its own and lets the last one alone move the averages. With joint_forward off, weak views pass alone.
     """
 
     mixes = True
@@ -30,6 +30,7 @@ class ReMixMatch:
         self.temperature = config.temperature
         self.premixup_weight = config.premixup_weight
         self.rotation_weight = config.rotation_weight
+        self.joint_forward = config.joint_forward
         strong = tuple((f"x_s{number}", "unlabeled", "strong") for number in range(1, config.strong_views + 1))
         self.views = (("x_l", "labeled", "strong"), ("x_w", "unlabeled", "weak"), *strong)
         features = model.layers[-1].input
@@ -41,8 +42,15 @@ class ReMixMatch:
     def losses(self, batch: dict[str, tf.Tensor], aligner: Aligner, refined: Refine) -> Losses:
         keys = [key for key, _, _ in self.views]
         x_w, x_s, turns = batch["x_w"], batch["x_s1"], batch["turns_u"]
-        logits, logits_turns = self.both(tf.concat([x_w, x_s, quarter_turns(x_s, turns)], axis=0), training=True)
-        logits_w, logits_s, _ = tf.split(logits, 3)
+        strong = [x_s, quarter_turns(x_s, turns)]
+        if self.joint_forward:
+            logits, logits_turns = self.both(tf.concat([x_w, *strong], axis=0), training=True)
+            logits_w, logits_s, _ = tf.split(logits, 3)
+        else:
+            logits_w = self.model(x_w, training=True)
+            logits, logits_turns = self.both(tf.concat(strong, axis=0), training=True)
+            logits_s, _ = tf.split(logits, 2)
+        logits_turns = logits_turns[-turns.shape[0] :]
 
         probs_w = tf.stop_gradient(tf.nn.softmax(logits_w))
         targets, mask = pseudo_labels(aligner.pseudo_probs(probs_w), self.threshold, self.temperature)
@@ -61,9 +69,7 @@ class ReMixMatch:
             unlabeled=tf.tile(mask, [copies]) * loss_u,
             auxiliary={
                 "premixup": Auxiliary(mask * loss_before, self.premixup_weight, ramped=True),
-                "rotation": Auxiliary(
-                    losses.cross_entropy(turns, tf.split(logits_turns, 3)[2]), self.rotation_weight, ramped=False
-                ),
+                "rotation": Auxiliary(losses.cross_entropy(turns, logits_turns), self.rotation_weight, ramped=False),
             },
             probs_u=probs_w,
             monitors={

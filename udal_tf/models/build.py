@@ -1,5 +1,8 @@
 """The network of a config by its name."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 
 from udal_tf.config import ModelConfig
@@ -13,11 +16,24 @@ def check_pictures_fit(config: ModelConfig, input_shape: tuple[int, int, int]) -
         check_resnet50_input(input_shape)
 
 
-def build_model(config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+@contextlib.contextmanager
+def _layers_compute_in(precision: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision if precision == "float32" else f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def build_model(
+    config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int, precision: str = "float32"
+) -> keras.Model:
     """The network that `config` names, with random initial weights.
 
     Args:
       config: the model section. input_shape: (H, W, C). num_classes: the logits' length.
+      precision: float32, bfloat16 or float16, what the layers up to the last pooling compute in; weights are float32.
 
     Returns:
       Keras model, float32 [B, H, W, C] in [−1, 1] -> logits float32 [B, num_classes].
@@ -25,6 +41,8 @@ def build_model(config: ModelConfig, input_shape: tuple[int, int, int], num_clas
     Raises:
       ValueError: where the pictures do not fit the network.
     """
-    if config.arch == "resnet50":
-        return resnet50(input_shape, num_classes, config.batch_norm_momentum)
-    return wide_resnet(input_shape, num_classes, config.depth, config.width, config.batch_norm_momentum)
+    momentum, synchronized = config.batch_norm_momentum, config.sync_batch_norm
+    with _layers_compute_in(precision):
+        if config.arch == "resnet50":
+            return resnet50(input_shape, num_classes, momentum, synchronized)
+        return wide_resnet(input_shape, num_classes, config.depth, config.width, momentum, synchronized)

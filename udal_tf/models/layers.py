@@ -10,47 +10,64 @@ class FusedBatchNorm(keras.layers.Layer):
     """Batch normalisation over the last axis in one fused kernel; Keras 3's own layer is several small ones.
 
     Moving statistics: average ← momentum·average + (1 − momentum)·batch, the variance with Bessel's correction, as
-    TensorFlow's fused kernel and thus CReST have it.
+    TensorFlow's fused kernel and thus CReST have it. Statistics and weights are float32 in every precision.
+
+    Args:
+      momentum: of the moving statistics. epsilon: added to the variance.
+      synchronized: in training, statistics of all replicas' pictures together; where there are several, not fused.
 
     Call with [B, H, W, C]; `training=True` normalises with the batch's statistics and moves the averages.
     """
 
-    def __init__(self, momentum: float, epsilon: float = BATCH_NORM_EPSILON, **kwargs):
+    def __init__(self, momentum: float, epsilon: float = BATCH_NORM_EPSILON, synchronized: bool = False, **kwargs):
         super().__init__(**kwargs)
         self.momentum = momentum
         self.epsilon = epsilon
+        self.synchronized = synchronized
 
     def build(self, input_shape):
         shape = (input_shape[-1],)
-        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones")
-        self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
-        self.moving_mean = self.add_weight(
-            name="moving_mean", shape=shape, initializer="zeros", trainable=False, aggregation="mean"
-        )
-        self.moving_variance = self.add_weight(
-            name="moving_variance", shape=shape, initializer="ones", trainable=False, aggregation="mean"
-        )
+        moving = {"trainable": False, "aggregation": "mean", "autocast": False}
+        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones", autocast=False)
+        self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
+        self.moving_mean = self.add_weight(name="moving_mean", shape=shape, initializer="zeros", **moving)
+        self.moving_variance = self.add_weight(name="moving_variance", shape=shape, initializer="ones", **moving)
 
     def call(self, x, training=False):
-        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            x,
-            scale=tf.convert_to_tensor(self.gamma),
-            offset=tf.convert_to_tensor(self.beta),
-            mean=None if training else tf.convert_to_tensor(self.moving_mean),
-            variance=None if training else tf.convert_to_tensor(self.moving_variance),
-            epsilon=self.epsilon,
-            is_training=bool(training),
-        )
+        replicas = tf.distribute.get_replica_context()
+        if training and self.synchronized and replicas is not None and replicas.num_replicas_in_sync > 1:
+            outputs, mean, variance = self._over_replicas(x, replicas)
+        else:
+            outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+                x,
+                scale=tf.convert_to_tensor(self.gamma),
+                offset=tf.convert_to_tensor(self.beta),
+                mean=None if training else tf.convert_to_tensor(self.moving_mean),
+                variance=None if training else tf.convert_to_tensor(self.moving_variance),
+                epsilon=self.epsilon,
+                is_training=bool(training),
+            )
         if training:
             for average, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 average.assign(self.momentum * average + (1.0 - self.momentum) * batch)
         return outputs
 
+    def _over_replicas(self, x, replicas):
+        """Normalised x, and mean and corrected variance of all replicas' pictures."""
+        values = tf.cast(x, tf.float32)
+        count = float(x.shape[0] * x.shape[1] * x.shape[2] * replicas.num_replicas_in_sync)
+        mean = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(values, axis=[0, 1, 2]))
+        squares = tf.reduce_mean(tf.math.squared_difference(values, mean), axis=[0, 1, 2])
+        variance = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, squares)
+        outputs = tf.nn.batch_normalization(values, mean, variance, self.beta, self.gamma, self.epsilon)
+        return tf.cast(outputs, x.dtype), mean, variance * (count / (count - 1.0))
+
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+        own = {"momentum": self.momentum, "epsilon": self.epsilon, "synchronized": self.synchronized}
+        return {**super().get_config(), **own}
 
 
 def conv(filters: int, kernel_size: int, stride: int, name: str):

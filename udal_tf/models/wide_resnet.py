@@ -14,6 +14,7 @@ def wide_resnet(
     depth: int,
     width: int,
     batch_norm_momentum: float = 0.999,
+    sync_batch_norm: bool = False,
 ) -> keras.Model:
     """Three groups of (depth − 4)/6 pre-activation blocks with 16, 32 and 64 times `width` filters.
 
@@ -24,7 +25,7 @@ def wide_resnet(
       input_shape: (H, W, C) of the pictures, pixels in [−1, 1].
       num_classes: C, the logits' length.
       depth: 6n + 4. width: at least 1.
-      batch_norm_momentum: decay of the moving statistics.
+      batch_norm_momentum: decay of the moving statistics. sync_batch_norm: statistics over all replicas' pictures.
 
     Returns:
       Keras model, float32 [B, H, W, C] -> logits float32 [B, num_classes].
@@ -39,7 +40,7 @@ def wide_resnet(
     blocks = (depth - 4) // 6
 
     def activated(x, name):
-        x = FusedBatchNorm(batch_norm_momentum, name=f"{name}_bn")(x)
+        x = FusedBatchNorm(batch_norm_momentum, synchronized=sync_batch_norm, name=f"{name}_bn")(x)
         return keras.layers.LeakyReLU(LEAKY_RELU_SLOPE, name=f"{name}_relu")(x)
 
     inputs = keras.Input(input_shape, name="images")
@@ -57,6 +58,6 @@ def wide_resnet(
             y = conv(filters, 3, 1, f"{name}_2_conv")(activated(y, f"{name}_1"))
             x = keras.layers.Add(name=f"{name}_out")([shortcut, y])
     x = activated(x, "post")
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(x)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="predictions")(x)
     return keras.Model(inputs, logits, name=f"wrn_{depth}_{width}")

@@ -31,9 +31,10 @@ class Progress:
 
     Args:
       total_steps, done_steps: of the run. images_per_step: training pictures, each view counted once.
+      shown: False for a bar that prints nothing, as a second worker's.
     """
 
-    def __init__(self, total_steps: int, done_steps: int, images_per_step: int):
+    def __init__(self, total_steps: int, done_steps: int, images_per_step: int, shown: bool = True):
         self._images_per_step = images_per_step
         self._bar = tqdm(
             total=total_steps,
@@ -41,6 +42,7 @@ class Progress:
             unit="step",
             mininterval=_TERMINAL_INTERVAL if sys.stderr.isatty() else _FILE_INTERVAL,
             dynamic_ncols=True,
+            disable=not shown,
         )
 
     def advance(self, steps: int, metrics: dict[str, float], seconds: float) -> None:

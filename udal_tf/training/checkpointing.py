@@ -28,6 +28,8 @@ class Checkpoints:
     def __init__(self, folder: pathlib.Path, **state):
         self._folder = folder
         self._checkpoint = tf.train.Checkpoint(**state)
+        # Made at the first save otherwise, which one worker does alone, and variables are made by all of them together.
+        _ = self._checkpoint.save_counter
         self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=KEPT_CHECKPOINTS)
         # The path of the checkpoint that was restored or saved last, for messages.
         self.latest: str | None = None

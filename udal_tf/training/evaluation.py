@@ -1,5 +1,6 @@
 """Test scores from one forward pass per set of weights: raw and averaged, each with and without LA (Inf)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import tensorflow as tf
 
 from udal_tf.core import alignment
 from udal_tf.methods.learner import Learner
+from udal_tf.training.distribute import own_result
 
 
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -42,16 +44,33 @@ def predict(learner: Learner, batches: tf.data.Dataset) -> np.ndarray:
       [N, C] float32, rows sum to 1, in the order of the batches.
     """
 
-    @tf.function(input_signature=[_any_batch_size(batches)], autograph=False)
-    def probs(images):
-        return tf.nn.softmax(learner.logits(images, use_ema=True))
-
-    return np.concatenate([probs(images).numpy() for images in batches])
+    return _Compiled(lambda images: tf.nn.softmax(learner.logits(images, use_ema=True)))(batches)[0]
 
 
-def _any_batch_size(batches: tf.data.Dataset) -> tf.TensorSpec:
-    """The pictures' signature without the batch size, so that the last, smaller batch is not traced again."""
-    return tf.TensorSpec([None, *batches.element_spec.shape[1:]], tf.float32)
+class _Compiled:
+    """A function of pictures, applied to batch after batch on this process's first replica.
+
+    The last, smaller batch is filled up and its results cut again, so that shapes are static and one trace is enough.
+    """
+
+    def __init__(self, function: Callable[[tf.Tensor], Any]):
+        strategy = tf.distribute.get_strategy()
+        self._run = tf.function(lambda images: own_result(strategy, function, images), autograph=False)
+
+    @property
+    def traces(self) -> int:
+        """How often the function was traced."""
+        return self._run.experimental_get_tracing_count()
+
+    def __call__(self, batches: tf.data.Dataset) -> list[np.ndarray]:
+        """The results over all batches, each [N, …]; a list also for a function with one."""
+        parts, size = [], None
+        for images in batches:
+            count = images.shape[0]
+            size = size or count
+            filled = tf.pad(images, [[0, size - count], [0, 0], [0, 0], [0, 0]])
+            parts.append([values.numpy()[:count] for values in tf.nest.flatten(self._run(filled))])
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
 class Evaluator:
@@ -65,10 +84,8 @@ class Evaluator:
 
     def __init__(self, learner: Learner, batches: tf.data.Dataset, labels: np.ndarray):
         self._batches, self._labels = batches, labels
-        self._logits = tf.function(
-            lambda images: (learner.logits(images, use_ema=False), learner.logits(images, use_ema=True)),
-            input_signature=[_any_batch_size(batches)],
-            autograph=False,
+        self._logits = _Compiled(
+            lambda images: (learner.logits(images, use_ema=False), learner.logits(images, use_ema=True))
         )
 
     def __call__(self, prior: np.ndarray) -> dict[str, dict[str, Any]]:
@@ -78,8 +95,7 @@ class Evaluator:
           prior: [C] float32, the distribution that LA (Inf) takes away: f(x) − log prior.
         """
         adjustment = alignment.log_ratio(tf.constant(prior), tf.ones_like(prior) / prior.shape[0]).numpy()
-        both = [[part.numpy() for part in self._logits(images)] for images in self._batches]
-        raw, ema = (np.concatenate(parts) for parts in zip(*both, strict=True))
+        raw, ema = self._logits(self._batches)
         by_weights = {
             "raw": scores(raw, self._labels),
             "ema": scores(ema, self._labels),

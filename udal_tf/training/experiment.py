@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import tensorflow as tf
+
 from udal_tf.augment.views import make_views
 from udal_tf.config import Config
 from udal_tf.data import sources
-from udal_tf.data.dataset import DataError
+from udal_tf.data.dataset import ArrayPictures, DataError
 from udal_tf.models.build import check_pictures_fit
 from udal_tf.recipes import GENERATIONAL_METHODS, METHODS
 from udal_tf.reporting import console
 from udal_tf.training import generations, loop
+from udal_tf.training.distribute import Workers, check_fits, hardware, make_strategy
 from udal_tf.training.unlabeled_prior import stated_shares, with_unlabeled_prior
 from udal_tf.training.workdir import Workdir
 
@@ -18,23 +21,38 @@ def train_and_evaluate(config: Config) -> dict[str, Any]:
     """Trains by `config`, going on from its work folder's last state, and returns what `result.json` holds.
 
     Raises:
-      DataError, WorkdirError: before anything is written.
+      DataError, DeviceError, WorkdirError: before anything is written.
       CheckpointError: where no checkpoint can be read.
-      NonFiniteLoss, Interrupted: see `loop`; the same command goes on from the last checkpoint.
+      NonFiniteLoss, Interrupted, StorageError, WorkerLost: the same command goes on from the last checkpoint.
     """
+    strategy = make_strategy(config.device)
+    with strategy.scope():
+        return _train_and_evaluate(config, strategy)
+
+
+def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> dict[str, Any]:
+    check_fits(strategy, config.train.batch_size, config.device.jit)
+    workers = Workers()
     workdir = Workdir(config)
     finished = workdir.result()
     if finished:
         print(f"This run is finished already; its results are in {workdir.path}")
         return finished
-    print(console.settings_text(config.to_dict()))
+    if workers.is_chief:
+        print(console.settings_text(config.to_dict()))
+        print("Hardware: " + "  ".join(f"{name}={value}" for name, value in hardware(strategy).items()))
     data = sources.load(config.data)
-    print(console.provenance_text(data.provenance))
+    if workers.is_chief:
+        print(console.provenance_text(data.provenance))
     generational = config.method.method in GENERATIONAL_METHODS
     if generational and not len(data.rest):
         raise DataError(
             f"--method={config.method.method} labels pictures that have no label, and --beta={config.data.beta:g} "
             "leaves none"
+        )
+    if config.device.input == "device" and not isinstance(data.train, ArrayPictures):
+        raise DataError(
+            f"--input=device needs pictures in memory, and those of {config.data.dataset} are read from files"
         )
     try:
         make_views(config.augment, *data.train.shape)
@@ -42,12 +60,15 @@ def train_and_evaluate(config: Config) -> dict[str, Any]:
         stated_shares(config.darp, data.p_data)
     except ValueError as error:
         raise DataError(f"The settings do not fit {config.data.dataset}: {error}") from error
-    workdir.open()
+    with workers.chief_first():
+        if workers.is_chief:
+            workdir.open()
     try:
-        if generational:
-            return generations.train_generations(config, data, workdir.path)
-        if METHODS[config.method.method].refined:
-            data = with_unlabeled_prior(config, data, workdir.path)
-        return loop.train(config, data, workdir.path)
+        with workers.watched():
+            if generational:
+                return generations.train_generations(config, data, workdir.path)
+            if METHODS[config.method.method].refined:
+                data = with_unlabeled_prior(config, data, workdir.path)
+            return loop.train(config, data, workdir.path)
     finally:
         workdir.close()

@@ -21,6 +21,7 @@ from udal_tf.input import pipeline
 from udal_tf.methods.learner import Learner
 from udal_tf.reporting.run_log import write_json
 from udal_tf.training import loop
+from udal_tf.training.distribute import Workers
 from udal_tf.training.evaluation import predict
 
 # α is a setting of its generation, so it is shown and saved as a person would write it, not as float32 holds it.
@@ -94,7 +95,7 @@ def train_generations(config: Config, data: SslData, folder: pathlib.Path) -> di
       As `loop.train`, with "steps" and "seconds" over all generations and "generations": for each its α, accuracy,
       balanced accuracy and what it added to the labelled set.
     """
-    count = config.method.generations
+    count, workers = config.method.generations, Workers()
     summaries, nothing = [], {"positions": [], "labels": [], "added": [0] * data.num_classes}
     for generation in range(count):
         own_folder, own_config = folder / f"generation_{generation}", _generation_config(config, generation)
@@ -109,7 +110,9 @@ def train_generations(config: Config, data: SslData, folder: pathlib.Path) -> di
         following = folder / f"generation_{generation + 1}" / "labeled.json"
         if generation + 1 < count and not following.exists():
             learner = loop.trained_learner(own_config, own_data, own_folder)
-            _grow(learner, data, config, following)
+            with workers.chief_first():
+                if workers.is_chief:
+                    _grow(learner, data, config, following)
         summaries.append(
             {
                 "alpha": own_config.method.alpha_min,
@@ -126,7 +129,8 @@ def train_generations(config: Config, data: SslData, folder: pathlib.Path) -> di
         "seconds": sum(summary["seconds"] for summary in summaries),
         "generations": summaries,
     }
-    write_json(folder / "result.json", result)
+    if workers.is_chief:
+        write_json(folder / "result.json", result)
     return result
 
 

@@ -1,11 +1,13 @@
 """One training from its config, data and folder to its result: `train`."""
 
+import contextlib
 import json
 import pathlib
 import signal
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -25,6 +27,7 @@ from udal_tf.recipes import METHODS
 from udal_tf.reporting import console, plots
 from udal_tf.reporting.run_log import RunLog, write_json
 from udal_tf.training.checkpointing import Checkpoints
+from udal_tf.training.distribute import Workers, hardware
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.steps import StepRunner
 
@@ -37,7 +40,15 @@ FOLD_SEEDS = 1000
 
 
 class NonFiniteLoss(RuntimeError):
-    """The loss is no longer a number; the message names the step and the last good checkpoint."""
+    """The loss is no longer a number; the message names the `step` and the last good checkpoint."""
+
+    def __init__(self, step: int, message: str):
+        super().__init__(message)
+        self.step = step
+
+
+class StorageError(RuntimeError):
+    """The work folder cannot be written any more; the message says why. What was saved before is whole."""
 
 
 class Interrupted(RuntimeError):
@@ -68,7 +79,7 @@ class _StopRequest:
 
 def make_learner(config: Config, data: SslData) -> Learner:
     """A new learner; its weights come from Keras's generator, which the run has seeded."""
-    model = build_model(config.model, data.train.shape, data.num_classes)
+    model = build_model(config.model, data.train.shape, data.num_classes, config.device.precision)
     refiner = None
     if METHODS[config.method.method].refined:
         refiner = Refiner(config.darp, len(data.unlabeled), data.p_unlabeled, config.train.total_steps)
@@ -85,12 +96,11 @@ def train(config: Config, data: SslData, folder: pathlib.Path) -> dict[str, Any]
 
     Raises:
       CheckpointError: where no checkpoint can be read.
-      NonFiniteLoss, Interrupted: see there; the same call goes on from the last checkpoint.
+      NonFiniteLoss, Interrupted, StorageError: see there; the same call goes on from the last checkpoint.
     """
     finished = folder / "result.json"
     if finished.exists():
         return json.loads(finished.read_text(encoding="utf-8"))
-    folder.mkdir(exist_ok=True)
     return _Run(config, data, folder).run()
 
 
@@ -101,73 +111,136 @@ def trained_learner(config: Config, data: SslData, folder: pathlib.Path) -> Lear
     return run.learner
 
 
+@contextlib.contextmanager
+def _storage(folder: pathlib.Path) -> Iterator[None]:
+    """Turns a failure to write into a StorageError that says what to do."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+        raise StorageError(
+            f"{folder} cannot be written: {reason.splitlines()[0]}. What was saved before is whole: make room or give "
+            "write access, and the same command goes on from there."
+        ) from error
+
+
 class _Run:
     """The objects of one training while it lasts."""
 
     def __init__(self, config: Config, data: SslData, folder: pathlib.Path):
         self.config, self.data, self.folder = config, data, folder
-        self.views = make_views(config.augment, *data.train.shape)
-        self.strategy = tf.distribute.get_strategy()
+        self.strategy, self.workers = tf.distribute.get_strategy(), Workers()
+        static = config.device.jit or isinstance(self.strategy, tf.distribute.TPUStrategy)
+        self.views = make_views(config.augment, *data.train.shape, static_shapes=static)
         keras.utils.set_random_seed(run_seed(config))
         if config.train.deterministic:
             tf.config.experimental.enable_op_determinism()
         with self.strategy.scope():
             self.learner = make_learner(config, data)
-        self.runner = StepRunner(self.strategy, self.learner)
+        self.maker = self._batch_maker()
+        device = config.device
+        self.runner = StepRunner(self.strategy, self.learner, self.maker, device.input == "device", device.jit)
         test = pipeline.evaluation_batches(
             data.test, np.arange(len(data.test)), self.views.plain, config.train.eval_batch_size
         )
         self.evaluator = Evaluator(self.learner, test, data.test_labels)
         # Sums of the epoch's metrics so far; in the checkpoint, so that a run cut within an epoch adds up the same.
         self.totals = tf.Variable([], shape=[None], dtype=tf.float64)
-        self.checkpoints = Checkpoints(folder / "checkpoints", learner=self.learner, totals=self.totals)
+        # Steps whose batch made the loss not finite; each shows the pictures of a step behind the run's last instead.
+        self.skipped = tf.Variable([], shape=[None], dtype=tf.int64)
+        self.checkpoints = Checkpoints(
+            folder / "checkpoints", learner=self.learner, totals=self.totals, skipped=self.skipped
+        )
+
+    def _batch_maker(self) -> pipeline.BatchMaker:
+        config, data, base = self.config, self.data, self.learner.base
+        pictures = data.train
+        if config.device.input == "device":
+            with self.strategy.scope():
+                pictures = pictures.on_device()
+        train = config.train
+        sets = {pipeline.LABELED: pipeline.PictureSet(pictures, data.labeled, data.labels_l, train.batch_size)}
+        if any(of_set == pipeline.UNLABELED for _, of_set, _ in base.views):
+            sets[pipeline.UNLABELED] = pipeline.PictureSet(
+                pictures, data.unlabeled, data.train_labels[data.unlabeled], train.unlabeled_batch_size
+            )
+        mixup_beta = config.method.mixup_beta if base.mixes else None
+        return pipeline.BatchMaker(sets, base.views, self.views, run_seed(config), mixup_beta)
+
+    def _shown_step(self, step: tf.Tensor, skipped_steps: list[int]) -> tf.Tensor:
+        """Whose pictures a step shows: its own, or those of a step behind the last where its own are skipped."""
+        for number, skipped in enumerate(skipped_steps):
+            step = tf.where(step == skipped, tf.constant(self.config.train.total_steps + number, tf.int64), step)
+        return step
 
     def _batches(self, start_step: int):
-        train, data = self.config.train, self.data
-        sets = {pipeline.LABELED: pipeline.PictureSet(data.train, data.labeled, data.labels_l, train.batch_size)}
-        base = self.learner.base
-        requests = base.views
-        if any(of_set == pipeline.UNLABELED for _, of_set, _ in requests):
-            sets[pipeline.UNLABELED] = pipeline.PictureSet(
-                data.train, data.unlabeled, data.train_labels[data.unlabeled], train.unlabeled_batch_size
+        """An iterator over the batches from a step on: each worker makes its replicas' shares alone."""
+        total_steps = self.config.train.total_steps
+        replicas, skipped = self.strategy.num_replicas_in_sync, self.skipped.numpy().tolist()
+
+        def own_batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            own_replicas = replicas // context.num_input_pipelines
+            return pipeline.training_batches(
+                lambda step, share: self.runner.host_batch(self._shown_step(step, skipped), share),
+                start_step,
+                total_steps,
+                replicas,
+                first_replica=own_replicas * context.input_pipeline_id,
+                own_replicas=own_replicas,
             )
-        self.images_per_step = sum(sets[of_set].batch_size for _, of_set, _ in requests)
-        seed = run_seed(self.config)
-        mixup_beta = self.config.method.mixup_beta if base.mixes else None
 
-        @tf.autograph.experimental.do_not_convert  # No Python branch in it asks a tensor; converting takes seconds.
-        def batch_of_step(step):
-            return pipeline.make_batch(step, sets, requests, self.views, seed, mixup_beta)
-
-        batches = pipeline.training_batches(batch_of_step, start_step, train.total_steps)
-        return iter(self.strategy.experimental_distribute_dataset(batches))
+        return iter(self.strategy.distribute_datasets_from_function(own_batches))
 
     def run(self) -> dict[str, Any]:
         train = self.config.train
         restored = self.checkpoints.restore()
         step = int(self.learner.step.numpy())
-        log = RunLog(self.folder, step)
         if restored:
             print(f"Going on from step {step} of {train.total_steps} ({restored})")
-        iterator = self._batches(step)
-        progress = console.Progress(train.total_steps, step, self.images_per_step)
+        if self.workers.is_chief:
+            self.folder.mkdir(exist_ok=True)
+            if train.on_nan == "rollback" and not restored:
+                self.checkpoints.save(step)
         with _StopRequest() as stop:
-            try:
-                self._train(step, iterator, log, progress, stop)
-            finally:
-                progress.close()
-        return self._finish(log)
+            while True:
+                log = RunLog(self.folder, step) if self.workers.is_chief else None
+                progress = console.Progress(train.total_steps, step, self.maker.images_per_step, log is not None)
+                try:
+                    self._train(step, log, progress, stop)
+                    break
+                except NonFiniteLoss as error:
+                    step = self._rolled_back(error)
+                finally:
+                    progress.close()
+        with self.workers.chief_first():
+            if log is not None:
+                return self._finish(log)
+        return json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
 
-    def _train(self, step: int, iterator, log: RunLog, progress: console.Progress, stop: _StopRequest) -> None:
+    def _rolled_back(self, error: NonFiniteLoss) -> int:
+        """Goes back to the last checkpoint, from where the bad step's batch is skipped; its step. Or raises `error`."""
+        train, skipped = self.config.train, self.skipped.numpy().tolist()
+        if train.on_nan != "rollback" or len(skipped) >= train.max_rollbacks:
+            raise error
+        path = self.checkpoints.restore()
+        self.skipped.assign([*skipped, error.step])
+        print(f"The loss of step {error.step} is not finite: back to {path}, and on without that batch")
+        return int(self.learner.step.numpy())
+
+    def _train(self, step: int, log: RunLog | None, progress: console.Progress, stop: _StopRequest) -> None:
+        """Trains from a step to the end; `log` is the chief's, who alone evaluates and writes."""
         train = self.config.train
-        started, saved = time.monotonic() - log.seconds, time.monotonic()
+        on_device = self.config.device.input == "device"
+        iterator, skipped = None if on_device else self._batches(step), self.skipped.numpy().tolist()
+        started, saved = time.monotonic() - (log.seconds if log else 0.0), time.monotonic()
         totals = self.totals.numpy()
         count = 1  # The first call also compiles: nothing to measure a step by.
         while step < train.total_steps:
             left = train.steps_per_epoch - step % train.steps_per_epoch
             count = min(count, left)
             called = time.monotonic()
-            rows = self.runner(iterator, count)
+            source = self._shown_step(tf.range(step, step + count, dtype=tf.int64), skipped) if on_device else iterator
+            rows = self.runner(source, count)
             seconds = time.monotonic() - called
             self._check_finite(rows, step)
             totals = totals if totals.size else np.zeros(rows.shape[1])
@@ -177,19 +250,27 @@ class _Run:
             progress.advance(count, dict(zip(self.runner.names, rows[-1], strict=True)), seconds)
             if step > 1:
                 count = max(1, min(2 * count, round(count * CALL_SECONDS / seconds)))
+            # Workers have to make calls of the same length, and to stop at the same step.
+            agreed_count, stopping = self.workers.agreed([count, bool(stop.signal_number)])
+            count = int(agreed_count)
             if step % train.steps_per_epoch == 0:
-                log.append(self._epoch_row(step, totals, time.monotonic() - started))
-                progress.line(console.epoch_text(log.rows[-1], train.epochs))
+                if log is not None:
+                    with _storage(self.folder):
+                        log.append(self._epoch_row(step, totals, time.monotonic() - started))
+                    progress.line(console.epoch_text(log.rows[-1], train.epochs))
                 totals = totals[:0]
             due = time.monotonic() - saved > 60 * train.checkpoint_minutes
-            if step % train.steps_per_epoch == 0 or stop.signal_number or due:
+            if step % train.steps_per_epoch == 0 or stopping or due:
                 self.totals.assign(totals)
-                path = self.checkpoints.save(step)
                 saved = time.monotonic()
-                if stop.signal_number:
+                if log is not None:
+                    with _storage(self.folder):
+                        self.checkpoints.save(step)
+                if stopping:
                     raise Interrupted(
-                        stop.signal_number,
-                        f"Stopped at step {step}, saved as {path}; the same command goes on from there.",
+                        stop.signal_number or signal.SIGTERM,
+                        f"Stopped at step {step}, saved as {self.checkpoints.latest}; "
+                        "the same command goes on from there.",
                     )
 
     def _check_finite(self, rows: np.ndarray, step: int) -> None:
@@ -197,9 +278,10 @@ class _Run:
         if not np.isfinite(losses).all():
             bad = step + int(np.flatnonzero(~np.isfinite(losses))[0])
             raise NonFiniteLoss(
+                bad,
                 f"The loss of step {bad} is {losses[bad - step]}. The last good checkpoint is "
                 f"{self.checkpoints.latest or 'none: no epoch was finished'}. "
-                "Try a lower --learning_rate, or look at the pictures."
+                "Try a lower --learning_rate, or look at the pictures.",
             )
 
     def _epoch_row(self, step: int, totals: np.ndarray, seconds: float) -> dict[str, Any]:
@@ -240,6 +322,7 @@ class _Run:
             "steps": train.total_steps,
             "seconds": log.seconds,
             "data": data.provenance,
+            "hardware": hardware(self.strategy),
             "versions": {
                 "udal_tf": __version__,
                 "python": sys.version.split()[0],

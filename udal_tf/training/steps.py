@@ -1,8 +1,11 @@
 """Many training steps in one compiled call: `StepRunner`."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
+from udal_tf.input.pipeline import Batch, BatchMaker, Share
 from udal_tf.methods.learner import Learner
 
 
@@ -12,32 +15,75 @@ class StepRunner:
     Args:
       strategy: its `run` calls the step on every replica.
       learner: made inside the strategy's scope.
+      maker: of the batches. on_device: whether they are made inside the call; else they come from an iterator.
+      jit: whether XLA compiles the step, and with it the views of the pictures.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy, learner: Learner):
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        learner: Learner,
+        maker: BatchMaker,
+        on_device: bool = False,
+        jit: bool = False,
+    ):
         self.names: list[str] = []
-        self._strategy, self._learner = strategy, learner
+        self._strategy, self._learner, self._maker, self._on_device = strategy, learner, maker, on_device
+        self._makes_views = jit or on_device
+        self._replica_step = tf.function(self._train, jit_compile=True, autograph=False) if jit else self._train
         self._run = tf.function(self._steps)
 
-    def __call__(self, iterator, count: int) -> np.ndarray:
-        """The metrics of each step: [count, len(names)] float32, in the order of `names`."""
-        return self._run(iterator, tf.constant(count)).numpy()
+    def __call__(self, source: Any, count: int) -> np.ndarray:
+        """The metrics of each step: [count, len(names)] float32, in the order of `names`.
+
+        Args:
+          source: an iterator over the replicas' batches, as `host_batch` makes them; on_device: the numbers of the
+            steps whose pictures are shown, [count] int64.
+        """
+        return self._run(source, tf.constant(count)).numpy()
+
+    def host_batch(self, step: tf.Tensor, share: Share) -> Batch:
+        """What an iterator has to deliver for a step: a batch, or, where the step makes the views, what it needs."""
+        if self._makes_views:
+            return self._maker.pictures(step, self._maker.orders(step), share)
+        return self._maker(step, share)
 
     @property
     def traces(self) -> int:
         """How often the step was traced; more than once means that something is not a tensor that should be."""
         return self._run.experimental_get_tracing_count()
 
-    def _steps(self, iterator, count):
+    def graph_operations(self, source: Any) -> set[str]:
+        """The types of all operations in the compiled call, for whoever wants to know what a device has to have."""
+        graph = self._run.get_concrete_function(source, tf.constant(1)).graph.as_graph_def()
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        return {node.op for node in nodes}
+
+    def _steps(self, source, count):
         rows = tf.TensorArray(tf.float32, size=count)
         for i in tf.range(count):
-            rows = rows.write(i, self._step(next(iterator)))
+            rows = rows.write(i, self._step(source, i))
         return rows.stack()
 
     @tf.autograph.experimental.do_not_convert
-    def _step(self, batch):
-        """One step's metrics as a vector; `names` is filled in while this is traced."""
-        metrics = self._strategy.run(self._learner.train_step, args=(batch,))
+    def _step(self, source, i):
+        """One step's metrics as a vector."""
+        if self._on_device:
+            step = source[i]
+            # The shuffle has a kernel for the host alone.
+            metrics = self._strategy.run(self._replica_step, args=(self._maker.orders(step), step))
+        else:
+            metrics = self._strategy.run(self._replica_step, args=(next(source),))
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, metrics, axis=None)
+
+    def _train(self, batch: Batch, step: tf.Tensor | None = None) -> tf.Tensor:
+        """A replica's metrics as a vector; `names` is filled in while this is traced."""
+        if step is not None:
+            context = tf.distribute.get_replica_context()
+            share = Share(context.replica_id_in_sync_group, context.num_replicas_in_sync)
+            batch = self._maker.pictures(step, batch, share)
+        if self._makes_views:
+            batch = self._maker.with_views(batch)
+        metrics = self._learner.train_step(batch)
         self.names = sorted(metrics)
-        total = tf.distribute.ReduceOp.SUM
-        return tf.stack([self._strategy.reduce(total, metrics[name], axis=None) for name in self.names])
+        return tf.stack([metrics[name] for name in self.names])

@@ -16,6 +16,7 @@ from udal_tf.data.manifest import positions_sha256
 from udal_tf.input import pipeline
 from udal_tf.reporting.run_log import write_json
 from udal_tf.training import loop
+from udal_tf.training.distribute import Workers
 from udal_tf.training.evaluation import predict
 
 HALVES = 2
@@ -86,7 +87,10 @@ def with_unlabeled_prior(config: Config, data: SslData, folder: pathlib.Path) ->
         return _with_shares(data, kind, stated_shares(config.darp, data.p_data))
     path = folder / "unlabeled_prior.json"
     if not path.exists():
-        write_json(path, _estimated(config, data, folder))
+        estimated, workers = _estimated(config, data, folder), Workers()
+        with workers.chief_first():
+            if workers.is_chief:
+                write_json(path, estimated)
     shares = np.array(json.loads(path.read_text(encoding="utf-8"))["shares"], np.float32)
     print(f"The unlabelled pictures are taken to have the shares {', '.join(f'{share:.3f}' for share in shares)}")
     return _with_shares(data, "estimate", shares / shares.sum())

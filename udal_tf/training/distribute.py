@@ -1,0 +1,180 @@
+"""Which devices a run trains on, and what several processes of one run have to agree on."""
+
+import contextlib
+import functools
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from udal_tf.config import DeviceConfig
+
+# Where Linux states the processor time that a container may use: "quota period" in microseconds, or "max period".
+_CPU_QUOTA = "/sys/fs/cgroup/cpu.max"
+
+
+class DeviceError(ValueError):
+    """The devices asked for are not there or do not fit the settings; the message says what to do."""
+
+
+class WorkerLost(RuntimeError):
+    """Another worker of the cluster has gone; what was saved is whole, and the same command goes on from there."""
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use: by its affinity and by the container's quota, at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        with open(_CPU_QUOTA, encoding="ascii") as file:
+            quota, period = file.read().split()
+        cores = min(cores, round(float(quota) / float(period)))  # "max" is no number: no quota.
+    return max(cores, 1)
+
+
+def make_strategy(config: DeviceConfig) -> tf.distribute.Strategy:
+    """The strategy that --strategy and --tpu name; call it before anything else touches TensorFlow's devices.
+
+    `auto` is a TPU where --tpu names one, several workers where TF_CONFIG lists a cluster, MirroredStrategy where there
+    are several GPUs, and else TensorFlow's own choice of one device.
+
+    Raises:
+      DeviceError: where TPU or cluster cannot be reached.
+    """
+    threads = config.threads or usable_cores()
+    with contextlib.suppress(RuntimeError):  # Set already, by whoever used TensorFlow before in this process.
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    kind = config.strategy
+    if config.tpu:
+        return _tpu_strategy(config.tpu)
+    cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    workers = sum(len(tasks) for tasks in cluster.cluster_spec().as_dict().values())
+    if kind == "auto":
+        several_gpus = len(tf.config.list_physical_devices("GPU")) > 1
+        kind = "multi_worker" if workers > 1 else "mirrored" if several_gpus else "one_device"
+    if kind == "multi_worker":
+        if not workers:
+            raise DeviceError("--strategy=multi_worker needs the cluster in TF_CONFIG, which is not set")
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster)
+        except (ValueError, RuntimeError, tf.errors.OpError) as error:
+            raise DeviceError(f"The cluster in TF_CONFIG cannot be joined: {error}") from error
+    if kind == "mirrored":
+        # Without GPUs the logical CPUs stand in, which is how tests run several replicas.
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return tf.distribute.get_strategy()
+
+
+def _tpu_strategy(name: str) -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+        if name != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+        raise DeviceError(
+            f"The TPU {name!r} cannot be reached: {str(error).splitlines()[0]} On a Cloud TPU VM use --tpu=local "
+            "with tensorflow-tpu installed in the place of tensorflow."
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def hardware(strategy: tf.distribute.Strategy) -> dict[str, Any]:
+    """What the run computes on, JSON-ready: the strategy, its replicas, the device of each, processor and cores."""
+    kind = next(kind for kind in ("TPU", "GPU", "CPU") if tf.config.list_logical_devices(kind))
+    names = {
+        tf.config.experimental.get_device_details(device).get("device_name", kind)
+        for device in tf.config.list_physical_devices(kind)
+    }
+    return {
+        "strategy": type(strategy).__name__,
+        "replicas": strategy.num_replicas_in_sync,
+        "device": ", ".join(sorted(names)) or kind,
+        "processor": _processor_name(),
+        "cores": usable_cores(),
+    }
+
+
+def _processor_name() -> str:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def own_result(strategy: tf.distribute.Strategy, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the function gives on this process's first replica, having run on all of them with the same arguments."""
+    return tf.nest.map_structure(
+        lambda value: strategy.experimental_local_results(value)[0], strategy.run(function, args=arguments)
+    )
+
+
+def check_fits(strategy: tf.distribute.Strategy, batch_size: int, jit: bool) -> None:
+    """Raises DeviceError where a global batch cannot be shared out or --jit cannot compile the step."""
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise DeviceError(f"--batch_size must be a multiple of the {replicas} replicas, got {batch_size}")
+    if jit and replicas > 1 and not isinstance(strategy, tf.distribute.TPUStrategy):
+        raise DeviceError(
+            f"--jit compiles the step of one device, and there are {replicas} replicas, whose sums XLA does not "
+            "compile: leave it out, or use --strategy=one_device"
+        )
+
+
+class Workers:
+    """The processes that train one run together, as the current strategy knows them; mostly there is only this one.
+
+    Every method but `is_chief` waits for the other processes, so all of them have to come to it.
+    """
+
+    def __init__(self):
+        strategy = tf.distribute.get_strategy()
+        resolver = strategy.cluster_resolver
+        several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        self._count = sum(len(tasks) for tasks in resolver.cluster_spec().as_dict().values()) if several else 1
+        # Whether this process writes: the only one, or the cluster's first.
+        self.is_chief = self._count == 1 or resolver.task_type == "chief" or _is_first(resolver)
+        self._strategy = strategy
+
+    def agreed(self, values: Sequence[float]) -> np.ndarray:
+        """The mean of the values [n] over all processes; one alone gets its own back."""
+        own = np.asarray(values, np.float32)
+        return own if self._count == 1 else _mean_over(self._strategy)(tf.constant(own)).numpy()
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Turns what TensorFlow raises when another worker is gone into WorkerLost; with one worker, nothing."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if self._count == 1:
+                raise
+            raise WorkerLost(f"Lost the other workers: {error.message.splitlines()[0]}") from error
+
+    @contextlib.contextmanager
+    def chief_first(self) -> Iterator[None]:
+        """What the chief does inside is done before any other process does the same."""
+        if not self.is_chief:
+            self.agreed([0.0])
+        yield
+        if self.is_chief:
+            self.agreed([0.0])
+
+
+@functools.cache
+def _mean_over(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The mean over a strategy's replicas, in one graph: its collective operations must be the same at every call."""
+
+    def mean(values):
+        return strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(tf.identity, args=(values,)), axis=None)
+
+    return tf.function(mean, input_signature=[tf.TensorSpec([None])], autograph=False)
+
+
+def _is_first(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> bool:
+    return "chief" not in resolver.cluster_spec().as_dict() and resolver.task_id == 0
