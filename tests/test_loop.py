@@ -212,7 +212,7 @@ def test_a_run_that_failed_can_go_on_in_the_same_process(tmp_path, capsys):
         run(config, runner=BreaksAtStep6)
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4]
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="disk full"):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(loop.StorageError, match="disk full"):
         patch.setattr(loop, "write_json", broken_write)
         run(config)
     assert "Going on from step 4 of 12" in capsys.readouterr().out
@@ -255,6 +255,65 @@ def test_a_darp_run_cut_in_mid_epoch_ends_the_same(tmp_path, monkeypatch, base):
     rows = [read_rows(tmp_path / run / "metrics.jsonl")[-1] for run in ("whole", "cut")]
     assert rows[0]["train"] == rows[1]["train"]
     assert rows[0]["p_model"] == rows[1]["p_model"]
+
+
+class BreaksAtSteps(Recorder):
+    """A step runner whose loss is not a number whenever step 5 or 9 shows its own pictures."""
+
+    def __call__(self, source, count):
+        start = int(self._learner.step)
+        rows = super().__call__(source, count).copy()
+        for bad in {5, 9} - set(self.skipped()):
+            if start <= bad < start + count:
+                rows[bad - start, self.names.index("loss")] = np.nan
+        return rows
+
+
+def broken_run(config, monkeypatch):
+    """A run with a BreaksAtSteps that knows which steps are skipped."""
+    made = []
+
+    class Run(loop._Run):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.runner.skipped = lambda: self.skipped.numpy().tolist()
+            made.append(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_Run", Run)
+        return made, run(config, runner=BreaksAtSteps)
+
+
+def test_a_rollback_goes_on_without_the_bad_batches(tmp_path, monkeypatch, capsys):
+    config = make_config(tmp_path / "rolled", on_nan="rollback")
+    made, result = broken_run(config, monkeypatch)
+    printed = capsys.readouterr().out
+    assert "The loss of step 5 is not finite: back to" in printed and "The loss of step 9 is not finite" in printed
+    assert made[-1].skipped.numpy().tolist() == [5, 9]
+    rows = read_rows(tmp_path / "rolled" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [4, 8, 12]
+    assert result["steps"] == EPOCHS * STEPS_PER_EPOCH
+    # Until step 5 it is the run that never broke; from there on it has seen another batch.
+    whole = read_rows(run_folder(tmp_path / "whole"))
+    assert rows[0]["train"] == whole[0]["train"]
+    assert rows[1]["train"]["loss"] != whole[1]["train"]["loss"]
+
+
+def run_folder(folder):
+    run(make_config(folder))
+    return folder / "metrics.jsonl"
+
+
+def test_a_rollback_in_the_first_epoch_goes_back_to_the_start(tmp_path, monkeypatch, capsys):
+    config = make_config(tmp_path, on_nan="rollback", steps_per_epoch=6, epochs=2)
+    made, result = broken_run(config, monkeypatch)
+    assert "back to" in capsys.readouterr().out and result["steps"] == 12
+    assert made[-1].skipped.numpy().tolist() == [5, 9]
+
+
+def test_rollbacks_end_at_their_maximum(tmp_path, monkeypatch):
+    with pytest.raises(loop.NonFiniteLoss, match="The loss of step 9 is nan"):
+        broken_run(make_config(tmp_path, on_nan="rollback", max_rollbacks=1), monkeypatch)
 
 
 def test_a_stop_asked_for_in_the_last_step_is_not_lost(tmp_path):

@@ -198,12 +198,14 @@ class _Run:
         if restored:
             print(f"Going on from step {step} of {train.total_steps} ({restored})")
         if self.workers.is_chief:
-            self.folder.mkdir(exist_ok=True)
-            if train.on_nan == "rollback" and not restored:
-                self.checkpoints.save(step)
+            with _storage(self.folder):
+                self.folder.mkdir(exist_ok=True)
+                if train.on_nan == "rollback" and not restored:
+                    self.checkpoints.save(step)
         with _StopRequest() as stop:
             while True:
-                log = RunLog(self.folder, step) if self.workers.is_chief else None
+                with _storage(self.folder):
+                    log = RunLog(self.folder, step) if self.workers.is_chief else None
                 progress = console.Progress(train.total_steps, step, self.maker.images_per_step, log is not None)
                 try:
                     self._train(step, log, progress, stop)
@@ -214,7 +216,8 @@ class _Run:
                     progress.close()
         with self.workers.chief_first():
             if log is not None:
-                return self._finish(log)
+                with _storage(self.folder):
+                    return self._finish(log)
         return json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
 
     def _rolled_back(self, error: NonFiniteLoss) -> int:
@@ -255,8 +258,9 @@ class _Run:
             count = int(agreed_count)
             if step % train.steps_per_epoch == 0:
                 if log is not None:
+                    row = self._epoch_row(step, totals, time.monotonic() - started)
                     with _storage(self.folder):
-                        log.append(self._epoch_row(step, totals, time.monotonic() - started))
+                        log.append(row)
                     progress.line(console.epoch_text(log.rows[-1], train.epochs))
                 totals = totals[:0]
             due = time.monotonic() - saved > 60 * train.checkpoint_minutes
