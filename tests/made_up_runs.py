@@ -1,0 +1,58 @@
+"""Made-up finished runs: folders as `train_and_evaluate` leaves them, without training."""
+
+import json
+import pathlib
+from typing import Any
+
+from udal_tf.config import resolve
+
+CLASSES = 3
+EPOCH_ROWS = 3
+
+
+def write_run(root: pathlib.Path, accuracy: float, ema_la: float | None = None, **given: Any) -> pathlib.Path:
+    """A finished run of the settings `given` below `root`; accuracy: of the averaged weights, from 0 to 1."""
+    config = resolve(given)
+    folder = root / "_".join(f"{name}{value}" for name, value in given.items())
+    folder.mkdir(parents=True)
+    scores = {"raw": accuracy, "ema": accuracy, "raw_la": accuracy, "ema_la": accuracy if ema_la is None else ema_la}
+    test = {
+        "accuracy": scores,
+        "balanced_accuracy": scores,
+        "per_class_recall": {name: [value] * CLASSES for name, value in scores.items()},
+    }
+    result = {
+        **test,
+        "config": config.to_dict(),
+        "class_names": [f"class{c}" for c in range(CLASSES)],
+        "p_data": [1 / CLASSES] * CLASSES,
+        "la_prior": {"kind": "labeled"},
+        "steps": config.train.total_steps,
+        "seconds": 60.0,
+        "data": {"source": "made up", "draw": config.data.draw},
+        "versions": {"udal_tf": "0"},
+    }
+    train = {"alpha": 1.0, "confident": 0.5, "confident_correct": 0.4}
+    train |= {"kl_data": 0.1, "kl_target": 0.2, "kl_uniform": 0.3}
+    rows = [
+        {"step": epoch, "epoch": epoch, "seconds": 1.0, "train": train, "test": test}
+        for epoch in range(1, EPOCH_ROWS + 1)
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    if config.method.generations > 1:
+        empty = [None] * CLASSES
+        result["generations"] = [{"accuracy": scores, "precision": empty, "recall": empty}]
+        result["generations"] += [
+            {"accuracy": scores, "precision": [0.9] * CLASSES, "recall": [0.3] * CLASSES}
+            for _ in range(1, config.method.generations)
+        ]
+        for number in range(config.method.generations):
+            own = folder / f"generation_{number}"
+            own.mkdir()
+            (own / "metrics.jsonl").write_text(text, encoding="utf-8")
+            (own / "result.json").write_text("{}", encoding="utf-8")
+    else:
+        (folder / "metrics.jsonl").write_text(text, encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps(config.to_dict()), encoding="utf-8")
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    return folder

@@ -1,0 +1,113 @@
+"""The grids: every cell resolves, stands in the paper's tables, has a folder and a cost of its own."""
+
+import json
+import pathlib
+
+import pytest
+
+from udal_tf.reporting import grids, paper
+from udal_tf.reporting.runs import flat, identity_of
+
+FLAGS = str(pathlib.Path(__file__).resolve().parents[1] / "flags")
+SIZES = {"table1": 120, "table2": 150, "table3": 60, "table4": 15, "fig1": 15, "fig3a": 65, "fig3b": 60, "fig3c": 65}
+SIZES |= {"digits": 45, "digits_fixmatch": 30, "fashion": 45}
+
+
+def cells_of(name, further=()):
+    cells, errors = grids.cells(grids.GRIDS[name], FLAGS, further)
+    assert errors == []
+    return cells
+
+
+@pytest.mark.parametrize("name", grids.GRIDS)
+def test_every_cell_resolves_and_has_a_folder_of_its_own(name):
+    cells = cells_of(name)
+    assert len(cells) == SIZES.get(name, len(cells))
+    assert len({cell.name for cell in cells}) == len(cells)
+    assert len({(flat(cell.config.to_dict())["method"], str(cell.config)) for cell in cells}) == len(cells)
+
+
+def expected_of(table):
+    return [
+        identity_of(table.settings_of(row, place))
+        for row in table.rows
+        for place, value in enumerate(row.values)
+        if value is not None
+    ]
+
+
+@pytest.mark.parametrize("table", paper.TABLES.values(), ids=lambda table: table.name)
+def test_a_tables_grid_trains_exactly_the_papers_cells(table):
+    expected = expected_of(table)
+    trained = []
+    for cell in cells_of(table.name):
+        values = flat(cell.config.to_dict())
+        trained.append({name: values[name] for name in expected[0]})
+    assert all(settings in expected for settings in trained)
+    assert all(settings in trained for settings in expected)
+
+
+def test_a_cell_that_two_grids_share_has_one_name():
+    table1, figure = ({cell.name for cell in cells_of(name)} for name in ("table1", "fig3b"))
+    assert table1 & figure == {f"cifar10lt_g100_b0.1_fixmatch_udal_fold{fold}" for fold in range(1, 6)}
+
+
+def test_settings_that_leave_the_recipe_are_in_the_name():
+    cell = cells_of("digits", ("--epochs=1", "--strong_ops=Rotate,ShearX,ShearY,Color,Contrast"))[0]
+    assert cell.name.startswith("digitslt_g12_b0.1_supervised_none_fold1_strong_ops")
+    assert cell.name.endswith("_epochs1")
+    assert "," not in cell.name
+
+
+@pytest.mark.parametrize(
+    ("grid", "part", "pictures"),
+    [
+        ("table1", "g50_b0.1_fixmatch_udal_fold1", 65_536 * 960),
+        ("table1", "g50_b0.1_fixmatch_crest+_fold1", 6 * 65_536 * 960),
+        ("table1", "g50_b0.1_mixmatch_udal_fold1", 131_072 * 192),
+        ("table4", "b0.1_supervised_none_fold1_epochs3000", 3000 * 501 * 256),
+        ("digits", "b0.1_supervised_none_fold1", 1000 * 32),
+    ],
+)
+def test_pictures_count_every_view_of_every_generation(grid, part, pictures):
+    (cell,) = [cell for cell in cells_of(grid) if cell.name.endswith(part)]
+    assert cell.pictures == pictures
+
+
+def test_views_are_those_of_the_base_learners():
+    from udal_tf.config import resolve
+    from udal_tf.methods import learner
+    from udal_tf.models.build import build_model
+
+    for base, views in grids.UNLABELED_VIEWS.items():
+        config = resolve({"base": base, "method": "none", "depth": 10, "width": 1})
+        model = build_model(config.model, (8, 8, 1), 3)
+        made = learner.Learner(model, [0.5, 0.3, 0.2], config.method, config.optimizer, config.train)
+        unlabeled = sum(of_set == "unlabeled" for _, of_set, _ in made.base.views)
+        assert unlabeled == views + (config.method.strong_views if base == "remixmatch" else 0)
+
+
+def test_a_grid_file_takes_lists_as_axes(tmp_path):
+    path = tmp_path / "grid.json"
+    path.write_text(json.dumps([{"settings": {"method": ["none", "udal"], "fold": [1, 2], "epochs": 2}}]))
+    cells, errors = grids.cells(grids.read_grid(path), FLAGS)
+    assert (len(cells), errors) == (4, [])
+    assert cells[0].arguments == ("--method=none", "--fold=1", "--epochs=2")
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '[{"flag": "x"}]', "[3]"])
+def test_a_file_that_is_no_grid_is_refused(tmp_path, text):
+    path = tmp_path / "grid.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="grid.json"):
+        grids.read_grid(path)
+
+
+def test_every_cell_that_does_not_resolve_is_named():
+    blocks = [grids.Block("", {"fold": [1, 9]}), grids.Block("no.flags"), grids.Block("", {"nothing": 1})]
+    cells, errors = grids.cells(blocks, FLAGS)
+    assert len(cells) == 1
+    assert len(errors) == 3
+    assert "--fold must be at least 1 and at most 5, got 9" in errors[0]
+    assert "no.flags" in errors[1]
+    assert "nothing" in errors[2]

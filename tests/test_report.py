@@ -1,0 +1,325 @@
+"""The report: which run stands in which cell, what is left out, what the files say."""
+
+import csv
+import html.parser
+import io
+import json
+import math
+import re
+
+import pytest
+from made_up_runs import CLASSES, write_run
+
+from udal_tf.commands import report
+from udal_tf.reporting import comparison, paper, table_text, tables
+from udal_tf.reporting.runs import read_runs
+
+CIFAR = {"dataset": "cifar10lt", "imbalance": 100.0, "beta": 0.1}
+
+
+def tables_of(root):
+    runs, left_out = read_runs([root])
+    assert left_out == []
+    return {table.name: table for table in tables.build_tables(runs)}
+
+
+def cell_at(table, base, method, heading, score="ema"):
+    (row,) = [r for r in table.rows if (r.base, r.method, r.score) == (base, method, score)]
+    (place,) = [i for i, column in enumerate(table.columns) if column.heading == heading]
+    return row.cells[place]
+
+
+def test_papers_cells_hold_its_printed_values():
+    assert {name: len(table.rows) for name, table in paper.TABLES.items()} == {
+        "table1": 11,
+        "table2": 3,
+        "table3": 4,
+        "table4": 8,
+    }
+    for table in paper.TABLES.values():
+        assert all(len(row.values) == len(table.columns) for row in table.rows)
+    udal_la = paper.TABLE_1.rows[-1]
+    assert [(value.mean, value.std) for value in udal_la.values] == [(86.3, 0.37), (82.1, 0.37), (72.9, 1.21)]
+    assert paper.TABLE_2.rows[2].values[9] == paper.Value(43.7, 0.41)
+    assert paper.TABLE_4.rows[4].values[4] == paper.Value(73.7)
+
+
+def test_mean_std_and_difference_over_folds(tmp_path):
+    for fold, accuracy in ((1, 0.80), (2, 0.82), (3, 0.84), (4, 0.82), (5, 0.82)):
+        write_run(tmp_path, accuracy, **CIFAR, fold=fold)
+    cell = cell_at(tables_of(tmp_path)["table1"], "fixmatch", "udal", "CIFAR10-LT, β = 10 %, γ = 100")
+    assert cell.mean == pytest.approx(82.0)
+    assert cell.std == pytest.approx(math.sqrt(8 / 4))
+    assert cell.difference == pytest.approx(82.0 - 80.2)
+    assert cell.missing == []
+    assert table_text.own_text(cell) == "82.0 ± 1.4"
+    assert table_text.difference_text(cell) == "+1.8"
+
+
+def test_missing_folds_are_said(tmp_path):
+    write_run(tmp_path, 0.8, **CIFAR, fold=2)
+    table = tables_of(tmp_path)["table1"]
+    cell = cell_at(table, "fixmatch", "udal", "CIFAR10-LT, β = 10 %, γ = 100")
+    assert (cell.std, cell.missing) == (None, [1, 3, 4, 5])
+    assert "folds 1, 3, 4, 5 missing" in table_text.markdown(table)
+
+
+def test_la_inf_rows_take_the_same_runs_other_score(tmp_path):
+    write_run(tmp_path, 0.67, 0.70, **CIFAR, method="none", fold=1)
+    table = tables_of(tmp_path)["table1"]
+    heading = "CIFAR10-LT, β = 10 %, γ = 100"
+    assert cell_at(table, "fixmatch", "none", heading).mean == pytest.approx(67.0)
+    assert cell_at(table, "fixmatch", "none", heading, "ema_la").mean == pytest.approx(70.0)
+
+
+def test_a_shorter_run_or_another_data_set_never_stands_in_the_papers_column(tmp_path):
+    write_run(tmp_path, 0.5, **CIFAR, epochs=1, fold=1)
+    write_run(tmp_path, 0.9, dataset="digitslt", fold=1)
+    found = tables_of(tmp_path)
+    assert found["table1"].runs == []
+    for name, heading in (
+        ("table1_cifar10lt", "CIFAR10-LT, γ = 100, β = 10 %, epochs 1"),
+        ("table1_digitslt", "digits-LT, γ = 12, β = 10 %"),
+    ):
+        cell = cell_at(found[name], "fixmatch", "udal", heading)
+        assert len(cell.runs) == 1
+        assert cell.difference is None
+        assert [column.kind for column in found[name].columns] == ["other setting", "paper", "paper", "paper"]
+        assert all("another data set or recipe" in column.heading for column in found[name].columns[1:])
+
+
+def test_runs_of_another_draw_or_arithmetic_get_a_column_of_their_own(tmp_path):
+    write_run(tmp_path, 0.80, **CIFAR, fold=1)
+    write_run(tmp_path, 0.70, **CIFAR, fold=1, precision="bfloat16")
+    other = write_run(tmp_path, 0.60, **CIFAR, fold=1, epochs=64, k=2.0)
+    result = json.loads((other / "result.json").read_text())
+    result["data"]["draw"] = "CReST's own"
+    (other / "result.json").write_text(json.dumps(result))
+    table = tables_of(tmp_path)["table1"]
+    columns = [i for i, column in enumerate(table.columns) if "γ = 100" in column.label]
+    (row,) = [r for r in table.rows if (r.base, r.method, r.score) == ("fixmatch", "udal", "ema")]
+    assert sorted(row.cells[place].mean for place in columns) == pytest.approx([60.0, 70.0, 80.0])
+
+
+def test_darps_protocol_has_its_own_table(tmp_path):
+    write_run(tmp_path, 0.8, dataset="cifar10lt", protocol="darp", imbalance=150.0, method="darp", fold=1)
+    found = tables_of(tmp_path)
+    assert found["table1"].runs == []
+    assert cell_at(found["table3"], "fixmatch", "darp", "CIFAR10, DARP's protocol, γ = 150").mean == pytest.approx(80.0)
+
+
+def test_table_4_tells_lengths_generations_and_alphas_apart(tmp_path):
+    shared = {"dataset": "imagenet127", "fold": 1}
+    write_run(tmp_path, 0.73, **shared, method="crest+")
+    write_run(tmp_path, 0.70, **shared, method="crest+", generations=4)
+    write_run(tmp_path, 0.75, **shared, alpha_min=0.55)
+    write_run(tmp_path, 0.76, **shared, base="supervised", method="none", beta=1.0, epochs=300, steps_per_epoch=5005)
+    table = tables_of(tmp_path)["table4"]
+    shown = {
+        (row.label, column.label): table_text.own_text(cell)
+        for row in table.rows
+        for cell, column in zip(row.cells, table.columns, strict=True)
+        if cell and cell.runs
+    }
+    assert shown == {
+        ("w/ CReST+", "6000"): "73.0",
+        ("w/ CReST+", "4000"): "70.0",
+        ("w/ UDAL (ours, α_min = 0.55)", "1000"): "75.0",
+        ("Supervised (100% labels)", "supervised"): "76.0",
+    }
+
+
+def test_methods_that_the_table_lacks_are_further_rows(tmp_path):
+    write_run(tmp_path, 0.6, dataset="digitslt", base="supervised", method="none", fold=1)
+    write_run(tmp_path, 0.7, dataset="digitslt", method="hybrid", fold=1)
+    labels = [row.full_label for row in tables_of(tmp_path)["table1_digitslt"].rows]
+    assert labels[:2] == ["Supervised", "Supervised w/ LA (Inf)"]
+    assert labels[-2:] == ["FixMatch w/ hybrid of Figure 3a", "FixMatch w/ hybrid of Figure 3a & LA (Inf)"]
+
+
+def test_points_of_an_ablation_are_no_columns(tmp_path):
+    write_run(tmp_path, 0.6, dataset="digitslt", k=1.0, alpha_min=0.5, fold=1)
+    assert "table1_digitslt" not in tables_of(tmp_path)
+
+
+def test_paired_differences_by_hand():
+    result = comparison.paired({1: 3.0, 2: 5.0, 7: 0.0}, {1: 1.0, 2: 1.0})
+    assert (result.folds, result.mean, result.wins) == ((1, 2), 3.0, 2)
+    assert result.std == pytest.approx(math.sqrt(2))
+    # t = 3 / (√2 / √2) = 3 with one degree of freedom: p = 1 − 2·atan(3)/π.
+    assert result.t_p == pytest.approx(1 - 2 * math.atan(3) / math.pi)
+    assert result.wilcoxon_p == pytest.approx(0.5)
+
+
+def test_paired_says_nothing_where_nothing_can_be_said():
+    assert comparison.paired({1: 1.0}, {2: 1.0}) is None
+    assert comparison.paired({1: 1.0}, {1: 0.5}).t_p is None
+    same = comparison.paired({1: 1.0, 2: 2.0}, {1: 1.0, 2: 2.0})
+    assert (same.t_p, same.wilcoxon_p, same.wins) == (None, None, 0)
+
+
+def test_broken_results_are_named_and_left_out(tmp_path):
+    good = write_run(tmp_path, 0.8, dataset="digitslt", fold=1)
+    cut = write_run(tmp_path, 0.8, dataset="digitslt", fold=2)
+    (cut / "result.json").write_text((cut / "result.json").read_text()[:200])
+    unfinished = write_run(tmp_path, 0.8, dataset="digitslt", fold=3)
+    (unfinished / "result.json").unlink()
+    missing = write_run(tmp_path, 0.8, dataset="digitslt", fold=4)
+    result = json.loads((missing / "result.json").read_text())
+    del result["accuracy"]["ema"]
+    (missing / "result.json").write_text(json.dumps(result))
+    impossible = write_run(tmp_path, 1.0, dataset="digitslt", fold=5)
+    (impossible / "result.json").write_text((impossible / "result.json").read_text().replace("1.0", "NaN"))
+    again = write_run(tmp_path / "again", 0.7, dataset="digitslt", fold=1)
+    runs, left_out = read_runs([tmp_path])
+    reasons = {one.label.rpartition("/")[0].count("/") * "again" + one.label[-1]: one.reason for one in left_out}
+    assert len(runs) == 1 and len(left_out) == 5
+    assert "no JSON" in reasons["2"]
+    assert "only the first epochs" in reasons["3"]
+    assert "accuracy.ema must be a number" in reasons["4"]
+    assert "must" in reasons["5"]
+    assert any("same settings, fold and pictures" in one.reason for one in left_out)
+    assert {good.name, again.name} >= {runs[0].folder.name}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A report of a small miniature with ablations, generations and one broken file of curves."""
+    root, out = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("report")
+    for fold in (1, 2):
+        write_run(root, 0.80 + 0.01 * fold, 0.85, dataset="digitslt", fold=fold)
+        write_run(root, 0.70 + 0.02 * fold, dataset="digitslt", method="none", fold=fold)
+        write_run(root, 0.6, dataset="digitslt", base="supervised", method="none", fold=fold)
+        for alpha_min in (0.1, 0.5):
+            write_run(root, 0.7, dataset="digitslt", method="hybrid", k=1.0, alpha_min=alpha_min, fold=fold)
+            write_run(root, 0.75, dataset="digitslt", k=1.0, alpha_min=alpha_min, fold=fold)
+            write_run(root, 0.65, dataset="digitslt", k=0.0, alpha_min=alpha_min, epochs=10, fold=fold)
+    crest = write_run(root, 0.79, dataset="digitslt", method="crest+", fold=1)
+    (crest / "cell.json").write_text(json.dumps({"command": "python run.py <&>", "commit": "abc123"}))
+    broken = write_run(root, 0.79, dataset="digitslt", method="da", fold=1)
+    (broken / "metrics.jsonl").write_text('{"epoch": 1}\n')
+    count, left_out = report.write_report([root], out)
+    assert count == 20
+    assert ["metrics.jsonl, line 1 is no row" in one.reason for one in left_out] == [True]
+    return out
+
+
+def test_every_file_is_there(written):
+    names = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
+    for table in ("table1", "table2", "table3", "table4", "table1_digitslt"):
+        assert {f"tables/{table}.{ending}" for ending in ("md", "csv", "tex")} <= names
+    assert {"report.html", "tables/comparisons.md", "tables/comparisons.csv"} <= names
+    setting = "digits_LT_g12_b10"
+    for figure in (
+        "fig1", "fig3a", "fig3b", "fig3c", "figA1_UDAL_FixMatch", "figA1_methods_FixMatch", "pseudo_precision_FixMatch",
+        "pseudo_recall_FixMatch", "recall_FixMatch", "recall_Supervised", "time", "added_recall_FixMatch_w_CReST+",
+    ):  # fmt: skip
+        assert {f"figures/{figure}_{setting}.png", f"figures/{figure}_{setting}.svg"} <= names, figure
+
+
+class _Page(html.parser.HTMLParser):
+    VOID = {"meta", "link", "br"}
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.sources, self.ids = [], set(), [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href"):
+                self.sources.append(value)
+            if name == "id":
+                self.ids.append(value)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_page_is_whole_and_needs_nothing_else(written):
+    text = (written / "report.html").read_text(encoding="utf-8")
+    parser = _Page()
+    parser.feed(text)
+    assert parser.open == []
+    assert not parser.tags & {"script", "img", "iframe", "object"}
+    assert all(source.startswith(("#", "data:")) for source in parser.sources)
+    assert not re.search(r"url\((?!#)|@import", text)
+    assert "prefers-color-scheme: dark" in text
+    assert len(set(parser.ids)) == len(parser.ids)
+    inner = {source[1:] for source in parser.sources if source.startswith("#")}
+    assert inner <= set(parser.ids)
+
+
+def test_page_shows_every_run_with_its_origin(written):
+    text = (written / "report.html").read_text(encoding="utf-8")
+    assert "python run.py &lt;&amp;&gt;" in text and "abc123" in text
+    assert "python run.py --dataset=digitslt --base=fixmatch --method=hybrid --alpha_min=0.5 --k=1 --fold=2" in text
+    assert "made up" in text
+    assert "Left out (1)" in text and "Runs (20)" in text
+
+
+def test_csv_has_a_line_per_cell(written):
+    rows = list(csv.DictReader(io.StringIO((written / "tables/table1_digitslt.csv").read_text(encoding="utf-8"))))
+    own = [row for row in rows if row["method"] == "udal" and row["base"] == "fixmatch" and row["score"] == "ema"]
+    ours, *papers = own
+    assert (ours["mean"], ours["folds"], ours["missing_folds"]) == ("81.5000", "1 2", "3 4 5")
+    assert [row["paper_mean"] for row in papers] == ["85.3000", "80.2000", "68.6000"]
+    assert all(row["difference"] == "" for row in own)
+
+
+def test_latex_is_escaped(written):
+    text = (written / "tables/table1_digitslt.tex").read_text(encoding="utf-8")
+    assert r"FixMatch w/ DA ($\alpha_{\min}$ = 0.5) + LA (Sup)" in text
+    assert r"\multicolumn{3}{c}{$\beta$ = 10 \%}" in text
+    rows = [line for line in text.splitlines() if line.startswith("FixMatch")]
+    assert len(rows) > 5
+    assert all(line.replace(r"\&", "").count("&") == 4 for line in rows)
+
+
+def test_figures_3_have_one_scale(written):
+    def y_labels(name):
+        svg = (written / f"figures/{name}_digits_LT_g12_b10.svg").read_text(encoding="utf-8")
+        return re.findall(r"<!-- ([\d.]+) -->", svg.split('id="matplotlib.axis_2"')[1].split('id="legend')[0])
+
+    assert y_labels("fig3a") == y_labels("fig3b") == y_labels("fig3c")
+    assert y_labels("figA1_UDAL_FixMatch") == y_labels("figA1_methods_FixMatch")
+
+
+def test_a_second_report_leaves_no_files_of_the_first(written, tmp_path):
+    write_run(tmp_path / "runs", 0.8, dataset="digitslt", fold=1)
+    out = tmp_path / "out"
+    report.write_report([tmp_path / "runs"], out)
+    old = out / "figures" / "old.png"
+    old.write_bytes(b"")
+    (out / "figures" / "notes.txt").write_text("mine")
+    report.write_report([tmp_path / "runs"], out)
+    assert not old.exists()
+    assert (out / "figures" / "notes.txt").exists()
+
+
+def test_command_line_refuses_what_it_cannot_use(tmp_path, capsys):
+    for arguments, said in (
+        ([str(tmp_path / "none")], "must be a folder with runs"),
+        ([str(tmp_path), f"--out={tmp_path / 'out'}"], "no finished run"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            report.main(arguments)
+        assert stopped.value.code == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_holds_confusions_gets_a_matrix(tmp_path):
+    folder = write_run(tmp_path / "runs", 0.8, dataset="digitslt", fold=1)
+    result = json.loads((folder / "result.json").read_text())
+    result["confusion"] = {"ema": [[8 if a == b else 1 for b in range(CLASSES)] for a in range(CLASSES)]}
+    (folder / "result.json").write_text(json.dumps(result))
+    report.write_report([tmp_path / "runs"], tmp_path / "out")
+    assert (tmp_path / "out/figures/confusion_FixMatch_w_UDAL_digits_LT_g12_b10.png").exists()

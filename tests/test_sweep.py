@@ -1,0 +1,232 @@
+"""The sweep: what it lists, skips, retries, keeps of a failure, and how it stops; cells are played by small scripts."""
+
+import concurrent.futures
+import fcntl
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from udal_tf.commands import report, sweep
+from udal_tf.config import resolve
+from udal_tf.training import workdir as training_workdir
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TINY = ["--epochs=1", "--steps_per_epoch=2", "--batch_size=4", "--unlabeled_ratio=1", "--depth=10"]
+FINISH = "import json, pathlib, sys; (pathlib.Path(sys.argv[1]) / 'result.json').write_text('{}')"
+
+
+@pytest.fixture
+def make_job(tmp_path):
+    """Makes the job of a cell that runs a Python text; its argument is the cell's folder."""
+
+    def make(code, name="cell", retries=0):
+        (tmp_path / name).mkdir()
+        (tmp_path / "sweep").mkdir(exist_ok=True)
+        command = (sys.executable, "-c", code, name)
+        return sweep.Job(name, command, name, "sweep", str(tmp_path), "commit", retries)
+
+    return make
+
+
+def failures(tmp_path):
+    path = tmp_path / "sweep" / "failures.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_the_lock_is_the_one_that_runs_take():
+    assert training_workdir.LOCK == sweep.LOCK
+
+
+def test_a_finished_cell_is_recorded(make_job, tmp_path):
+    assert sweep.run_job(make_job(FINISH)) == sweep.Outcome("finished")
+    record = json.loads((tmp_path / "cell" / "cell.json").read_text())
+    assert record["commit"] == "commit"
+    assert record["command"].startswith("python -c ")
+    assert record["attempt"] == 1
+
+
+def test_a_cell_that_is_finished_is_not_run_again(make_job, tmp_path):
+    job = make_job("raise SystemExit(1)")
+    (tmp_path / "cell" / "result.json").write_text("{}")
+    assert sweep.run_job(job) == sweep.Outcome("finished")
+    assert failures(tmp_path) == []
+
+
+def test_a_failure_is_retried_and_its_reason_kept(make_job, tmp_path):
+    code = (
+        "import pathlib, sys; p = pathlib.Path(sys.argv[1]) / 'tries'\n"
+        "n = len(p.read_text()) if p.exists() else 0; p.write_text('x' * (n + 1)); print('attempt', n)\n"
+        f"if n < 2: sys.exit('the disk is full')\n{FINISH}"
+    )
+    assert sweep.run_job(make_job(code, retries=2)) == sweep.Outcome("finished")
+    kept = failures(tmp_path)
+    assert [entry["attempt"] for entry in kept] == [1, 2]
+    assert kept[0]["reason"].startswith("exit code 1: ") and "the disk is full" in kept[0]["reason"]
+    assert json.loads((tmp_path / "cell" / "cell.json").read_text())["attempt"] == 3
+
+
+def test_a_cell_that_keeps_failing_is_given_up(make_job, tmp_path):
+    outcome = sweep.run_job(make_job("import os; os.kill(os.getpid(), 9)", retries=1))
+    assert (outcome.state, outcome.reason) == ("failed", "killed by SIGKILL: ")
+    assert len(failures(tmp_path)) == 2
+
+
+def test_a_cell_in_use_is_waited_for_and_not_run_twice(make_job, tmp_path):
+    job = make_job("raise SystemExit('ran a second time')")
+    with open(tmp_path / "cell" / ".lock", "w") as lock, concurrent.futures.ThreadPoolExecutor() as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = pool.submit(sweep.run_job, job)
+        time.sleep(3 * sweep.POLL_SECONDS)
+        assert not running.done()
+        (tmp_path / "cell" / "result.json").write_text("{}")
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert running.result(timeout=10) == sweep.Outcome("finished")
+    assert failures(tmp_path) == []
+
+
+def test_a_stop_reaches_the_cell_which_may_save_first(make_job, tmp_path):
+    code = (
+        "import pathlib, signal, sys, time; p = pathlib.Path(sys.argv[1])\n"
+        "def save(*_): (p / 'saved').write_text(''); sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, save); (p / 'ready').write_text(''); time.sleep(60)"
+    )
+    ready = tmp_path / "cell" / "ready"
+    outcome = sweep.run_job(make_job(code), stop=lambda: signal.SIGTERM if ready.exists() else 0)
+    assert outcome == sweep.Outcome("cut")
+    assert (tmp_path / "cell" / "saved").exists()
+    assert failures(tmp_path) == []
+
+
+def test_one_failure_does_not_stop_the_rest(make_job, tmp_path):
+    engine = sweep.LocalEngine(sweep.parse(["digits", "--jobs=2"]))
+    jobs = [make_job(FINISH, "a"), make_job("raise SystemExit(3)", "b"), make_job(FINISH, "c")]
+    for job in jobs:
+        engine.submit(job)
+    states = {}
+    while engine.busy:
+        states |= {job.name: outcome.state for job, outcome in engine.ended()}
+    assert states == {"a": "finished", "b": "failed", "c": "finished"}
+
+
+def test_jobs_share_the_cores_out(make_job, tmp_path):
+    code = (
+        "import json, os, pathlib, sys; cores = json.dumps(sorted(os.sched_getaffinity(0)))\n"
+        "(pathlib.Path(sys.argv[1]) / 'cores').write_text(cores)\n"
+    )
+    jobs = 2
+    engine = sweep.LocalEngine(sweep.parse(["digits", f"--jobs={jobs}"]))
+    for name in "ab":
+        engine.submit(make_job(code + FINISH, name))
+    while engine.busy:
+        engine.ended()
+    shown = [set(json.loads((tmp_path / name / "cores").read_text())) for name in "ab"]
+    available = os.sched_getaffinity(0)
+    if len(available) >= jobs:
+        assert shown[0].isdisjoint(shown[1]) or shown[0] == shown[1]  # One job may have run after the other.
+        assert all(len(cores) < len(available) for cores in shown)
+    else:
+        assert shown == [available, available]
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as stopped:
+        sweep.main(list(arguments))
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_bad_input_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert "the grid must be one of table1" in refused(capsys, "nothing")
+    assert "--imbalance must be at least 1" in refused(capsys, "digits", "--", "--imbalance=0")
+    assert "no cell of digits fits --only=x" in refused(capsys, "digits", "--only=x")
+    assert "--jobs must be at least 1" in refused(capsys, "digits", "--jobs=0")
+    assert "NAME=NUMBER" in refused(capsys, "digits", "--resources=TPU")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ray_that_is_missing_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "pip install 'udal-tf[sweep]'" in refused(capsys, "digits", "--engine=ray", f"--out={tmp_path}")
+
+
+def test_list_has_every_command_its_state_and_cost(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    name = "cifar10lt_g50_b0.1_fixmatch_udal_fold1"
+    (tmp_path / name).mkdir()
+    config = resolve({"dataset": "cifar10lt", "imbalance": 50.0, "beta": 0.1})
+    (tmp_path / name / "config.json").write_text(json.dumps(config.to_dict()))
+    (tmp_path / name / "result.json").write_text("{}")
+    sweep.main(["table1", "--list", f"--out={tmp_path}", "--images_per_second=1000"])
+    text = capsys.readouterr().out
+    assert f"{name}  finished  62,914,560 pictures  17.48 h\n" in text
+    command = "python run.py --flagfile=flags/table1_fixmatch_udal.flags --imbalance=50 --fold=1"
+    assert f"{command} --workdir={tmp_path / name}\n" in text
+    assert "still to train: 119 cells" in text
+    assert "Every cell resolves: 1 finished, 0 begun, 119 new." in text
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+def test_hours_without_a_measured_speed_are_called_an_assumption(tmp_path, capsys):
+    sweep.main(["table4", "--dry_run", f"--out={tmp_path}"])
+    assert "ASSUMPTION" in capsys.readouterr().out
+    sweep.main(["digits", "--dry_run", f"--out={tmp_path}"])
+    assert "as measured on two cores" in capsys.readouterr().out
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path, capsys):
+    folder = tmp_path / "digitslt_g12_b0.1_fixmatch_udal_fold1"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(resolve({"epochs": 3}).to_dict()))
+    assert "--epochs: 3 there" in refused(capsys, "digits", "--dry_run", f"--out={tmp_path}")
+
+
+def start(tmp_path, *further):
+    grid = tmp_path / "grid.json"
+    grid.write_text(json.dumps([{"settings": {"method": "none", "fold": [1, 2]}}]))
+    command = [sys.executable, "-m", "udal_tf.commands.sweep", str(grid), f"--out={tmp_path / 'runs'}", "--retries=0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.Popen(
+        [*command, *further], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_a_stopped_sweep_goes_on_and_its_runs_make_a_report(tmp_path):
+    long = [*TINY, "--epochs=60"]
+    first = start(tmp_path, "--jobs=2", "--", *long)
+    deadline = time.monotonic() + 240
+    while not list(tmp_path.glob("runs/*/checkpoints/*.index")) and time.monotonic() < deadline:
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.2)
+    first.send_signal(signal.SIGTERM)
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode == 128 + signal.SIGTERM, output
+    assert "the same command goes on from here" in output
+    begun = {path.parents[1].name for path in tmp_path.glob("runs/*/checkpoints/*.index")}
+    assert begun and not list(tmp_path.glob("runs/*/result.json"))
+    assert not (tmp_path / "runs/sweep/failures.jsonl").exists()
+    second = start(tmp_path, "--jobs=2", "--", *long)
+    output, errors = second.communicate(timeout=300)
+    assert second.returncode == 0, errors
+    assert "[2/2]" in output
+    for name in begun:
+        assert "Going on from step" in (tmp_path / "runs/sweep" / f"{name}.log").read_text()
+    third = start(tmp_path, "--", *long)
+    assert "Nothing to do." in third.communicate(timeout=60)[0]
+    count, left_out = report.write_report([tmp_path / "runs"], tmp_path / "report")
+    assert (count, left_out) == (2, [])
+
+
+def test_a_stop_file_says_the_signal_until_it_is_taken_back(tmp_path):
+    stop = sweep.StopFile(tmp_path / "stop")
+    assert stop() == 0
+    stop.ask(signal.SIGTERM)
+    assert stop() == signal.SIGTERM
+    stop.ask(0)
+    assert stop() == 0

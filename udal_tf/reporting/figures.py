@@ -1,0 +1,241 @@
+"""The paper's Figures 1, 3a, 3b and 3c from finished runs, a set for each data set and setting of it.
+
+Figures 3a to 3c of one setting have the same scale (§4.5). Points are means over folds, bars standard deviations.
+"""
+
+import collections
+import dataclasses
+import functools
+import math
+import pathlib
+import re
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from matplotlib.ticker import MaxNLocator
+
+from udal_tf.reporting import paper
+from udal_tf.reporting.drawing import Curve, Panel, Picture, common_limits
+from udal_tf.reporting.runs import Run
+from udal_tf.reporting.tables import DATASETS, METHODS, setting_text
+
+# What the curves and points of Figures 1 and 3 vary.
+VARIED = ("alpha_min", "k", "epochs", "generations", "select_alpha")
+# Those of Table 4, in its order.
+FIGURE_1_METHODS = ("none", "da", "crest+", "udal")
+ACCURACY = "test accuracy, %"
+# Curves with error bars stand this part of the axis apart, so that the bars do not hide each other.
+APART = 0.008
+
+
+def group_text(run: Run) -> str:
+    """`digits-LT, γ = 12, β = 10 %`: the setting that the runs of a set of figures share."""
+    own = ("imbalance",) if run.settings["protocol"] == "darp" else ("imbalance", "beta")
+    shared = {name: run.settings[name] for name in own}
+    shared |= {name: value for name, value in run.deviations.items() if name not in VARIED}
+    return f"{DATASETS.get(run.settings['dataset'], run.settings['dataset'])}, {setting_text(shared)}"
+
+
+def grouped(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:
+    """The runs by `key`, in the order in which the keys come."""
+    groups = collections.defaultdict(list)
+    for run in runs:
+        groups[key(run)].append(run)
+    return dict(groups)
+
+
+def setting_groups(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """The runs by `group_text`, with the draw where one text has several; those with most runs first."""
+    by_draw = grouped(runs, lambda run: (group_text(run), run.draw))
+    texts = [text for text, _ in by_draw]
+    ordered = sorted(by_draw.items(), key=lambda item: -len(item[1]))
+    return {text + (f", {draw}" if texts.count(text) > 1 else ""): of for (text, draw), of in ordered}
+
+
+def slug(text: str) -> str:
+    """A file name's part that says what `text` says."""
+    plain = text.replace("γ", "g").replace("β", "b").replace("α", "a").replace(" = ", "").replace(" %", "")
+    return re.sub(r"[^\w.+]+", "_", plain).strip("_")
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation of the sample, 0 for a single value."""
+    count = len(values)
+    mean = math.fsum(values) / count
+    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (count - 1)) if count > 1 else 0.0
+
+
+def usual_epochs(runs: Iterable[Run]) -> int:
+    """The length of a generation in most runs: that of the recipe, unless nobody ran it."""
+    return statistics.mode(run.settings["epochs"] for run in runs)
+
+
+def _curve(label: str, points: Mapping[float, list[float]], **options) -> Curve:
+    x = sorted(points)
+    means, stds = zip(*(mean_and_std(points[value]) for value in x), strict=True)
+    return Curve(label, x, means, stds if any(stds) else (), **options)
+
+
+def _level(label: str, runs: Sequence[Run], **options) -> Curve:
+    mean, std = mean_and_std([run.accuracy(paper.EMA) for run in runs])
+    return Curve(label, (), (mean,), (std,) if std else (), level=True, **options)
+
+
+def _over(runs: Iterable[Run], name: str) -> dict[float, list[float]]:
+    points = collections.defaultdict(list)
+    for run in runs:
+        points[run.settings[name]].append(run.accuracy(paper.EMA))
+    return points
+
+
+def _folds_text(runs: Sequence[Run]) -> str:
+    folds = sorted({run.fold for run in runs})
+    return f"fold {folds[0]}" if len(folds) == 1 else f"folds {', '.join(map(str, folds))}"
+
+
+def _reference(runs: Sequence[Run], method: str) -> list[Run]:
+    """Runs of FixMatch with a method whose α_min, k and length are the recipe's."""
+    return [r for r in runs if r.pair == ("fixmatch", method) and not set(r.deviations) & set(VARIED)]
+
+
+def figure_3(runs: Sequence[Run], group: str, folder: pathlib.Path) -> list[Picture]:
+    """Figures 3a, 3b and 3c of one setting, those of them that have runs, on one scale."""
+    length = usual_epochs(runs)
+    alone = [run for run in runs if run.settings["base"] == "fixmatch"]
+    hybrid = [r for r in alone if r.settings["method"] == "hybrid" and r.settings["epochs"] == length]
+    udal = [r for r in alone if r.settings["method"] == "udal"]
+    scheduled = [r for r in udal if r.settings["k"] > 0 and r.settings["epochs"] == length]
+    fixed = [r for r in udal if r.settings["k"] == 0]
+    by_k, by_length = lambda r: r.settings["k"], lambda r: r.settings["epochs"]
+    best = _reference(runs, "udal")
+    levels = [_level(_udal_label(best[0]), best, style="--", place=-1)] if best else []
+    crest = _reference(runs, "crest+")
+    drawn = {}
+    if hybrid and (len({r.settings["alpha_min"] for r in hybrid}) > 1 or len({r.settings["k"] for r in hybrid}) > 1):
+        curves = [
+            _curve(f"hybrid, k = {k:g}", _over(of, "alpha_min")) for k, of in sorted(grouped(hybrid, by_k).items())
+        ]
+        curves += levels + ([_level("CReST+", crest, style=":", place=8)] if crest else [])
+        drawn["3a"] = ("UDAL's labelled loss with aligned pseudo-labels", curves, hybrid + best + crest)
+    if len({(r.settings["alpha_min"], r.settings["k"]) for r in scheduled}) > 1:
+        groups = sorted(grouped(scheduled, by_k).items())
+        curves = [_curve(f"UDAL, k = {k:g}", _over(of, "alpha_min")) for k, of in groups]
+        drawn["3b"] = ("schedule parameters k and α_min of UDAL", curves, scheduled)
+    if fixed:
+        curves = [
+            _curve(f"k = 0, {epochs} epochs", _over(of, "alpha_min"))
+            for epochs, of in sorted(grouped(fixed, by_length).items())
+        ]
+        drawn["3c"] = ("UDAL without a schedule (k = 0)", curves + levels, fixed + best)
+    if not drawn:
+        return []
+    limits = common_limits([curve for _, curves, _ in drawn.values() for curve in curves])
+    pictures = []
+    for name, (title, curves, used) in drawn.items():
+        panel = Panel(group, r"$\alpha_{min}$", ACCURACY)
+        for curve in _apart(curves):
+            panel.draw(curve)
+        panel.axes.set_ylim(*limits)
+        lengths = sorted({run.settings["epochs"] for run in used})
+        caption = (
+            f"Figure {name}: {title}; {group}, {_folds_text(used)}, "
+            f"{' and '.join(map(str, lengths))} epochs. Mean and standard deviation of the averaged weights' accuracy."
+        )
+        panel.title = f"Figure {name}: {title}"
+        pictures.append(panel.save(f"fig{name}_{slug(group)}", caption, folder))
+    return pictures
+
+
+def _apart(curves: Sequence[Curve]) -> list[Curve]:
+    """The curves with their points moved a little sideways."""
+    every = [x for curve in curves for x in curve.x]
+    step = APART * (max(every) - min(every))
+    middle = (sum(not curve.level for curve in curves) - 1) / 2
+    return [dataclasses.replace(c, x=[x + (i - middle) * step for x in c.x]) for i, c in enumerate(curves)]
+
+
+def _udal_label(run: Run) -> str:
+    return f"UDAL, k = {run.settings['k']:g}, α_min = {run.settings['alpha_min']:g}"
+
+
+def _length_points(runs: Sequence[Run]) -> dict[float, list[float]]:
+    """Accuracy by epochs trained; generations that a run reports are points, too, where no shorter run stands there."""
+    points = collections.defaultdict(list)
+    inner = collections.defaultdict(list)
+    for run in runs:
+        points[run.epochs].append(run.accuracy(paper.EMA))
+        for number, summary in enumerate(run.result.get("generations", ())[:-1], start=1):
+            inner[number * run.settings["epochs"]].append(100 * summary["accuracy"]["ema"])
+    return {**inner, **points}
+
+
+def figure_1(runs: Sequence[Run], name: str, folder: pathlib.Path) -> list[Picture]:
+    """Figure 1: accuracy against the epochs trained, between training on few labels and on all.
+
+    Args:
+      runs: of one data set and imbalance; supervised ones with β = 1 are the upper bound.
+      name: of that setting.
+    """
+    shown = [r for r in runs if r.settings["base"] == "fixmatch" and r.settings["method"] in FIGURE_1_METHODS]
+    shown.sort(key=lambda r: (FIGURE_1_METHODS.index(r.settings["method"]), r.settings["alpha_min"], r.settings["k"]))
+    methods = grouped(shown, _figure_1_label)
+    curves = {label: _length_points(of) for label, of in methods.items()}
+    if all(len(points) < 2 for points in curves.values()):
+        return []
+    panel = Panel(name, "epochs trained, all generations", ACCURACY)
+    for label, points in curves.items():
+        panel.draw(_curve(label, points))
+    supervised = [r for r in runs if r.settings["base"] == "supervised" and r.settings["method"] == "none"]
+    for (beta, _), of in sorted(grouped(supervised, lambda r: (r.settings["beta"], r.settings["epochs"])).items()):
+        panel.draw(_level(f"supervised, {100 * beta:g} % of the labels", of, style="--" if beta < 1 else ":", place=-1))
+    caption = f"Figure 1: accuracy against the epochs trained; {name}, {_folds_text(runs)}."
+    if any(label.startswith("CReST") for label in curves):
+        caption += (
+            " Points of CReST+ before its last are the ends of its generations, unless a shorter run stands there."
+        )
+    if runs[0].settings["dataset"] == "imagenet127":
+        _draw_paper(panel)
+        caption += " Crosses are the paper's figures (Table 4)."
+    panel.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.title = "Figure 1: accuracy against the epochs trained"
+    return [panel.save(f"fig1_{slug(name)}", caption, folder)]
+
+
+def _figure_1_label(run: Run) -> str:
+    label = METHODS.get(run.settings["method"], run.settings["method"]) or "FixMatch"
+    further = {n: v for n, v in run.deviations.items() if n in ("alpha_min", "k", "select_alpha")}
+    return label + (f", {setting_text(further)}" if further else "")
+
+
+def _draw_paper(panel: Panel) -> None:
+    table = paper.TABLE_4
+    x = [float(column.label) for column in table.columns[1:]]
+    points = [(at, row.values[1:][i].mean) for row in table.rows for i, at in enumerate(x) if row.values[1:][i]]
+    panel.axes.plot(*zip(*points, strict=True), "x", color="#777777", label="paper")
+
+
+def paper_figures(runs: Sequence[Run], folder: pathlib.Path) -> list[Callable[[], list[Picture]]]:
+    """A task for `drawing.drawn` for every figure of the paper that the runs allow, settings with most runs first."""
+    tasks = []
+    by_data = grouped(runs, lambda r: (r.settings["dataset"], r.settings["protocol"], r.settings["imbalance"], r.draw))
+    for (dataset, protocol, imbalance, _), of in by_data.items():
+        shared = [
+            r for r in of if not set(r.deviations) - {*VARIED, "imbalance", "beta", "protocol", "steps_per_epoch"}
+        ]
+        labelled = [r.settings["beta"] for r in shared if r.settings["base"] != "supervised"]
+        if protocol == "crest" and labelled:
+            beta = statistics.mode(labelled)
+            chosen = [r for r in shared if r.settings["beta"] in (beta, 1.0) and _of_figure_1(r, beta)]
+            name = f"{DATASETS.get(dataset, dataset)}, γ = {imbalance:g}, β = {100 * beta:g} %"
+            tasks.append(functools.partial(figure_1, chosen, name, folder))
+    return tasks + [functools.partial(figure_3, of, group, folder) for group, of in setting_groups(runs).items()]
+
+
+def _of_figure_1(run: Run, beta: float) -> bool:
+    """Runs of the recipe but for their length, ImageNet's three α_min, and the supervised bounds."""
+    if run.settings["base"] == "supervised":
+        return run.settings["method"] == "none"
+    ablated = set(run.deviations) & {"k", "select_alpha"}
+    ablated |= set(run.deviations) & {"alpha_min"} if run.settings["dataset"] != "imagenet127" else set()
+    return run.settings["beta"] == beta and not ablated and "steps_per_epoch" not in run.deviations

@@ -1,0 +1,215 @@
+"""Grids of runs: the paper's tables and figures and their miniatures, as flagfiles × settings × folds.
+
+A grid is a list of blocks; in a block every setting whose value is a list is an axis. The paper prints no numbers of
+Figure 3, so the points on its axes are ours.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import pathlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+from udal_tf.config import Config, define_flags, from_flags, section_fields
+from udal_tf.reporting import paper
+from udal_tf.reporting.runs import differing, flat, shown
+
+# α_min on the horizontal axis of Figures 3a to 3c; 0.1 is the paper's choice, 0.5 CReST's.
+ALPHA_MINS = (0.0, 0.1, 0.25, 0.5)
+KS = (1.0, 2.0, 3.0)
+LONGEST_IN_NAME = 24
+# Views of an unlabelled picture in a step of each base learner; ReMixMatch adds --strong_views to its weak one.
+UNLABELED_VIEWS = {"supervised": 0, "fixmatch": 2, "mixmatch": 2, "remixmatch": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Runs that differ in the settings with several values.
+
+    flagfile: its name in the folder of flagfiles; "" for none. settings: setting -> value, or list of values.
+    """
+
+    flagfile: str = ""
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run of a grid. name: of its folder. arguments: what its command gives beside the folder."""
+
+    name: str
+    arguments: tuple[str, ...]
+    config: Config
+
+    @property
+    def pictures(self) -> int:
+        """Pictures that go through the network in training, each view counted once, over all generations."""
+        return self.config.train.total_steps * self.config.method.generations * pictures_per_step(self.config)
+
+
+def pictures_per_step(config: Config) -> int:
+    """Training pictures of one step, each view counted once: 960 in the paper's FixMatch recipe."""
+    views = UNLABELED_VIEWS[config.method.base]
+    if config.method.base == "remixmatch":
+        views += config.method.strong_views
+    return config.train.batch_size + views * config.train.unlabeled_batch_size
+
+
+def _table_1() -> list[Block]:
+    names = [f"fixmatch_{method}" for method in ("none", "da", "da_la", "crest+", "udal")]
+    names += [f"mixmatch_{method}" for method in ("none", "crest+", "udal")]
+    axes = {"imbalance": [50.0, 100.0, 200.0], "fold": list(paper.FOLDS)}
+    return [Block(f"table1_{name}.flags", axes) for name in names]
+
+
+def _table_2() -> list[Block]:
+    ten = {"dataset": "cifar10lt", "imbalance": [50.0, 100.0, 200.0]}
+    hundred = {"dataset": "cifar100lt", "imbalance": [50.0, 100.0]}
+    shared = {"beta": [0.1, 0.3], "fold": list(paper.FOLDS)}
+    files = [f"table2_fixmatch_{method}.flags" for method in ("none", "crest+", "udal")]
+    return [Block(file, {**data, **shared}) for data in (ten, hundred) for file in files]
+
+
+def _table_3() -> list[Block]:
+    axes = {"imbalance": [50.0, 100.0, 150.0], "fold": list(paper.FOLDS)}
+    return [Block(f"table3_fixmatch_{method}.flags", axes) for method in ("none", "darp", "crest+", "udal")]
+
+
+def _table_4() -> list[Block]:
+    both = {"epochs": [1000, 2000]}
+    blocks = [Block("table4-all_supervised_none.flags"), Block("table4_supervised_none.flags")]
+    blocks += [Block(f"table4_fixmatch_{method}.flags", both) for method in ("none", "da")]
+    blocks += [Block("table4_fixmatch_crest+.flags", {"generations": [2, 4, 6]})]
+    return blocks + [Block(f"table4-a{alpha}_fixmatch_udal.flags", both) for alpha in ("050", "055", "060")]
+
+
+_FIGURE_AXES = {"alpha_min": list(ALPHA_MINS), "fold": list(paper.FOLDS)}
+_FOLDS = {"fold": list(paper.FOLDS)}
+# What UDAL reaches with its schedule, to see the ablations against.
+_CIFAR_UDAL = Block("table1_fixmatch_udal.flags", _FOLDS)
+
+
+def _miniature(dataset: str, epochs: int) -> dict[str, list[Block]]:
+    """Table 1 and Figures 1 and 3 on a small data set; epochs: of its recipe."""
+
+    def block(base: str, method: str, **settings) -> Block:
+        fixed = {"dataset": dataset, "base": base, "method": method}
+        # Digits-LT has flagfiles, whose name says all that is fixed.
+        file = f"digits_{base}_{method}.flags" if dataset == "digitslt" else ""
+        return Block(file, {**({} if file else fixed), **settings, **_FOLDS})
+
+    half = [block("supervised", "none")]
+    half += [block("fixmatch", method) for method in ("none", "da", "da_la", "crest+", "udal")]
+    rest = [block("mixmatch", method) for method in ("none", "crest+", "udal")]
+    udal, alphas, longer = block("fixmatch", "udal"), list(ALPHA_MINS), [epochs, 2 * epochs]
+    lengths = [epochs // 2, epochs, 2 * epochs]
+    return {
+        "": half + rest,
+        "_fixmatch": half,
+        "_fig1": [block("supervised", "none"), block("supervised", "none", beta=1.0), block("fixmatch", "crest+")]
+        + [block("fixmatch", method, epochs=longer) for method in ("none", "da", "udal")],
+        "_fig3a": [block("fixmatch", "hybrid", k=list(KS), alpha_min=alphas), udal],
+        "_fig3b": [block("fixmatch", "udal", k=list(KS), alpha_min=alphas), udal],
+        "_fig3c": [block("fixmatch", "udal", k=0.0, epochs=lengths, alpha_min=alphas), udal],
+    }
+
+
+GRIDS: dict[str, list[Block]] = {
+    "table1": _table_1(),
+    "table2": _table_2(),
+    "table3": _table_3(),
+    "table4": _table_4(),
+    "fig1": _table_4(),
+    "fig3a": [Block("fig3a_fixmatch_hybrid.flags", {"k": list(KS), **_FIGURE_AXES}), _CIFAR_UDAL],
+    "fig3b": [*(Block(f"fig3b-k{k:g}_fixmatch_udal.flags", _FIGURE_AXES) for k in KS), _CIFAR_UDAL],
+    "fig3c": [*(Block(f"fig3c-e{n}_fixmatch_udal.flags", _FIGURE_AXES) for n in (32, 64, 128)), _CIFAR_UDAL],
+    **{f"digits{part}": blocks for part, blocks in _miniature("digitslt", 20).items()},
+    **{f"fashion{part}": blocks for part, blocks in _miniature("fashionlt", 12).items()},
+}
+
+
+def read_grid(path: pathlib.Path) -> list[Block]:
+    """The blocks of a grid file: a JSON list of {"flagfile": …, "settings": {…}}, either of which may be left out.
+
+    Raises:
+      ValueError: saying what was expected and what is there.
+    """
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"the grid {path} must be a readable JSON file ({error})") from error
+    if not isinstance(listed, list) or not listed:
+        raise ValueError(f"the grid {path} must be a list of blocks, got {type(listed).__name__}")
+    blocks = []
+    for number, block in enumerate(listed, start=1):
+        if not isinstance(block, dict) or set(block) - {"flagfile", "settings"}:
+            raise ValueError(f"block {number} of {path} must be an object of flagfile and settings, got {block!r:.80}")
+        blocks.append(Block(block.get("flagfile", ""), block.get("settings", {})))
+    return blocks
+
+
+def _assignments(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    axes = [value if isinstance(value, list) else [value] for value in settings.values()]
+    for values in itertools.product(*axes):
+        yield dict(zip(settings, values, strict=True))
+
+
+def _resolve(arguments: Sequence[str]) -> Config:
+    flag_values = flags.FlagValues()
+    define_flags(flag_values)
+    try:
+        rest = flag_values(["run.py", *arguments])[1:]
+    except (flags.Error, OSError) as error:
+        raise ValueError(str(error)) from error
+    if rest:
+        raise ValueError(f"unexpected argument {rest[0]!r}: settings are flags, --name=value")
+    return from_flags(flag_values)
+
+
+def cell_name(config: Config) -> str:
+    """The folder of a run: as `run.py` calls it, then every further setting in which it leaves the recipe."""
+    values = flat(config.to_dict())
+    named = ("dataset", "imbalance", "protocol", "base", "method", "seed")
+    named += ("beta",) if config.data.protocol == "crest" else ()
+    identity = {n: v for n, v in values.items() if section_fields()[n].metadata["identity"] and n != "fold"}
+    further = differing(identity, {name: values[name] for name in named})
+    whole = flat(_resolve([f"--{name}={shown(values[name])}" for name in (*named, "fold")]).to_dict())
+    return pathlib.PurePath(whole["workdir"]).name + "".join(f"_{n}{_in_name(shown(v))}" for n, v in further.items())
+
+
+def _in_name(text: str) -> str:
+    """A value as part of a file name; a long one, as a list of operations, by its hash."""
+    if len(text) > LONGEST_IN_NAME:
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return re.sub(r"[^\w.+,-]", "-", text)
+
+
+def cells(blocks: Iterable[Block], flag_folder: str, further: Sequence[str] = ()) -> tuple[list[Cell], list[str]]:
+    """Every run of the blocks, each once however many blocks name it.
+
+    Args:
+      flag_folder: where the blocks' flagfiles lie. further: arguments of `run.py` that every cell gets.
+
+    Returns:
+      the cells, and for each that does not resolve a line that names it and says why.
+    """
+    found: dict[str, Cell] = {}
+    errors = []
+    for block in blocks:
+        file = block.flagfile
+        path = pathlib.PurePath(file) if pathlib.PurePath(file).parent.name else pathlib.PurePath(flag_folder) / file
+        given = (f"--flagfile={path}",) if file else ()
+        for assignment in _assignments(block.settings):
+            arguments = (*given, *(f"--{name}={shown(value)}" for name, value in assignment.items()), *further)
+            try:
+                config = _resolve(arguments)
+                name = cell_name(config)
+                found.setdefault(name, Cell(name, arguments, config))
+            except ValueError as error:
+                errors.append(f"{' '.join(arguments)}: {error}")
+    return list(found.values()), errors

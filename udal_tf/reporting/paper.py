@@ -1,0 +1,191 @@
+"""The paper's own numbers: Tables 1 to 4 as it prints them, each cell with the settings of a run that repeats it.
+
+Figures 1, 3a, 3b, 3c and A.1 print no numbers; Figure 1 draws those of Table 4. Values are test accuracies in per cent,
+of the averaged weights (§4.3).
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+FOLDS = (1, 2, 3, 4, 5)
+# Which score of a run a row takes: the averaged weights, or the same with LA (Inf).
+EMA, EMA_LA = "ema", "ema_la"
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """A printed cell: mean and, where the paper gives it, standard deviation over folds, in per cent."""
+
+    mean: float
+    std: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A method of a table.
+
+    label: as printed. settings: what the method changes, by name. score: EMA or EMA_LA.
+    values: one per column, None where the paper has a dash.
+    by_column: further settings of single cells, by the column's place.
+    """
+
+    label: str
+    settings: Mapping[str, Any]
+    score: str
+    values: tuple[Value | None, ...]
+    by_column: Mapping[int, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A setting of the data or of the length: its label, the labels above it, and the settings by name."""
+
+    label: str
+    above: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperTable:
+    """One table. folds: those that a mean is over; empty stretches of `above` join neighbouring columns."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    folds: tuple[int, ...]
+
+    def settings_of(self, row: Row, place: int) -> dict[str, Any]:
+        """The settings of the cell in `row` and the column at `place`, without the fold."""
+        return {**self.columns[place].settings, **row.settings, **row.by_column.get(place, {})}
+
+
+def _values(text: str) -> tuple[Value | None, ...]:
+    """`80.1 0.44 | 67.3 1.19 | -`: mean and standard deviation of each column."""
+    cells = [cell.split() for cell in text.split("|")]
+    return tuple(None if cell == ["-"] else Value(*map(float, cell)) for cell in cells)
+
+
+def _row(label: str, base: str, method: str, values: str, score: str = EMA, by_column=None, **settings) -> Row:
+    return Row(label, {"base": base, "method": method, **settings}, score, _values(values), by_column or {})
+
+
+def _cifar(name: str, classes: int, beta: float, imbalances: tuple[float, ...]) -> tuple[Column, ...]:
+    return tuple(
+        Column(
+            f"γ = {imbalance:g}",
+            (name, f"β = {100 * beta:g} %"),
+            {"dataset": f"cifar{classes}lt", "beta": beta, "imbalance": float(imbalance)},
+        )
+        for imbalance in imbalances
+    )
+
+
+TABLE_1 = PaperTable(
+    "table1",
+    "Baselines on CIFAR10-LT at β = 10 %",
+    _cifar("CIFAR10-LT", 10, 0.1, (50, 100, 200)),
+    (
+        _row("MixMatch", "mixmatch", "none", "69.1 1.18 | 60.4 2.24 | 54.5 1.87"),
+        _row("w/ CReST+", "mixmatch", "crest+", "76.7 0.35 | 66.1 0.79 | 57.6 1.30"),
+        _row("w/ UDAL (ours)", "mixmatch", "udal", "77.8 0.88 | 68.4 1.48 | 58.6 1.10"),
+        _row("FixMatch", "fixmatch", "none", "80.1 0.44 | 67.3 1.19 | 59.7 0.63"),
+        _row("w/ DA (α_min = 0.5)", "fixmatch", "da", "82.4 0.33 | 73.6 0.63 | 63.7 1.17"),
+        _row("w/ DA (α_min = 0.5) + LA (Sup)", "fixmatch", "da_la", "83.5 0.19 | 75.7 1.56 | 65.7 1.87"),
+        _row("w/ LA (Inf)", "fixmatch", "none", "83.2 0.87 | 70.4 2.90 | 62.4 1.24", EMA_LA),
+        _row("w/ CReST+", "fixmatch", "crest+", "84.2 0.39 | 78.1 0.84 | 67.7 1.39"),
+        _row("w/ CReST+ & LA (Inf)", "fixmatch", "crest+", "85.6 0.36 | 81.2 0.70 | 71.9 2.24", EMA_LA),
+        _row("w/ UDAL (ours)", "fixmatch", "udal", "85.3 0.34 | 80.2 0.59 | 68.6 1.32"),
+        _row("w/ UDAL & LA (Inf) (ours)", "fixmatch", "udal", "86.3 0.37 | 82.1 0.37 | 72.9 1.21", EMA_LA),
+    ),
+    FOLDS,
+)
+
+TABLE_2 = PaperTable(
+    "table2",
+    "CIFAR10-LT and CIFAR100-LT under label fractions β and imbalance ratios γ",
+    (
+        *_cifar("CIFAR10-LT", 10, 0.1, (50, 100, 200)),
+        *_cifar("CIFAR10-LT", 10, 0.3, (50, 100, 200)),
+        *_cifar("CIFAR100-LT", 100, 0.1, (50, 100)),
+        *_cifar("CIFAR100-LT", 100, 0.3, (50, 100)),
+    ),
+    (
+        _row(
+            "FixMatch",
+            "fixmatch",
+            "none",
+            "79.4 0.65 | 66.3 1.74 | 59.7 0.74 | 81.9 0.30 | 73.1 0.58 | 64.7 0.69 "
+            "| 33.7 0.94 | 28.3 0.66 | 43.1 0.24 | 38.6 0.45",
+        ),
+        _row(
+            "w/ CReST+",
+            "fixmatch",
+            "crest+",
+            "84.2 0.39 | 78.1 0.84 | 67.7 1.39 | 84.9 0.27 | 79.2 0.20 | 70.5 0.56 "
+            "| 38.8 1.03 | 34.6 0.74 | 46.7 0.34 | 42.0 0.44",
+        ),
+        _row(
+            "w/ UDAL (ours)",
+            "fixmatch",
+            "udal",
+            "85.3 0.34 | 80.2 0.59 | 68.6 1.32 | 86.7 0.34 | 82.4 0.43 | 74.5 1.13 "
+            "| 39.8 0.88 | 34.3 0.85 | 48.0 0.56 | 43.7 0.41",
+        ),
+    ),
+    FOLDS,
+)
+
+TABLE_3 = PaperTable(
+    "table3",
+    "CIFAR10 under DARP's protocol",
+    tuple(
+        Column(
+            f"γ = {imbalance}",
+            ("CIFAR10, DARP's protocol",),
+            {"dataset": "cifar10lt", "protocol": "darp", "imbalance": float(imbalance)},
+        )
+        for imbalance in (50, 100, 150)
+    ),
+    (
+        _row("FixMatch", "fixmatch", "none", "79.2 0.33 | 71.5 0.72 | 68.4 0.15"),
+        _row("w/ DARP", "fixmatch", "darp", "81.8 0.24 | 75.5 0.05 | 70.4 0.25"),
+        _row("w/ CReST+", "fixmatch", "crest+", "83.9 0.14 | 77.4 0.36 | 72.8 0.58"),
+        _row("w/ UDAL (ours)", "fixmatch", "udal", "86.5 0.29 | 81.4 0.39 | 77.9 0.33"),
+    ),
+    FOLDS,
+)
+
+# Table 4's second supervised row has a length of its own; its first is Figure 1's upper bound.
+_ALL_LABELS = {"beta": 1.0, "epochs": 300, "steps_per_epoch": 5005}
+TABLE_4 = PaperTable(
+    "table4",
+    "ImageNet-127, γ = 286, β = 10 %; supervised for 300 epochs of all labels or 3000 of 10 %",
+    (
+        Column("supervised", ("Epochs",), {"dataset": "imagenet127"}),
+        *(
+            Column(f"{epochs}", ("Epochs",), {"dataset": "imagenet127", "epochs": epochs})
+            for epochs in (1000, 2000, 4000, 6000)
+        ),
+    ),
+    (
+        _row("Supervised (100% labels)", "supervised", "none", "75.8|-|-|-|-", **_ALL_LABELS),
+        _row("Supervised (10% labels)", "supervised", "none", "46.0|-|-|-|-", epochs=3000),
+        _row("FixMatch (10% labels)", "fixmatch", "none", "-|64.9|65.8|-|-"),
+        _row("w/ DA (α_min = 0.5)", "fixmatch", "da", "-|68.0|69.1|-|-"),
+        _row(
+            "w/ CReST+",
+            "fixmatch",
+            "crest+",
+            "-|-|68.3|70.7|73.7",
+            by_column={place: {"generations": n, "epochs": 1000} for place, n in ((2, 2), (3, 4), (4, 6))},
+        ),
+        _row("w/ UDAL (ours, α_min = 0.5)", "fixmatch", "udal", "-|74.5|74.3|-|-", alpha_min=0.5),
+        _row("w/ UDAL (ours, α_min = 0.55)", "fixmatch", "udal", "-|75.1|74.8|-|-", alpha_min=0.55),
+        _row("w/ UDAL (ours, α_min = 0.6)", "fixmatch", "udal", "-|73.2|75.3|-|-", alpha_min=0.6),
+    ),
+    (1,),
+)
+
+TABLES = {table.name: table for table in (TABLE_1, TABLE_2, TABLE_3, TABLE_4)}
