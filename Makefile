@@ -1,9 +1,10 @@
 # make setup: a .venv with the package and what its tests need.  make run: train UDAL on digits-LT.  make test: the suite.
+# make tables: the paper's Table 1 in miniature, on digits-LT, and a report of it.
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: setup run test lint format clean
+.PHONY: setup run test tables lint format clean
 
 setup: $(READY)
 
@@ -16,7 +17,12 @@ run: setup
 	$(VENV)/bin/python run.py $(ARGS)
 
 test: setup
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+tables: setup
+	$(VENV)/bin/python -m udal_tf.commands.sweep digits --jobs=2 $(ARGS)
+	$(VENV)/bin/python -m udal_tf.commands.report runs --out=report
+	@echo "Open report/report.html"
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -33,7 +33,9 @@ setup(
         "cpu": ["tensorflow>=2.18,<2.22"],
         "gpu": ["tensorflow[and-cuda]>=2.18,<2.22"],
         "tpu": ["tensorflow-tpu>=2.18,<2.21"],
-        "test": ["pytest", "ruff==0.17.6"],
+        "test": ["pytest", "pytest-xdist", "ruff==0.17.6"],
+        # Sweeps on a cluster: --engine=ray.
+        "sweep": ["ray>=2.9"],
         # For benchmarks/crest_vectors.py and CReST itself; in an environment of its own, in the place of "cpu".
         "parity": [
             "tensorflow-cpu==2.15.1; python_version < '3.12'",
@@ -43,5 +45,11 @@ setup(
             "numpy<2",
         ],
     },
-    entry_points={"console_scripts": ["udal-train=udal_tf.commands.train:main"]},
+    entry_points={
+        "console_scripts": [
+            "udal-train=udal_tf.commands.train:main",
+            "udal-sweep=udal_tf.commands.sweep:main",
+            "udal-report=udal_tf.commands.report:main",
+        ]
+    },
 )

@@ -1,0 +1,113 @@
+"""Where the cells of a sweep run: a pool of processes on this machine, or tasks of a Ray cluster."""
+
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import queue
+import sys
+import time
+
+from udal_tf.commands.sweep_jobs import POLL_SECONDS, Job, Outcome, StopFile, note_failure, run_job, usable_cores
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class SweepError(ValueError):
+    """The sweep cannot start; the message says why."""
+
+
+class LocalEngine:
+    """n cells at a time on this machine, each on its own share of the cores."""
+
+    def __init__(self, args: argparse.Namespace):
+        available = usable_cores()
+        shares = [available[place :: args.jobs] for place in range(args.jobs)]
+        self._cores: queue.SimpleQueue = queue.SimpleQueue()
+        for share in shares:
+            # More jobs than cores, or one job: there is nothing to share out.
+            self._cores.put(share if all(shares) and args.jobs > 1 and sys.platform == "linux" else None)
+        self._pool = concurrent.futures.ThreadPoolExecutor(args.jobs)
+        self._running: dict[concurrent.futures.Future, Job] = {}
+        self._signal = 0
+
+    def _run(self, job: Job) -> Outcome:
+        cores = self._cores.get()
+        try:
+            return run_job(job, cores, lambda: self._signal)
+        finally:
+            self._cores.put(cores)
+
+    def submit(self, job: Job) -> None:
+        self._running[self._pool.submit(self._run, job)] = job
+
+    def ended(self) -> list[tuple[Job, Outcome]]:
+        """What ended since the last call, waiting for a moment."""
+        done, _ = concurrent.futures.wait(self._running, POLL_SECONDS, return_when=concurrent.futures.FIRST_COMPLETED)
+        return [(self._running.pop(future), future.result()) for future in done]
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._running)
+
+    def stop(self, number: int) -> None:
+        self._signal = number
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+class RayEngine:
+    """A Ray task per cell, with the resources that it asks for; Ray decides where and when it runs."""
+
+    def __init__(self, args: argparse.Namespace):
+        try:
+            import ray
+        except ImportError as error:
+            raise SweepError("--engine=ray needs Ray, which is not installed: pip install 'udal-tf[sweep]'") from error
+        self._ray = ray
+        # The workers import this package from the same checkout; TensorFlow takes the cores that the task asked for.
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        variables = {"PYTHONPATH": path, "TF_NUM_INTRAOP_THREADS": str(max(1, int(args.num_cpus)))}
+        try:
+            ray.init(address=args.address or None, log_to_driver=False, runtime_env={"env_vars": variables})
+        except ConnectionError as error:
+            raise SweepError(
+                f"no Ray cluster answers at --address={args.address}: {error}. One with token authentication wants the "
+                "same RAY_AUTH_TOKEN here."
+            ) from error
+        self._stop = StopFile(args.out.resolve() / "sweep" / f"stop-{os.getpid()}-{time.time_ns()}")
+        self._task = ray.remote(run_job).options(
+            num_cpus=args.num_cpus, num_gpus=args.num_gpus, resources=dict(args.resources), max_retries=args.retries
+        )
+        self._running: dict = {}
+
+    def submit(self, job: Job) -> None:
+        self._running[self._task.remote(job, None, self._stop)] = job
+
+    def ended(self) -> list[tuple[Job, Outcome]]:
+        done, _ = self._ray.wait(list(self._running), timeout=POLL_SECONDS)
+        return [(self._running[ref], self._outcome(ref, self._running.pop(ref))) for ref in done]
+
+    def _outcome(self, ref, job: Job) -> Outcome:
+        try:
+            outcome = self._ray.get(ref)
+            return Outcome(outcome.state, outcome.reason)
+        except self._ray.exceptions.RayError as error:
+            reason = f"Ray: {str(error).strip().splitlines()[0]}"
+            note_failure(pathlib.Path(job.cwd) / job.notes, job, job.retries + 1, reason, 0.0)
+            return Outcome("failed", reason)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._running)
+
+    def stop(self, number: int) -> None:
+        self._stop.ask(number)
+
+    def close(self) -> None:
+        self._stop.ask(0)
+        self._ray.shutdown()
+
+
+ENGINES = {"local": LocalEngine, "ray": RayEngine}

@@ -1,0 +1,184 @@
+"""One cell of a sweep as a process: started, watched, asked to save when the sweep stops, retried, its failures kept.
+
+Both engines of `sweep_engines` run cells by `run_job`, which is why it knows nothing of either.
+"""
+
+import ctypes
+import dataclasses
+import datetime
+import fcntl
+import functools
+import json
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from udal_tf.reporting.runs import RECORD, RESULT
+
+# The lock of a work folder, as training.workdir names it; importing that would import TensorFlow.
+LOCK = ".lock"
+POLL_SECONDS = 0.3
+LINES_OF_REASON = 3
+# prctl's number for "send me this signal when my parent dies" (linux/prctl.h).
+PR_SET_PDEATHSIG = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A cell as a process: what to run, where, and where its output and failures are kept."""
+
+    name: str
+    command: tuple[str, ...]
+    workdir: str
+    notes: str
+    cwd: str
+    commit: str
+    retries: int
+
+    @property
+    def shown(self) -> str:
+        """The command as a person types it."""
+        return shlex.join(("python", *self.command[1:]))
+
+    @property
+    def finished(self) -> bool:
+        return (pathlib.Path(self.cwd) / self.workdir / RESULT).exists()
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """state: finished, failed or cut. reason: of a failure."""
+
+    state: str
+    reason: str = ""
+
+
+def _in_use(workdir: pathlib.Path) -> bool:
+    """Whether another process trains there: one of another sweep, or one that outlived its own."""
+    try:
+        with open(workdir / LOCK, "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def usable_cores() -> list[int]:
+    """The cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else list(range(os.cpu_count() or 1))
+
+
+def _in_child(cores: Sequence[int] | None, libc: ctypes.CDLL | None) -> None:
+    """Run between fork and exec: a cell whose sweep or Ray worker dies saves and ends, too, and keeps to its cores."""
+    if libc:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if cores:
+        os.sched_setaffinity(0, cores)
+
+
+def _run_once(job: Job, cores: Sequence[int] | None, stop: Callable[[], int]) -> tuple[int, str]:
+    """Exit code and last lines of one start. A stop signal is passed on once; the process may take its time to save."""
+    log_path = pathlib.Path(job.cwd) / job.notes / f"{job.name}.log"
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    with open(log_path, "ab") as log:
+        start = log.tell()
+        process = subprocess.Popen(
+            job.command, cwd=job.cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            start_new_session=True, preexec_fn=functools.partial(_in_child, cores, libc),
+        )  # fmt: skip
+        told = 0
+        try:
+            while process.poll() is None:
+                if stop() and stop() != told:
+                    told = stop()
+                    process.send_signal(told)
+                time.sleep(POLL_SECONDS)
+        except BaseException:  # Ray ends a task by an exception where it may.
+            process.terminate()
+            process.wait()
+            raise
+    with open(log_path, "rb") as log:
+        log.seek(start)
+        lines = log.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
+    return process.returncode, " / ".join([line.strip() for line in lines if line.strip()][-LINES_OF_REASON:])
+
+
+def run_job(job: Job, cores: Sequence[int] | None = None, stop: Callable[[], int] = lambda: 0) -> Outcome:
+    """Trains one cell unless it is finished, `retries` times again if it fails; both engines call this.
+
+    Args:
+      cores: the cores that it may use; None for all. stop: the number of the signal to stop by; 0 for none.
+    """
+    workdir, notes = pathlib.Path(job.cwd) / job.workdir, pathlib.Path(job.cwd) / job.notes
+    attempt, reason = 1, ""
+    while attempt <= job.retries + 1:
+        while _in_use(workdir) and not stop():
+            time.sleep(POLL_SECONDS)
+        if job.finished:
+            return Outcome("finished")
+        if stop():
+            return Outcome("cut")
+        began = time.monotonic()
+        code, last_lines = _run_once(job, cores, stop)
+        if job.finished:
+            _record(job, workdir, len(cores or usable_cores()), attempt)
+            return Outcome("finished")
+        if stop():
+            return Outcome("cut")
+        if _in_use(workdir):
+            continue  # Another sweep was faster; its run is waited for.
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        reason = f"{how}: {last_lines}"
+        note_failure(notes, job, attempt, reason, time.monotonic() - began)
+        attempt += 1
+    return Outcome("failed", reason)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def _record(job: Job, workdir: pathlib.Path, cores: int, attempt: int) -> None:
+    """Leaves beside the result how it came about; the result itself names the hardware."""
+    record = {"command": job.shown, "commit": job.commit, "cores": cores, "attempt": attempt, "finished": _now()}
+    partial = workdir / f"{RECORD}.partial"
+    partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, workdir / RECORD)
+
+
+def note_failure(notes: pathlib.Path, job: Job, attempt: int, reason: str, seconds: float) -> None:
+    """Adds a line to failures.jsonl, in one write."""
+    entry = {"cell": job.name, "attempt": attempt, "reason": reason, "seconds": round(seconds, 1), "time": _now()}
+    entry["command"] = job.shown
+    with open(notes / "failures.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class StopFile:
+    """The number in a file that driver and workers share, as the signal to stop by; 0 while there is no file.
+
+    Ray's own cancelling reached a task that waits for its process after a minute at times, or not at all.
+    """
+
+    path: pathlib.Path
+
+    def __call__(self) -> int:
+        try:
+            return int(self.path.read_text(encoding="utf-8") or 0)
+        except FileNotFoundError:
+            return 0
+
+    def ask(self, number: int) -> None:
+        """Asks all who look to stop; 0 takes that back."""
+        if number:
+            self.path.write_text(str(number), encoding="utf-8")
+        else:
+            self.path.unlink(missing_ok=True)
