@@ -36,8 +36,10 @@ class Checkpoints:
 
     def _saved(self) -> list[str]:
         """The paths of the checkpoints, oldest first; by the files' names where their list is there but unreadable."""
-        if self._manager.checkpoints or not (self._folder / LIST_OF_CHECKPOINTS).exists():
-            return list(self._manager.checkpoints)
+        # Read anew: another worker may be the one that saves.
+        state = tf.train.get_checkpoint_state(str(self._folder))
+        if state or not (self._folder / LIST_OF_CHECKPOINTS).exists():
+            return list(state.all_model_checkpoint_paths) if state else []
         logging.warning("%s cannot be read; going by the names of the files.", self._folder / LIST_OF_CHECKPOINTS)
         indices = {int(path.stem.rpartition("-")[2]): path for path in self._folder.glob("ckpt-*.index")}
         return [str(indices[step].with_suffix("")) for step in sorted(indices)]
