@@ -59,7 +59,8 @@ class ReMixMatch:
 
         copies = len(keys) - 1
         mixed, mixed_targets = mixed_examples(batch, keys, [targets_l] + copies * [targets])
-        sizes = [x_l_size := batch["x_l"].shape[0], mixed.shape[0] - x_l_size]
+        num_labeled = batch["x_l"].shape[0]
+        sizes = [num_labeled, mixed.shape[0] - num_labeled]
         logits_l, logits_m = tf.split(self.model(mixed, training=True), sizes)
         mixed_l, mixed_u = tf.split(mixed_targets, sizes)
         loss_u = losses.cross_entropy(mixed_u, aligner.unlabeled_logits(logits_m))
