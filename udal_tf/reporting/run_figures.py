@@ -1,7 +1,7 @@
 """What runs show beside the paper's figures 1 and 3: Appendix A.1, recalls, pseudo-labels, confusion, time.
 
 All of one setting's runs with the recipe's α_min, k and length; curves are means over folds, bands one standard
-deviation.
+deviation. The file is long because each kind of picture is a function of its own.
 """
 
 import dataclasses

@@ -2,6 +2,8 @@
 
 A run is a folder with `config.json` or `result.json`; `generation_<n>` inside it belongs to it. `cell.json`, which
 `udal_tf.commands.sweep` leaves beside a result, says by which command, commit and hardware it came about.
+
+The file is long because every check of a result, of which a report must take nothing on trust, is here.
 """
 
 import dataclasses

@@ -2,7 +2,8 @@
 
 A run stands in a column of the paper only if its settings are those of that cell, to the last one that could change a
 figure; runs on other data, another protocol or another recipe get a table of their own with the paper's rows, and the
-paper's figures beside them as columns that are marked as something else.
+paper's figures beside them as columns that are marked as something else. The file is long because all rules of what may
+stand beside what are here.
 """
 
 import collections

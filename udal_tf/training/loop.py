@@ -1,4 +1,7 @@
-"""One training from its config, data and folder to its result: `train`."""
+"""One training from its config, data and folder to its result: `train`.
+
+The file is long because everything that decides how a run is stopped, cut, rolled back and resumed stands together.
+"""
 
 import contextlib
 import json
