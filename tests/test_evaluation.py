@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from udal_tf.training.evaluation import Evaluator, predict, scores
+from udal_tf.training.evaluation import Evaluator, confusion, predict, scores
 
 LOG_2 = float(np.log(2))
 
@@ -33,6 +33,11 @@ def test_scores_of_hand_made_logits():
     assert found["accuracy"] == pytest.approx(4 / 6)
     assert found["per_class_recall"] == [0.75, 0.0, 1.0]
     assert found["balanced_accuracy"] == pytest.approx(1.75 / 3)
+
+
+def test_confusion_has_true_classes_in_its_rows():
+    logits = np.array([[2, 1, 0], [2, 1, 0], [0, 2, 1], [2, 1, 0], [0, 1, 2]], np.float32)
+    assert confusion(logits, np.array([0, 0, 0, 1, 2])) == [[2, 1, 0], [1, 0, 0], [0, 0, 1]]
 
 
 def test_a_class_without_pictures_has_no_recall_and_is_left_out_of_the_mean():

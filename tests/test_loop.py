@@ -122,6 +122,25 @@ def test_a_row_per_epoch_says_where_training_stood(finished):
     assert rows[-1]["test"] == {name: result[name] for name in ("accuracy", "balanced_accuracy", "per_class_recall")}
 
 
+def test_a_row_counts_the_pseudo_labels_of_each_class(finished):
+    _, folder, _, _ = finished
+    for row in read_rows(folder / "metrics.jsonl"):
+        counts = {name: np.array(values) for name, values in row["pseudo_labels"].items()}
+        assert counts["shown"].sum() == STEPS_PER_EPOCH * 8
+        assert np.all(counts["correct"] <= np.minimum(counts["confident"], counts["shown"]))
+        for name in ("confident", "correct"):
+            share = row["train"][{"confident": "confident", "correct": "confident_correct"}[name]]
+            assert counts[name].sum() == pytest.approx(share * STEPS_PER_EPOCH * 8, rel=1e-5)
+
+
+def test_the_confusion_matrix_is_the_last_epochs(finished):
+    _, _, result, _ = finished
+    for weights in ("ema", "ema_la"):
+        matrix = np.array(result["confusion"][weights])
+        assert matrix.sum(axis=1).tolist() == [50] * 10
+        assert (np.diag(matrix) / 50).tolist() == pytest.approx(result["per_class_recall"][weights])
+
+
 def test_the_target_is_the_prior_to_the_power_alpha(finished):
     _, folder, result, _ = finished
     for row in read_rows(folder / "metrics.jsonl"):

@@ -10,6 +10,14 @@ from udal_tf.reporting.run_log import RunLog, read_rows, write_json
 WEIGHTS = ("raw", "ema", "raw_la", "ema_la")
 
 
+def test_lists_of_numbers_take_one_line_and_text_stays_as_it_is(tmp_path):
+    value = {"counts": [[1, 2.5], [3, None]], "names": ["a [1,\n2]", "b"], "none": []}
+    write_json(tmp_path / "value.json", value)
+    text = (tmp_path / "value.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value
+    assert "[ 1, 2.5 ]" in text and "[ 3, null ]" in text
+
+
 def make_row(step: int) -> dict:
     scores = {weights: step / 100 for weights in WEIGHTS}
     return {

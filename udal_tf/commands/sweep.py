@@ -20,7 +20,6 @@ import os
 import pathlib
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -29,24 +28,11 @@ from tqdm import tqdm
 
 from udal_tf.commands.sweep_engines import ENGINES, ROOT, SweepError
 from udal_tf.commands.sweep_jobs import Job
-from udal_tf.reporting import grids, listing
+from udal_tf.reporting import grids, listing, revision
 from udal_tf.reporting.runs import RESULT
 
 EXIT_BAD_INPUT, EXIT_FAILED, EXIT_SIGNAL = 2, 1, 128
 BAR = "{percentage:3.0f}% of the pictures |{bar}| {elapsed}<{remaining}{postfix}"
-
-
-def _commit() -> str:
-    """The checkout's commit, marked where files differ from it; empty where there is no git."""
-    git = ["git", "-C", str(ROOT)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
-        )
-    except OSError:
-        return ""
-    return "" if head.returncode else head.stdout.strip() + (" and changes" if changed.stdout.strip() else "")
 
 
 class _StopRequest:
@@ -176,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         counts = ", ".join(f"{states.count(state)} {state}" for state in (listing.FINISHED, listing.BEGUN, listing.NEW))
         print(f"Every cell resolves: {counts}.")
         return
-    notes, commit = args.out / "sweep", _commit()
+    notes, commit = args.out / "sweep", revision.commit()
     notes.mkdir(parents=True, exist_ok=True)
     jobs = {
         cell.name: (

@@ -35,6 +35,7 @@ class Losses:
     probs_u: [U, C] predictions that q̂ averages, before alignment and masking; None where there are none.
     auxiliary: further losses by name.
     monitors: scalars in [0, 1], means over this replica's examples.
+    counts: [C] float32, numbers of this replica's examples per class.
     """
 
     labeled: tf.Tensor
@@ -42,6 +43,7 @@ class Losses:
     probs_u: tf.Tensor | None = None
     auxiliary: dict[str, Auxiliary] = dataclasses.field(default_factory=dict)
     monitors: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
+    counts: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
 
 
 class BaseLearner(Protocol):
@@ -85,3 +87,22 @@ def pseudo_label_monitors(labels_u: tf.Tensor, targets: tf.Tensor, mask: tf.Tens
     """
     correct = tf.cast(tf.argmax(targets, axis=-1) == labels_u, tf.float32)
     return {"confident": tf.reduce_mean(mask), "confident_correct": tf.reduce_mean(mask * correct)}
+
+
+def pseudo_label_counts(labels_u: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Of each class in the unlabelled batch: confident pseudo-labels, the right ones of them, and pictures shown.
+
+    Args:
+      labels_u: [U] int64, −1 where unknown. targets: [U, C]. mask: [U].
+
+    Returns:
+      "confident_of_class", "correct_of_class", "shown_of_class": [C] float32.
+    """
+    num_classes = targets.shape[-1]
+    guesses, truth = (tf.one_hot(labels, num_classes) for labels in (tf.argmax(targets, axis=-1), labels_u))
+    confident = mask[:, None] * guesses
+    return {
+        "confident_of_class": tf.reduce_sum(confident, axis=0),
+        "correct_of_class": tf.reduce_sum(confident * truth, axis=0),
+        "shown_of_class": tf.reduce_sum(truth, axis=0),
+    }

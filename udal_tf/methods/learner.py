@@ -150,7 +150,7 @@ class Learner(tf.Module):
           batch: this replica's share, as `input.pipeline` describes it.
 
         Returns:
-          Scalars whose *sum* over the replicas is the figure of the global batch.
+          Scalars, and vectors [C], whose *sum* over the replicas is the figure of the global batch.
         """
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         aligner = self.aligner()
@@ -170,6 +170,7 @@ class Learner(tf.Module):
             scaled_loss = loss if self._scaling is None else self._scaling.scale_loss(loss)
         metrics = {"loss": loss, "loss_labeled": loss_l, "loss_unlabeled": loss_u, "loss_l2": l2}
         metrics.update({f"loss_{name}": value for name, value in auxiliary.items()})
+        metrics.update(parts.counts)
         whole_batch = {**self._monitors(aligner), **parts.monitors}
         metrics.update({name: tf.cast(value, tf.float32) / replicas for name, value in whole_batch.items()})
 

@@ -7,7 +7,7 @@ from udal_tf.config import MethodConfig
 from udal_tf.core import losses
 from udal_tf.core.pseudo_labels import average_views, pseudo_labels
 from udal_tf.methods.aligner import Aligner
-from udal_tf.methods.base import Losses, Refine, accuracy, pseudo_label_monitors
+from udal_tf.methods.base import Losses, Refine, accuracy, pseudo_label_counts, pseudo_label_monitors
 from udal_tf.methods.mixing import mixed_examples
 
 
@@ -50,4 +50,5 @@ class MixMatch:
                 "train_accuracy": accuracy(batch["labels_l"], logits_l),
                 **pseudo_label_monitors(batch["labels_u"], targets, mask),
             },
+            counts=pseudo_label_counts(batch["labels_u"], targets, mask),
         )

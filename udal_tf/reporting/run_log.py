@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 from typing import Any
 
@@ -13,9 +14,11 @@ import tensorflow as tf
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes `value` as JSON so that `path` holds either what it held before or all of the new text."""
     partial = path.with_name(path.name + ".partial")
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # Lists of numbers on one line each; inside strings, line breaks are written otherwise.
+    text = re.sub(r"\[\n[^\[\]{}\"]*\]", lambda found: " ".join(found[0].split()), text)
     with open(partial, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+        file.write(text + "\n")
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)

@@ -34,6 +34,17 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     }
 
 
+def confusion(logits: np.ndarray, labels: np.ndarray) -> list[list[int]]:
+    """How often each true class (row) was taken for each class (column): [C][C].
+
+    Args:
+      logits: [N, C]. labels: [N] integer.
+    """
+    num_classes = logits.shape[1]
+    pairs = labels * num_classes + logits.argmax(axis=1)
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes).tolist()
+
+
 def predict(learner: Learner, batches: tf.data.Dataset) -> np.ndarray:
     """The averaged weights' predictions.
 
@@ -94,15 +105,18 @@ class Evaluator:
         Args:
           prior: [C] float32, the distribution that LA (Inf) takes away: f(x) − log prior.
         """
-        adjustment = alignment.log_ratio(tf.constant(prior), tf.ones_like(prior) / prior.shape[0]).numpy()
-        raw, ema = self._logits(self._batches)
-        by_weights = {
-            "raw": scores(raw, self._labels),
-            "ema": scores(ema, self._labels),
-            "raw_la": scores(raw - adjustment, self._labels),
-            "ema_la": scores(ema - adjustment, self._labels),
-        }
+        by_weights = {weights: scores(logits, self._labels) for weights, logits in self._all_logits(prior).items()}
         return {
             measure: {weights: value[measure] for weights, value in by_weights.items()}
             for measure in ("accuracy", "balanced_accuracy", "per_class_recall")
         }
+
+    def confusion(self, prior: np.ndarray) -> dict[str, list[list[int]]]:
+        """The averaged weights' confusion matrices, "ema" and "ema_la"; see `confusion`."""
+        logits = self._all_logits(prior)
+        return {weights: confusion(logits[weights], self._labels) for weights in ("ema", "ema_la")}
+
+    def _all_logits(self, prior: np.ndarray) -> dict[str, np.ndarray]:
+        adjustment = alignment.log_ratio(tf.constant(prior), tf.ones_like(prior) / prior.shape[0]).numpy()
+        raw, ema = self._logits(self._batches)
+        return {"raw": raw, "ema": ema, "raw_la": raw - adjustment, "ema_la": ema - adjustment}

@@ -27,12 +27,13 @@ from udal_tf.methods.learner import Learner
 from udal_tf.methods.refiner import Refiner
 from udal_tf.models.build import build_model
 from udal_tf.recipes import METHODS
-from udal_tf.reporting import console, plots
+from udal_tf.reporting import console, plots, revision
 from udal_tf.reporting.run_log import RunLog, write_json
 from udal_tf.training.checkpointing import Checkpoints
 from udal_tf.training.distribute import Workers, hardware
 from udal_tf.training.evaluation import Evaluator
-from udal_tf.training.steps import StepRunner
+from udal_tf.training.steps import StepRunner, by_class
+from udal_tf.training.weights import CHECKPOINTS, BestWeights, best_row, write_model_facts
 
 # A compiled call runs as many steps as take about this long, to show progress and to stop in time.
 CALL_SECONDS = 1.0
@@ -152,8 +153,9 @@ class _Run:
         # Steps whose batch made the loss not finite; each shows the pictures of a step behind the run's last instead.
         self.skipped = tf.Variable([], shape=[None], dtype=tf.int64)
         self.checkpoints = Checkpoints(
-            folder / "checkpoints", learner=self.learner, totals=self.totals, skipped=self.skipped
+            folder / CHECKPOINTS, learner=self.learner, totals=self.totals, skipped=self.skipped
         )
+        self.best = BestWeights(folder, self.learner)
 
     def _batch_maker(self) -> pipeline.BatchMaker:
         config, data, base = self.config, self.data, self.learner.base
@@ -203,6 +205,7 @@ class _Run:
         if self.workers.is_chief:
             with _storage(self.folder):
                 self.folder.mkdir(exist_ok=True)
+                write_model_facts(self.folder, self.data)
                 if train.on_nan == "rollback" and not restored:
                     self.checkpoints.save(step)
         with _StopRequest() as stop:
@@ -264,6 +267,7 @@ class _Run:
                     row = self._epoch_row(step, totals, time.monotonic() - started)
                     with _storage(self.folder):
                         log.append(row)
+                        self.best.offer(log.rows)
                     progress.line(console.epoch_text(log.rows[-1], train.epochs))
                 totals = totals[:0]
             due = time.monotonic() - saved > 60 * train.checkpoint_minutes
@@ -295,10 +299,12 @@ class _Run:
         train = self.config.train
         means = totals / train.steps_per_epoch
         epoch = step // train.steps_per_epoch
-        train_figures = dict(zip(self.runner.names, means.tolist(), strict=True))
+        train_figures, _ = by_class(dict(zip(self.runner.names, means.tolist(), strict=True)))
+        _, counts = by_class(dict(zip(self.runner.names, totals.tolist(), strict=True)))
         p_target = alignment.tempered(tf.constant(self.data.p_data), train_figures["alpha"])
         if np.any(self.data.train_labels[self.data.unlabeled] < 0):
             train_figures.pop("confident_correct", None)  # Nobody knows which pseudo-labels are right.
+            counts = {"confident_of_class": counts["confident_of_class"]} if counts else {}
         return {
             "step": step,
             "epoch": epoch,
@@ -307,6 +313,7 @@ class _Run:
             "test": self.evaluator(self.learner.la_prior().numpy()),
             "p_model": self.learner.p_model().numpy().tolist(),
             "p_target": p_target.numpy().tolist(),
+            "pseudo_labels": {name.removesuffix("_of_class"): values for name, values in counts.items()},
         }
 
     def _finish(self, log: RunLog) -> dict[str, Any]:
@@ -319,17 +326,23 @@ class _Run:
             test["per_class_recall"], names, data.provenance["labeled_counts"], path / "per_class_recall.png"
         )
         plots.pseudo_label_divergence(log.rows, data.p_data.tolist(), names, path / "pseudo_label_divergence.png")
+        prior = self.learner.la_prior().numpy()
+        best = best_row(log.rows)
         result = {
             **test,
+            "confusion": self.evaluator.confusion(prior),
+            "best": {key: best[key] for key in ("epoch", "step")}
+            | {"balanced_accuracy": best["test"]["balanced_accuracy"]["ema"]},
             "median_ema_accuracy": {"epochs": min(MEDIAN_EPOCHS, len(log.rows)), "accuracy": median},
             "config": self.config.to_dict(),
             "class_names": names,
             "p_data": data.p_data.tolist(),
-            "la_prior": {"kind": self.config.method.la_prior, "shares": self.learner.la_prior().numpy().tolist()},
+            "la_prior": {"kind": self.config.method.la_prior, "shares": prior.tolist()},
             "steps": train.total_steps,
             "seconds": log.seconds,
             "data": data.provenance,
             "hardware": hardware(self.strategy),
+            "commit": revision.commit(),
             "versions": {
                 "udal_tf": __version__,
                 "python": sys.version.split()[0],

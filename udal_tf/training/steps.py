@@ -34,7 +34,8 @@ class StepRunner:
         self._run = tf.function(self._steps)
 
     def __call__(self, source: Any, count: int) -> np.ndarray:
-        """The metrics of each step: [count, len(names)] float32, in the order of `names`.
+        """The metrics of each step: [count, len(names)] float32, in the order of `names`: "loss", …, and "name/c" for
+        class c of a metric that is a vector.
 
         Args:
           source: an iterator over the replicas' batches, as `host_batch` makes them; on_device: the numbers of the
@@ -91,5 +92,22 @@ class StepRunner:
         if self._makes_views:
             batch = self._maker.with_views(batch)
         metrics = self._learner.train_step(batch)
-        self.names = sorted(metrics)
-        return tf.stack([metrics[name] for name in self.names])
+        ordered = sorted(metrics)
+        self.names = [own for name in ordered for own in _names(name, metrics[name].shape)]
+        return tf.concat([tf.reshape(metrics[name], [-1]) for name in ordered], axis=0)
+
+
+def _names(name: str, shape: tf.TensorShape) -> list[str]:
+    return [f"{name}/{c}" for c in range(shape[0])] if shape.rank else [name]
+
+
+def by_class(figures: dict[str, float]) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Figures by the `names` of a StepRunner, as scalars by name and lists with a figure per class by name."""
+    scalars, lists = {}, {}
+    for name, value in figures.items():
+        stem, slash, _ = name.partition("/")
+        if slash:
+            lists.setdefault(stem, []).append(value)
+        else:
+            scalars[name] = value
+    return scalars, lists
