@@ -34,8 +34,9 @@ def write_run(root: pathlib.Path, accuracy: float, ema_la: float | None = None, 
     }
     train = {"alpha": 1.0, "confident": 0.5, "confident_correct": 0.4}
     train |= {"kl_data": 0.1, "kl_target": 0.2, "kl_uniform": 0.3}
+    counts = {"confident": [8, 4, 0], "correct": [6, 1, 0], "shown": [12, 4, 2]}
     rows = [
-        {"step": epoch, "epoch": epoch, "seconds": 1.0, "train": train, "test": test}
+        {"step": epoch, "epoch": epoch, "seconds": 1.0, "train": train, "test": test, "pseudo_labels": counts}
         for epoch in range(1, EPOCH_ROWS + 1)
     ]
     text = "".join(json.dumps(row) + "\n" for row in rows)

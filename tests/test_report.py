@@ -7,12 +7,14 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
 from made_up_runs import CLASSES, write_run
 
 from udal_tf.commands import report
-from udal_tf.reporting import comparison, paper, table_text, tables
-from udal_tf.reporting.runs import read_runs
+from udal_tf.reporting import class_figures, comparison, paper, table_text, tables
+from udal_tf.reporting.drawing import Panel
+from udal_tf.reporting.runs import read_run, read_runs
 
 CIFAR = {"dataset": "cifar10lt", "imbalance": 100.0, "beta": 0.1}
 
@@ -323,3 +325,27 @@ def test_a_run_that_holds_confusions_gets_a_matrix(tmp_path):
     (folder / "result.json").write_text(json.dumps(result))
     report.write_report([tmp_path / "runs"], tmp_path / "out")
     assert (tmp_path / "out/figures/confusion_FixMatch_w_UDAL_digits_LT_g12_b10.png").exists()
+
+
+def test_pseudo_labels_of_each_class_are_drawn_where_they_were_counted(tmp_path):
+    write_run(tmp_path / "runs", 0.8, dataset="digitslt", fold=1)
+    report.write_report([tmp_path / "runs"], tmp_path / "out")
+    for measure in ("precision", "recall"):
+        assert (tmp_path / f"out/figures/pseudo_{measure}_by_class_FixMatch_w_UDAL_digits_LT_g12_b10.png").exists()
+
+
+def test_shares_of_pseudo_labels_are_of_the_counts_of_all_folds(tmp_path):
+    folders = [write_run(tmp_path / "runs", 0.8, dataset="digitslt", fold=fold) for fold in (1, 2)]
+    runs = [read_run(folder, folder.name) for folder in folders]
+    drawn = []
+
+    class Seen(Panel):
+        def save(self, name, caption, folder):
+            drawn.append((name, self.axes.images[0].get_array()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(class_figures, "Panel", Seen)
+        class_figures.pseudo_labels(runs, [run.rows() for run in runs], "UDAL", "digits", tmp_path)
+    (_, precision), (_, recall) = drawn
+    np.testing.assert_allclose(precision.filled(-1), np.repeat([[75.0], [25.0], [-1.0]], 3, axis=1))
+    np.testing.assert_allclose(recall.filled(-1), np.repeat([[50.0], [25.0], [0.0]], 3, axis=1))

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from udal_tf.reporting import paper
 from udal_tf.reporting.drawing import Curve, Panel, Picture, common_limits
 from udal_tf.reporting.runs import Run
-from udal_tf.reporting.tables import DATASETS, METHODS, setting_text
+from udal_tf.reporting.tables import BASES, DATASETS, METHODS, setting_text
 
 # What the curves and points of Figures 1 and 3 vary.
 VARIED = ("alpha_min", "k", "epochs", "generations", "select_alpha")
@@ -51,6 +51,12 @@ def setting_groups(runs: Iterable[Run]) -> dict[str, list[Run]]:
     texts = [text for text, _ in by_draw]
     ordered = sorted(by_draw.items(), key=lambda item: -len(item[1]))
     return {text + (f", {draw}" if texts.count(text) > 1 else ""): of for (text, draw), of in ordered}
+
+
+def place_of(name: str) -> int:
+    """A method's colour, the same in every figure; training on the labelled pictures alone is grey."""
+    methods = [method for method in METHODS if name.endswith(f"w/ {METHODS[method]}") and METHODS[method]]
+    return list(METHODS).index(methods[0]) if methods else -1 if name == BASES["supervised"] else 0
 
 
 def slug(text: str) -> str:

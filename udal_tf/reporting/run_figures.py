@@ -1,28 +1,24 @@
-"""What runs show beside the paper's figures 1 and 3: Appendix A.1, recalls, pseudo-labels, confusion, time.
+"""What runs show beside the paper's figures 1 and 3: Appendix A.1, pseudo-labels, training time; `run_figures` for all.
 
 All of one setting's runs with the recipe's α_min, k and length; curves are means over folds, bands one standard
-deviation. The file is long because each kind of picture is a function of its own.
+deviation.
 """
 
-import dataclasses
 import functools
 import pathlib
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from udal_tf.reporting import paper
+from udal_tf.reporting import class_figures, paper
+from udal_tf.reporting.class_figures import Rows
 from udal_tf.reporting.drawing import Curve, Panel, Picture, common_limits
-from udal_tf.reporting.figures import ACCURACY, VARIED, grouped, mean_and_std, setting_groups, slug
+from udal_tf.reporting.figures import ACCURACY, VARIED, grouped, mean_and_std, place_of, setting_groups, slug
 from udal_tf.reporting.runs import BadRun, LeftOut, Run
 from udal_tf.reporting.tables import BASES, METHODS, name_of
 
-Rows = Sequence[Mapping[str, Any]]
-# Up to this many classes each gets a tick with its name, and a confusion matrix its numbers.
-MOST_NAMED_CLASSES = 20
 BASE_MARKERS = {"supervised": "*", "fixmatch": "o", "mixmatch": "s", "remixmatch": "^"}
 
 
@@ -35,12 +31,6 @@ def read_all_rows(runs: Sequence[Run]) -> tuple[dict[str, Rows], list[LeftOut]]:
         except BadRun as error:
             bad.append(LeftOut(run.label, f"its curves: {error}"))
     return rows, bad
-
-
-def _place(name: str) -> int:
-    """A method's colour, the same in every figure; training on the labelled pictures alone is grey."""
-    methods = [method for method in METHODS if name.endswith(f"w/ {METHODS[method]}") and METHODS[method]]
-    return list(METHODS).index(methods[0]) if methods else -1 if name == BASES["supervised"] else 0
 
 
 def _over_epochs(
@@ -93,7 +83,7 @@ def divergence(methods: Mapping[str, Sequence[Rows]], group: str, folder: pathli
     own = [
         _over_epochs(label, of, _train(n)) for n, label in names for m, of in methods.items() if m.endswith("w/ UDAL")
     ]
-    all_methods = [_over_epochs(m, of, _train("kl_data"), _place(m), spread=False) for m, of in methods.items()]
+    all_methods = [_over_epochs(m, of, _train("kl_data"), place_of(m), spread=False) for m, of in methods.items()]
     own, all_methods = ([curve for curve in curves if curve] for curves in (own, all_methods))
     if not all_methods:
         return []
@@ -127,7 +117,7 @@ def pseudo_labels(methods: Mapping[str, Sequence[Rows]], group: str, folder: pat
             _train("confident_correct", 100),
         ),
     ):
-        found = [_over_epochs(label, of, value, _place(label), spread=False) for label, of in methods.items()]
+        found = [_over_epochs(label, of, value, place_of(label), spread=False) for label, of in methods.items()]
         curves = [curve for curve in found if curve]
         if curves:
             panel = _epoch_panel(group, f"{name} of the pseudo-labels, %", curves)
@@ -137,75 +127,6 @@ def pseudo_labels(methods: Mapping[str, Sequence[Rows]], group: str, folder: pat
             )
             pictures.append(panel.save(f"pseudo_{name}_{slug(group)}", caption, folder))
     return pictures
-
-
-def _class_axis(panel: Panel, run: Run) -> None:
-    names = run.result["class_names"]
-    if len(names) <= MOST_NAMED_CLASSES:
-        panel.axes.set_xticks(range(len(names)), names, rotation=45 if max(map(len, names)) > 3 else 0)
-
-
-def _by_class(label: str, of: Sequence[Sequence[float | None]]) -> Curve:
-    columns = [[value for value in values if value is not None] for values in zip(*of, strict=True)]
-    points = [(c, *mean_and_std([100 * v for v in values])) for c, values in enumerate(columns) if values]
-    x, means, stds = zip(*points, strict=True) if points else ((), (), ())
-    return Curve(label, x, means, stds if any(stds) else ())
-
-
-def recall(methods: Mapping[str, Sequence[Run]], group: str, folder: pathlib.Path) -> list[Picture]:
-    """Test recall of each class with the averaged weights."""
-    panel = Panel(group, "class, from frequent to rare", "test recall, %")
-    for name, of in methods.items():
-        curve = _by_class(name, [run.result["per_class_recall"][paper.EMA] for run in of])
-        panel.draw(dataclasses.replace(curve, spread=(), place=_place(name), style="--" if _place(name) < 0 else "-"))
-    panel.axes.set_ylim(-3, 103)
-    _class_axis(panel, next(iter(methods.values()))[0])
-    panel.title = "Recall of each class"
-    caption = f"Test recall of each class with the averaged weights; {group}. Means over folds."
-    return [panel.save(f"recall_{slug(group)}", caption, folder)]
-
-
-def added_labels(runs: Sequence[Run], method: str, group: str, folder: pathlib.Path) -> list[Picture]:
-    """What CReST's generations added to the labelled set: precision and recall per class, a curve per generation."""
-    pictures = []
-    for measure in ("precision", "recall"):
-        panel = Panel(f"{method}; {group}", "class, from frequent to rare", f"{measure} of the added labels, %")
-        count = max(len(run.result["generations"]) for run in runs)
-        for generation in range(1, count):
-            of = [run.result["generations"][generation].get(measure) for run in runs]
-            of = [values for values in of if values and any(value is not None for value in values)]
-            if of:
-                panel.draw(_by_class(f"into generation {generation + 1}", of))
-        if not panel.axes.get_legend_handles_labels()[0]:
-            continue
-        panel.axes.set_ylim(-3, 103)
-        _class_axis(panel, runs[0])
-        panel.title = f"{method}: {measure} of the labels that each generation adds"
-        caption = f"{measure.capitalize()} per class of the pictures that join each generation; {method}, {group}."
-        pictures.append(panel.save(f"added_{measure}_{slug(method)}_{slug(group)}", caption, folder))
-    return pictures
-
-
-def confusion(runs: Sequence[Run], method: str, group: str, folder: pathlib.Path) -> list[Picture]:
-    """The confusion matrix, over all folds, of runs whose result holds "confusion": score -> [C][C] counts."""
-    found = [run.result.get("confusion") for run in runs]
-    matrices = [np.array(c[paper.EMA], float) for c in found if isinstance(c, dict) and paper.EMA in c]
-    size = len(runs[0].result["class_names"])
-    if not matrices or any(matrix.shape != (size, size) for matrix in matrices):
-        return []
-    shares = sum(matrices) / np.maximum(sum(matrices).sum(axis=1, keepdims=True), 1)
-    panel = Panel(f"{method}; {group}", "predicted class", "true class")
-    panel.axes.grid(False)
-    panel.axes.set_aspect("auto")
-    image = panel.axes.imshow(100 * shares, cmap="viridis", vmin=0, vmax=100, aspect="auto")
-    panel.figure.colorbar(image, ax=panel.axes, label="share of the true class, %", fraction=0.05, pad=0.02)
-    if size <= MOST_NAMED_CLASSES:
-        names = runs[0].result["class_names"]
-        panel.axes.set_xticks(range(size), names, rotation=45 if max(map(len, names)) > 3 else 0)
-        panel.axes.set_yticks(range(size), names)
-    panel.title = f"Confusion matrix, {method}"
-    caption = f"Confusion matrix of the averaged weights, {len(matrices)} folds together; {method}, {group}."
-    return [panel.save(f"confusion_{slug(method)}_{slug(group)}", caption, folder)]
 
 
 def time_and_accuracy(methods: Mapping[str, Sequence[Run]], group: str, folder: pathlib.Path) -> list[Picture]:
@@ -221,7 +142,7 @@ def time_and_accuracy(methods: Mapping[str, Sequence[Run]], group: str, folder: 
                 [mean],
                 [std] if std else (),
                 "none",
-                place=_place(name),
+                place=place_of(name),
                 marker=BASE_MARKERS[of[0].settings["base"]],
             )
         )
@@ -237,7 +158,8 @@ def time_and_accuracy(methods: Mapping[str, Sequence[Run]], group: str, folder: 
 def run_figures(
     runs: Sequence[Run], rows: Mapping[str, Rows], folder: pathlib.Path
 ) -> list[Callable[[], list[Picture]]]:
-    """A task for `drawing.drawn` for every figure of this module, setting by setting and base learner by base learner.
+    """A task for `drawing.drawn` for every figure of this module and of `class_figures`, setting by setting,
+    base learner by base learner.
 
     rows: of `read_all_rows`.
     """
@@ -259,11 +181,12 @@ def run_figures(
             if base != "supervised":
                 add(divergence, curves, beside)
                 add(pseudo_labels, curves, beside)
-            add(recall, methods if base == "supervised" else {**lower, **methods}, beside)
+            add(class_figures.recall, methods if base == "supervised" else {**lower, **methods}, beside)
             for name, same in methods.items():
-                add(confusion, same, name, group)
+                add(class_figures.confusion, same, name, group)
+                add(class_figures.pseudo_labels, same, curves[name], name, group)
                 if all(run.result.get("generations") for run in same):
-                    add(added_labels, same, name, group)
+                    add(class_figures.added_labels, same, name, group)
         if len(everything) > 1:
             add(time_and_accuracy, everything, group)
     return tasks

@@ -152,7 +152,7 @@ def differing(identity: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str
 
 
 def _read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Rows of one `metrics.jsonl`, of "epoch", "step", "seconds" and "train" what is there, and the test accuracy."""
+    """Rows of one `metrics.jsonl`, the test accuracy beside what is as it is there."""
     rows = []
     for number, line in enumerate(_text(path).splitlines(keepends=True), start=1):
         if not line.endswith("\n"):
@@ -160,7 +160,8 @@ def _read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
             accuracy = row["test"]["accuracy"]
-            rows.append({**{key: row[key] for key in ("epoch", "step", "seconds", "train")}, "accuracy": accuracy})
+            kept = {key: row[key] for key in ("epoch", "step", "seconds", "train")}
+            rows.append({**kept, "accuracy": accuracy, "pseudo_labels": row.get("pseudo_labels", {})})
         except (ValueError, KeyError, TypeError) as error:
             raise BadRun(f"{path.name}, line {number} is no row of a run ({error})") from error
     return rows

@@ -1,0 +1,127 @@
+"""What runs show class by class: test recall, confusion matrix, pseudo-labels over training, CReST's added labels."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from udal_tf.reporting import paper
+from udal_tf.reporting.drawing import Curve, Panel, Picture
+from udal_tf.reporting.figures import mean_and_std, place_of, slug
+from udal_tf.reporting.runs import Run
+
+Rows = Sequence[Mapping[str, Any]]
+# Up to this many classes each gets a tick with its name.
+MOST_NAMED_CLASSES = 20
+# What a row of `metrics.jsonl` counts per class where the true labels are known.
+_COUNTS = ("confident", "correct", "shown")
+
+
+def _class_axis(panel: Panel, run: Run) -> None:
+    names = run.result["class_names"]
+    if len(names) <= MOST_NAMED_CLASSES:
+        panel.axes.set_xticks(range(len(names)), names, rotation=45 if max(map(len, names)) > 3 else 0)
+
+
+def _by_class(label: str, of: Sequence[Sequence[float | None]]) -> Curve:
+    columns = [[value for value in values if value is not None] for values in zip(*of, strict=True)]
+    points = [(c, *mean_and_std([100 * v for v in values])) for c, values in enumerate(columns) if values]
+    x, means, stds = zip(*points, strict=True) if points else ((), (), ())
+    return Curve(label, x, means, stds if any(stds) else ())
+
+
+def recall(methods: Mapping[str, Sequence[Run]], group: str, folder: pathlib.Path) -> list[Picture]:
+    """Test recall of each class with the averaged weights."""
+    panel = Panel(group, "class, from frequent to rare", "test recall, %")
+    for name, of in methods.items():
+        curve = _by_class(name, [run.result["per_class_recall"][paper.EMA] for run in of])
+        panel.draw(
+            dataclasses.replace(curve, spread=(), place=place_of(name), style="--" if place_of(name) < 0 else "-")
+        )
+    panel.axes.set_ylim(-3, 103)
+    _class_axis(panel, next(iter(methods.values()))[0])
+    panel.title = "Recall of each class"
+    caption = f"Test recall of each class with the averaged weights; {group}. Means over folds."
+    return [panel.save(f"recall_{slug(group)}", caption, folder)]
+
+
+def added_labels(runs: Sequence[Run], method: str, group: str, folder: pathlib.Path) -> list[Picture]:
+    """What CReST's generations added to the labelled set: precision and recall per class, a curve per generation."""
+    pictures = []
+    for measure in ("precision", "recall"):
+        panel = Panel(f"{method}; {group}", "class, from frequent to rare", f"{measure} of the added labels, %")
+        count = max(len(run.result["generations"]) for run in runs)
+        for generation in range(1, count):
+            of = [run.result["generations"][generation].get(measure) for run in runs]
+            of = [values for values in of if values and any(value is not None for value in values)]
+            if of:
+                panel.draw(_by_class(f"into generation {generation + 1}", of))
+        if not panel.axes.get_legend_handles_labels()[0]:
+            continue
+        panel.axes.set_ylim(-3, 103)
+        _class_axis(panel, runs[0])
+        panel.title = f"{method}: {measure} of the labels that each generation adds"
+        caption = f"{measure.capitalize()} per class of the pictures that join each generation; {method}, {group}."
+        pictures.append(panel.save(f"added_{measure}_{slug(method)}_{slug(group)}", caption, folder))
+    return pictures
+
+
+def _matrix_panel(title: str, run: Run, shares: np.ndarray, x_label: str, y_label: str, colour_label: str) -> Panel:
+    """A panel of per cents [C, n] as colours, a row for each class; NaN stays blank."""
+    panel = Panel(title, x_label, y_label)
+    panel.axes.grid(False)
+    image = panel.axes.imshow(100 * shares, cmap="viridis", vmin=0, vmax=100, aspect="auto", interpolation="nearest")
+    panel.figure.colorbar(image, ax=panel.axes, label=colour_label, fraction=0.05, pad=0.02)
+    names = run.result["class_names"]
+    if len(names) <= MOST_NAMED_CLASSES:
+        panel.axes.set_yticks(range(len(names)), names)
+    return panel
+
+
+def confusion(runs: Sequence[Run], method: str, group: str, folder: pathlib.Path) -> list[Picture]:
+    """The confusion matrix, over all folds, of runs whose result holds "confusion": score -> [C][C] counts."""
+    found = [run.result.get("confusion") for run in runs]
+    matrices = [np.array(c[paper.EMA], float) for c in found if isinstance(c, dict) and paper.EMA in c]
+    size = len(runs[0].result["class_names"])
+    if not matrices or any(matrix.shape != (size, size) for matrix in matrices):
+        return []
+    shares = sum(matrices) / np.maximum(sum(matrices).sum(axis=1, keepdims=True), 1)
+    words = ("predicted class", "true class", "share of the true class, %")
+    panel = _matrix_panel(f"{method}; {group}", runs[0], shares, *words)
+    _class_axis(panel, runs[0])
+    panel.title = f"Confusion matrix, {method}"
+    caption = f"Confusion matrix of the averaged weights, {len(matrices)} folds together; {method}, {group}."
+    return [panel.save(f"confusion_{slug(method)}_{slug(group)}", caption, folder)]
+
+
+def pseudo_labels(
+    runs: Sequence[Run], rows: Sequence[Rows], method: str, group: str, folder: pathlib.Path
+) -> list[Picture]:
+    """Precision and recall of each class's confident pseudo-labels over training, all folds together.
+
+    rows: of each run; only runs whose rows count "confident", "correct" and "shown" per class take part.
+    """
+    counted = [of for of in rows if of and all(set(_COUNTS) <= set(row["pseudo_labels"]) for row in of)]
+    if not counted:
+        return []
+    length = min(map(len, counted))
+    sums = {
+        name: sum(np.array([row["pseudo_labels"][name] for row in of[:length]], float).T for of in counted)
+        for name in _COUNTS
+    }
+    pictures = []
+    for measure, whole, words in (
+        ("precision", "confident", "of the confident pseudo-labels of a class, the share that is right"),
+        ("recall", "shown", "of the shown pictures of a class, the share with a confident, right pseudo-label"),
+    ):
+        shares = np.where(sums[whole] > 0, sums["correct"] / np.maximum(sums[whole], 1), np.nan)
+        panel = _matrix_panel(f"{method}; {group}", runs[0], shares, "epoch", "class", f"{measure}, %")
+        panel.axes.images[0].set_extent((0.5, length + 0.5, len(shares) - 0.5, -0.5))
+        panel.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.title = f"Pseudo-labels of each class: {measure} over training, {method}"
+        caption = f"{measure.capitalize()} by class and epoch: {words}; blank: none. {method}, {group}."
+        pictures.append(panel.save(f"pseudo_{measure}_by_class_{slug(method)}_{slug(group)}", caption, folder))
+    return pictures
