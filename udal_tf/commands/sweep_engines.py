@@ -8,7 +8,7 @@ import queue
 import sys
 import time
 
-from udal_tf.commands.sweep_jobs import POLL_SECONDS, Job, Outcome, StopFile, note_failure, run_job, usable_cores
+from udal_tf.commands.sweep_jobs import POLL_SECONDS, Job, Outcome, StopFile, core_numbers, note_failure, run_job
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -21,7 +21,7 @@ class LocalEngine:
     """n cells at a time on this machine, each on its own share of the cores."""
 
     def __init__(self, args: argparse.Namespace):
-        available = usable_cores()
+        available = core_numbers()
         shares = [available[place :: args.jobs] for place in range(args.jobs)]
         self._cores: queue.SimpleQueue = queue.SimpleQueue()
         for share in shares:

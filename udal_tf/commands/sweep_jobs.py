@@ -70,8 +70,8 @@ def _in_use(workdir: pathlib.Path) -> bool:
     return False
 
 
-def usable_cores() -> list[int]:
-    """The cores that this process may use."""
+def core_numbers() -> list[int]:
+    """The numbers of the cores that this process may use."""
     return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else list(range(os.cpu_count() or 1))
 
 
@@ -128,7 +128,7 @@ def run_job(job: Job, cores: Sequence[int] | None = None, stop: Callable[[], int
         began = time.monotonic()
         code, last_lines = _run_once(job, cores, stop)
         if job.finished:
-            _record(job, workdir, len(cores or usable_cores()), attempt)
+            _record(job, workdir, len(cores or core_numbers()), attempt)
             return Outcome("finished")
         if stop():
             return Outcome("cut")
