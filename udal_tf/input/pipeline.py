@@ -41,9 +41,14 @@ class PictureSet:
     """
 
     pictures: Any
-    positions: np.ndarray
-    labels: np.ndarray
+    positions: np.ndarray | tf.Tensor
+    labels: np.ndarray | tf.Tensor
     batch_size: int
+
+    def __post_init__(self):
+        # Tensors now: what becomes one inside a graph is written into it, several times over for a million pictures.
+        for name in ("positions", "labels"):
+            object.__setattr__(self, name, tf.constant(getattr(self, name), tf.int64))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,9 +115,9 @@ class BatchMaker:
         batch = {}
         for name, chosen in self.sets.items():
             suffix, rows = _SUFFIX[name], share.of(orders[f"rows_{_SUFFIX[name]}"])
-            positions = tf.gather(tf.constant(chosen.positions, tf.int64), rows)
+            positions = tf.gather(chosen.positions, rows)
             batch[f"rows_{suffix}"] = rows
-            batch[f"labels_{suffix}"] = tf.gather(tf.constant(chosen.labels, tf.int64), rows)
+            batch[f"labels_{suffix}"] = tf.gather(chosen.labels, rows)
             whole = []
             for number, (key, of_set, kind) in enumerate(self.requests):
                 if of_set != name:

@@ -164,11 +164,13 @@ class _Run:
             with self.strategy.scope():
                 pictures = pictures.on_device()
         train = config.train
-        sets = {pipeline.LABELED: pipeline.PictureSet(pictures, data.labeled, data.labels_l, train.batch_size)}
-        if any(of_set == pipeline.UNLABELED for _, of_set, _ in base.views):
-            sets[pipeline.UNLABELED] = pipeline.PictureSet(
-                pictures, data.unlabeled, data.train_labels[data.unlabeled], train.unlabeled_batch_size
-            )
+        # The sets' tensors belong where batches are made.
+        with tf.device(None if config.device.input == "device" else "CPU:0"):
+            sets = {pipeline.LABELED: pipeline.PictureSet(pictures, data.labeled, data.labels_l, train.batch_size)}
+            if any(of_set == pipeline.UNLABELED for _, of_set, _ in base.views):
+                sets[pipeline.UNLABELED] = pipeline.PictureSet(
+                    pictures, data.unlabeled, data.train_labels[data.unlabeled], train.unlabeled_batch_size
+                )
         mixup_beta = config.method.mixup_beta if base.mixes else None
         return pipeline.BatchMaker(sets, base.views, self.views, run_seed(config), mixup_beta)
 
