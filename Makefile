@@ -1,10 +1,12 @@
 # make setup: a .venv with the package and what its tests need.  make run: train UDAL on digits-LT.  make test: the suite.
 # make tables: the paper's Table 1 in miniature, on digits-LT, and a report of it.
+# make docs: the pages of docs/ as HTML, in build/docs; a warning is an error.
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs_ready
 
-.PHONY: setup run test tables lint format clean
+.PHONY: setup run test tables docs lint format clean
 
 setup: $(READY)
 
@@ -24,6 +26,15 @@ tables: setup
 	$(VENV)/bin/python -m udal_tf.commands.report runs --out=report
 	@echo "Open report/report.html"
 
+docs: $(DOCS_READY)
+	$(VENV)/bin/python -m sphinx -q -W -b html docs build/docs $(ARGS)
+	@echo "Open build/docs/index.html"
+
+$(DOCS_READY): setup.py
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	touch $(DOCS_READY)
+
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -33,4 +44,4 @@ format: setup
 	$(VENV)/bin/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build docs/api/generated *.egg-info

@@ -37,7 +37,8 @@ class Refined(collections.namedtuple("Refined", ["targets", "residual", "iterati
     """What `refine` found.
 
     targets: [M, C] float32, rows sum to 1.
-    residual: scalar float32, the largest |column sum − total| divided by M; 0.001 is one picture in a thousand.
+    residual: scalar float32, by how much a column sum differs from its total at most, divided by M; 0.001 is one
+      picture in a thousand.
     iterations: scalar int32, the steps tried.
     """
 
@@ -61,11 +62,13 @@ def refine(
     iteration in each that may diverge; here damped Newton steps for all classes at once go on until it converges.
 
     Where the programme has no solution, or no weight is finite, this holds:
-      A one-hot row (H below 1e-6; its weight would be infinite) stays as it is, and its mass leaves the totals.
-      Where one-hot rows exceed a total, the others give that class nothing and share out what is left of the other
+
+    - A one-hot row (H below 1e-6; its weight would be infinite) stays as it is, and its mass leaves the totals.
+    - Where one-hot rows exceed a total, the others give that class nothing and share out what is left of the other
       totals, in proportion; so it is, too, for a class of total 0. A row with nothing outside such classes stays.
-      An entry of 0 stays 0. Zeros may make the totals unreachable, and max_iterations may be too few: of the X seen the
+    - An entry of 0 stays 0. Zeros may make the totals unreachable, and max_iterations may be too few: of the X seen the
       one closest to the totals that one-hot rows leave possible is returned; its rows sum to 1.
+
     The residual is always against the totals asked for.
 
     Args:

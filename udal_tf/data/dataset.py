@@ -121,8 +121,8 @@ class SslData:
     """One semi-supervised problem; positions index `train`.
 
     labeled: int64 positions with labels. labels_l: the labels that training takes for them, pseudo-labels included.
-    unlabeled: the pool that training draws unlabelled pictures from, labelled
-    ones included, as in CReST. rest: the pool without the labelled ones, for CReST's selection.
+    unlabeled: the pool that training draws unlabelled pictures from, labelled ones included, as in CReST.
+    rest: the pool without the labelled ones, for CReST's selection.
     p_data: [C] float32, the class prior of the labelled data, sums to 1, every entry above 0.
     p_unlabeled: [C] float32, what is taken for the class distribution of the unlabelled pool; sums to 1.
     """

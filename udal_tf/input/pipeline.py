@@ -1,12 +1,13 @@
 """From pictures, positions and views to training batches: a `tf.data` pipeline that holds no state but the step.
 
 A base learner names the views it wants (`ViewRequest`); each becomes one entry of the batch, a dict of tensors:
-  its key, e.g. "x_l", "x_w", "x_s": float32 [B or U, H, W, C] in [−1, 1];
-  "pair_<key>" int64 and "mix_<key>" float32, for a base learner that mixes: each picture's partner in MixUp, a position
+
+- its key, e.g. "x_l", "x_w", "x_s": float32 [B or U, H, W, C] in [−1, 1];
+- "pair_<key>" int64 and "mix_<key>" float32, for a base learner that mixes: each picture's partner in MixUp, a position
   in all views of the global batch one after the other, and its raw draw of Beta(a, a);
-  "rows_l", "rows_u": int64, each picture's place among its set's positions;
-  "turns_u": [U] int64, 0…3, quarter turns for a base learner that asks for them: each for a quarter of the batch;
-  "labels_l": [B] int64; "labels_u": [U] int64, true labels for monitoring alone, −1 where nobody knows.
+- "rows_l", "rows_u": int64, each picture's place among its set's positions;
+- "turns_u": [U] int64, 0…3, quarter turns for a base learner that asks for them: each for a quarter of the batch;
+- "labels_l": [B] int64; "labels_u": [U] int64, true labels for monitoring alone, −1 where nobody knows.
 """
 
 import dataclasses
