@@ -106,6 +106,7 @@ def test_differences_name_the_flag_and_leave_out_where_files_lie():
 
 def test_default_work_folders_differ_by_what_is_trained():
     given = [{}, {"method": "da"}, {"fold": 2}, {"seed": 1}, {"imbalance": 6.0}, {"beta": 0.2}, {"protocol": "darp"}]
+    given += [{"unlabeled_prior": prior} for prior in (("estimate",), ("uniform",), ("1", "2"))]
     assert len({resolve(settings).train.workdir for settings in given}) == len(given)
 
 
@@ -128,3 +129,50 @@ def test_a_recipe_for_one_base_learner_leaves_the_others_alone():
     assert resolve({"dataset": "imagenet127"}).method.threshold == 0.7
     assert resolve({"dataset": "imagenet127", "base": "mixmatch"}).method.unlabeled_weight == 75.0
     assert resolve({"threshold": 0.5}).method.threshold == 0.5
+
+
+@pytest.mark.parametrize("word", ["labeled", "estimate", "uniform"])
+def test_the_unlabelled_prior_is_a_word(word):
+    assert parsed(f"--unlabeled_prior={word}").method.unlabeled_prior == (word,)
+    assert parsed().method.unlabeled_prior == ("labeled",)
+
+
+def test_a_file_of_shares_belongs_to_the_run_by_what_it_says(tmp_path):
+    for name, text in (("a", "0.5\n2\n"), ("b.json", "[0.50, 2.0]"), ("c", "0.5\n3\n")):
+        (tmp_path / name).write_text(text)
+    a, b, c = (parsed(f"--unlabeled_prior={tmp_path / name}", "--workdir=w") for name in ("a", "b.json", "c"))
+    assert a.method.unlabeled_prior == ("0.5", "2.0")
+    assert a == b == Config.from_dict(a.to_dict())
+    assert parsed("--unlabeled_prior=0.5,2.0", "--workdir=w") == a
+    assert differences(c, a) == ["--unlabeled_prior: ['0.5', '2.0'] there, ['0.5', '3.0'] here"]
+
+
+def test_an_unlabelled_prior_that_is_none_is_refused_with_what_is_allowed(tmp_path):
+    (tmp_path / "negative").write_text("1\n-1\n")
+    allowed = "--unlabeled_prior must be labeled, estimate, uniform, or a file or list of shares: "
+    for given, said in (
+        ("estimat", "estimat cannot be read: No such file"),
+        (str(tmp_path / "negative"), "negative: a share must be at least 0 and finite, got '-1.0'"),
+        ("1,two", "a share must be a number, got 'two'"),
+        ("", "there is no share"),
+    ):
+        with pytest.raises(ValueError) as error:
+            parsed(f"--unlabeled_prior={given}")
+        assert str(error.value).startswith(allowed) and said in str(error.value), given
+
+
+@pytest.mark.parametrize("prior", ["estimate", "uniform", "1,2"])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--method=none"], "has no effect with --method=none.*use one of udal, da, da_la, hybrid, crest\\+, darp"),
+        (["--method=la"], "has no effect with --method=la"),
+        (["--method=crest"], "has no effect with --method=crest,"),
+        (["--base=supervised"], "has no effect with --base=supervised"),
+        (["--method=darp", "--darp_prior=1,2"], "--darp_prior=1,2 and --unlabeled_prior=.* both state"),
+        (["--method=da_darp", "--darp_prior=estimate"], "--darp_prior=estimate and --unlabeled_prior=.* both state"),
+    ],
+)
+def test_an_unlabelled_prior_without_effect_or_stated_twice_is_refused(prior, given, said):
+    with pytest.raises(ValueError, match=said):
+        parsed(f"--unlabeled_prior={prior}", *given)

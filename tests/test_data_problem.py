@@ -1,5 +1,7 @@
 """The problem that a protocol makes of a source, and the settings that choose it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,21 @@ def test_digits_are_the_embedded_default():
     assert np.bincount(data.test_labels).tolist() == [50] * 10
     assert data.train.shape == (8, 8, 1)
     assert len({data.provenance["labeled_sha256"], data.provenance["unlabeled_sha256"]}) == 2
+
+
+def test_the_pools_shares_and_what_is_known_of_them():
+    """40, 20, 10 in the pool, of which 10, 5, 3 are labelled; then a class of the others is not told."""
+    made_up = source([50, 50, 50])
+    data = make_problem(made_up, config())
+    np.testing.assert_allclose(data.true_shares, [4 / 7, 2 / 7, 1 / 7], rtol=1e-6)
+    np.testing.assert_allclose(data.known_shares, [10 / 70, 5 / 70, 3 / 70], rtol=1e-6)
+    labels = data.train_labels.copy()
+    labels[data.rest[0]] = -1
+    partly = dataclasses.replace(data, train_labels=labels)
+    assert partly.true_shares is None
+    np.testing.assert_array_equal(partly.known_shares, data.known_shares)
+    all_labeled = make_problem(made_up, config(beta=1.0))
+    np.testing.assert_array_equal(all_labeled.known_shares, all_labeled.true_shares)
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,14 @@ def test_a_run_cut_between_or_inside_generations_ends_the_same(finished, tmp_pat
     assert [s["added"] for s in resumed["generations"]] == [s["added"] for s in expected["generations"]]
 
 
+def test_every_generation_estimates_the_unlabelled_prior_anew(tmp_path):
+    result = experiment.train_and_evaluate(make_config(tmp_path, generations=2, unlabeled_prior=("estimate",)))
+    rows = [read_rows(tmp_path / f"generation_{number}" / "metrics.jsonl") for number in range(2)]
+    assert rows[1][-1]["p_unlabeled"] == result["p_unlabeled"] != rows[0][-1]["p_unlabeled"]
+    # After three steps both are still near where they began.
+    np.testing.assert_allclose(rows[0][0]["p_unlabeled"], rows[1][0]["p_unlabeled"], atol=0.03)
+
+
 def test_mixmatch_generations_train(tmp_path):
     result = experiment.train_and_evaluate(make_config(tmp_path, base="mixmatch", generations=2, threshold=0.0))
     assert len(result["generations"]) == 2

@@ -4,12 +4,13 @@ import ast
 import pathlib
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
-SETTINGS = {"config", "recipes", ""}
+SETTINGS = {"config", "recipes", "class_shares", ""}
 GROUND = {"core", "data", "augment", "models", "reporting"}
 MAY_IMPORT = {
     "": set(),
     "recipes": set(),
-    "config": {"recipes"},
+    "class_shares": set(),
+    "config": {"recipes", "class_shares"},
     "crest_flags": {"config"},
     "core": set(),
     **{floor: SETTINGS for floor in GROUND - {"core"}},

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from udal_tf.config import DarpConfig, MethodConfig, OptimizerConfig, TrainConfig
+from udal_tf.config import ESTIMATE, DarpConfig, MethodConfig, OptimizerConfig, TrainConfig
 from udal_tf.core import losses
 from udal_tf.methods.aligner import Aligner
 from udal_tf.methods.learner import BASES, Learner
+from udal_tf.methods.prior_estimator import PriorEstimator
 from udal_tf.methods.refiner import Refiner
 from udal_tf.models.wide_resnet import wide_resnet
 from udal_tf.recipes import METHODS
@@ -21,9 +22,9 @@ POOL = 30
 P_DATA = np.array([0.55, 0.25, 0.15, 0.05], np.float32)
 
 
-def allowed(base: str, method: str) -> bool:
+def allowed(base: str, method: str, **settings) -> bool:
     try:
-        MethodConfig(base=base, method=method)
+        MethodConfig(base=base, method=method, **settings)
     except ValueError:
         return False
     return True
@@ -32,15 +33,17 @@ def allowed(base: str, method: str) -> bool:
 COMBINATIONS = [(base, method) for base in BASES for method in METHODS if allowed(base, method)]
 
 
-def make_learner(base="fixmatch", method="udal", p_data=P_DATA, **settings) -> Learner:
+def make_learner(base="fixmatch", method="udal", p_data=P_DATA, p_unlabeled=None, **settings) -> Learner:
     keras.utils.set_random_seed(1)
     model = wide_resnet((8, 8, 1), NUM_CLASSES, depth=10, width=1, batch_norm_momentum=0.9)
     config = MethodConfig(base=base, method=method, **{"threshold": 0.3, **settings})
     train = TrainConfig(epochs=EPOCHS, steps_per_epoch=STEPS_PER_EPOCH)
-    refiner = None
+    refiner = estimator = None
     if METHODS[method].refined:
-        refiner = Refiner(DarpConfig(darp_warmup=0.5, darp_every=2), POOL, p_data, train.total_steps)
-    return Learner(model, p_data, config, OptimizerConfig(), train, refiner)
+        refiner = Refiner(DarpConfig(darp_warmup=0.5, darp_every=2), POOL, NUM_CLASSES, train.total_steps)
+    if config.unlabeled_prior == (ESTIMATE,):
+        estimator = PriorEstimator(np.full(NUM_CLASSES, 0.25), np.full(NUM_CLASSES, 0.01))
+    return Learner(model, p_data, config, OptimizerConfig(), train, refiner, p_unlabeled, estimator)
 
 
 @functools.cache
@@ -145,18 +148,22 @@ def test_la_trains_the_labelled_loss_on_logits_plus_log_p_data():
     np.testing.assert_allclose(metrics["loss_labeled"], expected, rtol=1e-4)
 
 
+def make_aligner(method, p_model, p_unlabeled=P_DATA, alpha=0.5) -> Aligner:
+    return Aligner(METHODS[method], *(tf.constant(values) for values in (P_DATA, p_unlabeled, p_model, alpha)))
+
+
 def test_only_the_places_of_a_method_are_touched():
     logits = tf.constant([[1.0, 2.0, 0.0, -1.0]])
     probs = tf.nn.softmax(logits)
     for method, places in METHODS.items():
-        aligner = Aligner(places, tf.constant(P_DATA), tf.constant([0.7, 0.1, 0.1, 0.1]), tf.constant(0.5))
+        aligner = make_aligner(method, p_model=[0.7, 0.1, 0.1, 0.1])
         assert (aligner.labeled_logits(logits) is logits) == (not places.labeled), method
         assert (aligner.unlabeled_logits(logits) is logits) == (not places.unlabeled), method
         assert (aligner.pseudo_probs(probs) is probs) == (not places.pseudo_label), method
 
 
 def test_aligned_pseudo_labels_change_an_arg_max():
-    aligner = Aligner(METHODS["da"], tf.constant(P_DATA), tf.constant([0.85, 0.05, 0.05, 0.05]), tf.constant(0.5))
+    aligner = make_aligner("da", p_model=[0.85, 0.05, 0.05, 0.05])
     probs = tf.constant([[0.5, 0.4, 0.05, 0.05]])
     assert int(tf.argmax(aligner.pseudo_probs(probs)[0])) == 1
 
@@ -206,9 +213,10 @@ def test_averaged_weights_with_the_live_batch_norm_statistics_are_evaluated():
 
 
 @pytest.mark.parametrize("bad", [[0.5, 0.5], [0.5, 0.5, 0.5, 0.5]])
-def test_a_prior_that_is_none_is_refused(bad):
-    with pytest.raises(ValueError, match="4 probabilities that sum to 1"):
-        make_learner(p_data=np.array(bad, np.float32))
+@pytest.mark.parametrize("prior", ["p_data", "p_unlabeled"])
+def test_a_prior_that_is_none_is_refused(bad, prior):
+    with pytest.raises(ValueError, match=f"{prior} must be 4 probabilities that sum to 1"):
+        make_learner(**{prior: np.array(bad, np.float32)})
 
 
 def test_mixmatch_with_lambda_one_mixes_nothing():
@@ -307,3 +315,87 @@ def test_la_prior_is_the_labelled_one_the_label_average_or_the_target():
         learner = make_learner(la_prior=kind, alpha_min=0.5, k=0.0)
         learner.train_step(batch)
         np.testing.assert_allclose(learner.la_prior(), prior, rtol=1e-5, err_msg=kind)
+
+
+P_UNLABELED = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+ESTIMATED = [(base, method) for base, method in COMBINATIONS if allowed(base, method, unlabeled_prior=(ESTIMATE,))]
+
+
+def test_the_estimate_is_for_every_method_that_aligns_to_the_unlabelled_pictures():
+    of_fixmatch = [method for base, method in ESTIMATED if base == "fixmatch"]
+    assert of_fixmatch == ["udal", "da", "da_la", "hybrid", "crest+", "darp", "da_darp"]
+    assert {base for base, _ in ESTIMATED} == {"fixmatch", "mixmatch", "remixmatch"}
+
+
+@pytest.mark.parametrize(("base", "method"), ESTIMATED)
+def test_the_estimate_moves_in_one_trace_with_every_base_and_method(base, method):
+    learner = make_learner(base, method, unlabeled_prior=(ESTIMATE,))
+    step = tf.function(learner.train_step)
+    for number in range(STEPS_PER_EPOCH * EPOCHS):
+        assert np.isfinite(step(make_batch(base, number))["loss"])
+    assert step.experimental_get_tracing_count() == 1
+    shares = learner.p_unlabeled().numpy()
+    assert shares.sum() == pytest.approx(1, abs=1e-5) and shares.min() >= 0.01
+    assert (np.abs(shares - 0.25) > 1e-4).any()
+
+
+def test_the_step_moves_the_estimate_by_the_weak_views_predictions_under_the_target():
+    """All of it again from the parts: udal's own prior is p̃, which is the estimate itself while α is 1."""
+    learner, batch = make_learner(unlabeled_prior=(ESTIMATE,)), make_batch()
+    learner.step.assign(5)
+    alpha = float(learner.aligner().alpha)
+    learner.estimator.shares.assign(P_UNLABELED)
+    p_own = P_UNLABELED**alpha / np.sum(P_UNLABELED**alpha)
+    x = tf.concat([batch["x_l"], batch["x_w"], batch["x_s"]], 0)
+    probs = tf.nn.softmax(make_learner().model(x, training=True))[6:18].numpy()
+    learner.train_step(batch)
+    corrected = probs * P_UNLABELED / p_own
+    corrected /= corrected.sum(axis=1, keepdims=True)
+    moved = learner.estimator.shares.numpy() - P_UNLABELED
+    towards = corrected.mean(axis=0) - P_UNLABELED
+    rate = np.dot(moved, towards) / np.dot(towards, towards)
+    assert 0 < rate < 1
+    np.testing.assert_allclose(moved, rate * towards, atol=1e-5)
+
+
+def test_the_models_own_prior_is_where_its_labels_were_shifted_to():
+    roots = np.sqrt(P_UNLABELED) / np.sqrt(P_UNLABELED).sum()
+    expected = {"udal": roots, "hybrid": roots, "da": P_DATA, "crest+": P_DATA, "darp": P_DATA, "da_la": [0.25] * 4}
+    for method, p_own in expected.items():
+        aligner = make_aligner(method, p_model=P_DATA, p_unlabeled=P_UNLABELED)
+        np.testing.assert_allclose(aligner.p_own(), p_own, rtol=1e-6, err_msg=method)
+
+
+def test_the_target_is_made_from_the_unlabelled_prior_and_the_labels_still_come_by_p_data():
+    logits, p_model = tf.zeros([1, 4]), np.float32([0.7, 0.1, 0.1, 0.1])
+    roots = np.sqrt(P_UNLABELED) / np.sqrt(P_UNLABELED).sum()
+    aligner = make_aligner("udal", p_model=p_model, p_unlabeled=P_UNLABELED)
+    np.testing.assert_allclose(aligner.labeled_logits(logits)[0], np.log(P_DATA / roots), rtol=1e-5)
+    np.testing.assert_allclose(aligner.unlabeled_logits(logits)[0], np.log(p_model / roots), rtol=1e-5)
+    probs = p_model * (roots / p_model)
+    aligned = make_aligner("da", p_model=p_model, p_unlabeled=P_UNLABELED).pseudo_probs(tf.constant([p_model]))
+    np.testing.assert_allclose(aligned[0], probs / probs.sum(), rtol=1e-4)
+
+
+def test_a_stated_prior_that_is_p_data_trains_bit_identically():
+    batch = make_batch()
+    for method in ("udal", "da", "da_darp"):
+        plain = figures(make_learner(method=method), batch, steps=4)
+        stated = figures(make_learner(method=method, p_unlabeled=P_DATA), batch, steps=4)
+        assert plain[0] == stated[0]
+        for one, other in zip(plain[1], stated[1], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_la_prior_target_follows_the_unlabelled_prior():
+    learner = make_learner(p_unlabeled=P_UNLABELED, la_prior="target", alpha_min=0.5, k=0.0)
+    np.testing.assert_allclose(learner.la_prior(), np.sqrt(P_UNLABELED) / np.sqrt(P_UNLABELED).sum(), rtol=1e-5)
+    np.testing.assert_array_equal(make_learner(p_unlabeled=P_UNLABELED).la_prior(), P_DATA)
+
+
+def test_the_estimate_is_in_the_checkpoint(tmp_path):
+    learner, other = (make_learner(unlabeled_prior=(ESTIMATE,)) for _ in range(2))
+    learner.estimator.shares.assign(P_UNLABELED)
+    path = tf.train.Checkpoint(learner=learner).write(str(tmp_path / "ckpt"))
+    tf.train.Checkpoint(learner=other).read(path).assert_consumed()
+    np.testing.assert_array_equal(other.p_unlabeled(), P_UNLABELED)

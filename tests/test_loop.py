@@ -12,6 +12,7 @@ import tensorflow as tf
 from udal_tf import __version__
 from udal_tf.config import resolve
 from udal_tf.data import sources
+from udal_tf.data.dataset import DataError
 from udal_tf.reporting.run_log import read_rows
 from udal_tf.training import experiment, loop
 
@@ -148,6 +149,49 @@ def test_the_target_is_the_prior_to_the_power_alpha(finished):
         np.testing.assert_allclose(row["p_target"], np.exp(logits) / np.exp(logits).sum(), rtol=1e-6)
 
 
+# The default problem's pool: 12 times as many of the first class as of the last.
+POOL = np.array([120, 91, 69, 52, 39, 30, 22, 17, 13, 10]) / 463
+
+
+def test_rows_and_result_say_what_the_unlabelled_pictures_are_taken_for(finished):
+    """By default for p_data, the exact geometric prior, which truncated counts miss by a little."""
+    _, folder, result, _ = finished
+    assert result["p_unlabeled"] == result["p_data"]
+    for row in read_rows(folder / "metrics.jsonl"):
+        assert row["p_unlabeled"] == result["p_data"]
+        expected = np.abs(POOL - result["p_data"]).sum() / 2
+        assert row["train"]["p_unlabeled_error"] == pytest.approx(expected, abs=1e-6) and 0 < expected < 0.01
+
+
+def test_an_estimate_is_in_every_row_and_the_target_is_made_from_it(tmp_path):
+    result = run(make_config(tmp_path, **ESTIMATED))
+    rows = read_rows(tmp_path / "metrics.jsonl")
+    assert rows[-1]["p_unlabeled"] == result["p_unlabeled"]
+    assert result["data"]["unlabeled_prior"] == {"kind": "estimated during training"}
+    assert len({tuple(row["p_unlabeled"]) for row in rows}) == EPOCHS
+    for row in rows:
+        target = np.array(row["p_unlabeled"]) ** row["train"]["alpha"]
+        np.testing.assert_allclose(row["p_target"], target / target.sum(), rtol=1e-5)
+        expected = np.abs(POOL - row["p_unlabeled"]).sum() / 2
+        assert row["train"]["p_unlabeled_error"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_stated_prior_is_the_target_and_noted(tmp_path):
+    shares = np.arange(1, 11)
+    config = make_config(tmp_path, unlabeled_prior=tuple(str(share) for share in shares), epochs=1)
+    result = run(config)
+    np.testing.assert_allclose(result["p_unlabeled"], shares / 55, rtol=1e-6)
+    assert result["data"]["unlabeled_prior"] == {"kind": "given", "shares": result["p_unlabeled"]}
+    # α is 1 in the first epoch.
+    np.testing.assert_allclose(read_rows(tmp_path / "metrics.jsonl")[0]["p_target"], shares / 55, rtol=1e-5)
+
+
+def test_shares_that_do_not_fit_the_classes_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(DataError, match="do not fit digitslt: --unlabeled_prior: expected 10 shares.*got 2"):
+        run(make_config(tmp_path / "new", unlabeled_prior=("1", "2")))
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_median_is_over_the_last_epochs(finished):
     _, folder, result, _ = finished
     of_epochs = [row["test"]["accuracy"]["ema"] for row in read_rows(folder / "metrics.jsonl")]
@@ -246,10 +290,17 @@ def test_a_run_that_failed_can_go_on_in_the_same_process(tmp_path, capsys):
     assert len(list(tmp_path.glob("*.png"))) == 3
 
 
-@pytest.mark.parametrize("base", ["fixmatch", "mixmatch"])
-def test_a_darp_run_cut_in_mid_epoch_ends_the_same(tmp_path, monkeypatch, base):
-    """Its tables and the residual are part of the checkpoint; the refinement has begun when the run is cut."""
-    settings = {"method": "darp", "base": base, "darp_warmup": 0.2, "darp_every": 3}
+DARP = {"method": "darp", "darp_warmup": 0.2, "darp_every": 3}
+ESTIMATED = {"unlabeled_prior": ("estimate",)}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [DARP, {**DARP, "base": "mixmatch"}, {**DARP, **ESTIMATED}, ESTIMATED],
+    ids=["darp", "darp mixmatch", "darp estimate", "udal estimate"],
+)
+def test_a_run_with_more_state_cut_in_mid_epoch_ends_the_same(tmp_path, monkeypatch, settings):
+    """DARP's tables and the estimated prior are in the checkpoint; both have begun to move when the run is cut."""
     whole = experiment.train_and_evaluate(make_config(tmp_path / "whole", **settings))
     config = make_config(tmp_path / "cut", **settings)
     stopped_at = []
@@ -274,6 +325,7 @@ def test_a_darp_run_cut_in_mid_epoch_ends_the_same(tmp_path, monkeypatch, base):
     rows = [read_rows(tmp_path / run / "metrics.jsonl")[-1] for run in ("whole", "cut")]
     assert rows[0]["train"] == rows[1]["train"]
     assert rows[0]["p_model"] == rows[1]["p_model"]
+    assert rows[0]["p_unlabeled"] == rows[1]["p_unlabeled"] == whole["p_unlabeled"]
 
 
 class BreaksAtSteps(Recorder):

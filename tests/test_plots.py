@@ -78,6 +78,23 @@ def test_divergence_of_any_number_of_rows_and_classes(draws_well, epochs, num_cl
     draws_well(plots.pseudo_label_divergence, make_rows(epochs, num_classes), (p_data / p_data.sum()).tolist(), names)
 
 
+def test_divergence_shows_an_unlabelled_prior_of_its_own(tmp_path, monkeypatch):
+    labels = []
+    finish = plots._finish
+
+    def finish_and_read(figure, path):
+        labels.append([line.get_label() for axes in figure.axes[1:] for line in axes.get_lines()])
+        finish(figure, path)
+
+    monkeypatch.setattr(plots, "_finish", finish_and_read)
+    uniform, other = [0.5, 0.5], [0.25, 0.75]
+    for p_unlabeled in (uniform, other):
+        rows = [{**row, "p_unlabeled": p_unlabeled} for row in make_rows(1, 2)]
+        plots.pseudo_label_divergence(rows, uniform, ["a", "b"], tmp_path / "picture.png")
+    assert r"$p_{unlabeled}$" not in labels[0]
+    assert labels[1] == [*labels[0], r"$p_{unlabeled}$"]
+
+
 def test_divergence_of_equal_distributions(draws_well):
     rows = make_rows(2, 4)
     for row in rows:

@@ -12,11 +12,12 @@ PROBS = np.float32([[0.7, 0.3], [0.6, 0.4], [0.8, 0.2]])
 
 def make_refiner(pool=3, shares=(0.5, 0.5), every=2, warmup=0.5, total_steps=8):
     config = DarpConfig(darp_warmup=warmup, darp_every=every, darp_delta=10.0)
-    return Refiner(config, pool, np.float32(shares), total_steps)
+    return Refiner(config, pool, 2, total_steps, None if shares is None else np.float32(shares))
 
 
-def call(refiner, step, probs=PROBS, rows=(0, 1, 2)):
-    return refiner(tf.constant(probs), tf.constant(rows, tf.int64), tf.constant(step, tf.int64)).numpy()
+def call(refiner, step, probs=PROBS, rows=(0, 1, 2), shares=(0.9, 0.1)):
+    step = tf.constant(step, tf.int64)
+    return refiner(tf.constant(probs), tf.constant(rows, tf.int64), step, tf.constant(shares)).numpy()
 
 
 def test_predictions_pass_unchanged_during_the_warm_up_and_are_remembered():
@@ -32,6 +33,12 @@ def test_after_the_warm_up_columns_sum_to_the_totals():
     np.testing.assert_allclose(refined.sum(axis=0), [1.5, 1.5], atol=1e-4)
     np.testing.assert_allclose(refined.sum(axis=1), np.ones(3), atol=1e-5)
     assert (refined.argmax(axis=1) != PROBS.argmax(axis=1)).any()
+
+
+def test_without_shares_of_its_own_it_moves_to_those_of_the_call():
+    refiner = make_refiner(shares=None)
+    np.testing.assert_allclose(call(refiner, step=4, shares=(0.5, 0.5)).sum(axis=0), [1.5, 1.5], atol=1e-4)
+    np.testing.assert_allclose(call(refiner, step=6, shares=(0.6, 0.4)).sum(axis=0), [1.8, 1.2], atol=1e-4)
 
 
 def test_between_refinements_the_last_ones_are_used():
@@ -52,7 +59,8 @@ def test_eager_equals_graph():
     compiled = tf.function(graph)
     for step in range(8):
         ours = call(eager, step)
-        theirs = compiled(tf.constant(PROBS), tf.constant([0, 1, 2], tf.int64), tf.constant(step, tf.int64))
+        at = tf.constant([0, 1, 2], tf.int64), tf.constant(step, tf.int64)
+        theirs = compiled(tf.constant(PROBS), *at, tf.constant([0.9, 0.1]))
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 

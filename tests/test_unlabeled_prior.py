@@ -1,13 +1,14 @@
-"""training.unlabeled_prior: given, the labelled one, or estimated from how half the labels predict the other half."""
+"""training.unlabeled_prior: labelled, stated, or estimated from how half the labels predict the other half."""
 
 import json
 
 import numpy as np
 import pytest
 
-from udal_tf.config import ESTIMATE, DarpConfig, resolve
+from udal_tf.config import ESTIMATE, DarpConfig, MethodConfig, resolve
+from udal_tf.data import sources
 from udal_tf.training import experiment, loop, unlabeled_prior
-from udal_tf.training.unlabeled_prior import held_out_half, shares_from_predictions, stated_shares
+from udal_tf.training.unlabeled_prior import held_out_half, shares_from_predictions, stated_prior, stated_shares
 
 P_DATA = np.float32([0.7, 0.3])
 TINY = {"epochs": 2, "steps_per_epoch": 4, "batch_size": 4, "unlabeled_ratio": 2, "threshold": 0.12}
@@ -18,6 +19,52 @@ def test_a_given_prior_is_normalised_and_checked():
     np.testing.assert_allclose(stated_shares(DarpConfig(darp_prior=("1", "3")), P_DATA), [0.25, 0.75])
     with pytest.raises(ValueError, match="2 shares, one per class, got 3"):
         stated_shares(DarpConfig(darp_prior=("1", "1", "1")), P_DATA)
+
+
+@pytest.mark.parametrize(
+    ("prior", "shares"),
+    [
+        (("labeled",), P_DATA),
+        (("uniform",), [0.5, 0.5]),
+        (("1", "3"), [0.25, 0.75]),
+        (("owl=1", "cat=3"), [0.75, 0.25]),
+    ],
+)
+def test_the_stated_prior_is_put_to_the_classes(prior, shares):
+    stated = stated_prior(MethodConfig(unlabeled_prior=prior), P_DATA, ("cat", "owl"))
+    np.testing.assert_allclose(stated, shares, rtol=1e-6)
+
+
+def test_a_stated_prior_of_other_classes_is_refused():
+    for entries, said in ((("1", "2", "3"), "expected 2 shares"), (("cat=1", "dog=1"), "no class is called dog")):
+        with pytest.raises(ValueError, match=f"--unlabeled_prior: {said}"):
+            stated_prior(MethodConfig(unlabeled_prior=entries), P_DATA, ("cat", "owl"))
+
+
+def noted(tmp_path, **settings):
+    """What a run takes for the distribution: aligned to, refined to, and the note in its provenance."""
+    config = resolve({**TINY, "workdir": str(tmp_path), **settings})
+    data = unlabeled_prior.with_unlabeled_prior(config, sources.load(config.data), tmp_path)
+    return data.p_unlabeled, data.p_refined, data.provenance.get("unlabeled_prior")
+
+
+def test_darp_refines_to_its_own_prior_and_else_to_the_unlabelled_one(tmp_path):
+    ramp = tuple(str(share) for share in range(1, 11))
+    p_data = sources.load(resolve({}).data).p_data
+    aligned, refined, note = noted(tmp_path, method="da_darp", darp_prior=ramp)
+    np.testing.assert_array_equal(aligned, p_data)
+    np.testing.assert_allclose(refined, np.arange(1, 11) / 55, rtol=1e-6)
+    assert note == {"kind": "given", "shares": refined.tolist()}
+    aligned, refined, note = noted(tmp_path, method="da_darp", unlabeled_prior=ramp)
+    np.testing.assert_allclose(aligned, np.arange(1, 11) / 55, rtol=1e-6)
+    assert refined is None and note == {"kind": "given", "shares": aligned.tolist()}
+
+
+def test_what_a_run_takes_for_the_prior_is_noted_where_it_matters(tmp_path):
+    assert noted(tmp_path)[2] is None
+    assert noted(tmp_path, method="darp")[2]["kind"] == "labeled"
+    assert noted(tmp_path, unlabeled_prior=("uniform",))[2] == {"kind": "uniform", "shares": [np.float32(0.1)] * 10}
+    assert noted(tmp_path, unlabeled_prior=("estimate",))[2] == {"kind": "estimated during training"}
 
 
 def test_halves_cover_every_class_of_two_and_leave_a_single_picture_in_training():

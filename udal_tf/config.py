@@ -16,6 +16,7 @@ from typing import Any
 
 from absl import flags
 
+from udal_tf import class_shares
 from udal_tf.recipes import (
     BASE_PRESETS,
     GENERATIONAL_METHODS,
@@ -26,8 +27,9 @@ from udal_tf.recipes import (
     RECIPES,
 )
 
-# --darp_prior's word for a distribution that nobody gives.
-ESTIMATE = "estimate"
+# Words of --unlabeled_prior; ESTIMATE is --darp_prior's, too, for a distribution that nobody gives.
+LABELED, ESTIMATE, UNIFORM = "labeled", "estimate", "uniform"
+_PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of shares"
 
 
 def setting(default: Any, help: str, *, low=None, high=None, above=None, choices=None, identity: bool = True) -> Any:
@@ -207,6 +209,12 @@ class MethodConfig(_Section):
         "the moment.",
         choices=("labeled", "label_average", "target"),
     )
+    unlabeled_prior: tuple = setting(
+        (LABELED,),
+        "Class distribution of the unlabelled pictures, which the target p̃ is made from: `labeled`, p_data, as in the "
+        "paper; `estimate`, estimated during training; `uniform`; or a FILE that states it, JSON or a line per class: "
+        "shares in the order of the classes, or names with shares (or the shares themselves, comma-separated).",
+    )
     mixup_beta: float = setting(0.75, "a of MixUp's Beta(a, a) in MixMatch and ReMixMatch.", above=0)
     strong_views: int = setting(
         2, "K, strong views per unlabelled picture in ReMixMatch: 2 as DARP has it, its own paper 8.", low=1
@@ -227,6 +235,26 @@ class MethodConfig(_Section):
                 f"--method={self.method} works on pseudo-labels, which --base=supervised does not make: "
                 f"use --method=none, la or udal with it, or --base={' or '.join(PSEUDO_LABELLING_BASES)}"
             )
+        self._check_unlabeled_prior()
+
+    def _check_unlabeled_prior(self):
+        shown = f"--unlabeled_prior={','.join(self.unlabeled_prior)}"
+        if self.unlabeled_prior == (LABELED,):
+            return
+        if self.unlabeled_prior not in ((ESTIMATE,), (UNIFORM,)):
+            try:
+                class_shares.checked(self.unlabeled_prior)
+            except ValueError as error:
+                raise ValueError(f"--unlabeled_prior must be {_PRIORS}: {error}") from error
+        places = METHODS[self.method]
+        if self.base == "supervised":
+            raise ValueError(f"{shown} has no effect with --base=supervised, which sees no unlabelled pictures")
+        if not (places.unlabeled or places.pseudo_label or places.refined):
+            using = ", ".join(name for name, p in METHODS.items() if p.unlabeled or p.pseudo_label or p.refined)
+            raise ValueError(
+                f"{shown} has no effect with --method={self.method}, which aligns nothing to the unlabelled pictures' "
+                f"distribution: leave it out, or use one of {using}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,8 +268,9 @@ class DarpConfig(_Section):
     )
     darp_prior: tuple = setting(
         (),
-        "Class distribution of the unlabelled pictures, one share per class, comma-separated; none: p_data; "
-        "`estimate`: estimated first, from how a model of half the labels predicts the other half.",
+        "What DARP alone takes for the class distribution of the unlabelled pictures, one share per class, "
+        "comma-separated; none: as --unlabeled_prior; `estimate`: estimated before training, from how a model of half "
+        "the labels predicts the other half.",
     )
 
     def _check(self):
@@ -364,6 +393,14 @@ class Config:
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     device: DeviceConfig = dataclasses.field(default_factory=DeviceConfig)
 
+    def __post_init__(self):
+        if self.darp.darp_prior and self.method.unlabeled_prior != (LABELED,):
+            raise ValueError(
+                f"--darp_prior={','.join(self.darp.darp_prior)} and "
+                f"--unlabeled_prior={','.join(self.method.unlabeled_prior)} both state the unlabelled pictures' "
+                "distribution: leave one out (DARP takes that of --unlabeled_prior where it has none of its own)"
+            )
+
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Plain nested dict, JSON-ready: section -> field -> value."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
@@ -423,15 +460,29 @@ def resolve(given: Mapping[str, Any]) -> Config:
     protocol = by_protocol.get(given.get("protocol", "crest"), {})
     by_base = recipe.pop("bases", {}).get(base, {})
     values = {**BASE_PRESETS[base], **recipe, **protocol, **by_base, **METHOD_PRESETS.get((base, method), {}), **given}
+    if "unlabeled_prior" in values:
+        values["unlabeled_prior"] = _stated_prior(tuple(values["unlabeled_prior"]))
     if not values.get("workdir"):
         values["workdir"] = _default_workdir(_build(values))
     return _build(values)
+
+
+def _stated_prior(given: tuple[str, ...]) -> tuple[str, ...]:
+    """--unlabeled_prior with a file replaced by what it says, so that its content belongs to the run, not its path."""
+    if len(given) != 1 or given[0] in (LABELED, ESTIMATE, UNIFORM):
+        return given
+    try:
+        return class_shares.read(given[0])
+    except ValueError as error:
+        raise ValueError(f"--unlabeled_prior must be {_PRIORS}: {error}") from error
 
 
 def _default_workdir(config: Config) -> str:
     data, method, train = config.data, config.method, config.train
     beta = f"_b{data.beta:g}" if data.protocol == "crest" else "_darp"
     what = f"{data.dataset}_g{data.imbalance:g}{beta}_{method.base}_{method.method}_fold{data.fold}"
+    if method.unlabeled_prior != (LABELED,):
+        what += f"_prior_{method.unlabeled_prior[0] if len(method.unlabeled_prior) == 1 else 'stated'}"
     return f"runs/{what}" + (f"_seed{train.seed}" if train.seed else "")
 
 

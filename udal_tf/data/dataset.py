@@ -125,6 +125,7 @@ class SslData:
     rest: the pool without the labelled ones, for CReST's selection.
     p_data: [C] float32, the class prior of the labelled data, sums to 1, every entry above 0.
     p_unlabeled: [C] float32, what is taken for the class distribution of the unlabelled pool; sums to 1.
+    p_refined: [C] float32, what DARP takes for it, where that is something else.
     """
 
     train: Pictures
@@ -139,7 +140,22 @@ class SslData:
     p_data: np.ndarray
     p_unlabeled: np.ndarray
     provenance: dict[str, Any]
+    p_refined: np.ndarray | None = None
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def known_shares(self) -> np.ndarray:
+        """[C] float32, the part of the unlabelled pool that each class's labelled pictures are: no class has less."""
+        return self._shares(np.setdiff1d(self.unlabeled, self.rest))
+
+    @property
+    def true_shares(self) -> np.ndarray | None:
+        """[C] float32, the class distribution of the unlabelled pool; None where a label is unknown."""
+        return None if np.any(self.train_labels[self.unlabeled] < 0) else self._shares(self.unlabeled)
+
+    def _shares(self, positions: np.ndarray) -> np.ndarray:
+        counts = np.bincount(self.train_labels[positions], minlength=self.num_classes)
+        return (counts / len(self.unlabeled)).astype(np.float32)

@@ -3,12 +3,13 @@
 import keras
 import tensorflow as tf
 
-from udal_tf.config import MethodConfig, OptimizerConfig, TrainConfig
-from udal_tf.core import alignment, losses, moving_average, schedules
+from udal_tf.config import ESTIMATE, MethodConfig, OptimizerConfig, TrainConfig
+from udal_tf.core import losses, moving_average, schedules
 from udal_tf.methods.aligner import Aligner
 from udal_tf.methods.base import BaseLearner, Refine
 from udal_tf.methods.fixmatch import FixMatch
 from udal_tf.methods.mixmatch import MixMatch
+from udal_tf.methods.prior_estimator import PriorEstimator
 from udal_tf.methods.refiner import Refiner
 from udal_tf.methods.remixmatch import ReMixMatch
 from udal_tf.methods.supervised import Supervised
@@ -41,6 +42,14 @@ class _LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+def _distribution(name: str, shares, num_classes: int) -> tf.Tensor:
+    """The shares as [C] float32. Raises ValueError where they are no distribution over the model's classes."""
+    shares = tf.constant(shares, tf.float32)
+    if shares.shape != (num_classes,) or abs(float(tf.reduce_sum(shares)) - 1.0) > 1e-4:
+        raise ValueError(f"{name} must be {num_classes} probabilities that sum to 1, got {shares.numpy()}")
+    return shares
+
+
 class Learner(tf.Module):
     """A model in training: weights, their moving average, the optimiser and the moving average of predictions.
 
@@ -52,9 +61,11 @@ class Learner(tf.Module):
       p_data: [C] float32, the class prior of the labelled data, sums to 1.
       method, optimizer, train: the run's settings.
       refiner: DARP's tables, for a method that refines pseudo-labels.
+      p_unlabeled: [C] float32, what is taken for the class distribution of the unlabelled pictures; None: p_data.
+      estimator: moves it during training, for --unlabeled_prior=estimate, in the place of p_unlabeled.
 
     Raises:
-      ValueError: if p_data does not have the model's number of classes or is no distribution.
+      ValueError: if p_data or p_unlabeled does not have the model's number of classes or is no distribution.
     """
 
     def __init__(
@@ -65,16 +76,20 @@ class Learner(tf.Module):
         optimizer: OptimizerConfig,
         train: TrainConfig,
         refiner: Refiner | None = None,
+        p_unlabeled=None,
+        estimator: PriorEstimator | None = None,
     ):
         super().__init__(name="learner")
         num_classes = model.output_shape[-1]
-        p_data = tf.constant(p_data, tf.float32)
-        if p_data.shape != (num_classes,) or abs(float(tf.reduce_sum(p_data)) - 1.0) > 1e-4:
-            raise ValueError(f"p_data must be {num_classes} probabilities that sum to 1, got {p_data.numpy()}")
+        p_data = _distribution("p_data", p_data, num_classes)
         if METHODS[method.method].refined != (refiner is not None):
             raise ValueError(f"method {method.method} and refiner {refiner} do not go together")
+        if (method.unlabeled_prior == (ESTIMATE,)) != (estimator is not None):
+            raise ValueError(f"unlabeled_prior {method.unlabeled_prior} and estimator {estimator} do not go together")
         self.model = model
         self.refiner = refiner
+        self.estimator = estimator
+        self._p_unlabeled = p_data if p_unlabeled is None else _distribution("p_unlabeled", p_unlabeled, num_classes)
         self.base: BaseLearner = BASES[method.base](method, model)
         # Held here, so that they are in the checkpoint.
         self.heads = list(self.base.heads)
@@ -129,16 +144,20 @@ class Learner(tf.Module):
         """q̂: [C] float32, the mean prediction over the last 128 steps' unlabelled batches."""
         return moving_average.distribution(self.history)
 
+    def p_unlabeled(self) -> tf.Tensor:
+        """[C] float32, the class distribution that the unlabelled pictures are taken to have at this step."""
+        return self._p_unlabeled if self.estimator is None else tf.identity(self.estimator.shares)
+
     def aligner(self) -> Aligner:
         """The alignment that the next step trains with."""
         progress = schedules.epoch_progress(self.step, self._train.steps_per_epoch, self._train.epochs)
         alpha = schedules.alpha(progress, self._method.alpha_min, self._method.k)
-        return Aligner(self.places, self.p_data, self.p_model(), alpha)
+        return Aligner(self.places, self.p_data, self.p_unlabeled(), self.p_model(), alpha)
 
     def _refined(self, batch: dict[str, tf.Tensor]) -> Refine:
         if self.refiner is None:
             return lambda probs: probs
-        return lambda probs: self.refiner(probs, batch["rows_u"], self.step)
+        return lambda probs: self.refiner(probs, batch["rows_u"], self.step, self.p_unlabeled())
 
     def _ramp(self) -> tf.Tensor:
         return schedules.linear_ramp(self.step, self._method.unlabeled_ramp * self._train.total_steps)
@@ -182,6 +201,8 @@ class Learner(tf.Module):
             average.assign(self._ema_decay * average + (1.0 - self._ema_decay) * variable.value)
         if parts.probs_u is not None:
             self.history.assign(moving_average.push(self.history, parts.probs_u))
+        if self.estimator is not None:
+            self.estimator.update(parts.probs_u, aligner.p_own())
         self.label_average.assign(moving_average.decayed(self.label_average, batch["labels_l"]))
         self.step.assign_add(1)
         return metrics
@@ -191,19 +212,18 @@ class Learner(tf.Module):
         if self._method.la_prior == "label_average":
             return self.label_average / tf.reduce_sum(self.label_average)
         if self._method.la_prior == "target":
-            return alignment.tempered(self.p_data, self.aligner().alpha)
+            return self.aligner().p_target()
         return self.p_data
 
     def _monitors(self, aligner: Aligner) -> dict[str, tf.Tensor]:
         """What the state of training is at a step: the same on every replica."""
-        p_target = alignment.tempered(self.p_data, aligner.alpha)
         uniform = tf.ones_like(self.p_data) / self.p_data.shape[0]
         monitors = {
             "alpha": aligner.alpha,
             "learning_rate": self.optimizer.learning_rate,
             "kl_uniform": losses.kl_divergence(uniform, aligner.p_model),
             "kl_data": losses.kl_divergence(aligner.p_model, self.p_data),
-            "kl_target": losses.kl_divergence(aligner.p_model, p_target),
+            "kl_target": losses.kl_divergence(aligner.p_model, aligner.p_target()),
         }
         if self.refiner is not None:
             monitors["darp_residual"] = tf.identity(self.refiner.residual)

@@ -17,28 +17,38 @@ class Refiner(tf.Module):
 
     Args:
       config: the darp section of the settings.
-      pool_size: M, pictures in the unlabelled pool. class_shares: [C] float32, their class distribution, sums to 1.
+      pool_size: M, pictures in the unlabelled pool. num_classes: C.
       total_steps: of the run; the warm-up is a part of it.
+      class_shares: [C] float32, the pool's class distribution, sums to 1; None: what each call says.
 
     Source: DARP's train.py and training_functions.py.
     """
 
-    def __init__(self, config: DarpConfig, pool_size: int, class_shares: np.ndarray, total_steps: int):
+    def __init__(
+        self,
+        config: DarpConfig,
+        pool_size: int,
+        num_classes: int,
+        total_steps: int,
+        class_shares: np.ndarray | None = None,
+    ):
         super().__init__(name="refiner")
         self._config = config
         self._warmup_steps = int(config.darp_warmup * total_steps)
-        self._class_totals = tf.constant(class_shares, tf.float32) * pool_size
-        uniform = tf.fill([pool_size, class_shares.shape[0]], 1.0 / class_shares.shape[0])
+        self._pool_size = pool_size
+        self._class_shares = None if class_shares is None else tf.constant(class_shares, tf.float32)
+        uniform = tf.fill([pool_size, num_classes], 1.0 / num_classes)
         everywhere = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
         self.predictions = tf.Variable(uniform, name="predictions", **everywhere)
         self.refined = tf.Variable(uniform, name="refined", **everywhere)
         self.residual = tf.Variable(0.0, name="residual", **everywhere)
 
-    def __call__(self, probs: tf.Tensor, rows: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    def __call__(self, probs: tf.Tensor, rows: tf.Tensor, step: tf.Tensor, class_shares: tf.Tensor) -> tf.Tensor:
         """Stores the predictions of a batch and returns its pseudo-labels.
 
         Args:
           probs: [U, C] float32, rows sum to 1. rows: [U] int64, the pictures' places in the pool. step: scalar.
+          class_shares: [C] float32, the pool's class distribution, unless the refiner has one of its own.
 
         Returns:
           [U, C] float32: the refined pseudo-labels, or `probs` during the warm-up.
@@ -48,18 +58,21 @@ class Refiner(tf.Module):
         step = tf.cast(step, tf.int64)
         warm = step >= self._warmup_steps
         due = warm & ((step - self._warmup_steps) % self._config.darp_every == 0)
-        refined, residual = tf.cond(due, self._solve, lambda: (tf.identity(self.refined), tf.identity(self.residual)))
+        totals = self._pool_size * (class_shares if self._class_shares is None else self._class_shares)
+        refined, residual = tf.cond(
+            due, lambda: self._solved(totals), lambda: (tf.identity(self.refined), tf.identity(self.residual))
+        )
         self.refined.assign(refined)
         self.residual.assign(residual)
         return tf.where(warm, tf.gather(refined, rows), probs)
 
-    def _solve(self):
+    def _solved(self, class_totals: tf.Tensor):
         kept = refinement.remove_small_entries(
             tf.identity(self.predictions),
-            self._class_totals,
+            class_totals,
             delta=self._config.darp_delta,
             floor=refinement.CODE_EPSILON,
             rescale=True,
         )
-        solved = refinement.refine(kept, self._class_totals)
+        solved = refinement.refine(kept, class_totals)
         return solved.targets, solved.residual

@@ -102,7 +102,8 @@ def pseudo_label_divergence(
 ) -> None:
     """Appendix A.1: the divergence of the pseudo-labels' moving average over training, and the distributions.
 
-    Above, KL(q̂ ‖ p_data) and KL(q̂ ‖ p̃) by epoch; below, p_data, the target p̃ and p_model (q̂) at a few epochs.
+    Above, KL(q̂ ‖ p_data) and KL(q̂ ‖ p̃) by epoch; below, p_data, the target p̃ and p_model (q̂) at a few epochs, and
+    what the unlabelled pictures are taken for where that is not p_data.
     """
     picked = np.unique(np.linspace(0, len(rows) - 1, SNAPSHOTS).round().astype(int))
     figure = plt.figure(figsize=(12, 7), layout="constrained")
@@ -127,11 +128,14 @@ def pseudo_label_divergence(
         row = rows[index]
         axes = figure.add_subplot(grid[1, place], sharey=first)
         first = first or axes
-        for values, colour, style, label in (
+        lines = [
             (p_data, BLUE, "-", r"$p_{data}$"),
             (row["p_target"], ORANGE, "--", r"target $\tilde{p}_{\alpha_t}$"),
             (row["p_model"], GREEN, "-", r"$p_{model}$ ($\hat{q}$)"),
-        ):
+        ]
+        if row.get("p_unlabeled", p_data) != p_data:
+            lines.append((row["p_unlabeled"], GREY, ":", r"$p_{unlabeled}$"))
+        for values, colour, style, label in lines:
             dots = "." if len(values) <= MOST_NAMED_CLASSES else None
             axes.plot(values, style, color=colour, label=label, marker=dots)
         axes.set_yscale("log")

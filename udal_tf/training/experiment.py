@@ -9,11 +9,11 @@ from udal_tf.config import Config
 from udal_tf.data import sources
 from udal_tf.data.dataset import ArrayPictures, DataError
 from udal_tf.models.build import check_pictures_fit
-from udal_tf.recipes import GENERATIONAL_METHODS, METHODS
+from udal_tf.recipes import GENERATIONAL_METHODS
 from udal_tf.reporting import console
 from udal_tf.training import generations, loop
 from udal_tf.training.distribute import Workers, check_fits, hardware, make_strategy
-from udal_tf.training.unlabeled_prior import stated_shares, with_unlabeled_prior
+from udal_tf.training.unlabeled_prior import stated_prior, stated_shares, with_unlabeled_prior
 from udal_tf.training.workdir import Workdir
 
 
@@ -58,6 +58,7 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> dic
         make_views(config.augment, *data.train.shape)
         check_pictures_fit(config.model, data.train.shape)
         stated_shares(config.darp, data.p_data)
+        stated_prior(config.method, data.p_data, data.class_names)
     except ValueError as error:
         raise DataError(f"The settings do not fit {config.data.dataset}: {error}") from error
     with workers.chief_first():
@@ -65,10 +66,9 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> dic
             workdir.open()
     try:
         with workers.watched():
+            data = with_unlabeled_prior(config, data, workdir.path)
             if generational:
                 return generations.train_generations(config, data, workdir.path)
-            if METHODS[config.method.method].refined:
-                data = with_unlabeled_prior(config, data, workdir.path)
             return loop.train(config, data, workdir.path)
     finally:
         workdir.close()

@@ -19,11 +19,12 @@ import tensorflow as tf
 
 from udal_tf import __version__
 from udal_tf.augment.views import make_views
-from udal_tf.config import Config
-from udal_tf.core import alignment
+from udal_tf.config import ESTIMATE, Config
+from udal_tf.core import alignment, label_shift
 from udal_tf.data.dataset import SslData
 from udal_tf.input import pipeline
 from udal_tf.methods.learner import Learner
+from udal_tf.methods.prior_estimator import PriorEstimator
 from udal_tf.methods.refiner import Refiner
 from udal_tf.models.build import build_model
 from udal_tf.recipes import METHODS
@@ -86,8 +87,13 @@ def make_learner(config: Config, data: SslData) -> Learner:
     model = build_model(config.model, data.train.shape, data.num_classes, config.device.precision)
     refiner = None
     if METHODS[config.method.method].refined:
-        refiner = Refiner(config.darp, len(data.unlabeled), data.p_unlabeled, config.train.total_steps)
-    return Learner(model, data.p_data, config.method, config.optimizer, config.train, refiner)
+        refiner = Refiner(config.darp, len(data.unlabeled), data.num_classes, config.train.total_steps, data.p_refined)
+    estimator = None
+    if config.method.unlabeled_prior == (ESTIMATE,):
+        estimator = PriorEstimator(data.p_unlabeled, data.known_shares)
+    return Learner(
+        model, data.p_data, config.method, config.optimizer, config.train, refiner, data.p_unlabeled, estimator
+    )
 
 
 def run_seed(config: Config) -> int:
@@ -303,10 +309,14 @@ class _Run:
         epoch = step // train.steps_per_epoch
         train_figures, _ = by_class(dict(zip(self.runner.names, means.tolist(), strict=True)))
         _, counts = by_class(dict(zip(self.runner.names, totals.tolist(), strict=True)))
-        p_target = alignment.tempered(tf.constant(self.data.p_data), train_figures["alpha"])
-        if np.any(self.data.train_labels[self.data.unlabeled] < 0):
-            train_figures.pop("confident_correct", None)  # Nobody knows which pseudo-labels are right.
+        p_unlabeled, true_shares = self.learner.p_unlabeled(), self.data.true_shares
+        p_target = alignment.tempered(p_unlabeled, train_figures["alpha"])
+        if true_shares is None:  # Nobody knows which pseudo-labels are right.
+            train_figures.pop("confident_correct", None)
             counts = {"confident_of_class": counts["confident_of_class"]} if counts else {}
+        else:
+            error = label_shift.total_variation(p_unlabeled, tf.constant(true_shares))
+            train_figures["p_unlabeled_error"] = float(error)
         return {
             "step": step,
             "epoch": epoch,
@@ -315,6 +325,7 @@ class _Run:
             "test": self.evaluator(self.learner.la_prior().numpy()),
             "p_model": self.learner.p_model().numpy().tolist(),
             "p_target": p_target.numpy().tolist(),
+            "p_unlabeled": p_unlabeled.numpy().tolist(),
             "pseudo_labels": {name.removesuffix("_of_class"): values for name, values in counts.items()},
         }
 
@@ -339,6 +350,7 @@ class _Run:
             "config": self.config.to_dict(),
             "class_names": names,
             "p_data": data.p_data.tolist(),
+            "p_unlabeled": self.learner.p_unlabeled().numpy().tolist(),
             "la_prior": {"kind": self.config.method.la_prior, "shares": prior.tolist()},
             "steps": train.total_steps,
             "seconds": log.seconds,

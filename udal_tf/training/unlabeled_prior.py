@@ -1,25 +1,49 @@
-"""Which class distribution the unlabelled pictures are taken to have, where DARP needs one (Kim et al. 2020, §3.3)."""
+"""Which class distribution the unlabelled pictures are taken to have: --unlabeled_prior, and DARP's own --darp_prior.
+
+What is estimated before training stands here (DARP, Kim et al. 2020, §3.3); what training estimates as it goes,
+--unlabeled_prior=estimate, in methods.prior_estimator.
+"""
 
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from udal_tf import class_shares
 from udal_tf.augment.views import make_views
-from udal_tf.config import ESTIMATE, Config, DarpConfig
+from udal_tf.config import ESTIMATE, LABELED, UNIFORM, Config, DarpConfig, MethodConfig
 from udal_tf.core import refinement
 from udal_tf.data.dataset import SslData
 from udal_tf.data.manifest import positions_sha256
 from udal_tf.input import pipeline
+from udal_tf.recipes import METHODS
 from udal_tf.reporting.run_log import write_json
 from udal_tf.training import loop
 from udal_tf.training.distribute import Workers
 from udal_tf.training.evaluation import predict
 
 HALVES = 2
+
+
+def stated_prior(config: MethodConfig, p_data: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
+    """The distribution that --unlabeled_prior states, for `estimate` the one that it starts from: [C], sums to 1.
+
+    Raises:
+      ValueError: if the shares of --unlabeled_prior are not one for each class.
+    """
+    if config.unlabeled_prior == (LABELED,):
+        return p_data
+    if config.unlabeled_prior in ((UNIFORM,), (ESTIMATE,)):
+        return np.full_like(p_data, 1 / len(p_data))
+    try:
+        shares = class_shares.as_distribution(config.unlabeled_prior, class_names)
+    except ValueError as error:
+        raise ValueError(f"--unlabeled_prior: {error}") from error
+    return np.array(shares, np.float32)
 
 
 def stated_shares(config: DarpConfig, p_data: np.ndarray) -> np.ndarray:
@@ -76,15 +100,38 @@ def shares_from_predictions(
 
 
 def with_unlabeled_prior(config: Config, data: SslData, folder: pathlib.Path) -> SslData:
-    """The problem with `p_unlabeled` as --darp_prior says: given, p_data, or estimated in `folder` first.
+    """The problem with `p_unlabeled` as --unlabeled_prior says, and for DARP `p_refined` as --darp_prior does.
 
-    The estimate trains a supervised model twice by the run's settings, each time on one half of the labelled pictures,
-    to see how the other half's classes are predicted. (DARP's code holds ten pictures of each class out, once, which a
-    class of few labels does not have.) It goes on where it was cut, and stands in `unlabeled_prior.json` when done.
+    What the run takes for the distribution is noted in the data's provenance, unless it is p_data and nothing is
+    refined by it.
     """
-    if config.darp.darp_prior != (ESTIMATE,):
-        kind = "given" if config.darp.darp_prior else "labeled"
-        return _with_shares(data, kind, stated_shares(config.darp, data.p_data))
+    prior, darp_prior = config.method.unlabeled_prior, config.darp.darp_prior
+    data = dataclasses.replace(data, p_unlabeled=stated_prior(config.method, data.p_data, data.class_names))
+    refined = METHODS[config.method.method].refined
+    if refined and darp_prior:
+        estimating = darp_prior == (ESTIMATE,)
+        shares = _estimated_shares(config, data, folder) if estimating else stated_shares(config.darp, data.p_data)
+        data = dataclasses.replace(data, p_refined=shares)
+        return _noted(data, kind=ESTIMATE if estimating else "given", shares=shares.tolist())
+    if prior == (ESTIMATE,):
+        return _noted(data, kind="estimated during training")
+    if refined or prior != (LABELED,):
+        kind = prior[0] if prior in ((LABELED,), (UNIFORM,)) else "given"
+        return _noted(data, kind=kind, shares=data.p_unlabeled.tolist())
+    return data
+
+
+def _noted(data: SslData, **facts: Any) -> SslData:
+    return dataclasses.replace(data, provenance={**data.provenance, "unlabeled_prior": facts})
+
+
+def _estimated_shares(config: Config, data: SslData, folder: pathlib.Path) -> np.ndarray:
+    """DARP's estimate: [C] float32, sums to 1.
+
+    It trains a supervised model twice by the run's settings, each time on one half of the labelled pictures, to see how
+    the other half's classes are predicted. (DARP's code holds ten pictures of each class out, once, which a class of
+    few labels does not have.) It goes on where it was cut, and stands in the folder's `unlabeled_prior.json` when done.
+    """
     path = folder / "unlabeled_prior.json"
     if not path.exists():
         estimated, workers = _estimated(config, data, folder), Workers()
@@ -93,12 +140,7 @@ def with_unlabeled_prior(config: Config, data: SslData, folder: pathlib.Path) ->
                 write_json(path, estimated)
     shares = np.array(json.loads(path.read_text(encoding="utf-8"))["shares"], np.float32)
     print(f"The unlabelled pictures are taken to have the shares {', '.join(f'{share:.3f}' for share in shares)}")
-    return _with_shares(data, "estimate", shares / shares.sum())
-
-
-def _with_shares(data: SslData, kind: str, shares: np.ndarray) -> SslData:
-    stated = {"kind": kind, "shares": shares.tolist()}
-    return dataclasses.replace(data, p_unlabeled=shares, provenance={**data.provenance, "unlabeled_prior": stated})
+    return shares / shares.sum()
 
 
 def _estimated(config: Config, data: SslData, folder: pathlib.Path) -> dict[str, Any]:
