@@ -7,8 +7,6 @@ import contextlib
 import json
 import pathlib
 import signal
-import statistics
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,10 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from udal_tf import __version__
 from udal_tf.augment.views import make_views
 from udal_tf.config import ESTIMATE, Config
-from udal_tf.core import alignment, label_shift
 from udal_tf.data.dataset import SslData
 from udal_tf.input import pipeline
 from udal_tf.methods.learner import Learner
@@ -28,18 +24,17 @@ from udal_tf.methods.prior_estimator import PriorEstimator
 from udal_tf.methods.refiner import Refiner
 from udal_tf.models.build import build_model
 from udal_tf.recipes import METHODS
-from udal_tf.reporting import console, plots, revision
+from udal_tf.reporting import console
 from udal_tf.reporting.run_log import RunLog, write_json
+from udal_tf.training import record
 from udal_tf.training.checkpointing import Checkpoints
 from udal_tf.training.distribute import Workers, hardware
 from udal_tf.training.evaluation import Evaluator
-from udal_tf.training.steps import StepRunner, by_class
-from udal_tf.training.weights import CHECKPOINTS, BestWeights, best_row, write_model_facts
+from udal_tf.training.steps import StepRunner
+from udal_tf.training.weights import CHECKPOINTS, BestWeights, write_model_facts
 
 # A compiled call runs as many steps as take about this long, to show progress and to stop in time.
 CALL_SECONDS = 1.0
-# CReST also reports the median of the last epochs.
-MEDIAN_EPOCHS = 20
 # Folds of one seed must differ in their initial weights and order of pictures, too.
 FOLD_SEEDS = 1000
 
@@ -272,7 +267,9 @@ class _Run:
             count = int(agreed_count)
             if step % train.steps_per_epoch == 0:
                 if log is not None:
-                    row = self._epoch_row(step, totals, time.monotonic() - started)
+                    sums = dict(zip(self.runner.names, totals.tolist(), strict=True))
+                    trained_for = time.monotonic() - started
+                    row = record.epoch_row(train, self.data, self.learner, self.evaluator, sums, trained_for)
                     with _storage(self.folder):
                         log.append(row)
                         self.best.offer(log.rows)
@@ -303,67 +300,8 @@ class _Run:
                 "Try a lower --learning_rate, or look at the pictures.",
             )
 
-    def _epoch_row(self, step: int, totals: np.ndarray, seconds: float) -> dict[str, Any]:
-        train = self.config.train
-        means = totals / train.steps_per_epoch
-        epoch = step // train.steps_per_epoch
-        train_figures, _ = by_class(dict(zip(self.runner.names, means.tolist(), strict=True)))
-        _, counts = by_class(dict(zip(self.runner.names, totals.tolist(), strict=True)))
-        p_unlabeled, true_shares = self.learner.p_unlabeled(), self.data.true_shares
-        p_target = alignment.tempered(p_unlabeled, train_figures["alpha"])
-        if true_shares is None:  # Nobody knows which pseudo-labels are right.
-            train_figures.pop("confident_correct", None)
-            counts = {"confident_of_class": counts["confident_of_class"]} if counts else {}
-        else:
-            error = label_shift.total_variation(p_unlabeled, tf.constant(true_shares))
-            train_figures["p_unlabeled_error"] = float(error)
-        return {
-            "step": step,
-            "epoch": epoch,
-            "seconds": seconds,
-            "train": train_figures,
-            "test": self.evaluator(self.learner.la_prior().numpy()),
-            "p_model": self.learner.p_model().numpy().tolist(),
-            "p_target": p_target.numpy().tolist(),
-            "p_unlabeled": p_unlabeled.numpy().tolist(),
-            "pseudo_labels": {name.removesuffix("_of_class"): values for name, values in counts.items()},
-        }
-
     def _finish(self, log: RunLog) -> dict[str, Any]:
-        path, data, train = self.folder, self.data, self.config.train
-        names = list(data.class_names)
-        test = log.rows[-1]["test"]
-        median = statistics.median(row["test"]["accuracy"]["ema"] for row in log.rows[-MEDIAN_EPOCHS:])
-        plots.training_curves(log.rows, path / "training_curves.png")
-        plots.per_class_recall(
-            test["per_class_recall"], names, data.provenance["labeled_counts"], path / "per_class_recall.png"
-        )
-        plots.pseudo_label_divergence(log.rows, data.p_data.tolist(), names, path / "pseudo_label_divergence.png")
-        prior = self.learner.la_prior().numpy()
-        best = best_row(log.rows)
-        result = {
-            **test,
-            "confusion": self.evaluator.confusion(prior),
-            "best": {key: best[key] for key in ("epoch", "step")}
-            | {"balanced_accuracy": best["test"]["balanced_accuracy"]["ema"]},
-            "median_ema_accuracy": {"epochs": min(MEDIAN_EPOCHS, len(log.rows)), "accuracy": median},
-            "config": self.config.to_dict(),
-            "class_names": names,
-            "p_data": data.p_data.tolist(),
-            "p_unlabeled": self.learner.p_unlabeled().numpy().tolist(),
-            "la_prior": {"kind": self.config.method.la_prior, "shares": prior.tolist()},
-            "steps": train.total_steps,
-            "seconds": log.seconds,
-            "data": data.provenance,
-            "hardware": hardware(self.strategy),
-            "commit": revision.commit(),
-            "versions": {
-                "udal_tf": __version__,
-                "python": sys.version.split()[0],
-                "tensorflow": tf.__version__,
-                "keras": keras.__version__,
-                "numpy": np.__version__,
-            },
-        }
-        write_json(path / "result.json", result)
+        record.draw(log.rows, self.data, self.folder)
+        result = record.result(self.config, self.data, self.learner, self.evaluator, log.rows, hardware(self.strategy))
+        write_json(self.folder / "result.json", result)
         return result
