@@ -60,6 +60,14 @@ def test_the_compiled_step_equals_the_plain_one_and_asks_the_host_for_nothing(pl
     assert not re.search(r"\[[^\]]*<=", text), "a shape that is only bounded"
 
 
+def test_the_compiled_step_estimates_the_same_unlabelled_prior(tmp_path):
+    plain, compiled = (Trained(tmp_path / str(jit), jit=jit, unlabeled_prior=("estimate",)) for jit in (False, True))
+    assert_same(compiled, plain, rtol=1e-5, atol=1e-5)
+    estimates = [trained.run.learner.p_unlabeled().numpy() for trained in (plain, compiled)]
+    np.testing.assert_allclose(*estimates, rtol=1e-5)
+    assert (np.abs(estimates[0] - plain.run.data.p_unlabeled) > 1e-5).any()
+
+
 def test_the_plain_step_is_not_mistaken_for_the_compiled_one(plain):
     """The two checks above can fail: RandAugment's grouping has dynamic shapes."""
     views = plain["fixmatch"].run.views

@@ -211,9 +211,10 @@ class MethodConfig(_Section):
     )
     unlabeled_prior: tuple = setting(
         (LABELED,),
-        "Class distribution of the unlabelled pictures, which the target p̃ is made from: `labeled`, p_data, as in the "
-        "paper; `estimate`, estimated during training; `uniform`; or a FILE that states it, JSON or a line per class: "
-        "shares in the order of the classes, or names with shares (or the shares themselves, comma-separated).",
+        "Class distribution of the unlabelled pictures, labelled ones among them included, which the target p̃ is made "
+        "from: `labeled`, p_data, as in the paper; `estimate`, estimated during training; `uniform`; or a FILE that "
+        "states it, JSON or a line per class: a share each in the order of the classes, or a name and a share (or the "
+        "shares themselves, comma-separated).",
     )
     mixup_beta: float = setting(0.75, "a of MixUp's Beta(a, a) in MixMatch and ReMixMatch.", above=0)
     strong_views: int = setting(
