@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny_application
 
-from udal_tf import recipes
 from udal_tf.config import MethodConfig, ModelConfig, OptimizerConfig, TrainConfig
 from udal_tf.methods.learner import Learner
 from udal_tf.models import build
@@ -41,18 +41,10 @@ def as_training_sees(values):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """A backbone of Keras Applications' manner, as small as can be; its weights expect the `caffe` convention."""
-
-    def backbone(weights=None, include_top=False, input_shape=None, input_tensor=None):
-        inputs = keras.Input(input_shape) if input_tensor is None else input_tensor
-        x = keras.layers.Conv2D(4, 3, strides=4, use_bias=False)(inputs)
-        x = keras.layers.BatchNormalization(momentum=0.5)(x)
-        x = keras.layers.Dropout(0.5)(keras.layers.ReLU()(x))
-        return keras.Model(keras.utils.get_source_inputs(x)[0], x)
-
-    monkeypatch.setattr(keras.applications, "Tiny", backbone, raising=False)
-    monkeypatch.setitem(recipes.APPLICATIONS, "tiny", Application("Tiny", "caffe"))
-    return backbone
+    """The tiny backbone as one of Keras Applications, whose weights expect the `caffe` convention."""
+    monkeypatch.setattr(keras.applications, "Tiny", tiny_application.tiny, raising=False)
+    monkeypatch.setitem(APPLICATIONS, "tiny", Application("Tiny", "caffe"))
+    return tiny_application.tiny
 
 
 @pytest.mark.parametrize("arch", APPLICATIONS)

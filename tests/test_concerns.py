@@ -75,7 +75,6 @@ def put(**values):
         (put(long_by_short={"min": 1, "median": 1, "max": 1.6}), "not_square", "up to 1.6 times as long as wide"),
         (put(grey={"labeled": 50, "unlabeled": 450, "test": 50}), "mixed_grey", "550 grey pictures"),
         (put(grey={"labeled": 100, "unlabeled": 0, "test": 0}), "grey_differs", "100 % of labeled/, 0 % of unlabeled/"),
-        (put(short_side={"min": 90, "median": 96, "max": 99}), "large_without_weights", "1,000 large pictures"),
         (
             put(duplicates=[group("labeled/cat/1.png", "test/cat/2.png")]),
             "labeled_in_test",
@@ -113,9 +112,10 @@ def test_just_within_bounds_nothing_is_said():
         assert said(change) == {}
 
 
-def test_trained_weights_make_few_large_pictures_enough():
-    large = put(short_side={"min": 90, "median": 96, "max": 99})
-    assert said(large, pretrained=True) == {}
+def test_a_large_network_without_trained_weights_needs_many_pictures():
+    text = said(put(), large_from_scratch=True)["large_without_weights"]
+    assert "1,000 pictures are few for a large network" in text and "--pretrained=FILE" in text
+    assert said(put(counts={"labeled": 500, "unlabeled": 4500, "test": 100}), large_from_scratch=True) == {}
 
 
 def test_a_long_list_names_its_first_entries():

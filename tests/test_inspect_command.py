@@ -134,10 +134,22 @@ def test_bad_settings_are_refused(capsys, root, arguments, words):
     assert words in refused(capsys, root, *arguments)
 
 
-def test_a_folder_of_damaged_pictures_alone_is_refused(capsys, root):
+def test_a_folder_of_damaged_or_no_pictures_is_refused(capsys, root, tmp_path):
     for path in root.rglob("*.*"):
         path.write_bytes(b"no picture")
-    assert "none of its 22 pictures can be read (not recognised as a picture)" in refused(capsys, root)
+    message = refused(capsys, root)
+    assert "no picture to train on can be read; labeled/common/0.png: not recognised as a picture" in message
+    for name in ("cat", "dog"):
+        (tmp_path / "bare" / "labeled" / name).mkdir(parents=True)
+    assert "no picture to train on can be read" in refused(capsys, tmp_path / "bare")
+
+
+def test_a_class_of_damaged_pictures_alone_keeps_the_folder_from_training(capsys, root):
+    for path in (root / "labeled" / "rare").iterdir():
+        path.write_bytes(b"no picture")
+    found = json.loads(inspected(capsys, root, "--json"))
+    assert found["problems"] == [f"{root}/labeled/rare: none of its pictures can be read"]
+    assert (found["recipe"], found["time"]) == (None, None)
 
 
 def test_the_module_is_a_command(tmp_path):

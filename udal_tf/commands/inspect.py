@@ -27,7 +27,8 @@ from udal_tf import config as config_module
 from udal_tf.config import NO_WEIGHTS, Config
 from udal_tf.data import concerns, decoding, folder_listing, inspection, settings
 from udal_tf.data.errors import DataError
-from udal_tf.data.folder_listing import Folder
+from udal_tf.data.folder_listing import LABELED, TEST, UNLABELED, Folder
+from udal_tf.data.inspection import Picture
 from udal_tf.folder_recipe import LARGEST, folder_recipe
 from udal_tf.reporting import contact_sheet
 from udal_tf.reporting.inspection_text import inspection_text
@@ -52,7 +53,7 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
       problems; "time", as `training.timing.Timing` has it, or None; "contact_sheet".
 
     Raises:
-      DataError: where no picture can be read. ValueError: for settings that do not fit.
+      DataError: where no picture to train on can be read. ValueError: for settings that do not fit.
     """
     given = {"dataset": "folder", "data_dir": str(folder.root), **given}
     if given["dataset"] != "folder":
@@ -61,34 +62,53 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
     if config.model.pretrained != NO_WEIGHTS and not pathlib.Path(config.model.pretrained).expanduser().is_file():
         raise ValueError(f"--pretrained={config.model.pretrained} is no file")
     problems = folder_listing.problems(folder, config.data.beta)
-    recipe: Mapping[str, Any] = {}
+    recipe, test_pictures = None, 0
     if not problems:
         listing = folder_listing.make_listing(folder, config.data.beta)
         facts = settings.facts_of(listing, folder.root, config.data)
         config, recipe = config_module.resolve(given, facts), folder_recipe(facts, given)
+        test_pictures = len(listing.test)
     size = config.data.image_size or LARGEST
-    # Into a file each print of the bar is a line.
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    total = _number_of_pictures(folder)
-    with tqdm(total=total, unit="picture", mininterval=interval, dynamic_ncols=True, leave=False) as bar:
-        pictures = inspection.read_pictures(folder, size, bar.update)
-    if all(picture.fault for picture in pictures):
-        raise DataError(f"{folder.root}: none of its {len(pictures)} pictures can be read ({pictures[0].fault})")
-    found = {"folder": str(folder.root), **inspection.summary(folder, pictures), "problems": problems}
-    found["warnings"] = concerns.concerns(found, config.model.pretrained != NO_WEIGHTS)
-    found["recipe"] = _recommendation(given, config, recipe, found) if recipe else None
+    pictures = _read_pictures(folder, size)
+    found = {"folder": str(folder.root), **inspection.summary(folder, pictures)}
+    found["problems"] = problems or _emptied(folder, found)
+    from_scratch = config.model.arch != "wrn" and config.model.pretrained == NO_WEIGHTS
+    found["warnings"] = concerns.concerns(found, from_scratch)
+    usable = recipe is not None and not found["problems"]
+    found["recipe"] = _recommendation(given, config, recipe, found) if usable else None
     _draw_sheet(folder, pictures, config, size, sheet)
-    found["time"] = _timing(config, found) if recipe and timed else None
+    found["time"] = _timing(config, len(found["classes"]), test_pictures) if usable and timed else None
     found["contact_sheet"] = str(sheet)
     return found
 
 
-def _number_of_pictures(folder: Folder) -> int:
+def _read_pictures(folder: Folder, size: int) -> list[Picture]:
     in_classes = [*folder.labeled.values(), *(folder.test or {}).values()]
-    return len(folder.unlabeled) + sum(map(len, in_classes))
+    total = len(folder.unlabeled) + sum(map(len, in_classes))
+    # Into a file each print of the bar is a line.
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    with tqdm(total=total, unit="picture", mininterval=interval, dynamic_ncols=True, leave=False) as bar:
+        pictures = inspection.read_pictures(folder, size, bar.update)
+    if not any(not picture.fault and picture.part != TEST for picture in pictures):
+        faults = [f"; {picture.path}: {picture.fault}" for picture in pictures[:1]]
+        raise DataError(f"{folder.root}: no picture to train on can be read{''.join(faults)}")
+    return pictures
 
 
-def _recommendation(given, config: Config, recipe: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+def _emptied(folder: Folder, found: Mapping[str, Any]) -> list[str]:
+    """The classes that have no picture left once those that cannot be read are left out."""
+    parts = (LABELED,) if folder.test is None else (LABELED, TEST)
+    return [
+        f"{folder.root / part / one['name']}: none of its pictures can be read"
+        for one in found["classes"]
+        for part in parts
+        if not one[part]
+    ]
+
+
+def _recommendation(
+    given: Mapping[str, Any], config: Config, recipe: Mapping[str, Any], found: Mapping[str, Any]
+) -> dict[str, Any]:
     """The command that trains on the folder, and the settings that it stands for."""
     if found["unreadable"]:
         given = {**given, "skip_bad_images": True}
@@ -107,19 +127,17 @@ def _shown(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _draw_sheet(folder: Folder, pictures, config: Config, size: int, path: pathlib.Path) -> None:
+def _draw_sheet(folder: Folder, pictures: Sequence[Picture], config: Config, size: int, path: pathlib.Path) -> None:
     """One picture of each class and a few unlabelled ones, each with some of its views."""
     from udal_tf.augment.views import make_views
     from udal_tf.input.samples import view_samples
 
     first, labeled, unlabeled = {}, {name: 0 for name in folder.labeled}, []
     for picture in pictures:
-        if picture.fault:
-            continue
-        if picture.part == folder_listing.LABELED:
+        if picture.part == LABELED and not picture.fault:
             first.setdefault(picture.class_name, picture.path)
             labeled[picture.class_name] += 1
-        elif picture.part == folder_listing.UNLABELED:
+        elif picture.part == UNLABELED and not picture.fault:
             unlabeled.append(picture.path)
     names = sorted(first, key=lambda name: -labeled[name])
     if len(names) > MOST_CLASSES:
@@ -136,10 +154,10 @@ def _draw_sheet(folder: Folder, pictures, config: Config, size: int, path: pathl
     )
 
 
-def _timing(config: Config, found: Mapping[str, Any]) -> dict[str, float]:
+def _timing(config: Config, num_classes: int, test_pictures: int) -> dict[str, float]:
     from udal_tf.training import timing
 
-    return dataclasses.asdict(timing.measure(config, len(found["classes"]), max(1, found["counts"]["test"])))
+    return dataclasses.asdict(timing.measure(config, num_classes, test_pictures))
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

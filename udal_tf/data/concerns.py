@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from udal_tf.data.folder_listing import LABELED, NAMED, TEST, UNLABELED
-from udal_tf.folder_recipe import FEW_LABELS, LARGE_SIDE
+from udal_tf.folder_recipe import FEW_LABELS
 
 # Half the sum of differences of two distributions: from here on they are said to differ.
 FAR_APART = 0.25
@@ -20,25 +20,25 @@ ELONGATED = 1.5
 MIXED_SIZES = 4
 # Shares of grey pictures between which a set is mixed, and by which two sets differ.
 MIXED_GREY = 0.02
-# Pictures of 96 pixels and more that a large network needs where it does not begin with trained weights.
+# Pictures that a large network needs where it does not begin with trained weights.
 ENOUGH_FOR_LARGE = 5_000
 
 _Said = Iterator[tuple[str, str]]
 
 
-def concerns(found: Mapping[str, Any], pretrained: bool = False) -> list[dict[str, str]]:
+def concerns(found: Mapping[str, Any], large_from_scratch: bool = False) -> list[dict[str, str]]:
     """Warnings, the graver ones first: each has a "kind", for programs, and a "text", for people.
 
     Args:
-      found: `inspection.summary`. pretrained: whether the network is to begin with trained weights.
+      found: `inspection.summary`. large_from_scratch: whether a large network is to begin with random weights.
     """
     said = [*_leaks(found), *_labels(found), *_priors(found)]
     said += [*_files_left_out(found), *_sizes(found), *_colours(found)]
     in_training = found["counts"][LABELED] + found["counts"][UNLABELED]
-    if found["short_side"]["median"] >= LARGE_SIDE and in_training < ENOUGH_FOR_LARGE and not pretrained:
+    if large_from_scratch and in_training < ENOUGH_FOR_LARGE:
         text = (
-            f"{in_training:,} large pictures are few for a large network that begins with random weights: begin with "
-            "trained ones (--pretrained=FILE), or see them small in a small network (--arch=wrn)"
+            f"{in_training:,} pictures are few for a large network that begins with random weights: begin with trained "
+            "ones (--pretrained=FILE), or see the pictures small in a small network (--arch=wrn)"
         )
         said.append(("large_without_weights", text))
     return [{"kind": kind, "text": text} for kind, text in said]
