@@ -50,6 +50,7 @@ setup(
     entry_points={
         "console_scripts": [
             "udal-train=udal_tf.commands.train:main",
+            "udal-inspect=udal_tf.commands.inspect:main",
             "udal-sweep=udal_tf.commands.sweep:main",
             "udal-report=udal_tf.commands.report:main",
         ]

@@ -1,6 +1,13 @@
 """What a run prints: the figures of a hand-made row and result, in per cent."""
 
-from udal_tf.reporting.console import Progress, epoch_text, provenance_text, result_text, settings_text
+from udal_tf.reporting.console import (
+    Progress,
+    epoch_text,
+    provenance_text,
+    pseudo_label_warnings,
+    result_text,
+    settings_text,
+)
 
 ROW = {
     "epoch": 3,
@@ -41,6 +48,41 @@ def test_epoch_text_says_where_darp_cannot_reach_its_totals():
         assert ("DARP misses a class's total by 1.2 % of the pictures" in text) == said
 
 
+NAMES = ["cat", "dog", "cow"]
+
+
+def test_a_class_without_a_confident_pseudo_label_is_named():
+    assert pseudo_label_warnings([5, 0, 5], None, [0.4, 0.2, 0.4], NAMES, epoch=3) == [
+        "no pseudo-label of class dog is confident yet after epoch 3"
+    ]
+    assert pseudo_label_warnings([0, 0, 0], [0, 0, 0], [0.4, 0.2, 0.4], NAMES, epoch=10) == [
+        "no pseudo-label of any class is confident yet after epoch 10"
+    ]
+
+
+def test_a_class_that_crowds_the_pseudo_labels_is_named():
+    """With more than twice what is aimed at, and more than ten points above it; one alone is not enough."""
+    assert pseudo_label_warnings([90, 5, 5], None, [0.4, 0.3, 0.3], NAMES, epoch=3) == [
+        "class cat has 90 % of the confident pseudo-labels, and 40 % of what is aimed at"
+    ]
+    assert pseudo_label_warnings([45, 44, 11], None, [0.49, 0.49, 0.02], NAMES, epoch=3) == []
+    assert pseudo_label_warnings([75, 15, 10], None, [0.4, 0.3, 0.3], NAMES, epoch=3) == []
+
+
+def test_wrong_pseudo_labels_are_named_where_there_are_enough_to_judge():
+    confident, right = [20, 19, 40], [9, 0, 20]
+    assert pseudo_label_warnings(confident, right, [0.25, 0.25, 0.5], NAMES, epoch=3) == [
+        "of class cat's 20 confident pseudo-labels 45 % are right"
+    ]
+
+
+def test_pseudo_labels_are_looked_at_after_the_third_epoch_and_every_tenth():
+    row = {**ROW, "pseudo_labels": {"confident": [5, 0, 5], "correct": None}, "p_target": [0.4, 0.2, 0.4]}
+    said = [n for n in range(1, 31) if "class dog" in epoch_text({**row, "epoch": n}, 30, NAMES)]
+    assert said == [3, 10, 20, 30]
+    assert epoch_text({**row, "epoch": 3}, 30, NAMES).count("\n") == 1
+
+
 def test_result_text_holds_the_figures_in_per_cent():
     lines = result_text(RESULT, ["cat", "dog", "cow"]).splitlines()
     assert " ".join(lines[0].split()) == "test, % raw EMA raw + LA EMA + LA"
@@ -76,6 +118,14 @@ def test_settings_text_has_a_line_per_section_and_hides_what_is_empty():
 def test_provenance_text_has_a_line_per_fact():
     text = provenance_text({"source": "somewhere", "labeled_counts": [2, 1]})
     assert [line.strip() for line in text.splitlines()] == ["Data:", "source: somewhere", "labeled_counts: [2, 1]"]
+
+
+def test_provenance_text_names_the_classes_of_counts():
+    provenance = {"labeled_counts": [2, 1], "skipped_bad_images": 0, "test_counts": [3, 4, 5]}
+    lines = provenance_text(provenance, ["apple", "mango"]).splitlines()
+    assert lines[1:] == ["  labeled_counts: apple 2, mango 1", "  skipped_bad_images: 0", "  test_counts: [3, 4, 5]"]
+    many = provenance_text({"labeled_counts": [1] * 21}, [str(c) for c in range(21)])
+    assert many.splitlines()[1] == f"  labeled_counts: {[1] * 21}"
 
 
 def test_progress_shows_the_metrics_and_prints_lines_apart_from_the_bar(capsys):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from udal_tf.config import resolve
-from udal_tf.data import own_pictures, sources
+from udal_tf.data import folder_listing, own_pictures, sources
 from udal_tf.data.dataset import ArrayPictures, DataError
 
 RED, GREEN, BLUE = (220, 20, 20), (20, 220, 20), (20, 20, 220)
@@ -190,6 +190,36 @@ def test_no_such_folder(tmp_path):
 def test_no_labeled_folder(tmp_path):
     save(tmp_path / "data" / "cat" / "1.png", RED)
     refused(tmp_path / "data", tmp_path, r"(?s)has no folder labeled/.*Expected are")
+
+
+@pytest.mark.parametrize(
+    "places, said",
+    [
+        ([], "has no folder labeled/: it is empty"),
+        (["a.png", "b.jpg"], "has no folder labeled/ .pictures in it directly, in no class: 2"),
+        (["cat/a.png", "dog/a.png"], "the folders cat, dog: if these are your classes, move them into"),
+        (["labeled/a.png"], "0 class folders, two at least are needed .pictures there in no class: 1"),
+    ],
+)
+def test_another_layout_is_described(tmp_path, places, said):
+    (tmp_path / "data").mkdir()
+    for place in places:
+        save(tmp_path / "data" / place, RED)
+    refused(tmp_path / "data", tmp_path, said)
+
+
+def test_every_reason_to_refuse_a_folder_is_listed(tmp_path):
+    root = make(tmp_path / "data")
+    remove(root / "unlabeled")
+    remove(root / "test" / "seldom")
+    (root / "test" / "seldom").rmdir()
+    (root / "labeled" / "empty").mkdir()
+    found = folder_listing.problems(folder_listing.read_folder(root))
+    for reason, words in zip(
+        found, ["labeled/empty: no pictures", "class empty", "class seldom", "no unlabelled pictures"], strict=True
+    ):
+        assert words in reason
+    assert "no unlabelled" not in " ".join(folder_listing.problems(folder_listing.read_folder(root), beta=0.5))
 
 
 def test_empty_class(tmp_path):

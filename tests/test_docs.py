@@ -22,7 +22,7 @@ SETTINGS_PAGE = GENERATED / "settings.md"
 # Flags of absl, argparse and TensorBoard.
 OTHER_FLAGS = {"help", "flagfile", "logdir"}
 # What the tutorial shows and is not installed yet; whatever is there by now has to be taken off these lists.
-PENDING_COMMANDS = {"udal-inspect", "udal-evaluate", "udal-predict", "udal-export"}
+PENDING_COMMANDS = {"udal-evaluate", "udal-predict", "udal-export"}
 PENDING_FLAGS = {"top_k", "format", "target_prior"}
 PENDING_NAMES = {"udal_tf.load"}
 

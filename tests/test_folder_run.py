@@ -2,12 +2,20 @@
 
 import json
 
+import keras
 import numpy as np
+import pytest
 from PIL import Image
+from tiny_application import tiny
 
 from udal_tf.config import resolve
+from udal_tf.data import settings, sources
+from udal_tf.data.dataset import DataError
+from udal_tf.recipes import APPLICATIONS, Application
 from udal_tf.reporting.run_log import read_rows
+from udal_tf.training import loop
 from udal_tf.training.experiment import train_and_evaluate
+from udal_tf.training.workdir import WorkdirError
 
 
 def write_pictures(root):
@@ -41,3 +49,64 @@ def test_a_folder_of_pictures_trains_and_reports_by_class_name(tmp_path):
     for row in read_rows(tmp_path / "run" / "metrics.jsonl"):
         assert "confident" in row["train"]
         assert not {"confident_correct", "p_unlabeled_error"} & set(row["train"])
+
+
+def given(tmp_path, **further):
+    """A short run on the folder; what is not given follows from the pictures."""
+    return {
+        "dataset": "folder",
+        "data_dir": str(tmp_path / "pictures"),
+        "cache_dir": str(tmp_path / "cache"),
+        "workdir": str(tmp_path / "run"),
+        "epochs": 1,
+        "steps_per_epoch": 1,
+        "batch_size": 2,
+        "unlabeled_ratio": 1,
+        **further,
+    }
+
+
+def test_a_run_by_the_folders_own_recipe_is_refused_once_pictures_were_added(tmp_path, capsys):
+    write_pictures(tmp_path / "pictures")
+    config = settings.resolve(given(tmp_path))
+    # 16 small pictures of 30 rows and more, the smallest class with one label.
+    assert (config.model.arch, config.model.depth, config.data.image_size) == ("wrn", 10, 32)
+    assert config.method.threshold == 0.8
+    result = train_and_evaluate(config)
+    assert result["config"]["data"]["pictures"] == config.data.pictures
+    printed = capsys.readouterr().out
+    assert "labeled_counts: apple 2, mango 1, zebra 4" in printed
+    assert "recall of mango" not in printed  # The table at the end is the command's.
+    assert train_and_evaluate(settings.resolve(given(tmp_path))) == result
+    Image.new("RGB", (30, 40)).save(tmp_path / "pictures" / "unlabeled" / "new.png")
+    with pytest.raises(WorkdirError, match=r"(?s)on other pictures.*9 unlabelled.*there, .*10 unlabelled"):
+        train_and_evaluate(settings.resolve(given(tmp_path)))
+
+
+def test_pretrained_weights_are_read_when_a_run_begins_and_never_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.applications, "Tiny", tiny, raising=False)
+    monkeypatch.setitem(APPLICATIONS, "mobilenetv3small", Application("Tiny", "caffe"))
+    write_pictures(tmp_path / "pictures")
+    path = tmp_path / "tiny.weights.h5"
+    published = tiny(input_shape=(32, 32, 3))
+    published.save_weights(path)
+    network = {"arch": "mobilenetv3small", "pretrained": str(path), "image_size": 32}
+    # A step so small that the weights stay what they were.
+    config = settings.resolve(given(tmp_path, **network, learning_rate=1e-12, weight_decay=0.0))
+    assert config.augment.crop == "resized"
+    train_and_evaluate(config)
+    path.unlink()
+    learner = loop.trained_learner(config, sources.load(config.data), tmp_path / "run")
+    backbone = published.trainable_variables
+    assert len(learner.ema) == len(backbone) + 2  # The last layer is new.
+    for ours, theirs in zip(learner.ema, backbone, strict=False):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_weights_that_do_not_fit_are_refused_before_anything_is_written(tmp_path):
+    write_pictures(tmp_path / "pictures")
+    (tmp_path / "text.h5").write_text("no weights")
+    network = {"arch": "mobilenetv3small", "pretrained": str(tmp_path / "text.h5"), "image_size": 32}
+    with pytest.raises(DataError, match="does not hold the weights of MobileNetV3Small"):
+        train_and_evaluate(settings.resolve(given(tmp_path, **network)))
+    assert not (tmp_path / "run").exists()

@@ -5,6 +5,7 @@ import pathlib
 
 import pytest
 
+from udal_tf.config import resolve
 from udal_tf.reporting import grids, paper
 from udal_tf.reporting.runs import flat, identity_of
 
@@ -75,7 +76,6 @@ def test_pictures_count_every_view_of_every_generation(grid, part, pictures):
 
 
 def test_views_are_those_of_the_base_learners():
-    from udal_tf.config import resolve
     from udal_tf.methods import learner
     from udal_tf.models.build import build_model
 
@@ -101,6 +101,14 @@ def test_a_file_that_is_no_grid_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match="grid.json"):
         grids.read_grid(path)
+
+
+def test_what_completes_a_cells_settings_does_not_change_its_name():
+    blocks = [grids.Block("", {"dataset": "folder", "fold": [1, 2]})]
+    plain, _ = grids.cells(blocks, FLAGS)
+    completed, _ = grids.cells(blocks, FLAGS, (), lambda given: resolve({**given, "pictures": "these", "depth": 22}))
+    assert [cell.name for cell in completed] == [cell.name for cell in plain]
+    assert [(cell.config.data.pictures, cell.config.model.depth) for cell in completed] == [("these", 22)] * 2
 
 
 def test_every_cell_that_does_not_resolve_is_named():

@@ -2,15 +2,18 @@
 
 import ast
 import pathlib
+import subprocess
+import sys
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
-SETTINGS = {"config", "recipes", "class_shares", ""}
+SETTINGS = {"config", "recipes", "folder_recipe", "class_shares", ""}
 GROUND = {"core", "data", "augment", "models", "reporting"}
 MAY_IMPORT = {
     "": set(),
     "recipes": set(),
     "class_shares": set(),
-    "config": {"recipes", "class_shares"},
+    "folder_recipe": set(),
+    "config": {"recipes", "folder_recipe", "class_shares"},
     "crest_flags": {"config"},
     "core": set(),
     **{floor: SETTINGS for floor in GROUND - {"core"}},
@@ -68,3 +71,9 @@ def test_only_the_commands_read_flags_or_the_environment():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute):
                 assert node.attr not in ("environ", "getenv", "FLAGS"), f"{path} reads {node.attr}"
+
+
+def test_listing_and_inspecting_a_folder_import_no_tensorflow():
+    code = "import sys, udal_tf.commands.inspect, udal_tf.commands.train; print('tensorflow' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"

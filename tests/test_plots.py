@@ -95,6 +95,23 @@ def test_divergence_shows_an_unlabelled_prior_of_its_own(tmp_path, monkeypatch):
     assert labels[1] == [*labels[0], r"$p_{unlabeled}$"]
 
 
+def test_classes_stand_from_frequent_to_rare_whatever_order_their_names_are_in(monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr(plots, "_finish", lambda figure, path: figures.append(figure))
+    names = ["apple", "mango", "zebra"]
+    plots.per_class_recall({"ema": [0.5, None, 0.75], "ema_la": [0.5, 0.25, 1.0]}, names, [3, 1, 5], tmp_path)
+    plots.pseudo_label_divergence(make_rows(1, 3), [0.3, 0.1, 0.6], names, tmp_path)
+    recall, counts = figures[0].axes
+    assert [bar.get_height() for bar in counts.patches] == [5, 3, 1]
+    np.testing.assert_array_equal([bar.get_height() for bar in recall.patches], [75, 50, np.nan, 100, 50, 25])
+    distributions = figures[1].axes[1]
+    np.testing.assert_array_equal(distributions.lines[0].get_ydata(), [0.6, 0.3, 0.1])
+    for axes in (counts, distributions):
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["zebra", "apple", "mango"]
+    for figure in figures:
+        plots.plt.close(figure)
+
+
 def test_divergence_of_equal_distributions(draws_well):
     rows = make_rows(2, 4)
     for row in rows:

@@ -77,6 +77,20 @@ def test_the_folder_of_another_config_names_the_flags_that_differ(earlier, refus
     assert str(earlier) in message
 
 
+def test_a_run_goes_on_with_the_pictures_that_it_began_with_only(tmp_path, refused):
+    settings = {"dataset": "folder", "depth": 10, "pictures": "2 classes; 9 labelled"}
+    workdir = Workdir(make_config(tmp_path / "run", **settings))
+    assert workdir.is_new
+    workdir.open()
+    workdir.close()
+    assert not Workdir(make_config(tmp_path / "run", **settings)).is_new
+    message = refused(make_config(tmp_path / "run", **{**settings, "depth": 16, "pictures": "2 classes; 12 labelled"}))
+    assert "on other pictures; some were added, removed or replaced" in message
+    assert "--pictures: 2 classes; 9 labelled there, 2 classes; 12 labelled here" in message
+    assert "--depth: 10 there, 16 here" in message
+    assert "another --workdir" in message
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path, refused):
     (tmp_path / "thesis.tex").write_text("chapter 1")
     message = refused(make_config(tmp_path))

@@ -2,7 +2,8 @@
 
 Every field of every section is one command-line flag of the same name; the flags are generated from the fields
 (`define_flags`). What a user leaves out comes from four layers, the later one winning: the field's default (the
-paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's recipe, the method's preset.
+paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's recipe, the method's preset. The recipe of
+one's own folder also follows from the pictures in it (`folder_recipe.py`).
 
 The file is long because every setting of the program stands in it, once.
 """
@@ -11,13 +12,15 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
 from udal_tf import class_shares
+from udal_tf.folder_recipe import FolderFacts, folder_recipe
 from udal_tf.recipes import (
+    APPLICATIONS,
     BASE_PRESETS,
     GENERATIONAL_METHODS,
     METHOD_PRESETS,
@@ -30,6 +33,8 @@ from udal_tf.recipes import (
 # Words of --unlabeled_prior; ESTIMATE is --darp_prior's, too, for a distribution that nobody gives.
 LABELED, ESTIMATE, UNIFORM = "labeled", "estimate", "uniform"
 _PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of shares"
+# --pretrained's word for random initial weights.
+NO_WEIGHTS = "none"
 
 
 def setting(default: Any, help: str, *, low=None, high=None, above=None, choices=None, identity: bool = True) -> Any:
@@ -126,6 +131,11 @@ class DataConfig(_Section):
     )
     image_size: int = setting(0, "Side of the pictures (imagenet127, folder); 0: the dataset's own.", low=0)
     skip_bad_images: bool = setting(False, "Leave out and count pictures that cannot be read (imagenet127, folder).")
+    pictures: str = setting(
+        "",
+        "What lies in the folder when the run begins (folder): filled in by itself; a run goes on with the same "
+        "pictures only.",
+    )
     cache_dir: str = setting("", "Folder for indices and resized pictures (default: ~/.cache/udal_tf).", identity=False)
 
     def _check(self):
@@ -167,9 +177,16 @@ class AugmentConfig(_Section):
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(_Section):
-    """The network: CReST's Wide ResNet-depth-width, or ResNet-50."""
+    """The network: CReST's Wide ResNet-depth-width, or one of Keras Applications."""
 
-    arch: str = setting("wrn", "Network: Wide ResNet, or ResNet-50 for large pictures.", choices=("wrn", "resnet50"))
+    arch: str = setting(
+        "wrn", "Network: Wide ResNet, or one of Keras Applications for large pictures.", choices=("wrn", *APPLICATIONS)
+    )
+    pretrained: str = setting(
+        NO_WEIGHTS,
+        "Weights that a network of Keras Applications begins with: a .weights.h5 or .h5 file without the top, saved by "
+        "Keras; `none`: random ones. Nothing is ever downloaded.",
+    )
     depth: int = setting(28, "Depth of the Wide ResNet: 6n + 4.", low=10)
     width: int = setting(2, "Width multiplier of the Wide ResNet: 16·width filters in its first group.", low=1)
     batch_norm_momentum: float = setting(0.999, "Decay of batch norm's moving statistics.", low=0, high=1)
@@ -178,6 +195,12 @@ class ModelConfig(_Section):
     def _check(self):
         if (self.depth - 4) % 6:
             raise ValueError(f"--depth must be 6n + 4 (10, 16, 22, 28, …), got {self.depth}")
+        if self.pretrained == NO_WEIGHTS:
+            return
+        if self.arch not in APPLICATIONS:
+            raise ValueError(f"--pretrained needs --arch={'|'.join(APPLICATIONS)}, got --arch={self.arch}")
+        if not self.pretrained.endswith(".h5"):
+            raise ValueError(f"--pretrained must be {NO_WEIGHTS} or a .weights.h5 or .h5 file, got {self.pretrained!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -435,11 +458,13 @@ def _build(values: Mapping[str, Any]) -> Config:
     return Config(**sections)
 
 
-def resolve(given: Mapping[str, Any]) -> Config:
+def resolve(given: Mapping[str, Any], facts: FolderFacts | None = None) -> Config:
     """The full settings for what a user gave: defaults < base preset < dataset recipe < method preset < given.
 
     Args:
       given: setting name -> value, only what the user stated.
+      facts: about the pictures in --data_dir, for --dataset=folder, whose recipe they complete; `data.settings.resolve`
+        looks at the folder and then calls this. Without them the recipe is one for any folder.
 
     Returns:
       Config; `workdir` is filled in where it was not given.
@@ -456,7 +481,7 @@ def resolve(given: Mapping[str, Any]) -> Config:
         return value
 
     dataset, base, method = chosen("dataset", RECIPES), chosen("base", BASE_PRESETS), chosen("method", METHODS)
-    recipe = dict(RECIPES[dataset])
+    recipe = RECIPES[dataset] | (folder_recipe(facts, given) if facts else {})
     by_protocol = recipe.pop("protocols", {})
     protocol = by_protocol.get(given.get("protocol", "crest"), {})
     by_base = recipe.pop("bases", {}).get(base, {})
@@ -527,3 +552,16 @@ def given_in(flag_values: flags.FlagValues) -> dict[str, Any]:
     """The settings that the parsed flags give, by name."""
     given = {name: flag_values[name].value for name in section_fields() if flag_values[name].value is not None}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+
+
+def given_on_command_line(arguments: Sequence[str]) -> dict[str, Any]:
+    """The settings that arguments of `run.py` give, by name. Raises ValueError where they cannot be parsed."""
+    flag_values = flags.FlagValues()
+    define_flags(flag_values)
+    try:
+        rest = flag_values(["run.py", *arguments])[1:]
+    except (flags.Error, OSError) as error:
+        raise ValueError(str(error)) from error
+    if rest:
+        raise ValueError(f"unexpected argument {rest[0]!r}: settings are flags, --name=value")
+    return given_in(flag_values)

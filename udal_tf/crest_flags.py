@@ -199,11 +199,16 @@ def crest_given(flag_values: flags.FlagValues) -> dict[str, Any]:
     return {name: flag_values[name].value for name in names if flag_values[name].value is not None}
 
 
-def resolve_command_line(flag_values: flags.FlagValues = flags.FLAGS) -> tuple[Config, list[str]]:
+def resolve_command_line(
+    flag_values: flags.FlagValues = flags.FLAGS, resolve: Callable[[Mapping[str, Any]], Config] = resolve
+) -> tuple[Config, list[str]]:
     """The resolved config of a parsed command line in our names, CReST's, or both; and what was translated.
 
+    Args:
+      resolve: the settings given -> all settings; `data.settings.resolve` also looks at the data.
+
     Raises:
-      ValueError: as `translate` and `config.resolve` do.
+      ValueError: as `translate` and `resolve` do.
     """
     crest = crest_given(flag_values)
     settings, notes = translate(crest, given_in(flag_values))

@@ -1,4 +1,4 @@
-"""What the paper, CReST and our own measurements fix per dataset, base learner and method: tables, no logic.
+"""What the paper, CReST and our own measurements fix per dataset, base learner, method and network: tables, no logic.
 
 The paper's CIFAR10-LT recipe (§4.3) is the default of every setting in `config.py`; here is only what differs.
 """
@@ -95,6 +95,37 @@ BASE_PRESETS = {
     "supervised": {},
 }
 
+
+@dataclasses.dataclass(frozen=True)
+class Application:
+    """A backbone of Keras Applications.
+
+    keras_name: its function's. pixels: the convention that its published weights expect: "caffe" (blue first, 0…255
+    less ImageNet's mean), "torch" (ImageNet's mean and standard deviation), "tf" (−1…1), or "own", where the network
+    itself scales 0…255. smallest_side: of the pictures that it takes.
+    """
+
+    keras_name: str
+    pixels: str
+    smallest_side: int = 32
+
+
+# EfficientNet's first version is left out: its published weights need a scaling that Keras adds only when it downloads
+# them itself.
+APPLICATIONS = {
+    "resnet50": Application("ResNet50", "caffe"),
+    "resnet101": Application("ResNet101", "caffe"),
+    "resnet50v2": Application("ResNet50V2", "tf"),
+    "densenet121": Application("DenseNet121", "torch"),
+    "mobilenetv2": Application("MobileNetV2", "tf"),
+    "mobilenetv3small": Application("MobileNetV3Small", "own"),
+    "mobilenetv3large": Application("MobileNetV3Large", "own"),
+    "efficientnetv2b0": Application("EfficientNetV2B0", "own"),
+    "efficientnetv2s": Application("EfficientNetV2S", "own"),
+    "xception": Application("Xception", "tf", 71),
+    "inceptionv3": Application("InceptionV3", "tf", 75),
+}
+
 # "protocols" and "bases": settings for one protocol or one base learner only.
 _CIFAR_DARP = {"n1": 1500, "m1": 3000}
 
@@ -155,6 +186,7 @@ RECIPES = {
         "epochs": 1000,
         "steps_per_epoch": 501,
     },
+    # For any folder; what lies in it completes this (folder_recipe.py).
     "folder": {
         "imbalance": 1.0,
         "beta": 1.0,

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from udal_tf.commands.sweep_engines import ENGINES, ROOT, SweepError
 from udal_tf.commands.sweep_jobs import Job
+from udal_tf.data import settings
 from udal_tf.reporting import grids, listing, revision
 from udal_tf.reporting.runs import RESULT
 
@@ -136,7 +137,7 @@ def chosen_cells(args: argparse.Namespace) -> list[grids.Cell]:
         blocks = grids.read_grid(pathlib.Path(args.grid))
     else:
         raise SweepError(f"the grid must be one of {', '.join(grids.GRIDS)}, or a file, got {args.grid!r}")
-    cells, errors = grids.cells(blocks, os.path.relpath(ROOT / "flags"), args.further)
+    cells, errors = grids.cells(blocks, os.path.relpath(ROOT / "flags"), args.further, settings.resolve)
     if errors:
         raise SweepError("these cells do not resolve:\n  " + "\n  ".join(errors))
     cells = [cell for cell in cells if fnmatch.fnmatch(cell.name, args.only)]

@@ -7,6 +7,7 @@ from absl import app, flags, logging
 
 from udal_tf import config as config_module
 from udal_tf import crest_flags
+from udal_tf.data import settings
 from udal_tf.reporting.console import result_text
 
 EXIT_BAD_INPUT, EXIT_FAILED = 2, 1
@@ -20,7 +21,7 @@ def _main(argv: list[str]) -> None:
     if len(argv) > 1:
         sys.exit(_refuse(f"unexpected argument {argv[1]!r}: settings are flags, --name=value"))
     try:
-        config, translations = crest_flags.resolve_command_line()
+        config, translations = crest_flags.resolve_command_line(resolve=settings.resolve)
     except ValueError as error:
         sys.exit(_refuse(str(error)))
     if translations:

@@ -7,13 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from udal_tf.data.crops import crop_and_resize, crop_boxes
+from udal_tf.data.errors import DataError as DataError  # Handed on: whoever takes data from here meets it.
 
 # Bytes; TensorFlow's allocators align to 64.
 _ALIGNMENT = 128
-
-
-class DataError(ValueError):
-    """The data is missing or is not what it should be; the message says what to do."""
 
 
 class Pictures(Protocol):

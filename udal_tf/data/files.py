@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import BinaryIO
 
 from udal_tf.config import DataConfig
-from udal_tf.data.dataset import DataError
+from udal_tf.data.errors import DataError
 
 DEFAULT_DATA_DIR = "~/tensorflow_datasets"
 DEFAULT_CACHE_DIR = "~/.cache/udal_tf"

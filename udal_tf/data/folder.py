@@ -1,36 +1,14 @@
-"""A person's own pictures: labeled/<class>/…, unlabeled/…, and test/<class>/… where there is one.
-
-Each picture is decoded once, brought to one size and kept in the cache folder; big sets are read from there on demand.
-"""
+"""A person's own pictures as a data set: listed, checked, decoded once, brought to one size and kept in the cache."""
 
 import dataclasses
-import os
 import pathlib
 
 import numpy as np
 
 from udal_tf.config import DataConfig
-from udal_tf.data import files, own_pictures
+from udal_tf.data import folder_listing, own_pictures
 from udal_tf.data.dataset import DataError, Source
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-LABELED, UNLABELED, TEST = "labeled", "unlabeled", "test"
-# Without test/, this share of each class is held out; which pictures must not depend on a run's fold or seed.
-HOLD_OUT = 0.2
-HOLD_OUT_SEED = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Listing:
-    """What lies in the folder: class names; the files with the class of each, −1 for none; the files left aside."""
-
-    class_names: tuple[str, ...]
-    train: list[pathlib.Path]
-    train_labels: np.ndarray
-    test: list[pathlib.Path]
-    test_labels: np.ndarray
-    ignored: int
-    held_out: bool
+from udal_tf.data.folder_listing import HOLD_OUT, LABELED, TEST, Listing
 
 
 def load(config: DataConfig) -> Source:
@@ -47,16 +25,9 @@ def load(config: DataConfig) -> Source:
             f"{config.dataset}: the folders say how many pictures each class has: leave out --imbalance and "
             f"--protocol, got --imbalance={config.imbalance:g} --protocol={config.protocol}"
         )
-    if not config.data_dir:
-        raise DataError(f"{config.dataset}: --data_dir must name your folder.\n{layout()}")
-    root = files.data_dirs(config)[0]
-    listing = _list(root, config)
+    root = folder_listing.root_of(config)
     # Checked here, before the decoding, which takes its time.
-    if config.beta == 1 and not np.any(listing.train_labels < 0):
-        raise DataError(
-            f"{root}: no unlabelled pictures in {UNLABELED}/. Put some there, or lower --beta to treat a part of "
-            f"{LABELED}/ as unlabelled.\n{layout()}"
-        )
+    listing = folder_listing.make_listing(folder_listing.read_folder(root), config.beta)
     pictures, size, bad = own_pictures.load(root, [*listing.train, *listing.test], config)
     listing = _without(listing, bad, root)
     train, test = pictures.split(len(listing.train))
@@ -78,101 +49,6 @@ def load(config: DataConfig) -> Source:
         geometric=False,
         draw="as the folders say" if config.beta == 1 else f"a fraction {config.beta:g} of {LABELED}/",
     )
-
-
-def layout() -> str:
-    """The layout that is expected, for messages."""
-    return (
-        f"Expected are {LABELED}/<class>/ with pictures ({', '.join(SUFFIXES)}) for two classes or more, "
-        f"{UNLABELED}/ with more pictures,\nand optionally {TEST}/<class>/ with the same classes."
-    )
-
-
-def _list(root: pathlib.Path, config: DataConfig) -> Listing:
-    if not (root / LABELED).is_dir():
-        raise DataError(f"{config.dataset}: {root} has no folder {LABELED}/.\n{layout()}")
-    labeled, ignored = _by_class(root / LABELED)
-    names = tuple(labeled)
-    if len(names) < 2:
-        raise DataError(f"{root / LABELED}: {len(names)} class folders, two at least are needed.\n{layout()}")
-    train = [path for paths in labeled.values() for path in paths]
-    train_labels = np.repeat(np.arange(len(names)), [len(paths) for paths in labeled.values()]).astype(np.int64)
-    test_folder = root / TEST
-    if test_folder.is_dir():
-        by_class, more = _by_class(test_folder)
-        ignored += more
-        if unknown := [name for name in by_class if name not in labeled]:
-            raise DataError(f"{test_folder}: class {unknown[0]} has no labelled pictures in {LABELED}/")
-        if missing := [name for name in names if name not in by_class]:
-            raise DataError(f"{test_folder}: no folder for class {missing[0]}, so its recall cannot be measured")
-        test = [path for name in names for path in by_class[name]]
-        test_labels = np.repeat(np.arange(len(names)), [len(by_class[name]) for name in names]).astype(np.int64)
-    else:
-        held_out = _hold_out(train_labels, names, root)
-        test, test_labels = [train[i] for i in np.flatnonzero(held_out)], train_labels[held_out]
-        train, train_labels = [train[i] for i in np.flatnonzero(~held_out)], train_labels[~held_out]
-    unlabeled, more = _pictures_in(root / UNLABELED) if (root / UNLABELED).is_dir() else ([], 0)
-    return Listing(
-        class_names=names,
-        train=[*train, *unlabeled],
-        train_labels=np.concatenate([train_labels, np.full(len(unlabeled), -1, np.int64)]),
-        test=test,
-        test_labels=test_labels,
-        ignored=ignored + more,
-        held_out=not test_folder.is_dir(),
-    )
-
-
-def _by_class(folder: pathlib.Path) -> tuple[dict[str, list[pathlib.Path]], int]:
-    """Class name -> its pictures, by name, and how many other files there are."""
-    found, ignored = {}, 0
-    for entry in files.listed(folder, LABELED):
-        if entry.is_dir():
-            found[entry.name], others = _pictures_in(entry)
-            ignored += others
-            if not found[entry.name]:
-                raise DataError(f"{entry}: no pictures of this class (looked for {', '.join(SUFFIXES)})")
-        else:
-            ignored += 1
-    return found, ignored
-
-
-def _pictures_in(folder: pathlib.Path) -> tuple[list[pathlib.Path], int]:
-    """Pictures at any depth, sorted by path, and how many other files there are. Links to folders are followed."""
-    found, ignored, seen = [], 0, set()
-
-    def visit(place: pathlib.Path) -> None:
-        nonlocal ignored
-        real = os.path.realpath(place)
-        if real in seen:
-            return
-        seen.add(real)
-        for entry in files.listed(place, folder.name):
-            if entry.is_dir():
-                visit(entry)
-            elif entry.suffix.lower() in SUFFIXES:
-                found.append(entry)
-            else:
-                ignored += 1
-
-    visit(folder)
-    return sorted(found), ignored
-
-
-def _hold_out(labels: np.ndarray, names: tuple[str, ...], root: pathlib.Path) -> np.ndarray:
-    """Which labelled pictures become the test set: a fifth of each class, one at least."""
-    generator = np.random.RandomState(HOLD_OUT_SEED)
-    held_out = np.zeros(len(labels), bool)
-    for c, name in enumerate(names):
-        positions = np.flatnonzero(labels == c)
-        if len(positions) < 2:
-            raise DataError(
-                f"{root / LABELED / name}: 1 picture, and no {TEST}/ folder: it cannot both train and test. "
-                f"Add pictures, or a {TEST}/ folder."
-            )
-        count = max(1, round(HOLD_OUT * len(positions)))
-        held_out[generator.choice(positions, count, replace=False)] = True
-    return held_out
 
 
 def _without(listing: Listing, bad: list[int], root: pathlib.Path) -> Listing:

@@ -10,21 +10,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
 
 from udal_tf.config import DataConfig
 from udal_tf.data import files
 from udal_tf.data.dataset import ArrayPictures, DataError, Pictures, crops_of
+from udal_tf.data.decoding import FAULTS, decode, fault_text, picture_size
+from udal_tf.folder_recipe import LARGEST, small_side
 
-# The default size is the median short side, in steps of 8, within what a small network trains on in reasonable time.
-SMALLEST, LARGEST, STEP = 16, 64, 8
 # Sets up to here are held in memory, larger ones stay on disk.
 IN_MEMORY_BYTES = 512 << 20
 CHANNELS = 3
 PICTURES_FILE, FACTS_FILE = "pictures.npy", "facts.json"
-BACKGROUND = (255, 255, 255)
-# 16-bit grey to 8-bit.
-_SIXTEEN_TO_EIGHT = 1 / 257
 # Changed whenever the same files would give other pixels.
 _VERSION = 1
 _THREADS = os.cpu_count() or 1
@@ -149,50 +145,17 @@ def _try(path: pathlib.Path, size: int) -> np.ndarray | str:
     """The picture [size, size, 3] uint8, or what is wrong with it."""
     try:
         return decode(path, size)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        # These are what Pillow raises for damaged files.
-        return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def decode(path: pathlib.Path, size: int) -> np.ndarray:
-    """The whole short side of a picture and the middle of the long one, upright, in RGB, transparency on white.
-
-    Args:
-      path: a picture that Pillow reads. size: side of the result.
-
-    Returns:
-      [size, size, 3] uint8.
-    """
-    with Image.open(path) as image:
-        if image.mode == "RGB":
-            # Lets a JPEG be decoded at a half, a quarter or an eighth of its size, not below twice the result's.
-            image.draft("RGB", (2 * size, 2 * size))
-        upright = ImageOps.exif_transpose(image)
-        fitted = ImageOps.fit(_rgb(upright), (size, size), Image.Resampling.BILINEAR)
-    return np.asarray(fitted, np.uint8)
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":
-        grey = np.clip(np.asarray(image, np.float32) * _SIXTEEN_TO_EIGHT, 0, 255).round().astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        opaque = Image.new("RGB", image.size, BACKGROUND)
-        opaque.paste(image, mask=image.getchannel("A"))
-        return opaque
-    return image.convert("RGB")
+    except FAULTS as error:
+        return fault_text(error)
 
 
 def default_size(paths: Sequence[pathlib.Path]) -> int:
-    """The median short side of the pictures that can be read, rounded to a step, within SMALLEST…LARGEST."""
+    """The size for a small network, by the median short side of the pictures that can be read."""
     sides = []
     for path in paths:
         try:
-            with Image.open(path) as image:
-                sides.append(min(image.size))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            sides.append(min(picture_size(path)))
+        except FAULTS:
             # Reported, by name, when it is decoded.
             continue
-    median = float(np.median(sides)) if sides else LARGEST
-    return int(min(max(round(median / STEP) * STEP, SMALLEST), LARGEST))
+    return small_side(float(np.median(sides)) if sides else LARGEST)

@@ -140,6 +140,11 @@ class Learner(tf.Module):
             for v in layer.trainable_variables
         ]
 
+    def begin_averages(self) -> None:
+        """Lets the averaged weights begin at the model's, where these were not the initial ones it was made with."""
+        for average, variable in zip(self.ema, self.model.trainable_variables, strict=True):
+            average.assign(variable.value)
+
     def p_model(self) -> tf.Tensor:
         """q̂: [C] float32, the mean prediction over the last 128 steps' unlabelled batches."""
         return moving_average.distribution(self.history)

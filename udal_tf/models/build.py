@@ -5,15 +5,15 @@ from collections.abc import Iterator
 
 import keras
 
-from udal_tf.config import ModelConfig
-from udal_tf.models.resnet import check_resnet50_input, resnet50
+from udal_tf.config import NO_WEIGHTS, ModelConfig
+from udal_tf.models import applications
 from udal_tf.models.wide_resnet import wide_resnet
 
 
 def check_pictures_fit(config: ModelConfig, input_shape: tuple[int, int, int]) -> None:
     """Raises ValueError where the network that `config` names cannot take pictures of this shape."""
-    if config.arch == "resnet50":
-        check_resnet50_input(input_shape)
+    if config.arch != "wrn":
+        applications.check_pictures(config.arch, input_shape)
 
 
 @contextlib.contextmanager
@@ -29,7 +29,7 @@ def _layers_compute_in(precision: str) -> Iterator[None]:
 def build_model(
     config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int, precision: str = "float32"
 ) -> keras.Model:
-    """The network that `config` names, with random initial weights.
+    """The network that `config` names, with random initial weights; --pretrained is `load_pretrained`'s.
 
     Args:
       config: the model section. input_shape: (H, W, C). num_classes: the logits' length.
@@ -43,6 +43,27 @@ def build_model(
     """
     momentum, synchronized = config.batch_norm_momentum, config.sync_batch_norm
     with _layers_compute_in(precision):
-        if config.arch == "resnet50":
-            return resnet50(input_shape, num_classes, momentum, synchronized)
+        if config.arch != "wrn":
+            published_pixels = config.pretrained != NO_WEIGHTS
+            return applications.application(
+                config.arch, input_shape, num_classes, momentum, synchronized, published_pixels
+            )
         return wide_resnet(input_shape, num_classes, config.depth, config.width, momentum, synchronized)
+
+
+def load_pretrained(config: ModelConfig, model: keras.Model) -> None:
+    """Puts the weights that --pretrained names into the model, if it names any.
+
+    Only a run that begins needs the file; afterwards its checkpoints hold all weights.
+
+    Raises:
+      ValueError: where the file is not there or holds the weights of another network.
+    """
+    if config.pretrained != NO_WEIGHTS:
+        applications.load_pretrained(model, config.arch, config.pretrained)
+
+
+def check_pretrained(config: ModelConfig, input_shape: tuple[int, int, int]) -> None:
+    """Raises ValueError where `load_pretrained` would, by trying it on a model that is thrown away."""
+    if config.pretrained != NO_WEIGHTS:
+        load_pretrained(config, build_model(config, input_shape, num_classes=2))

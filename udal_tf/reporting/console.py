@@ -1,6 +1,7 @@
 """What a run prints: its settings, a progress bar, a line per epoch, the table at the end."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -8,6 +9,14 @@ from tqdm import tqdm
 SCORE_COLUMNS = {"raw": "raw", "ema": "EMA", "raw_la": "raw + LA", "ema_la": "EMA + LA"}
 # DARP's class totals, met to this share of all unlabelled pictures, count as met.
 RESIDUAL_WORTH_SAYING = 1e-3
+# Classes that a line names before it only counts.
+MOST_NAMED = 20
+# Pseudo-labels are looked at in words after this epoch, and after every so many.
+FIRST_LOOK, LOOK_EVERY = 3, 10
+# A class crowds the pseudo-labels with so many times its share of the target, and so much more of all than that.
+CROWDED, CROWDED_BY = 2.0, 0.1
+# Of a class with so many confident pseudo-labels fewer right ones than this are worth saying.
+ENOUGH_TO_JUDGE, HALF = 20, 0.5
 # Seconds between two prints of the bar: on a terminal, and into a file, where each is a line.
 _TERMINAL_INTERVAL, _FILE_INTERVAL = 0.2, 60.0
 
@@ -21,9 +30,15 @@ def settings_text(config: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def provenance_text(provenance: dict[str, Any]) -> str:
-    """Where the data came from and what the protocol made of it, a line per fact."""
-    return "\n".join(["Data:"] + [f"  {name}: {value}" for name, value in provenance.items()])
+def provenance_text(provenance: dict[str, Any], class_names: Sequence[str] = ()) -> str:
+    """Where the data came from and what the protocol made of it, a line per fact; counts with the classes' names."""
+
+    def shown(name: str, value: Any) -> Any:
+        if not name.endswith("_counts") or len(value) != len(class_names) or len(value) > MOST_NAMED:
+            return value
+        return ", ".join(f"{class_name} {count}" for class_name, count in zip(class_names, value, strict=True))
+
+    return "\n".join(["Data:"] + [f"  {name}: {shown(name, value)}" for name, value in provenance.items()])
 
 
 class Progress:
@@ -63,8 +78,8 @@ class Progress:
         self._bar.close()
 
 
-def epoch_text(row: dict[str, Any], epochs: int) -> str:
-    """One line for an epoch's row."""
+def epoch_text(row: dict[str, Any], epochs: int, class_names: Sequence[str] = ()) -> str:
+    """One line for an epoch's row, and now and then lines about its pseudo-labels."""
     train, test = row["train"], row["test"]["accuracy"]
     parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}", f"loss {train['loss']:.4f}"]
     if "confident" in train:
@@ -73,7 +88,56 @@ def epoch_text(row: dict[str, Any], epochs: int) -> str:
     if train.get("darp_residual", 0.0) > RESIDUAL_WORTH_SAYING:
         parts.append(f"DARP misses a class's total by {100 * train['darp_residual']:.1f} % of the pictures")
     parts.append("test accuracy " + ", ".join(f"{SCORE_COLUMNS[key]} {100 * test[key]:.1f}" for key in SCORE_COLUMNS))
-    return "  ".join(parts)
+    lines = ["  ".join(parts)]
+    pseudo_labels = row.get("pseudo_labels")
+    if pseudo_labels and (row["epoch"] == FIRST_LOOK or row["epoch"] % LOOK_EVERY == 0):
+        lines += pseudo_label_warnings(
+            pseudo_labels["confident"], pseudo_labels.get("correct"), row["p_target"], class_names, row["epoch"]
+        )
+    return "\n  ".join(lines)
+
+
+def pseudo_label_warnings(
+    confident: Sequence[float],
+    correct: Sequence[float] | None,
+    p_target: Sequence[float],
+    class_names: Sequence[str],
+    epoch: int,
+) -> list[str]:
+    """What is wrong with an epoch's confident pseudo-labels, in plain words; empty where nothing is.
+
+    Args:
+      confident: how many there were of each class. correct: how many of these were right; None where nobody knows.
+      p_target: the share of each class that the method aims at. class_names: all [C].
+
+    Example: confident [90, 10, 0] with p_target [0.4, 0.3, 0.3] says that the third class has none, and that the first
+      has 90 % of them.
+    """
+    total = sum(confident)
+    if not total:
+        return [f"no pseudo-label of any class is confident yet after epoch {epoch}"]
+    warnings = []
+    missing = [name for name, count in zip(class_names, confident, strict=True) if not count]
+    if missing:
+        warnings.append(f"no pseudo-label of class {_named(missing)} is confident yet after epoch {epoch}")
+    for name, count, target in zip(class_names, confident, p_target, strict=True):
+        share = count / total
+        if share > CROWDED * target and share > target + CROWDED_BY:
+            warnings.append(
+                f"class {name} has {100 * share:.0f} % of the confident pseudo-labels, and {100 * target:.0f} % of "
+                "what is aimed at"
+            )
+    if correct is not None:
+        for name, count, right in zip(class_names, confident, correct, strict=True):
+            if count >= ENOUGH_TO_JUDGE and right < HALF * count:
+                share = f"{100 * right / count:.0f} %"
+                warnings.append(f"of class {name}'s {count:.0f} confident pseudo-labels {share} are right")
+    return warnings
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def result_text(result: dict[str, Any], class_names: list[str]) -> str:

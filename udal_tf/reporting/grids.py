@@ -10,12 +10,10 @@ import itertools
 import json
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from absl import flags
-
-from udal_tf.config import Config, define_flags, from_flags, section_fields
+from udal_tf.config import Config, given_on_command_line, resolve, section_fields
 from udal_tf.reporting import paper
 from udal_tf.reporting.runs import differing, flat, shown
 
@@ -159,18 +157,6 @@ def _assignments(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield dict(zip(settings, values, strict=True))
 
 
-def _resolve(arguments: Sequence[str]) -> Config:
-    flag_values = flags.FlagValues()
-    define_flags(flag_values)
-    try:
-        rest = flag_values(["run.py", *arguments])[1:]
-    except (flags.Error, OSError) as error:
-        raise ValueError(str(error)) from error
-    if rest:
-        raise ValueError(f"unexpected argument {rest[0]!r}: settings are flags, --name=value")
-    return from_flags(flag_values)
-
-
 def cell_name(config: Config) -> str:
     """The folder of a run: as `run.py` calls it, then every further setting in which it leaves the recipe."""
     values = flat(config.to_dict())
@@ -178,7 +164,7 @@ def cell_name(config: Config) -> str:
     named += ("beta",) if config.data.protocol == "crest" else ()
     identity = {n: v for n, v in values.items() if section_fields()[n].metadata["identity"] and n != "fold"}
     further = differing(identity, {name: values[name] for name in named})
-    whole = flat(_resolve([f"--{name}={shown(values[name])}" for name in (*named, "fold")]).to_dict())
+    whole = flat(resolve({name: values[name] for name in (*named, "fold")}).to_dict())
     return pathlib.PurePath(whole["workdir"]).name + "".join(f"_{n}{_in_name(shown(v))}" for n, v in further.items())
 
 
@@ -189,11 +175,18 @@ def _in_name(text: str) -> str:
     return re.sub(r"[^\w.+,-]", "-", text)
 
 
-def cells(blocks: Iterable[Block], flag_folder: str, further: Sequence[str] = ()) -> tuple[list[Cell], list[str]]:
+def cells(
+    blocks: Iterable[Block],
+    flag_folder: str,
+    further: Sequence[str] = (),
+    complete: Callable[[Mapping[str, Any]], Config] = resolve,
+) -> tuple[list[Cell], list[str]]:
     """Every run of the blocks, each once however many blocks name it.
 
     Args:
       flag_folder: where the blocks' flagfiles lie. further: arguments of `run.py` that every cell gets.
+      complete: the settings given -> all settings, as `run.py` resolves them; `data.settings.resolve` also looks at
+        the data. A cell's name follows from the settings given alone.
 
     Returns:
       the cells, and for each that does not resolve a line that names it and says why.
@@ -207,9 +200,10 @@ def cells(blocks: Iterable[Block], flag_folder: str, further: Sequence[str] = ()
         for assignment in _assignments(block.settings):
             arguments = (*given, *(f"--{name}={shown(value)}" for name, value in assignment.items()), *further)
             try:
-                config = _resolve(arguments)
-                name = cell_name(config)
-                found.setdefault(name, Cell(name, arguments, config))
+                settings = given_on_command_line(arguments)
+                name = cell_name(resolve(settings))
+                if name not in found:
+                    found[name] = Cell(name, arguments, complete(settings))
             except ValueError as error:
                 errors.append(f"{' '.join(arguments)}: {error}")
     return list(found.values()), errors

@@ -11,7 +11,7 @@ from udal_tf.reporting.runs import CONFIG, METRICS, RESULT
 # Training pictures a second, each view counted once. On two cores: BUILD_NOTES.md's digits-LT (288,000 pictures of
 # UDAL in 65 s) and Fashion-MNIST-LT (172,800 in 161 s). The rest is an ASSUMPTION of what one GPU does in float32, for
 # no GPU was measured: set --images_per_second to what `run.py` shows as img/s on yours.
-PICTURES_PER_SECOND = {"digitslt": 4_400.0, "fashionlt": 1_070.0, "wrn": 4_000.0, "resnet50": 400.0}
+PICTURES_PER_SECOND = {"digitslt": 4_400.0, "fashionlt": 1_070.0, "wrn": 4_000.0, "applications": 400.0}
 TWO_CORES = ("digitslt", "fashionlt")
 FINISHED, BEGUN, NEW = "finished", "begun", "new"
 
@@ -42,7 +42,8 @@ def pictures_done(cell: Cell, workdir: pathlib.Path) -> float:
 
 def pictures_per_second(config: Config, given: float) -> float:
     """`given`, or what PICTURES_PER_SECOND has for the data set or else the network."""
-    return given or PICTURES_PER_SECOND.get(config.data.dataset) or PICTURES_PER_SECOND[config.model.arch]
+    network = "wrn" if config.model.arch == "wrn" else "applications"
+    return given or PICTURES_PER_SECOND.get(config.data.dataset) or PICTURES_PER_SECOND[network]
 
 
 def listing(cells: Sequence[Cell], states: Sequence[str], commands: Sequence[str], speed: float) -> str:

@@ -75,14 +75,19 @@ def training_curves(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
 def per_class_recall(
     scores: dict[str, list[float | None]], class_names: list[str], labeled_counts: list[int], path: pathlib.Path
 ) -> None:
-    """Recall of each class with the EMA weights, plain and with LA (Inf), over its number of labelled pictures."""
+    """Recall of each class with the EMA weights, plain and with LA (Inf), over its number of labelled pictures.
+
+    Classes stand from frequent to rare, whatever order their names are in.
+    """
+    order = np.argsort(-np.asarray(labeled_counts), kind="stable")
+    class_names, labeled_counts = [class_names[c] for c in order], [labeled_counts[c] for c in order]
     figure, (recall, counts) = plt.subplots(
         2, 1, figsize=(max(7, min(14, 0.5 * len(class_names))), 5.5), height_ratios=(3, 1), sharex=True,
         layout="constrained",
     )  # fmt: skip
     places = np.arange(len(class_names))
     for shift, key, colour, label in ((-0.2, "ema", BLUE, "EMA"), (0.2, "ema_la", ORANGE, "EMA & LA (Inf)")):
-        values = [np.nan if value is None else 100 * value for value in scores[key]]
+        values = [np.nan if scores[key][c] is None else 100 * scores[key][c] for c in order]
         recall.bar(places + shift, values, 0.4, color=colour, label=label)
     recall.set_ylabel("test recall, %")
     recall.set_ylim(0, 100)
@@ -103,8 +108,10 @@ def pseudo_label_divergence(
     """Appendix A.1: the divergence of the pseudo-labels' moving average over training, and the distributions.
 
     Above, KL(q̂ ‖ p_data) and KL(q̂ ‖ p̃) by epoch; below, p_data, the target p̃ and p_model (q̂) at a few epochs, and
-    what the unlabelled pictures are taken for where that is not p_data.
+    what the unlabelled pictures are taken for where that is not p_data; the classes from frequent to rare.
     """
+    order = np.argsort(-np.asarray(p_data), kind="stable")
+    class_names = [class_names[c] for c in order]
     picked = np.unique(np.linspace(0, len(rows) - 1, SNAPSHOTS).round().astype(int))
     figure = plt.figure(figsize=(12, 7), layout="constrained")
     grid = figure.add_gridspec(2, len(picked))
@@ -137,7 +144,7 @@ def pseudo_label_divergence(
             lines.append((row["p_unlabeled"], GREY, ":", r"$p_{unlabeled}$"))
         for values, colour, style, label in lines:
             dots = "." if len(values) <= MOST_NAMED_CLASSES else None
-            axes.plot(values, style, color=colour, label=label, marker=dots)
+            axes.plot(np.asarray(values)[order], style, color=colour, label=label, marker=dots)
         axes.set_yscale("log")
         axes.set_title(f"epoch {row['epoch']}, α {row['train']['alpha']:.2f}")
         _label_classes(axes, class_names)

@@ -76,13 +76,17 @@ class Run:
     @functools.cached_property
     def deviations(self) -> Mapping[str, Any]:
         """The settings in which the run differs from the recipe of its data set, base learner and method."""
-        return differing(self.identity, {name: self.settings[name] for name in ("dataset", "base", "method")})
+        different = differing(self.identity, {name: self.settings[name] for name in ("dataset", "base", "method")})
+        different.pop("pictures", None)  # Nobody sets it; it is part of the draw.
+        return different
 
     @property
     def draw(self) -> str:
         """Which pictures: runs whose draws differ are not averaged."""
         data = self.result["data"]
-        return f"{data.get('draw', '')}{' ' + data['source'] if self.settings['dataset'] == 'folder' else ''}"
+        if self.settings["dataset"] != "folder":
+            return data.get("draw", "")
+        return f"{data.get('draw', '')} {data['source']} {self.settings['pictures']}".rstrip()
 
     @property
     def numerics(self) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from udal_tf.augment.views import make_views
 from udal_tf.config import Config
 from udal_tf.data import sources
 from udal_tf.data.dataset import ArrayPictures, DataError
-from udal_tf.models.build import check_pictures_fit
+from udal_tf.models.build import check_pictures_fit, check_pretrained
 from udal_tf.recipes import GENERATIONAL_METHODS
 from udal_tf.reporting import console
 from udal_tf.training import generations, loop
@@ -43,7 +43,7 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> dic
         print("Hardware: " + "  ".join(f"{name}={value}" for name, value in hardware(strategy).items()))
     data = sources.load(config.data)
     if workers.is_chief:
-        print(console.provenance_text(data.provenance))
+        print(console.provenance_text(data.provenance, data.class_names))
     generational = config.method.method in GENERATIONAL_METHODS
     if generational and not len(data.rest):
         raise DataError(
@@ -57,6 +57,8 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> dic
     try:
         make_views(config.augment, *data.train.shape)
         check_pictures_fit(config.model, data.train.shape)
+        if workdir.is_new:
+            check_pretrained(config.model, data.train.shape)
         stated_shares(config.darp, data.p_data)
         stated_prior(config.method, data.p_data, data.class_names)
     except ValueError as error:

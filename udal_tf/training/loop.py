@@ -15,14 +15,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from udal_tf.augment.views import make_views
+from udal_tf.augment.views import Views, make_views
 from udal_tf.config import ESTIMATE, Config
-from udal_tf.data.dataset import SslData
+from udal_tf.data.dataset import DataError, SslData
 from udal_tf.input import pipeline
 from udal_tf.methods.learner import Learner
 from udal_tf.methods.prior_estimator import PriorEstimator
 from udal_tf.methods.refiner import Refiner
-from udal_tf.models.build import build_model
+from udal_tf.models.build import build_model, load_pretrained
 from udal_tf.recipes import METHODS
 from udal_tf.reporting import console
 from udal_tf.reporting.run_log import RunLog, write_json
@@ -91,6 +91,22 @@ def make_learner(config: Config, data: SslData) -> Learner:
     )
 
 
+def make_batch_maker(config: Config, data: SslData, views: Views, learner: Learner) -> pipeline.BatchMaker:
+    """What makes the batches of a run: the sets of pictures that its base learner sees, and their views."""
+    train, base, pictures = config.train, learner.base, data.train
+    if config.device.input == "device":
+        pictures = pictures.on_device()
+    # The sets' tensors belong where batches are made.
+    with tf.device(None if config.device.input == "device" else "CPU:0"):
+        sets = {pipeline.LABELED: pipeline.PictureSet(pictures, data.labeled, data.labels_l, train.batch_size)}
+        if any(of_set == pipeline.UNLABELED for _, of_set, _ in base.views):
+            sets[pipeline.UNLABELED] = pipeline.PictureSet(
+                pictures, data.unlabeled, data.train_labels[data.unlabeled], train.unlabeled_batch_size
+            )
+    mixup_beta = config.method.mixup_beta if base.mixes else None
+    return pipeline.BatchMaker(sets, base.views, views, run_seed(config), mixup_beta)
+
+
 def run_seed(config: Config) -> int:
     """The seed of everything random in training; the fold is part of it."""
     return config.train.seed * FOLD_SEEDS + config.data.fold
@@ -100,7 +116,7 @@ def train(config: Config, data: SslData, folder: pathlib.Path) -> dict[str, Any]
     """Trains by `config` on `data`, going on from the folder's last checkpoint; writes and returns `result.json`.
 
     Raises:
-      CheckpointError: where no checkpoint can be read.
+      CheckpointError: where no checkpoint can be read. DataError: where --pretrained cannot be read.
       NonFiniteLoss, Interrupted, StorageError: see there; the same call goes on from the last checkpoint.
     """
     finished = folder / "result.json"
@@ -142,7 +158,7 @@ class _Run:
             tf.config.experimental.enable_op_determinism()
         with self.strategy.scope():
             self.learner = make_learner(config, data)
-        self.maker = self._batch_maker()
+            self.maker = make_batch_maker(config, data, self.views, self.learner)
         device = config.device
         self.runner = StepRunner(self.strategy, self.learner, self.maker, device.input == "device", device.jit)
         test = pipeline.evaluation_batches(
@@ -157,23 +173,6 @@ class _Run:
             folder / CHECKPOINTS, learner=self.learner, totals=self.totals, skipped=self.skipped
         )
         self.best = BestWeights(folder, self.learner)
-
-    def _batch_maker(self) -> pipeline.BatchMaker:
-        config, data, base = self.config, self.data, self.learner.base
-        pictures = data.train
-        if config.device.input == "device":
-            with self.strategy.scope():
-                pictures = pictures.on_device()
-        train = config.train
-        # The sets' tensors belong where batches are made.
-        with tf.device(None if config.device.input == "device" else "CPU:0"):
-            sets = {pipeline.LABELED: pipeline.PictureSet(pictures, data.labeled, data.labels_l, train.batch_size)}
-            if any(of_set == pipeline.UNLABELED for _, of_set, _ in base.views):
-                sets[pipeline.UNLABELED] = pipeline.PictureSet(
-                    pictures, data.unlabeled, data.train_labels[data.unlabeled], train.unlabeled_batch_size
-                )
-        mixup_beta = config.method.mixup_beta if base.mixes else None
-        return pipeline.BatchMaker(sets, base.views, self.views, run_seed(config), mixup_beta)
 
     def _shown_step(self, step: tf.Tensor, skipped_steps: list[int]) -> tf.Tensor:
         """Whose pictures a step shows: its own, or those of a step behind the last where its own are skipped."""
@@ -205,6 +204,8 @@ class _Run:
         step = int(self.learner.step.numpy())
         if restored:
             print(f"Going on from step {step} of {train.total_steps} ({restored})")
+        else:
+            self._begin()
         if self.workers.is_chief:
             with _storage(self.folder):
                 self.folder.mkdir(exist_ok=True)
@@ -228,6 +229,14 @@ class _Run:
                 with _storage(self.folder):
                     return self._finish(log)
         return json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
+
+    def _begin(self) -> None:
+        """Takes the weights of --pretrained, which a run that goes on has in its checkpoint."""
+        try:
+            load_pretrained(self.config.model, self.learner.model)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        self.learner.begin_averages()
 
     def _rolled_back(self, error: NonFiniteLoss) -> int:
         """Goes back to the last checkpoint, from where the bad step's batch is skipped; its step. Or raises `error`."""
@@ -273,7 +282,7 @@ class _Run:
                     with _storage(self.folder):
                         log.append(row)
                         self.best.offer(log.rows)
-                    progress.line(console.epoch_text(log.rows[-1], train.epochs))
+                    progress.line(console.epoch_text(log.rows[-1], train.epochs, self.data.class_names))
                 totals = totals[:0]
             due = time.monotonic() - saved > 60 * train.checkpoint_minutes
             if step % train.steps_per_epoch == 0 or stopping or due:

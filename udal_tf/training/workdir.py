@@ -53,12 +53,23 @@ class Workdir:
         except (ValueError, TypeError, AttributeError) as error:
             raise WorkdirError(f"{saved} is no config of this program's ({error}): choose another --workdir") from error
         different = differences(self._config, theirs)
+        if self._config.data.pictures != theirs.data.pictures:
+            raise WorkdirError(
+                f"--workdir {self.path} belongs to a run on other pictures; some were added, removed or replaced since "
+                f"it began, and with them the recipe may be another:\n  " + "\n  ".join(different) + "\n"
+                "Choose another --workdir to train on the pictures as they are now, or bring back those it began with."
+            )
         if different:
             raise WorkdirError(
                 f"--workdir {self.path} belongs to a run with other settings:\n  "
                 + "\n  ".join(different)
                 + "\nUse the same settings to go on with it, or another --workdir."
             )
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no run has begun in it."""
+        return not (self.path / CONFIG).exists()
 
     def result(self) -> dict[str, Any] | None:
         """The result of the run if it is finished."""

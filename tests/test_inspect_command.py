@@ -1,0 +1,163 @@
+"""`udal-inspect`: a whole look at a small folder, what it refuses, and that it recommends what `run.py` does."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+from PIL import Image
+from test_data_folder import RED, make, save, spoil
+from test_layering import PACKAGE
+
+from udal_tf import config as config_module
+from udal_tf.commands import inspect as command
+from udal_tf.data import settings
+from udal_tf.training import timing
+
+TINY = ("--", "--image_size=16", "--width=1", "--batch_size=2", "--unlabeled_ratio=1", "--crop_padding=2")
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Pictures of one colour per class: many of them are the same."""
+    return make(tmp_path / "pets")
+
+
+def inspected(capsys, *arguments):
+    command.main([str(argument) for argument in arguments])
+    return capsys.readouterr().out
+
+
+def test_everything_found_is_printed_as_json(capsys, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "SECONDS", 0.0)
+    spoil(root)
+    found = json.loads(inspected(capsys, root, "--json", *TINY))
+    assert found["counts"] == {"labeled": 10, "unlabeled": 5, "test": 6}
+    assert [one["file"] for one in found["unreadable"]] == [
+        "labeled/common/3.png",
+        "unlabeled/broken.jpg",
+        "test/rare/empty.webp",
+    ]
+    assert {"unreadable", "few_labels", "few_to_test"} <= {warning["kind"] for warning in found["warnings"]}
+    assert found["recipe"]["command"].startswith(f"python run.py --dataset=folder --data_dir={root} --image_size=16")
+    assert found["recipe"]["command"].endswith("--skip_bad_images=True")
+    assert found["time"]["total_seconds"] > 0
+    with Image.open(tmp_path / "here" / "inspect_pets" / "contact_sheet.png") as sheet:
+        assert sheet.width > 500
+
+
+def test_the_text_recommends_the_very_settings_that_the_command_resolves_to(capsys, root, monkeypatch):
+    text = inspected(capsys, root, "--no_timing", "--out", "made/sheet.png")
+    assert "this machine" not in text and "made/sheet.png" in text
+    line = next(line for line in text.splitlines() if "python run.py" in line)
+    flag_values = flags.FlagValues()
+    config_module.define_flags(flag_values)
+    flag_values(line.split()[1:])
+    config = settings.resolve(config_module.given_in(flag_values)).to_dict()
+    values = {name: value for section in config.values() for name, value in section.items()}
+    stated = dict(word[2:].split("=") for word in " ".join(text.split()).split("which stands for ")[1].split()[:14]
+                  if word.startswith("--"))  # fmt: skip
+    assert len(stated) > 8
+    assert {name: str(values[name]) for name in stated} == stated
+
+
+def test_a_folder_that_training_would_refuse_is_looked_at_all_the_same(capsys, root):
+    for path in (root / "test" / "seldom").iterdir():
+        path.unlink()
+    found = json.loads(inspected(capsys, root, "--json", "--no_timing"))
+    assert len(found["problems"]) == 1 and "seldom: no pictures of this class" in found["problems"][0]
+    assert (found["recipe"], found["time"]) == (None, None)
+    assert "missing_in_test" in {warning["kind"] for warning in found["warnings"]}
+
+
+def test_copies_across_the_parts_are_warned_of(capsys, root):
+    original = (root / "labeled" / "rare" / "0.png").read_bytes()
+    (root / "test" / "rare" / "again.png").write_bytes(original)
+    (root / "labeled" / "common" / "again.png").write_bytes(original)
+    text = " ".join(inspected(capsys, root, "--no_timing").split())
+    assert "of labeled/ also in test/" in text and "with two labels" in text
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        command.main([str(argument) for argument in arguments])
+    assert ended.value.code == 2
+    _, found, message = capsys.readouterr().err.partition("error: ")
+    assert found
+    return message
+
+
+def test_a_folder_of_another_layout_is_refused_with_the_one_expected(capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    save(tmp_path / "loose" / "1.png", RED)
+    for place, words in (
+        ("nowhere", "is not there"),
+        ("file", "is not a folder"),
+        ("empty", "it is empty"),
+        ("loose", "pictures in it directly, in no class: 1"),
+    ):
+        message = refused(capsys, tmp_path / place)
+        assert words in message and "Expected are labeled/<class>/" in message
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_a_sheet_that_exists_is_not_overwritten_unasked(capsys, root, tmp_path):
+    path = tmp_path / "sheet.png"
+    path.write_text("mine")
+    assert "is there already: give --overwrite" in refused(capsys, root, "--out", path)
+    assert path.read_text() == "mine"
+    inspected(capsys, root, "--no_timing", "--out", path, "--overwrite")
+    with Image.open(path) as sheet:
+        assert sheet.format == "PNG"
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--out", "sheet.jpg"], "must name a .png file"),
+        (["--", "--epohcs=3"], "epohcs"),
+        (["--", "cats"], "unexpected argument 'cats'"),
+        (["--", "--dataset=digitslt"], "only --dataset=folder is inspected"),
+        (["--", "--beta=2"], "--beta must be above 0 and at most 1"),
+        (["--", "--arch=resnet50", "--pretrained=gone.h5"], "--pretrained=gone.h5 is no file"),
+    ],
+)
+def test_bad_settings_are_refused(capsys, root, arguments, words):
+    assert words in refused(capsys, root, *arguments)
+
+
+def test_a_folder_of_damaged_or_no_pictures_is_refused(capsys, root, tmp_path):
+    for path in root.rglob("*.*"):
+        path.write_bytes(b"no picture")
+    message = refused(capsys, root)
+    assert "no picture to train on can be read; labeled/common/0.png: not recognised as a picture" in message
+    for name in ("cat", "dog"):
+        (tmp_path / "bare" / "labeled" / name).mkdir(parents=True)
+    assert "no picture to train on can be read" in refused(capsys, tmp_path / "bare")
+
+
+def test_a_class_of_damaged_pictures_alone_keeps_the_folder_from_training(capsys, root):
+    for path in (root / "labeled" / "rare").iterdir():
+        path.write_bytes(b"no picture")
+    found = json.loads(inspected(capsys, root, "--json"))
+    assert found["problems"] == [f"{root}/labeled/rare: none of its pictures can be read"]
+    assert (found["recipe"], found["time"]) == (None, None)
+
+
+def test_the_module_is_a_command(tmp_path):
+    told = subprocess.run(
+        [sys.executable, "-m", "udal_tf.commands.inspect", str(tmp_path / "nowhere")],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert told.returncode == 2
+    assert told.stderr.startswith("error: ") and "Traceback" not in told.stderr

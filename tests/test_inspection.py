@@ -1,0 +1,121 @@
+"""What is read from every picture of a folder, and which pictures are the same."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_data_folder import GREEN, RED
+
+from udal_tf.data import folder_listing, inspection
+
+SIZE = 16
+
+
+def write(root, place, pixels, **options):
+    path = root / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def noise(seed, height=20, width=20):
+    return np.random.RandomState(seed).randint(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two classes of 3 and 1 labelled pictures, 4 unlabelled, 1 and 1 to test on; all of them different."""
+    places = ["labeled/cat/0.png", "labeled/cat/1.png", "labeled/cat/2.png", "labeled/dog/0.png"]
+    places += [f"unlabeled/{i}.png" for i in range(4)] + ["test/cat/0.png", "test/dog/0.png"]
+    for seed, place in enumerate(places):
+        write(tmp_path / "pets", place, noise(seed))
+    return tmp_path / "pets"
+
+
+def found_in(root):
+    folder = folder_listing.read_folder(root)
+    return inspection.summary(folder, inspection.read_pictures(folder, SIZE))
+
+
+def test_counts_imbalance_and_labelled_share(root):
+    found = found_in(root)
+    assert found["classes"] == [
+        {"name": "cat", "labeled": 3, "unlabeled": None, "test": 1},
+        {"name": "dog", "labeled": 1, "unlabeled": None, "test": 1},
+    ]
+    assert found["counts"] == {"labeled": 4, "unlabeled": 4, "test": 2}
+    assert (found["imbalance"], found["beta"], found["held_out"]) == (3.0, 0.5, False)
+    assert (found["duplicates"], found["unreadable"], found["ignored_files"]) == ([], [], 0)
+
+
+def test_folders_of_unlabelled_pictures_named_like_classes_are_counted(root):
+    for i in range(2):
+        write(root, f"unlabeled/dog/{i}.png", noise(90 + i))
+    assert [c["unlabeled"] for c in found_in(root)["classes"]] == [0, 2]
+
+
+def test_sizes_and_kinds(root):
+    write(root, "unlabeled/wide.png", noise(50, 8, 40))
+    Image.new("L", (30, 30), 9).save(root / "unlabeled" / "grey.png")
+    Image.fromarray(np.repeat(noise(51)[..., :1], 3, axis=2)).save(root / "test" / "cat" / "looks_grey.png")
+    found = found_in(root)
+    assert found["short_side"] == {"min": 8, "median": 20.0, "max": 30}
+    assert found["long_by_short"] == {"min": 1.0, "median": 1.0, "max": 5.0}
+    assert found["modes"] == {"RGB": 12, "L": 1}
+    assert found["grey"] == {"labeled": 0, "unlabeled": 1, "test": 1}
+
+
+def test_unreadable_files_are_named_and_not_counted(root):
+    (root / "labeled" / "cat" / "1.png").write_bytes(b"no picture")
+    whole = root / "unlabeled" / "2.png"
+    whole.write_bytes(whole.read_bytes()[:300])
+    found = found_in(root)
+    assert [one["file"] for one in found["unreadable"]] == ["labeled/cat/1.png", "unlabeled/2.png"]
+    assert all(one["fault"] for one in found["unreadable"])
+    assert found["counts"] == {"labeled": 3, "unlabeled": 3, "test": 2}
+
+
+def test_copies_and_equal_pixels_are_told_apart(root):
+    """A copy of a file, the same pixels in another format, and one that differs in a single pixel."""
+    original = root / "labeled" / "dog" / "0.png"
+    (root / "test" / "dog" / "copy.png").write_bytes(original.read_bytes())
+    write(root, "unlabeled/other.webp", noise(4), lossless=True)
+    pixels = noise(0)
+    pixels[10, 10] ^= 255
+    write(root, "unlabeled/almost.png", pixels)
+    groups = {frozenset(group["files"]): group for group in found_in(root)["duplicates"]}
+    assert list(groups.values()) == [
+        {
+            "files": ["labeled/dog/0.png", "test/dog/copy.png"],
+            "parts": ["labeled", "test"],
+            "classes": ["dog", "dog"],
+            "same_bytes": True,
+        },
+        {
+            "files": ["unlabeled/0.png", "unlabeled/other.webp"],
+            "parts": ["unlabeled", "unlabeled"],
+            "classes": ["", ""],
+            "same_bytes": False,
+        },
+    ]
+
+
+def test_loose_and_other_files_are_told_apart(root):
+    write(root, "labeled/loose.png", noise(60))
+    (root / "labeled" / "cat" / "notes.txt").write_text("x")
+    found = found_in(root)
+    assert (found["loose"], found["ignored_files"]) == (["labeled/loose.png"], 1)
+
+
+def test_progress_tells_of_every_picture_once(root, monkeypatch):
+    monkeypatch.setattr(inspection, "_AT_A_TIME", 4)
+    folder, told = folder_listing.read_folder(root), []
+    pictures = inspection.read_pictures(folder, SIZE, told.append)
+    assert told == [4, 4, 2]
+    assert [picture.part for picture in pictures] == ["labeled"] * 4 + ["unlabeled"] * 4 + ["test"] * 2
+
+
+def test_a_folder_without_test_pictures_is_held_out_from(tmp_path):
+    for place, colour in (("labeled/a/0.png", RED), ("labeled/b/0.png", GREEN)):
+        write(tmp_path, place, np.full((4, 4, 3), colour, np.uint8))
+    found = found_in(tmp_path)
+    assert found["held_out"] and found["counts"] == {"labeled": 2, "unlabeled": 0, "test": 0}

@@ -1,0 +1,87 @@
+"""What `udal-inspect` prints: the figures of hand-made findings, in words."""
+
+import copy
+
+import pytest
+from test_concerns import GOOD
+
+from udal_tf.reporting.inspection_text import duration, inspection_text
+
+FOUND = {
+    **GOOD,
+    "folder": "pets",
+    "problems": [],
+    "warnings": [{"kind": "one_label", "text": "one labelled picture only: dog"}],
+    "recipe": {
+        "command": "python run.py --dataset=folder --data_dir=pets",
+        "settings": {"depth": 10, "image_size": 32},
+        "steps": 3000,
+        "epochs": 30,
+    },
+    "time": {
+        "steps": 16,
+        "seconds_per_step": 0.25,
+        "seconds_per_evaluation": 1.5,
+        "seconds_to_compile": 7.0,
+        "total_seconds": 802.0,
+    },
+    "contact_sheet": "inspect_pets/contact_sheet.png",
+}
+
+
+def words(**changes):
+    return " ".join(inspection_text({**copy.deepcopy(FOUND), **changes}).split())
+
+
+def test_counts_are_said_for_all_and_for_each_class():
+    text = words()
+    assert "pets: 2 classes, 100 labelled pictures, 900 unlabelled, 100 to test" in text
+    assert "cat 60 60.0 % – 60 dog 40 40.0 % – 40" in text
+    assert "imbalance γ = 1.5 (cat : dog), labelled share β = 0.1" in text
+    assert "Short side 30 to 40 pixels (median 32), up to 1.40 times as long (median 1.10); kinds: RGB 1,100" in text
+
+
+def test_classes_stand_from_frequent_to_rare():
+    found = copy.deepcopy(GOOD["classes"])
+    found[0]["labeled"], found[1]["labeled"], found[1]["unlabeled"] = 10, 90, 1234
+    text = words(classes=found)
+    assert text.index("dog 90 90.0 % 1,234 40") < text.index("cat 10 10.0 % – 60")
+
+
+def test_the_command_its_settings_and_its_time_are_said():
+    text = words()
+    assert "python run.py --dataset=folder --data_dir=pets which stands for --depth=10 --image_size=32" in text
+    assert "about 13 min on this machine: 3,000 steps of 0.25 s (16 were timed), 30 evaluations of 1.5 s" in text
+    assert "this machine" not in words(time=None)
+
+
+def test_warnings_and_reasons_to_refuse_are_listed():
+    assert "Worth knowing: - one labelled picture only: dog" in words()
+    text = words(problems=["no pictures of cat"], recipe=None, time=None)
+    assert "Training would refuse this folder: - no pictures of cat" in text
+    assert "run.py" not in text
+
+
+def test_faults_are_listed_and_long_lists_are_cut():
+    assert "Every file can be read, and no two show the same." in words()
+    unreadable = [{"file": f"{i}.png", "fault": "OSError: broken"} for i in range(12)]
+    duplicates = [
+        {"files": ["a.png", "b.png"], "parts": [], "classes": [], "same_bytes": True},
+        {"files": ["c.png", "c.webp"], "parts": [], "classes": [], "same_bytes": False},
+    ]
+    text = words(unreadable=unreadable, duplicates=duplicates)
+    assert "Cannot be read (12): 0.png: OSError: broken" in text and "9.png" in text and "10.png" not in text
+    assert "and 2 more (--json lists all)" in text
+    assert "Groups of equal files (1): a.png = b.png" in text
+    assert "Groups of files with equal pixels (1): c.png = c.webp" in text
+
+
+def test_a_class_without_pictures_leaves_the_imbalance_out():
+    assert "imbalance" not in words(imbalance=None)
+
+
+@pytest.mark.parametrize(
+    "seconds, said", [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h"), (90000, "25.0 h")]
+)
+def test_durations_have_the_unit_that_fits(seconds, said):
+    assert duration(seconds) == said

@@ -1,0 +1,209 @@
+"""What lies in a person's folder: labeled/<class>/…, unlabeled/…, and test/<class>/… where there is one.
+
+Names alone, no pixels; needs no TensorFlow.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from udal_tf.config import DataConfig
+from udal_tf.data import files
+from udal_tf.data.errors import DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+LABELED, UNLABELED, TEST = "labeled", "unlabeled", "test"
+# Without test/, this share of each class is held out; which pictures must not depend on a run's fold or seed.
+HOLD_OUT = 0.2
+HOLD_OUT_SEED = 0
+# What a message names before it only counts.
+NAMED = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """The files as they lie, whether or not a training would take them.
+
+    labeled, test: class name -> its pictures, sorted; `test` is None where there is no test/. unlabeled: pictures at
+    any depth. loose: pictures in labeled/ or test/ themselves, of no class. ignored: other files, and the loose ones.
+    """
+
+    root: pathlib.Path
+    labeled: dict[str, list[pathlib.Path]]
+    unlabeled: list[pathlib.Path]
+    test: dict[str, list[pathlib.Path]] | None
+    loose: list[pathlib.Path]
+    ignored: int
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.labeled)
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """What a training takes: class names; the files with the class of each, −1 for none; the files left aside."""
+
+    class_names: tuple[str, ...]
+    train: list[pathlib.Path]
+    train_labels: np.ndarray
+    test: list[pathlib.Path]
+    test_labels: np.ndarray
+    ignored: int
+    held_out: bool
+
+
+def layout() -> str:
+    """The layout that is expected, for messages."""
+    return (
+        f"Expected are {LABELED}/<class>/ with pictures ({', '.join(SUFFIXES)}) for two classes or more, "
+        f"{UNLABELED}/ with more pictures,\nand optionally {TEST}/<class>/ with the same classes."
+    )
+
+
+def read_folder(root: pathlib.Path) -> Folder:
+    """The files below `root`. Raises DataError where it has no labelled classes, saying what lies there instead."""
+    if not root.is_dir():
+        raise DataError(f"{root} is {'not a folder' if root.exists() else 'not there'}.\n{layout()}")
+    if not (root / LABELED).is_dir():
+        raise DataError(f"{root} has no folder {LABELED}/{_instead(root)}.\n{layout()}")
+    labeled, loose, ignored = _by_class(root / LABELED)
+    if len(labeled) < 2:
+        among = f" (pictures there in no class: {len(loose)})" if loose else ""
+        raise DataError(f"{root / LABELED}: {len(labeled)} class folders, two at least are needed{among}.\n{layout()}")
+    test = None
+    if (root / TEST).is_dir():
+        test, loose_in_test, more = _by_class(root / TEST)
+        loose, ignored = loose + loose_in_test, ignored + more
+    unlabeled, more = _pictures_in(root / UNLABELED) if (root / UNLABELED).is_dir() else ([], 0)
+    return Folder(root, labeled, unlabeled, test, loose, ignored + more)
+
+
+def problems(folder: Folder, beta: float = 1.0) -> list[str]:
+    """Why a training would refuse the folder, each with what to do; empty where it would not.
+
+    Args:
+      beta: the labelled fraction of --beta; below 1, labelled pictures serve as unlabelled ones.
+    """
+    root, found = folder.root, []
+    for place, by_class in ((LABELED, folder.labeled), (TEST, folder.test or {})):
+        for name, paths in by_class.items():
+            if not paths:
+                looked_for = ", ".join(SUFFIXES)
+                found.append(f"{root / place / name}: no pictures of this class (looked for {looked_for})")
+    if folder.test is None:
+        for name, paths in folder.labeled.items():
+            if len(paths) == 1:
+                found.append(
+                    f"{root / LABELED / name}: 1 picture, and no {TEST}/ folder: it cannot both train and test. "
+                    f"Add pictures, or a {TEST}/ folder."
+                )
+    else:
+        unknown = [name for name in folder.test if name not in folder.labeled]
+        found += [f"{root / TEST}: class {name} has no labelled pictures in {LABELED}/" for name in unknown]
+        missing = [name for name in folder.labeled if name not in folder.test]
+        found += [f"{root / TEST}: no folder for class {name}, so its recall cannot be measured" for name in missing]
+    if beta == 1 and not folder.unlabeled:
+        found.append(
+            f"{root}: no unlabelled pictures in {UNLABELED}/. Put some there, or lower --beta to treat a part of "
+            f"{LABELED}/ as unlabelled.\n{layout()}"
+        )
+    return found
+
+
+def make_listing(folder: Folder, beta: float = 1.0) -> Listing:
+    """What a training takes of the folder. Raises DataError with the first of its `problems`."""
+    for problem in problems(folder, beta):
+        raise DataError(problem)
+    labeled, labels = _flat(folder.labeled, folder.class_names)
+    if folder.test is None:
+        held_out = _hold_out(labels, len(folder.class_names))
+        test, test_labels = [labeled[i] for i in np.flatnonzero(held_out)], labels[held_out]
+        labeled, labels = [labeled[i] for i in np.flatnonzero(~held_out)], labels[~held_out]
+    else:
+        test, test_labels = _flat(folder.test, folder.class_names)
+    return Listing(
+        class_names=folder.class_names,
+        train=[*labeled, *folder.unlabeled],
+        train_labels=np.concatenate([labels, np.full(len(folder.unlabeled), -1, np.int64)]),
+        test=test,
+        test_labels=test_labels,
+        ignored=folder.ignored,
+        held_out=folder.test is None,
+    )
+
+
+def root_of(config: DataConfig) -> pathlib.Path:
+    """The folder that --data_dir names. Raises DataError where it is not given or cannot be read."""
+    if not config.data_dir:
+        raise DataError(f"{config.dataset}: --data_dir must name your folder.\n{layout()}")
+    return files.data_dirs(config)[0]
+
+
+def _instead(root: pathlib.Path) -> str:
+    """What lies in a folder of another layout, as the end of a sentence."""
+    entries = files.listed(root, "folder")
+    loose = [entry for entry in entries if entry.suffix.lower() in SUFFIXES]
+    if loose:
+        return f" (pictures in it directly, in no class: {len(loose)})"
+    folders = [entry.name for entry in entries if entry.is_dir()]
+    if folders:
+        shown = ", ".join(folders[:NAMED]) + (", …" if len(folders) > NAMED else "")
+        return f" but the folders {shown}: if these are your classes, move them into {root / LABELED}"
+    return "" if entries else ": it is empty"
+
+
+def _by_class(folder: pathlib.Path) -> tuple[dict[str, list[pathlib.Path]], list[pathlib.Path], int]:
+    """Class name -> its pictures, by name; the pictures of no class; how many files are ignored, these included."""
+    found, loose, ignored = {}, [], 0
+    for entry in files.listed(folder, folder.name):
+        if entry.is_dir():
+            found[entry.name], others = _pictures_in(entry)
+            ignored += others
+        else:
+            ignored += 1
+            if entry.suffix.lower() in SUFFIXES:
+                loose.append(entry)
+    return found, loose, ignored
+
+
+def _pictures_in(folder: pathlib.Path) -> tuple[list[pathlib.Path], int]:
+    """Pictures at any depth, sorted by path, and how many other files there are. Links to folders are followed."""
+    found, ignored, seen = [], 0, set()
+
+    def visit(place: pathlib.Path) -> None:
+        nonlocal ignored
+        real = os.path.realpath(place)
+        if real in seen:
+            return
+        seen.add(real)
+        for entry in files.listed(place, folder.name):
+            if entry.is_dir():
+                visit(entry)
+            elif entry.suffix.lower() in SUFFIXES:
+                found.append(entry)
+            else:
+                ignored += 1
+
+    visit(folder)
+    return sorted(found), ignored
+
+
+def _flat(by_class: dict[str, list[pathlib.Path]], names: Sequence[str]) -> tuple[list[pathlib.Path], np.ndarray]:
+    """All pictures, class by class, and the class of each."""
+    labels = np.repeat(np.arange(len(names)), [len(by_class[name]) for name in names]).astype(np.int64)
+    return [path for name in names for path in by_class[name]], labels
+
+
+def _hold_out(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Which labelled pictures become the test set: a fifth of each class, one at least."""
+    generator = np.random.RandomState(HOLD_OUT_SEED)
+    held_out = np.zeros(len(labels), bool)
+    for c in range(num_classes):
+        positions = np.flatnonzero(labels == c)
+        count = max(1, round(HOLD_OUT * len(positions)))
+        held_out[generator.choice(positions, count, replace=False)] = True
+    return held_out

@@ -1,0 +1,166 @@
+"""Every picture of a folder read once: size, kind and faults, and which are the same. Needs no TensorFlow."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import hashlib
+import io
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from udal_tf.data import decoding
+from udal_tf.data.folder_listing import LABELED, TEST, UNLABELED, Folder
+
+PARTS = (LABELED, UNLABELED, TEST)
+_THREADS = os.cpu_count() or 1
+_AT_A_TIME = 256
+_PIXEL_HASH_BYTES = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """One file as it was read.
+
+    path: below the folder's root. part: one of PARTS. class_name: "" where the folder gives none. fault: what keeps it
+    from being read, or ""; then the rest is empty. width, height: pixels as stored. mode: Pillow's name for its kind.
+    grey: whether its three channels agree. content: hash of the file. pixels: hash of what the network would see.
+    """
+
+    path: str
+    part: str
+    class_name: str
+    fault: str = ""
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    grey: bool = False
+    content: bytes = b""
+    pixels: bytes = b""
+
+
+def read_pictures(folder: Folder, size: int, progress: Callable[[int], None] = lambda count: None) -> list[Picture]:
+    """All pictures of the folder, read in parallel threads.
+
+    Args:
+      size: side at which pixels are compared: that of the training. progress: told how many more are done.
+    """
+    tasks = [(path, LABELED, name) for name, paths in folder.labeled.items() for path in paths]
+    tasks += [(path, UNLABELED, _class_in_path(path, folder)) for path in folder.unlabeled]
+    tasks += [(path, TEST, name) for name, paths in (folder.test or {}).items() for path in paths]
+    pictures = []
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        for start in range(0, len(tasks), _AT_A_TIME):
+            some = tasks[start : start + _AT_A_TIME]
+            pictures += pool.map(lambda task: _read(*task, folder.root, size), some)
+            progress(len(some))
+    return pictures
+
+
+def summary(folder: Folder, pictures: Sequence[Picture]) -> dict[str, Any]:
+    """What the pictures are, JSON-ready.
+
+    Returns:
+      "classes": for each class its name and counts of readable pictures, `unlabeled` None where no folder says;
+      "counts" of each part; "imbalance" γ and "beta", the labelled share of all training pictures, None where a class
+      has no picture; "held_out": whether a fifth is to be held out to test on; "short_side" and "long_by_short", each
+      with min, median and max; "modes": Pillow's, with counts; "grey": how many of each part; "loose", "ignored_files";
+      "unreadable": file and fault; "duplicates": groups of files with the same pixels, and whether of the same bytes.
+    """
+    good = [picture for picture in pictures if not picture.fault]
+    of_part = {part: [picture for picture in good if picture.part == part] for part in PARTS}
+    by_class = {part: collections.Counter(picture.class_name for picture in of_part[part]) for part in PARTS}
+    names = list(folder.labeled) + [name for name in folder.test or () if name not in folder.labeled]
+    # Subfolders of unlabeled/ that are named like classes say what is in them; training does not look at that.
+    sorted_already = bool(set(by_class[UNLABELED]) & set(names))
+    classes = [
+        {
+            "name": name,
+            "labeled": by_class[LABELED][name],
+            "unlabeled": by_class[UNLABELED][name] if sorted_already else None,
+            "test": by_class[TEST][name],
+        }
+        for name in names
+    ]
+    labeled = [by_class[LABELED][name] for name in folder.labeled]
+    in_training = len(of_part[LABELED]) + len(of_part[UNLABELED])
+    return {
+        "classes": classes,
+        "counts": {part: len(of_part[part]) for part in PARTS},
+        "imbalance": max(labeled) / min(labeled) if min(labeled) else None,
+        "beta": len(of_part[LABELED]) / in_training if in_training else None,
+        "held_out": folder.test is None,
+        "short_side": _spread([min(picture.width, picture.height) for picture in good]),
+        "long_by_short": _spread([_elongation(picture) for picture in good]),
+        "modes": dict(collections.Counter(picture.mode for picture in good).most_common()),
+        "grey": {part: sum(picture.grey for picture in of_part[part]) for part in PARTS},
+        "loose": [str(path.relative_to(folder.root)) for path in folder.loose],
+        "ignored_files": folder.ignored - len(folder.loose),
+        "unreadable": [{"file": picture.path, "fault": picture.fault} for picture in pictures if picture.fault],
+        "duplicates": duplicates(good),
+    }
+
+
+def duplicates(pictures: Sequence[Picture]) -> list[dict[str, Any]]:
+    """Groups of pictures that the network could not tell apart.
+
+    Returns:
+      for each group its "files", their "parts" and "classes" in the same order, and "same_bytes": whether the files
+      are copies of each other; else they only decode to the same pixels.
+    """
+    groups = collections.defaultdict(list)
+    for picture in pictures:
+        groups[picture.pixels].append(picture)
+    return [
+        {
+            "files": [picture.path for picture in group],
+            "parts": [picture.part for picture in group],
+            "classes": [picture.class_name for picture in group],
+            "same_bytes": len({picture.content for picture in group}) == 1,
+        }
+        for group in groups.values()
+        if len(group) > 1
+    ]
+
+
+def _read(path: pathlib.Path, part: str, class_name: str, root: pathlib.Path, size: int) -> Picture:
+    name = str(path.relative_to(root))
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
+            (width, height), mode = image.size, image.mode
+        pixels = decoding.decode(io.BytesIO(content), size)
+    except decoding.FAULTS as error:
+        return Picture(name, part, class_name, decoding.fault_text(error))
+    grey = np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 1], pixels[..., 2])
+    return Picture(
+        path=name,
+        part=part,
+        class_name=class_name,
+        width=width,
+        height=height,
+        mode=mode,
+        grey=grey,
+        content=hashlib.sha256(content).digest(),
+        pixels=hashlib.blake2b(pixels.tobytes(), digest_size=_PIXEL_HASH_BYTES).digest(),
+    )
+
+
+def _class_in_path(path: pathlib.Path, folder: Folder) -> str:
+    """The class that a subfolder of unlabeled/ is named for, or ""."""
+    first = path.relative_to(folder.root / UNLABELED).parts[0]
+    return first if first in folder.labeled else ""
+
+
+def _elongation(picture: Picture) -> float:
+    return max(picture.width, picture.height) / min(picture.width, picture.height)
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    if not values:
+        return {"min": 0, "median": 0, "max": 0}
+    return {"min": min(values), "median": float(np.median(values)), "max": max(values)}

@@ -1,0 +1,86 @@
+"""The settings of a run where some follow from the data: `resolve`.
+
+A folder's names, its files' lengths and a sample of its pictures' headers are looked at; no pixels, no TensorFlow.
+"""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from udal_tf import config as config_module
+from udal_tf.config import Config, DataConfig
+from udal_tf.data import decoding, folder_listing, longtail
+from udal_tf.data.folder_listing import Listing
+from udal_tf.folder_recipe import FolderFacts
+
+# Pictures whose headers say how large all are, spread evenly over the listing.
+HEADERS = 200
+
+
+def resolve(given: Mapping[str, Any]) -> Config:
+    """`config.resolve`; for --dataset=folder with the facts about the pictures in --data_dir.
+
+    The same pictures give the same settings on every machine. Where some were added or removed, `pictures` is another
+    one, and a work folder that belongs to the former ones is refused.
+
+    Raises:
+      ValueError: as `config.resolve` does. DataError: where the folder cannot be used.
+    """
+    config = config_module.resolve(given)
+    if config.data.dataset != "folder":
+        return config
+    return config_module.resolve(given, folder_facts(config.data))
+
+
+def folder_facts(config: DataConfig) -> FolderFacts:
+    """What the recipe of a folder follows from. Raises DataError as `read_folder` and `make_listing` do."""
+    root = folder_listing.root_of(config)
+    return facts_of(folder_listing.make_listing(folder_listing.read_folder(root), config.beta), root, config)
+
+
+def facts_of(listing: Listing, root: pathlib.Path, config: DataConfig) -> FolderFacts:
+    """The facts about a folder that is listed already."""
+    num_classes, paths = len(listing.class_names), [*listing.train, *listing.test]
+    in_labeled, _ = longtail.fold_split(listing.train_labels, config.beta, config.fold, num_classes)
+    counts = np.bincount(listing.train_labels[in_labeled], minlength=num_classes)
+    side, one_size = _median_side([paths[i] for i in np.linspace(0, len(paths) - 1, HEADERS).astype(int)])
+    known = np.bincount(listing.train_labels[listing.train_labels >= 0], minlength=num_classes)
+    return FolderFacts(
+        classes=num_classes,
+        labeled=int(counts.sum()),
+        smallest=int(counts.min()),
+        unlabeled=len(listing.train) - int(counts.sum()),
+        side=side,
+        one_size=one_size,
+        pictures=f"{num_classes} classes; {known.sum()} labelled; {len(listing.train) - known.sum()} unlabelled; "
+        f"{len(listing.test)} to test; names and sizes {_names_and_sizes(paths, root)}",
+    )
+
+
+def _median_side(paths: Sequence[pathlib.Path]) -> tuple[int, bool]:
+    """The median short side of the pictures that can be read, 0 for none; whether all are squares of that side."""
+    sizes = []
+    for path in dict.fromkeys(paths):
+        try:
+            sizes.append(decoding.picture_size(path))
+        except decoding.FAULTS:
+            # Reported, by name, when it is decoded.
+            continue
+    median = int(np.median([min(size) for size in sizes])) if sizes else 0
+    return median, bool(sizes) and set(sizes) == {(median, median)}
+
+
+def _names_and_sizes(paths: Sequence[pathlib.Path], root: pathlib.Path) -> str:
+    """A short hash of the names below `root` and the lengths of all files; times of change do not matter."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            length = os.stat(path).st_size
+        except OSError:
+            length = -1  # A link to nowhere, say; reported when it is decoded.
+        digest.update(f"{path.relative_to(root)}\0{length}\n".encode("utf-8", "replace"))
+    return digest.hexdigest()[:12]

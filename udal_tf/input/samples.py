@@ -1,0 +1,35 @@
+"""Views of a few pictures as training would show them, to be looked at: `view_samples`."""
+
+import numpy as np
+import tensorflow as tf
+
+from udal_tf.augment.views import CROP_DRAWS, Views
+from udal_tf.data.dataset import crops_of
+from udal_tf.input import stream
+
+# [−1, 1] back to 0…255.
+_HALF = 127.5
+
+
+def view_samples(images: np.ndarray, views: Views, weak: int, strong: int) -> np.ndarray:
+    """Each picture as it is, then some weak and some strong views of it.
+
+    Args:
+      images: [n, H, W, C] uint8. views: of pictures of this size. weak, strong: how many of each.
+
+    Returns:
+      [n, 1 + weak + strong, H, W, C] uint8, the same for the same pictures.
+    """
+    columns = [images]
+    for number, view in enumerate([views.weak] * weak + [views.strong] * strong):
+        draws = stream.draws(tf.constant(0, tf.int64), len(images), view.draws, seed=0, stream=number)
+        shown = tf.constant(images)
+        if view.crops:
+            cut, draws = tf.split(draws, [CROP_DRAWS, view.draws - CROP_DRAWS], axis=1)
+            shown = crops_of(shown, cut)
+        columns.append(_pixels(view.apply(shown, draws)))
+    return np.stack(columns, axis=1)
+
+
+def _pixels(images: tf.Tensor) -> np.ndarray:
+    return tf.cast(tf.round(images * _HALF + _HALF), tf.uint8).numpy()

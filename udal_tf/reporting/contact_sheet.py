@@ -1,0 +1,56 @@
+"""A sheet of pictures in rows with names, to be looked at before training."""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+# Of one picture on the sheet, a letter of the names beside, and the headings above.
+CELL_INCHES, LETTER_INCHES, HEADING_INCHES = 0.85, 0.085, 0.6
+LONGEST_NAME = 32
+DPI = 120
+# Between pictures, and between groups of columns, as shares of a picture's side.
+GAP, GROUP_GAP = 0.06, 0.25
+WHITE = 255
+
+
+def draw(
+    images: np.ndarray, names: Sequence[str], headings: Sequence[tuple[str, int]], title: str, path: pathlib.Path
+) -> None:
+    """Writes the sheet as a PNG.
+
+    Args:
+      images: [rows, columns, H, W, 3] uint8. names: of the rows.
+      headings: of groups of neighbouring columns, each with how many columns it is for.
+    """
+    rows, _, height, width, _ = images.shape
+    gap, group_gap = max(1, round(GAP * width)), round(GROUP_GAP * width)
+    group = np.repeat(np.arange(len(headings)), [count for _, count in headings])
+    lefts = np.arange(len(group)) * (width + gap) + group * group_gap
+    sheet = np.full((rows * (height + gap), lefts[-1] + width, 3), WHITE, np.uint8)
+    for row in range(rows):
+        top = row * (height + gap)
+        for column, left in enumerate(lefts):
+            sheet[top : top + height, left : left + width] = images[row, column]
+    names = [_shortened(name) for name in names]
+    beside = LETTER_INCHES * max(len(line) for name in names for line in name.splitlines()) + 0.2
+    inches = np.array([beside + CELL_INCHES * sheet.shape[1] / width, HEADING_INCHES + rows * CELL_INCHES])
+    figure = Figure(figsize=tuple(inches))
+    axes = figure.add_axes((beside / inches[0], 0, 1 - beside / inches[0], rows * CELL_INCHES / inches[1]))
+    # Small pictures keep their pixels.
+    axes.imshow(sheet, interpolation="nearest", aspect="auto")
+    axes.axis("off")
+    for row, name in enumerate(names):
+        axes.text(-gap, row * (height + gap) + height / 2, name, ha="right", va="center", fontsize=9)
+    for number, (heading, _) in enumerate(headings):
+        own = lefts[group == number]
+        axes.text((own[0] + own[-1] + width) / 2, -gap, heading, ha="center", va="bottom", fontsize=9)
+    figure.text(0.1 / inches[0], 1 - 0.1 / inches[1], title, ha="left", va="top", fontsize=10, fontweight="bold")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI, facecolor="white")
+
+
+def _shortened(name: str) -> str:
+    lines = name.splitlines()
+    return "\n".join(line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…" for line in lines)

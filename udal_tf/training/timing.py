@@ -1,0 +1,104 @@
+"""How long a run would take on this machine, from a few of its steps that are really done: `measure`."""
+
+import dataclasses
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from udal_tf.augment.views import make_views
+from udal_tf.config import Config
+from udal_tf.data.dataset import ArrayPictures, Source, SslData
+from udal_tf.data.problem import make_problem
+from udal_tf.input import pipeline
+from udal_tf.training import loop
+from udal_tf.training.distribute import make_strategy
+from udal_tf.training.evaluation import Evaluator
+from udal_tf.training.steps import StepRunner
+
+# Steps are timed for about so long, and not fewer or more than these.
+SECONDS, FEWEST, MOST = 4.0, 2, 50
+# Random pictures that the timed steps show; how many there are does not change their speed.
+PICTURES = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """steps: how many were timed. seconds_per_step, seconds_per_evaluation: one of each. seconds_to_compile: once.
+    total_seconds: of the whole run; reading the pictures is not in it."""
+
+    steps: int
+    seconds_per_step: float
+    seconds_per_evaluation: float
+    seconds_to_compile: float
+    total_seconds: float
+
+
+def measure(config: Config, num_classes: int, test_pictures: int) -> Timing:
+    """Times the steps of a run by `config` on random pictures of its size, and one evaluation.
+
+    Args:
+      config: with the side of the pictures in `data.image_size`. num_classes, test_pictures: of the data set.
+    """
+    strategy = make_strategy(config.device)
+    with strategy.scope():
+        side = config.data.image_size
+        data = _random_problem(config, num_classes, side, min(test_pictures, config.train.eval_batch_size))
+        views = make_views(config.augment, *data.train.shape)
+        learner = loop.make_learner(config, data)
+        maker = loop.make_batch_maker(config, data, views, learner)
+        on_device = config.device.input == "device"
+        runner = StepRunner(strategy, learner, maker, on_device, config.device.jit)
+        batches = _batches(strategy, runner, 1 + FEWEST + MOST)
+
+        def train(first: int, count: int) -> float:
+            started = time.monotonic()
+            runner(tf.range(first, first + count, dtype=tf.int64) if on_device else batches, count)
+            return time.monotonic() - started
+
+        compiling = train(0, 1)
+        # The first ones have batches that were made while the step was compiled.
+        steps = min(max(round(SECONDS * FEWEST / train(1, FEWEST)), FEWEST), MOST)
+        seconds = train(1 + FEWEST, steps)
+        evaluation = _evaluation_seconds(config, data, views, learner) * test_pictures / len(data.test)
+    per_step = seconds / steps
+    total = compiling + config.train.total_steps * per_step + config.train.epochs * evaluation
+    return Timing(steps, per_step, evaluation, compiling, total * config.method.generations)
+
+
+def _random_problem(config: Config, num_classes: int, side: int, test_pictures: int) -> SslData:
+    """A problem of random RGB pictures with as many classes, all of them labelled."""
+    generator = np.random.default_rng(0)
+
+    def pictures(count: int) -> ArrayPictures:
+        return ArrayPictures(generator.integers(0, 256, (count, side, side, 3), dtype=np.uint8))
+
+    count = max(PICTURES, num_classes)
+    source = Source(
+        train=pictures(count),
+        train_labels=np.arange(count, dtype=np.int64) % num_classes,
+        test=pictures(test_pictures),
+        test_labels=np.arange(test_pictures, dtype=np.int64) % num_classes,
+        class_names=tuple(map(str, range(num_classes))),
+        provenance={"source": "random pictures"},
+        long_tailed=True,
+        geometric=False,
+    )
+    return make_problem(source, dataclasses.replace(config.data, beta=1.0))
+
+
+def _batches(strategy: tf.distribute.Strategy, runner: StepRunner, steps: int):
+    """An iterator over the batches of so many steps, as training has it."""
+    replicas = strategy.num_replicas_in_sync
+    dataset = pipeline.training_batches(runner.host_batch, 0, steps, replicas, own_replicas=replicas)
+    return iter(strategy.distribute_datasets_from_function(lambda context: dataset))
+
+
+def _evaluation_seconds(config: Config, data: SslData, views, learner) -> float:
+    positions = np.arange(len(data.test))
+    batches = pipeline.evaluation_batches(data.test, positions, views.plain, config.train.eval_batch_size)
+    evaluator, prior = Evaluator(learner, batches, data.test_labels), learner.la_prior().numpy()
+    evaluator(prior)  # Compiles.
+    started = time.monotonic()
+    evaluator(prior)
+    return time.monotonic() - started
