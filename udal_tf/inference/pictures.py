@@ -14,7 +14,7 @@ from PIL import Image
 from udal_tf.data.decoding import FAULTS, decode, fault_text
 from udal_tf.data.encoded import centre_view, foreign
 from udal_tf.data.files import NAMED
-from udal_tf.data.folder import SUFFIXES, TEST
+from udal_tf.data.folder_listing import SUFFIXES, TEST
 
 # A picture's pixels [H, W, C] uint8, or what is wrong with its file.
 Pixels = np.ndarray | str
