@@ -8,6 +8,9 @@ from setuptools import find_packages, setup
 HERE = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "udal_tf" / "__init__.py").read_text(encoding="utf-8"))[1]
 
+# udal-export --format=onnx: two packages that write the file, and one that runs it.
+ONNX = ["onnx", "onnxruntime", "tf2onnx>=1.17"]
+
 setup(
     name="udal-tf",
     version=VERSION,
@@ -33,7 +36,8 @@ setup(
         "cpu": ["tensorflow>=2.18,<2.22"],
         "gpu": ["tensorflow[and-cuda]>=2.18,<2.22"],
         "tpu": ["tensorflow-tpu>=2.18,<2.21"],
-        "test": ["pytest", "pytest-xdist", "ruff==0.17.6"],
+        "onnx": ONNX,
+        "test": ["pytest", "pytest-xdist", "ruff==0.17.6", *ONNX],
         # Sweeps on a cluster: --engine=ray.
         "sweep": ["ray>=2.9"],
         # For `make docs`, which needs no TensorFlow.
@@ -51,6 +55,9 @@ setup(
         "console_scripts": [
             "udal-train=udal_tf.commands.train:main",
             "udal-inspect=udal_tf.commands.inspect:main",
+            "udal-predict=udal_tf.commands.predict:main",
+            "udal-evaluate=udal_tf.commands.evaluate:main",
+            "udal-export=udal_tf.commands.export:main",
             "udal-sweep=udal_tf.commands.sweep:main",
             "udal-report=udal_tf.commands.report:main",
         ]

@@ -1,4 +1,4 @@
-"""Imports go downward only: ground floor, then input and methods, then training, then commands."""
+"""Imports go downward only: ground floor, then input and methods, then training, then inference, then commands."""
 
 import ast
 import pathlib
@@ -9,7 +9,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
 SETTINGS = {"config", "recipes", "folder_recipe", "class_shares", ""}
 GROUND = {"core", "data", "augment", "models", "reporting"}
 MAY_IMPORT = {
-    "": set(),
+    "": {"inference"},  # Inside of `load`, when it is called.
     "recipes": set(),
     "class_shares": set(),
     "folder_recipe": set(),
@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "input": SETTINGS | GROUND,
     "methods": SETTINGS | GROUND,
     "training": SETTINGS | GROUND | {"input", "methods"},
-    "commands": SETTINGS | GROUND | {"input", "methods", "training", "crest_flags"},
+    "inference": SETTINGS | GROUND | {"input", "methods", "training"},
+    "commands": SETTINGS | GROUND | {"input", "methods", "training", "inference", "crest_flags"},
 }
 
 

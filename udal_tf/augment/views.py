@@ -21,8 +21,8 @@ CROP_DRAWS = 4
 CUTOUT_DRAWS = 2
 
 # x · 2/255 - 1 with one rounding instead of two: (x - 127.5) is exact, so the compiler has nothing to fuse.
-_MIDDLE = 127.5
-_SCALE = 2.0 / 255.0
+MIDDLE = 127.5
+SCALE = 2.0 / 255.0
 
 
 class Settings(Protocol):
@@ -64,7 +64,7 @@ class Views:
 
 def normalize(images: tf.Tensor) -> tf.Tensor:
     """uint8 to float32 in [-1, 1]: 0 becomes -1, 255 becomes 1."""
-    return (tf.cast(images, tf.float32) - _MIDDLE) * _SCALE
+    return (tf.cast(images, tf.float32) - MIDDLE) * SCALE
 
 
 def crop_flip_choices(draws: tf.Tensor, padding: int, flip: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

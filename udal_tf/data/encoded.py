@@ -105,7 +105,7 @@ class EncodedPictures:
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
     def _fetch(self, positions):
-        return self._mapped(self._centre, self._bytes(positions))
+        return self._mapped(lambda content: centre_view(content, self.shape[0]), self._bytes(positions))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 4], tf.float32)])
     def _fetch_crops(self, positions, draws):
@@ -129,15 +129,6 @@ class EncodedPictures:
             contents.append(content)
         return np.array(contents, object)
 
-    def _centre(self, content: tf.Tensor) -> tf.Tensor:
-        image = _decoded(content)
-        rows, columns = tf.shape(image)[0], tf.shape(image)[1]
-        side = tf.cast(tf.round(CENTRE * tf.cast(tf.minimum(rows, columns), tf.float32)), tf.int32)
-        as_it_is = tf.logical_and(tf.equal(rows, self.shape[0]), tf.equal(columns, self.shape[1]))
-        side = tf.where(as_it_is, rows, tf.maximum(side, 1))
-        top, left = (rows - side) // 2, (columns - side) // 2
-        return self._resized(tf.image.crop_to_bounding_box(image, top, left, side, side))
-
     def _crop(self, content: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
         def from_jpeg():
             # Only the rows and columns of the crop are decoded.
@@ -149,11 +140,30 @@ class EncodedPictures:
             box = crop_boxes(tf.shape(image)[:1], tf.shape(image)[1:2], draws[None])[0]
             return tf.image.crop_to_bounding_box(image, box[0], box[1], box[2], box[3])
 
-        return self._resized(tf.cond(tf.io.is_jpeg(content), from_jpeg, from_other))
+        return _resized(tf.cond(tf.io.is_jpeg(content), from_jpeg, from_other), self.shape[0])
 
-    def _resized(self, image: tf.Tensor) -> tf.Tensor:
-        resized = tf.image.resize(image, self.shape[:2], antialias=True)
-        return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
+
+def centre_view(content: tf.Tensor, size: int) -> tf.Tensor:
+    """One encoded picture as evaluation sees it: the middle square, 7/8 of the short side, resized.
+
+    Args:
+      content: scalar string, a JPEG or PNG file. size: side of the result.
+
+    Returns:
+      [size, size, 3] uint8; a picture that has this size already comes back as it is.
+    """
+    image = _decoded(content)
+    rows, columns = tf.shape(image)[0], tf.shape(image)[1]
+    side = tf.cast(tf.round(CENTRE * tf.cast(tf.minimum(rows, columns), tf.float32)), tf.int32)
+    as_it_is = tf.logical_and(tf.equal(rows, size), tf.equal(columns, size))
+    side = tf.where(as_it_is, rows, tf.maximum(side, 1))
+    top, left = (rows - side) // 2, (columns - side) // 2
+    return _resized(tf.image.crop_to_bounding_box(image, top, left, side, side), size)
+
+
+def _resized(image: tf.Tensor, size: int) -> tf.Tensor:
+    resized = tf.image.resize(image, [size, size], antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
 
 
 def _decoded(content: tf.Tensor) -> tf.Tensor:

@@ -62,6 +62,10 @@ class FusedBatchNorm(keras.layers.Layer):
         outputs = tf.nn.batch_normalization(values, mean, variance, self.beta, self.gamma, self.epsilon)
         return tf.cast(outputs, x.dtype), mean, variance * (count / (count - 1.0))
 
+    def in_stock_keras(self) -> keras.layers.Layer:
+        """Keras's own layer of the same function, for `models.stock`; its weights have the same order."""
+        return keras.layers.BatchNormalization(momentum=self.momentum, epsilon=self.epsilon, name=self.name)
+
     def compute_output_shape(self, input_shape):
         return input_shape
 

@@ -49,9 +49,9 @@ def restore_weights(path: str, model: keras.Model, ema: Sequence[tf.Variable]) -
     Raises:
       AssertionError, tf.errors.OpError: where the file is another model's or damaged.
     """
-    restored = _weights_of(model, ema).restore(path)
+    # The rest of a training's state is not wanted; said first, so that a refused file prints no list of it either.
+    restored = _weights_of(model, ema).restore(path).expect_partial()
     restored.assert_existing_objects_matched()
-    restored.expect_partial()
 
 
 class BestWeights:

@@ -1,0 +1,91 @@
+"""`udal-export`: what it writes and says, and what it refuses without leaving anything behind."""
+
+import json
+import pathlib
+
+import pytest
+
+from udal_tf.commands import export
+from udal_tf.inference import exporting
+
+
+@pytest.fixture
+def command(capsys, tmp_path, monkeypatch):
+    """Runs the command in a folder of its own: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments) -> tuple[int, str, str]:
+        code = 0
+        try:
+            export.main([str(argument) for argument in arguments])
+        except SystemExit as ended:
+            code = ended.code
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_the_formats_are_those_that_can_be_written():
+    assert tuple(exporting.FORMATS) == export.FORMATS
+
+
+def test_an_export_has_its_model_its_classes_and_its_card(command, tiny_run, tmp_path):
+    code, out, _ = command(tiny_run, "mine", "--format=keras", "--target_prior=uniform")
+    assert code == 0
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {"model.keras", "classes.json", "MODEL_CARD.md"}
+    assert "Real pictures to compare on: 64 test pictures of digitslt" in out
+    assert "Largest difference of a probability on random pictures: " in out
+    assert "Written and checked: mine/model.keras; how to use it: mine/MODEL_CARD.md" in out
+    assert json.loads((tmp_path / "mine" / "classes.json").read_text())["la_inf"]["target"] == pytest.approx([0.1] * 10)
+    assert "LA (Inf) is inside" in (tmp_path / "mine" / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
+def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(command, tiny_run, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "notes.png").write_text("no picture")
+    for arguments, said in (
+        ([tmp_path, "out", "--format=keras"], "is not the work folder of a training"),
+        ([tiny_run, "photos", "--format=keras"], "was not written by this command"),
+        ([tiny_run, "out", "--format=caffe"], "invalid choice"),
+        ([tiny_run, "out", "--format=keras", "--target_prior=even"], "got 'even'"),
+        ([tiny_run, "out", "--format=keras", "--pictures", "photos"], "none of photos is a picture that can be read"),
+    ):
+        code, _, err = command(*arguments)
+        assert code == 2, arguments
+        assert "error: " in err
+        assert said in err
+        assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_an_earlier_export_is_replaced_on_demand_alone(command, tiny_run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "MODEL_CARD.md").write_text("old")
+    code, _, err = command(tiny_run, "out", "--format=keras")
+    assert code == 2
+    assert "--overwrite" in err
+    assert command(tiny_run, "out", "--format=keras", "--overwrite")[0] == 0
+    assert (tmp_path / "out" / "MODEL_CARD.md").read_text(encoding="utf-8") != "old"
+
+
+def test_a_format_without_its_packages_is_refused(command, tiny_run, tmp_path, monkeypatch):
+    needs = exporting.Format("model.onnx", None, None, packages=("a_package_that_is_not_there",))
+    monkeypatch.setitem(exporting.FORMATS, "onnx", needs)
+    code, _, err = command(tiny_run, "out", "--format=onnx")
+    assert code == 2
+    assert "needs the packages a_package_that_is_not_there" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_does_not_agree_is_not_left_behind(command, tiny_run, tmp_path, monkeypatch):
+    def wrong(path: pathlib.Path):
+        run = exporting.FORMATS["tflite"].load(path)
+        return lambda images: run(images)[:, ::-1]
+
+    changed = exporting.Format("model.tflite", exporting.FORMATS["tflite"].write, wrong)
+    monkeypatch.setitem(exporting.FORMATS, "onnx", changed)
+    code, _, err = command(tiny_run, "out", "--format=onnx")
+    assert code == 1
+    assert "error: the exported model's probabilities differ from ours by" in err
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,130 @@
+"""Exported models: each format runs where this package cannot be imported, by the program of its card, and agrees."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import udal_tf
+from udal_tf.inference import exporting, model_card, usage
+
+TARGET = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+# A module that is None in sys.modules cannot be imported, wherever it is installed.
+WITHOUT_US = "import sys; sys.modules['udal_tf'] = None\n"
+FORMATS = ("savedmodel", "keras", "tflite", "onnx")
+
+
+@pytest.fixture(scope="module")
+def model(tiny_run):
+    return udal_tf.load(tiny_run)
+
+
+@pytest.fixture(scope="module")
+def real():
+    return np.random.RandomState(1).randint(0, 256, (3, 8, 8, 1)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def exports(model, real, tmp_path_factory) -> dict[str, pathlib.Path]:
+    """Every format's folder, with a picture in it as the card's program names it."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in FORMATS}
+    for name, folder in folders.items():
+        differences = exporting.export(model, model.shift(TARGET), name, folder, real)
+        assert set(differences) == {"random", "real"}
+        facts = model_card.Export(name, TARGET, "labeled", differences, "made up")
+        (folder / "classes.json").write_text(json.dumps(model_card.facts(model, facts)))
+        Image.fromarray(real[0, ..., 0]).save(folder / "picture.png")
+    return folders
+
+
+def run_without_us(program: str, folder: pathlib.Path) -> str:
+    process = subprocess.run(
+        [sys.executable, "-I", "-c", WITHOUT_US + program], cwd=folder, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+def test_the_blocker_keeps_this_package_out(tmp_path):
+    with pytest.raises(AssertionError, match="udal_tf"):
+        run_without_us("import udal_tf", tmp_path)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_cards_program_agrees_in_a_process_without_this_package(exports, model, real, name):
+    program = usage.program(model, name) + "\nprint(json.dumps(probs[0].tolist()))"
+    output = run_without_us(program, exports[name]).splitlines()
+    expected = model.predict(real[:1], target_prior=TARGET)
+    assert output[-2].split()[0] == expected.names[0]
+    tolerance = 1e-3 if name == "tflite" else 1e-5
+    np.testing.assert_allclose(json.loads(output[-1]), expected.probs[0], atol=tolerance)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("count", [1, 5])
+def test_any_number_of_pictures_is_taken(exports, model, name, count):
+    images = np.random.RandomState(2).randint(0, 256, (count, 8, 8, 1)).astype(np.uint8)
+    chosen = exporting.FORMATS[name]
+    found = chosen.load(exports[name] / chosen.file)(images)
+    np.testing.assert_allclose(found, model.predict(images, target_prior=TARGET).probs, atol=chosen.tolerance)
+
+
+def test_each_export_is_one_file_or_folder(exports):
+    for name, folder in exports.items():
+        names = {path.name for path in folder.iterdir()}
+        assert names == {exporting.FORMATS[name].file, "classes.json", "picture.png"}
+
+
+def test_the_classes_are_inside_of_onnx(exports, model):
+    import onnx
+
+    written = onnx.load(exports["onnx"] / "model.onnx")
+    properties = {one.key: one.value for one in written.metadata_props}
+    assert json.loads(properties["class_names"]) == list(model.class_names)
+    assert [one.name for one in written.graph.input] == ["pictures"]
+    assert [one.name for one in written.graph.output] == ["probs"]
+
+
+def test_la_inf_is_inside(model):
+    images = np.random.RandomState(3).randint(0, 256, (4, 8, 8, 1)).astype(np.uint8)
+    plain, adjusted = (
+        exporting.exportable(model, model.shift(prior))(images, training=False).numpy() for prior in (None, TARGET)
+    )
+    np.testing.assert_allclose(plain, model.predict(images).probs, atol=1e-6)
+    np.testing.assert_allclose(adjusted, model.predict(images, target_prior=TARGET).probs, atol=1e-6)
+    assert np.abs(plain - adjusted).max() > 0.01
+
+
+def test_the_model_in_use_is_not_changed_by_an_export(model, real):
+    before = model.logits(real)
+    exporting.exportable(model, model.shift(TARGET))
+    assert np.array_equal(model.logits(real), before)
+
+
+def test_a_model_that_does_not_agree_is_refused(model, real, tmp_path, monkeypatch):
+    def wrong(network: keras.Model, path: pathlib.Path, class_names) -> None:
+        network.layers[-2].layers[-1].bias.assign_add(np.linspace(0, 0.01, 10))
+        network.save(path)
+
+    changed = exporting.Format("model.keras", wrong, exporting.FORMATS["keras"].load)
+    monkeypatch.setitem(exporting.FORMATS, "keras", changed)
+    with pytest.raises(exporting.ExportError, match=r"differ from ours by .* on random pictures, .* on real pictures"):
+        exporting.export(model, model.shift(None), "keras", tmp_path, real)
+
+
+def test_without_real_pictures_random_ones_are_compared(model, real, tmp_path):
+    differences = exporting.export(model, model.shift(None), "keras", tmp_path, real[:0])
+    assert set(differences) == {"random"}
+    assert differences["random"] < 1e-5
+
+
+def test_packages_that_are_not_installed_are_named(monkeypatch):
+    assert exporting.missing_packages("keras") == []
+    needs = exporting.Format("m", None, None, packages=("numpy", "a_package_that_is_not_there"))
+    monkeypatch.setitem(exporting.FORMATS, "made_up", needs)
+    assert exporting.missing_packages("made_up") == ["a_package_that_is_not_there"]

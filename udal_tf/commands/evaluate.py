@@ -1,0 +1,147 @@
+"""`udal-evaluate WORKDIR DIR`: how good a model is on pictures whose classes are known.
+
+  udal-evaluate runs/mine photos/test --out=evaluation
+
+DIR has one folder per class, named as the model's classes. All figures come twice: for the predictions as they are,
+and with LA (Inf) for --target_prior. The folder of --out gets evaluation.json with everything, per_class.csv,
+confusion.csv, predictions.csv with every picture, confusion.png, reliability.png (is confidence what it says?) and
+mistakes.png, the pictures that were wrong with the most confidence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from udal_tf.commands import model_arguments, outputs
+
+if TYPE_CHECKING:
+    from udal_tf.inference.assessment import Predicted
+    from udal_tf.inference.trained import TrainedModel
+
+RESULT = "evaluation.json"
+MOST_MISTAKES = 24
+
+
+def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, Any], Predicted]:
+    """Predicts all pictures and scores the predictions: what evaluation.json holds, and the predictions.
+
+    Raises:
+      ValueError: for folders and priors that do not fit, and where no picture can be read.
+    """
+    from udal_tf.inference import assessment, pictures, priors
+
+    shift = model.shift(args.target_prior, args.source_prior)
+    paths, labels, unknown = pictures.by_class(args.folder, model.class_names, args.skip_unknown)
+    with model_arguments.Progress(len(paths)) as bar:
+        predicted = assessment.predict(model, paths, labels, shift, bar.advance)
+    target = priors.target_prior(args.target_prior, model.class_names, model.p_data)
+    evaluation = {
+        "workdir": str(args.workdir),
+        "weights": model.weights,
+        "step": model.folder.step,
+        "pictures": str(args.folder),
+        "count": len(predicted.paths),
+        "unreadable": predicted.unreadable,
+        "unknown_folders": unknown,
+        "class_names": list(model.class_names),
+        "target_prior": {"stated": args.target_prior, "shares": target.tolist()},
+        "source_prior": {
+            "kind": args.source_prior or model.folder.config.method.la_prior,
+            "shares": model.source_prior(args.source_prior).tolist(),
+        },
+        **{kind: assessment.assess(probs, predicted.labels) for kind, probs in predicted.probs.items()},
+    }
+    return evaluation, predicted
+
+
+def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted, model: TrainedModel) -> None:
+    """Writes all files of an evaluation into an empty folder."""
+    from udal_tf.inference import assessment
+    from udal_tf.reporting import assessment_plots, assessment_tables
+    from udal_tf.reporting.run_log import write_json
+
+    names, titles = model.class_names, assessment_tables.titles(evaluation)
+    _write_csv(folder / "per_class.csv", assessment_tables.per_class_rows(evaluation))
+    _write_csv(folder / "confusion.csv", assessment_tables.confusion_rows(evaluation))
+    rows = [["file", "class"] + [f"{column}_{kind}" for kind in titles for column in ("predicted", "confidence")]]
+    for i, path in enumerate(predicted.paths):
+        each = [predicted.probs[kind][i] for kind in titles]
+        cells = [cell for probs in each for cell in (names[probs.argmax()], f"{probs.max():.6f}")]
+        rows.append([path, names[predicted.labels[i]], *cells])
+    _write_csv(folder / "predictions.csv", rows)
+    matrices = {title: evaluation[kind]["confusion"] for kind, title in titles.items()}
+    assessment_plots.confusion_matrices(matrices, names, folder / "confusion.png")
+    calibrations = {title: evaluation[kind]["calibration"] for kind, title in titles.items()}
+    assessment_plots.reliability(calibrations, folder / "reliability.png")
+    probs = predicted.probs[assessment.PLAIN]
+    worst = assessment.worst_mistakes(probs, predicted.labels, MOST_MISTAKES)
+    wrong = [
+        assessment_plots.Mistake(
+            image=model.pixels(predicted.paths[i]),
+            file=predicted.paths[i],
+            true=names[predicted.labels[i]],
+            predicted=names[probs[i].argmax()],
+            confidence=probs[i].max(),
+        )
+        for i in worst
+    ]
+    assessment_plots.mistakes(wrong, folder / "mistakes.png")
+    write_json(folder / RESULT, evaluation)
+
+
+def _write_csv(path: pathlib.Path, rows: list[list]) -> None:
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Evaluates by the arguments; returns the exit code."""
+    model_arguments.prepare_tensorflow()
+    with outputs.new_folder(args.out, args.overwrite, RESULT) as folder:
+        model = model_arguments.load_model(args)
+        evaluation, predicted = evaluate(model, args)
+        write(folder, evaluation, predicted, model)
+    from udal_tf.reporting import assessment_tables
+
+    print(assessment_tables.text(evaluation))
+    supports = evaluation["plain"]["per_class"]["support"]
+    empty = [name for name, support in zip(model.class_names, supports, strict=True) if not support]
+    if empty:
+        print(f"\nNo pictures of {', '.join(empty)}: left out of the mean per-class recall")
+    print(f"\n{evaluation['count']} pictures. Everything in numbers and pictures: {args.out}")
+    if not predicted.unreadable:
+        return 0
+    print(f"{len(predicted.unreadable)} pictures could not be read and are left out", file=sys.stderr)
+    return model_arguments.EXIT_SOME_UNREADABLE
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        prog="udal-evaluate",
+        description=__doc__,
+        epilog=model_arguments.EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    model_arguments.add_model_arguments(parser)
+    parser.add_argument("folder", type=pathlib.Path, metavar="DIR", help="folder with one folder per class")
+    parser.add_argument(
+        "--out", default="evaluation", type=pathlib.Path, help="folder to write to (default: evaluation)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation in the folder of --out")
+    parser.add_argument("--skip_unknown", action="store_true", help="leave out folders of classes unknown to the model")
+    model_arguments.add_prior_arguments(parser, default="uniform")
+    try:
+        code = _run(parser.parse_args(argv))
+    except (ValueError, OSError) as error:
+        model_arguments.refuse(error)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

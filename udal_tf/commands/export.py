@@ -1,0 +1,78 @@
+"""`udal-export WORKDIR OUT --format=…`: a trained model as a file that needs nothing of ours.
+
+  udal-export runs/mine mine_onnx --format=onnx --target_prior=uniform
+
+OUT becomes a folder with the model (saved_model/, model.keras, model.tflite or model.onnx), classes.json and
+MODEL_CARD.md, which says how to use it. The model takes uint8 pictures of the size that it was trained on and gives a
+probability per class; scaling and LA (Inf) are inside, resizing is not. What was written is run and compared with ours
+on random and real pictures before the folder appears.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from collections.abc import Sequence
+
+from udal_tf.commands import model_arguments, outputs
+
+FORMATS = ("savedmodel", "keras", "tflite", "onnx")
+CARD, CLASSES = "MODEL_CARD.md", "classes.json"
+
+
+def _run(args: argparse.Namespace) -> None:
+    """Exports by the arguments."""
+    model_arguments.prepare_tensorflow()
+    with outputs.new_folder(args.out, args.overwrite, CARD) as folder:
+        from udal_tf.inference import exporting, model_card, real_pictures
+        from udal_tf.reporting.run_log import write_json
+
+        if missing := exporting.missing_packages(args.format):
+            raise ValueError(
+                f"--format={args.format} needs the packages {', '.join(missing)}: pip install {' '.join(missing)}"
+            )
+        model = model_arguments.load_model(args)
+        shift = model.shift(args.target_prior, args.source_prior)
+        real, compared = real_pictures.find(model, args.pictures)
+        print(f"Real pictures to compare on: {compared}")
+        differences = exporting.export(model, shift, args.format, folder, real)
+        source = args.source_prior or model.folder.config.method.la_prior
+        export = model_card.Export(args.format, args.target_prior, source, differences, compared)
+        (folder / CARD).write_text(model_card.card(model, export), encoding="utf-8")
+        write_json(folder / CLASSES, model_card.facts(model, export))
+    for kind, difference in differences.items():
+        print(f"Largest difference of a probability on {kind} pictures: {difference:.1e}")
+    print(f"Written and checked: {args.out / exporting.FORMATS[args.format].file}; how to use it: {args.out / CARD}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        prog="udal-export",
+        description=__doc__,
+        epilog="exit code: 0 done; 1 the exported model does not agree with ours; 2 bad input, nothing done",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    model_arguments.add_model_arguments(parser)
+    parser.add_argument("out", type=pathlib.Path, metavar="OUT", help="folder to write to")
+    parser.add_argument("--format", required=True, choices=FORMATS)
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in OUT")
+    parser.add_argument(
+        "--pictures",
+        nargs="+",
+        default=[],
+        metavar="PICTURES",
+        help="files, folders, patterns of pictures to compare on; default: some of the training's own data",
+    )
+    model_arguments.add_prior_arguments(parser)
+    args = parser.parse_args(argv)
+    try:
+        _run(args)
+    except (ValueError, OSError) as error:
+        model_arguments.refuse(error)
+    except RuntimeError as error:
+        model_arguments.refuse(error, model_arguments.EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    main()

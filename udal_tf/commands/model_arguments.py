@@ -1,0 +1,94 @@
+"""What the commands that use a trained model have in common: their arguments, and how the model is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import sys
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:  # At run time TensorFlow is imported when the arguments are known to be good.
+    from udal_tf.inference.trained import TrainedModel
+
+# From so many pictures on a bar is shown; seconds between two prints of it, on a terminal and into a file.
+MANY, _TERMINAL_INTERVAL, _FILE_INTERVAL = 200, 0.2, 60.0
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_SOME_UNREADABLE = 1, 2, 3
+EXIT_CODES = "exit code: 0 all done; 2 bad input, nothing done; 3 some pictures could not be read, the rest is done"
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """WORKDIR and which of its weights."""
+    parser.add_argument("workdir", type=pathlib.Path, metavar="WORKDIR", help="work folder of a training")
+    parser.add_argument(
+        "--weights",
+        default="last",
+        choices=("last", "best", "raw"),
+        help="averaged weights at the end (last), of the epoch that was best on the test pictures (best), or those at "
+        "the end without averaging (raw); default: last",
+    )
+    parser.add_argument(
+        "--unfinished", action="store_true", help="take the last checkpoint of a training that is not finished"
+    )
+
+
+def add_prior_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """The priors of LA (Inf)."""
+    parser.add_argument(
+        "--target_prior",
+        default=default,
+        metavar="uniform|train|FILE",
+        help="LA (Inf): the class distribution of the pictures, in the place of what the model assumes: all classes "
+        "alike, as the labelled pictures of the training, or a file of shares (JSON, or lines `name share`); "
+        f"default: {default or 'the predictions as they are'}",
+    )
+    parser.add_argument(
+        "--source_prior",
+        default="",
+        choices=("labeled", "own"),
+        help="what LA (Inf) takes away: the prior of the labelled pictures, as the paper does with every method, or "
+        "the one that the method's labelled loss leaves the model with (for udal p̃); default: as the training's own "
+        "evaluation, --la_prior",
+    )
+
+
+def prepare_tensorflow() -> None:
+    """What has to be said before TensorFlow is imported; so it comes first in a command."""
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # TensorFlow leaves oneDNN off on some processors.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def load_model(args: argparse.Namespace) -> TrainedModel:
+    """The model that the arguments name. Raises ModelError where it cannot be used."""
+    from udal_tf.inference import trained
+
+    return trained.load(args.workdir, args.weights, args.unfinished)
+
+
+class Progress:
+    """A bar over pictures on standard error, where there are many, and the names of those that cannot be read."""
+
+    def __init__(self, count: int):
+        interval = _TERMINAL_INTERVAL if sys.stderr.isatty() else _FILE_INTERVAL
+        self._bar = tqdm(total=count, unit=" pictures", mininterval=interval, dynamic_ncols=True, disable=count < MANY)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._bar.close()
+
+    def advance(self, path: str, fault: str = "") -> None:
+        """One more picture; where something is wrong with it, this is said."""
+        if fault:
+            self._bar.write(f"not read: {path}: {fault}", file=sys.stderr)
+        self._bar.update()
+
+
+def refuse(error: Exception, code: int = EXIT_BAD_INPUT) -> None:
+    """Ends the process with the reason on standard error."""
+    reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+    print(f"error: {reason}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,162 @@
+"""`udal-predict WORKDIR PICTURES…`: the class of each picture, with its confidence.
+
+  udal-predict runs/mine photos/                           a table of all pictures below photos/
+  udal-predict runs/mine 'photos/**/*.jpg' --top_k=3
+  udal-predict runs/mine photos/ --format=csv --out=classes.csv --target_prior=uniform
+
+Files, folders (jpg, jpeg, png, webp at any depth) and patterns are taken. Pictures of any size and colour are brought
+to what the model was trained on. What cannot be read is named on standard error, and the rest is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from udal_tf.commands import model_arguments, outputs
+
+if TYPE_CHECKING:
+    from udal_tf.inference.trained import TrainedModel
+
+# Six decimal places tell float32 probabilities apart as far as they are reproducible.
+DECIMALS = 6
+
+Ranked = list[tuple[str, float]]
+# From a path and its likeliest classes to a line, without its end.
+Line = Callable[[str, Ranked], str]
+
+
+def _table(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
+    width = max(map(len, ["class", *class_names]))
+    columns = ["class" if k == 0 else f"class {k + 1}" for k in range(top_k)]
+    heading = "".join(f"{column:<{width}}  {'conf.':>6}  " for column in columns) + "file"
+    return heading, lambda path, ranked: "".join(f"{name:<{width}}  {prob:6.3f}  " for name, prob in ranked) + path
+
+
+def _csv(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
+    def line(*cells) -> str:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="").writerow(cells)
+        return text.getvalue()
+
+    more = [name for k in range(2, top_k + 1) for name in (f"class_{k}", f"confidence_{k}")]
+    heading = line("file", "class", "confidence", *more)
+    return heading, lambda path, ranked: line(path, *(cell for pair in ranked for cell in pair))
+
+
+def _jsonl(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
+    def line(path: str, ranked: Ranked) -> str:
+        (name, prob), top = ranked[0], [{"class": name, "confidence": prob} for name, prob in ranked]
+        row = {"file": path, "class": name, "confidence": prob} | ({"top": top} if top_k > 1 else {})
+        return json.dumps(row, ensure_ascii=False)
+
+    return "", line
+
+
+FORMATS = {"table": _table, "csv": _csv, "jsonl": _jsonl}
+
+
+def ranked(probs, class_names: Sequence[str], top_k: int) -> Ranked:
+    """The likeliest classes of a picture with their probabilities [C], the likeliest first; of equal ones the first."""
+    order = (-probs).argsort(kind="stable")[:top_k]
+    return [(class_names[c], round(float(probs[c]), DECIMALS)) for c in order]
+
+
+def write_predictions(
+    model: TrainedModel, args: argparse.Namespace, file: TextIO, bar: model_arguments.Progress
+) -> tuple[int, int]:
+    """Writes a line for every picture that `args.pictures` name; the number of those done and of those unreadable.
+
+    Raises:
+      ValueError: for priors that do not fit, and for more classes asked for than there are.
+    """
+    from udal_tf.inference import pictures
+
+    if not 1 <= args.top_k <= len(model.class_names):
+        raise ValueError(f"--top_k must be from 1 to the {len(model.class_names)} classes, got {args.top_k}")
+    shift = model.shift(args.target_prior, args.source_prior)
+    heading, line = FORMATS[args.format](model.class_names, args.top_k)
+    if heading:
+        print(heading, file=file)
+    done = unreadable = 0
+    for path, logits in model.logits_of_files(pictures.named(args.pictures)):
+        if isinstance(logits, str):
+            unreadable += 1
+            bar.advance(path, logits)
+        else:
+            done += 1
+            probs = model.prediction(logits[None], shift).probs[0]
+            print(line(path, ranked(probs, model.class_names, args.top_k)), file=file)
+            bar.advance(path)
+    return done, unreadable
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="udal-predict",
+        description=__doc__,
+        epilog=model_arguments.EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    model_arguments.add_model_arguments(parser)
+    parser.add_argument("pictures", nargs="+", metavar="PICTURES", help="files, folders, patterns")
+    parser.add_argument("--top_k", type=int, default=1, help="how many classes to name for a picture (default: 1)")
+    parser.add_argument("--format", default="table", choices=tuple(FORMATS), help="default: table")
+    parser.add_argument("--out", type=pathlib.Path, help="file to write to (default: standard output)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file of --out")
+    model_arguments.add_prior_arguments(parser)
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Predicts by the arguments; returns the exit code."""
+    if args.out:
+        with outputs.new_file(args.out, args.overwrite) as file:
+            unreadable = _predict(args, file)
+    else:
+        sys.stdout.reconfigure(errors="backslashreplace")
+        unreadable = _predict(args, sys.stdout)
+        sys.stdout.flush()
+    return model_arguments.EXIT_SOME_UNREADABLE if unreadable else 0
+
+
+def _predict(args: argparse.Namespace, file: TextIO) -> int:
+    """Writes all predictions; the number of files that cannot be read. Raises ValueError where that is all of them."""
+    model_arguments.prepare_tensorflow()
+    from udal_tf.inference import pictures
+
+    pictures.check_named(args.pictures)
+    model = model_arguments.load_model(args)
+    # A bar between the lines of a table on the same screen would be in the way.
+    hidden = file is sys.stdout and sys.stdout.isatty()
+    with model_arguments.Progress(0 if hidden else sum(1 for _ in pictures.named(args.pictures))) as bar:
+        done, unreadable = write_predictions(model, args, file, bar)
+    if not done:
+        raise ValueError(f"none of the {unreadable} files is a picture that can be read")
+    if unreadable:
+        print(f"{done} pictures done, {unreadable} could not be read", file=sys.stderr)
+    return unreadable
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    args = _parser().parse_args(argv)
+    try:
+        code = _run(args)
+    except BrokenPipeError:  # Whoever read standard output has enough, as `head` has.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except (ValueError, OSError) as error:
+        model_arguments.refuse(error)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

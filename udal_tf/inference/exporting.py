@@ -1,0 +1,182 @@
+"""A trained model as a file of another format that needs nothing of ours: uint8 pictures in, probabilities out."""
+
+import dataclasses
+import importlib.util
+import json
+import pathlib
+import warnings
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from udal_tf.augment import views
+from udal_tf.inference.trained import TrainedModel
+from udal_tf.models.stock import stock_copy
+
+# Names of the input and the output wherever the format has names.
+PICTURES, PROBS = "pictures", "probs"
+# Largest difference of a probability; TensorFlow Lite chooses kernels of its own.
+TOLERANCE, LITE_TOLERANCE = 1e-5, 1e-3
+RANDOM_PICTURES, RANDOM_SEED = 64, 0
+
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+class ExportError(RuntimeError):
+    """A model could not be exported, or the exported one does not agree with ours; the message says how far."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """One way to write a model.
+
+    file: its name in the export's folder. write: (network, path, class names) -> None. load: path -> a function from
+    uint8 [N, H, W, C] to probabilities [N, C], as a user of the format would run it. tolerance: of a probability.
+    packages: what both need beside TensorFlow.
+    """
+
+    file: str
+    write: Callable[[keras.Model, pathlib.Path, Sequence[str]], None]
+    load: Callable[[pathlib.Path], Run]
+    tolerance: float = TOLERANCE
+    packages: tuple[str, ...] = ()
+
+
+def exportable(model: TrainedModel, shift: np.ndarray) -> keras.Model:
+    """The whole way from pictures to probabilities as one network of Keras's own layers.
+
+    Args:
+      shift: [C], what LA (Inf) adds to the logits; it goes into the bias of the last layer.
+
+    Returns:
+      Keras model, uint8 [N, H, W, C] -> float32 [N, C], rows sum to 1.
+
+    Raises:
+      ExportError: for a network with layers that Keras does not have.
+    """
+    try:
+        network = stock_copy(model.network)
+    except ValueError as error:
+        raise ExportError(f"this network cannot be exported: {error}") from error
+    last = network.layers[-1]
+    last.bias.assign_add(shift)
+    inputs = keras.Input(model.input_shape, dtype="uint8", name=PICTURES)
+    # The same two operations as augment.views.normalize, in the same order.
+    x = keras.layers.Rescaling(1.0, -views.MIDDLE, name="centre")(inputs)
+    x = keras.layers.Rescaling(views.SCALE, name="scale")(x)
+    return keras.Model(inputs, keras.layers.Softmax(name=PROBS)(network(x)), name=model.network.name)
+
+
+def _signature(network: keras.Model) -> tf.TensorSpec:
+    return tf.TensorSpec(network.input_shape, tf.uint8, name=PICTURES)
+
+
+def _write_savedmodel(network: keras.Model, path: pathlib.Path, class_names: Sequence[str]) -> None:
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.add_endpoint(
+        "serve",
+        lambda pictures: {PROBS: network(pictures, training=False)},
+        input_signature=[_signature(network)],
+    )
+    archive.write_out(str(path), verbose=False)
+
+
+def _load_savedmodel(path: pathlib.Path) -> Run:
+    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
+    return lambda images: serve(**{PICTURES: tf.constant(images)})[PROBS].numpy()
+
+
+def _write_keras(network: keras.Model, path: pathlib.Path, class_names: Sequence[str]) -> None:
+    network.save(path)
+
+
+def _load_keras(path: pathlib.Path) -> Run:
+    network = keras.models.load_model(path)
+    return lambda images: network(images, training=False).numpy()
+
+
+def _write_tflite(network: keras.Model, path: pathlib.Path, class_names: Sequence[str]) -> None:
+    folder = path.with_suffix(".saved_model")
+    _write_savedmodel(network, folder, class_names)
+    path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert())
+    tf.io.gfile.rmtree(str(folder))
+
+
+def _load_tflite(path: pathlib.Path) -> Run:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated", UserWarning)
+        serve = tf.lite.Interpreter(str(path)).get_signature_runner("serving_default")
+    return lambda images: serve(**{PICTURES: images})[PROBS]
+
+
+def _write_onnx(network: keras.Model, path: pathlib.Path, class_names: Sequence[str]) -> None:
+    import onnx
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)  # Keras's own, about NumPy.
+        network.export(str(path), format="onnx", input_signature=[_signature(network)], verbose=False)
+    model = onnx.load(str(path))
+    given = model.graph.output[0].name
+    for node in model.graph.node:
+        node.output[:] = [PROBS if name == given else name for name in node.output]
+    model.graph.output[0].name = PROBS
+    onnx.helper.set_model_props(model, {"class_names": json.dumps(list(class_names), ensure_ascii=False)})
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+
+
+def _load_onnx(path: pathlib.Path) -> Run:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda images: session.run([PROBS], {PICTURES: images})[0]
+
+
+FORMATS = {
+    "savedmodel": Format("saved_model", _write_savedmodel, _load_savedmodel),
+    "keras": Format("model.keras", _write_keras, _load_keras),
+    "tflite": Format("model.tflite", _write_tflite, _load_tflite, LITE_TOLERANCE),
+    "onnx": Format("model.onnx", _write_onnx, _load_onnx, packages=("onnx", "tf2onnx", "onnxruntime")),
+}
+
+
+def missing_packages(name: str) -> list[str]:
+    """The packages that a format needs and that are not installed."""
+    return [package for package in FORMATS[name].packages if importlib.util.find_spec(package) is None]
+
+
+def export(
+    model: TrainedModel, shift: np.ndarray, name: str, folder: pathlib.Path, real: np.ndarray
+) -> dict[str, float]:
+    """Writes the model into a folder and runs what was written.
+
+    Args:
+      shift: [C], what LA (Inf) adds to the logits. name: a key of FORMATS. folder: there already.
+      real: [N, H, W, C] uint8 pictures to compare on beside random ones; N may be 0.
+
+    Returns:
+      the largest difference of a probability, on "random" pictures and, where there are any, on "real" ones.
+
+    Raises:
+      ExportError: where the network cannot be written so, or the probabilities do not agree with ours.
+    """
+    chosen = FORMATS[name]
+    path = folder / chosen.file
+    chosen.write(exportable(model, shift), path, model.class_names)
+    run = chosen.load(path)
+    generator = np.random.RandomState(RANDOM_SEED)
+    random = generator.randint(0, 256, (RANDOM_PICTURES, *model.input_shape)).astype(np.uint8)
+    differences = {}
+    for kind, images in (("random", random), ("real", real)):
+        if len(images):
+            ours = model.prediction(model.logits(images), shift).probs
+            differences[kind] = float(np.abs(run(images) - ours).max())
+    if max(differences.values()) > chosen.tolerance:
+        shown = ", ".join(f"{value:.1e} on {kind} pictures" for kind, value in differences.items())
+        raise ExportError(
+            f"the exported model's probabilities differ from ours by {shown}; allowed is {chosen.tolerance:g}"
+        )
+    return differences

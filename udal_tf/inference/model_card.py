@@ -1,0 +1,185 @@
+"""The model card of an exported model: what it was trained on, how, how good it is, how to use it, and its limits."""
+
+import dataclasses
+import shlex
+from typing import Any
+
+from udal_tf import __version__
+from udal_tf.config import Config, resolve, section_fields
+from udal_tf.inference import priors, usage
+from udal_tf.inference.exporting import FORMATS, PICTURES, PROBS
+from udal_tf.inference.trained import TrainedModel
+from udal_tf.inference.workfolder import BEST_EPOCH
+
+# Classes with fewer labelled, or fewer test pictures, are named among the limits.
+FEW_LABELED, FEW_TESTED = 10, 30
+_VARIANTS = {"last": ("ema", "ema_la"), "best": ("ema", "ema_la"), "raw": ("raw", "raw_la")}
+# Facts of the data that are lists of counts, and stand in the table of the classes.
+_COUNTS = ("labeled_counts", "unlabeled_counts", "test_counts")
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What the card says of the export itself.
+
+    format: a key of exporting.FORMATS. target_prior: as stated, None for none; source_prior: its kind.
+    differences: see `exporting.export`. compared: where the real pictures were from.
+    """
+
+    format: str
+    target_prior: Any
+    source_prior: str
+    differences: dict[str, float]
+    compared: str
+
+
+def training_command(config: Config) -> str:
+    """The command of a training: its data, method, and every setting that differs from their recipe."""
+    flat = {name: value for section in config.to_dict().values() for name, value in section.items()}
+    chosen = {name: flat[name] for name in ("dataset", "base", "method", "protocol")}
+    recipe = {name: value for section in resolve(chosen).to_dict().values() for name, value in section.items()}
+    given = dict(chosen) if chosen["protocol"] != "crest" else {n: chosen[n] for n in ("dataset", "base", "method")}
+    for name, field in section_fields().items():
+        if flat[name] != recipe[name] and (field.metadata["identity"] or name == "data_dir"):
+            given.setdefault(name, flat[name])
+    words = [f"--{name}={','.join(map(str, v)) if isinstance(v, list) else v}" for name, v in given.items()]
+    return shlex.join(["python", "run.py", *words])
+
+
+def facts(model: TrainedModel, export: Export) -> dict[str, Any]:
+    """What a program needs to know of the exported model, JSON-ready: `classes.json`."""
+    prior = None
+    if export.target_prior is not None:
+        target = priors.target_prior(export.target_prior, model.class_names, model.p_data)
+        prior = {"target": target.tolist(), "source": model.source_prior(export.source_prior).tolist()}
+    return {
+        "class_names": list(model.class_names),
+        "format": export.format,
+        "input": {"name": PICTURES, "dtype": "uint8", "shape": [None, *model.input_shape]},
+        "output": {"name": PROBS, "dtype": "float32", "shape": [None, len(model.class_names)]},
+        "la_inf": prior,
+        "weights": model.weights,
+        "step": model.folder.step,
+        "udal_tf": __version__,
+    }
+
+
+def card(model: TrainedModel, export: Export) -> str:
+    """The card in Markdown."""
+    folder, config = model.folder, model.folder.config
+    data = folder.result["data"] if folder.result else {}
+    trained = f"`--base={config.method.base} --method={config.method.method}`"
+    state = "" if folder.result else " **The training was not finished.**"
+    compared = " and ".join(f"{value:.1e} on {kind} pictures" for kind, value in export.differences.items())
+    parts = [
+        f"# {len(model.class_names)} classes of pictures, {config.data.dataset}",
+        f"A {model.network.name} network, trained by udal-tf {folder.facts['udal_tf']} with {trained}: its "
+        f"{_weights(model)}, step {folder.step:,} of {config.train.total_steps:,}.{state}",
+        "## Use",
+        usage.contract(model),
+        f"```python\n{usage.program(model, export.format)}\n```",
+        f"Its probabilities differ from those of the training's own network by at most {compared}; allowed is "
+        f"{FORMATS[export.format].tolerance:g}. Real pictures: {export.compared}.",
+        "## Prior",
+        _prior(export),
+        "## Classes and how well they are recognised",
+        _classes(model, data, export),
+        "## Data",
+        "\n".join(f"- {name}: {value}" for name, value in data.items() if name not in _COUNTS) or "Not recorded.",
+        "## Limits",
+        "\n".join(f"- {limit}" for limit in _limits(model, data)),
+        "## Training",
+        f"```\n{training_command(config)}\n```",
+        _versions(folder.result),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _weights(model: TrainedModel) -> str:
+    return {
+        "last": "averaged weights at the end",
+        "best": "averaged weights of the epoch that was best on the test pictures",
+        "raw": "weights at the end, not averaged",
+    }[model.weights]
+
+
+def _prior(export: Export) -> str:
+    if export.target_prior is None:
+        return (
+            "The probabilities are the model's own, without LA (Inf). Where the pictures follow another class "
+            "distribution than the model assumes, export it again with --target_prior."
+        )
+    source = {
+        "labeled": "the prior of the labelled pictures, p_data",
+        "own": "the prior that the method's labelled loss leaves the model with",
+        "label_average": "the moving average of the labels",
+        "target": "the target prior p̃ of the training's end",
+    }[export.source_prior]
+    return (
+        f"LA (Inf) is inside: {source}, is taken away, and the target prior ({export.target_prior}; see the table) put "
+        "in its place."
+    )
+
+
+def _classes(model: TrainedModel, data: dict[str, Any], export: Export) -> str:
+    row, variants = model.folder.row, _VARIANTS[model.weights]
+    columns: dict[str, list] = {"class": list(model.class_names)}
+    grown = model.folder.config.method.generations > 1
+    labelled = "labelled, pseudo-labels included" if grown else "labelled"
+    for title, key in ((labelled, "labeled_counts"), ("unlabelled", "unlabeled_counts")):
+        if key in data:
+            columns[title] = data[key]
+    columns["p_data"] = [f"{share:.4f}" for share in model.p_data]
+    if export.target_prior is not None:
+        target = priors.target_prior(export.target_prior, model.class_names, model.p_data)
+        columns["target prior"] = [f"{share:.4f}" for share in target]
+    if row:
+        tested = _tested(model)
+        if tested:
+            columns["tested"] = tested
+        for title, variant in zip(("recall, %", "recall with LA (Inf), %"), variants, strict=True):
+            recall = row["test"]["per_class_recall"][variant]
+            columns[title] = ["–" if value is None else f"{100 * value:.1f}" for value in recall]
+    lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
+    lines += [" | ".join(map(str, cells)) for cells in zip(*columns.values(), strict=True)]
+    table = "\n".join(f"| {line} |" for line in lines)
+    if not row:
+        return f"{table}\n\nThese weights were saved within an epoch and were not tested."
+    scores = "; ".join(
+        f"{name}: accuracy {100 * row['test']['accuracy'][variant]:.1f} %, mean per-class recall "
+        f"{100 * row['test']['balanced_accuracy'][variant]:.1f} %"
+        for name, variant in zip(("as they are", "with LA (Inf) to the uniform distribution"), variants, strict=True)
+    )
+    return f"On the test pictures of the training, {scores}.\n\n{table}"
+
+
+def _tested(model: TrainedModel) -> list[int]:
+    """Test pictures per class, where the result says."""
+    result = model.folder.result
+    return [sum(row) for row in result["confusion"]["ema"]] if result else []
+
+
+def _limits(model: TrainedModel, data: dict[str, Any]) -> list[str]:
+    def named(counts: list[int], few: int) -> str:
+        return ", ".join(f"{n} ({c})" for n, c in zip(model.class_names, counts, strict=True) if c < few)
+
+    limits = [
+        f"It knows these {len(model.class_names)} classes alone: whatever a picture shows, it names one of them.",
+        "It was tested on pictures of the kind that it was trained on; on others it can be much worse.",
+        "Its probabilities were not calibrated. `udal-evaluate` measures how far they can be trusted.",
+    ]
+    if few := named(data.get("labeled_counts", []) or [FEW_LABELED] * len(model.class_names), FEW_LABELED):
+        limits.append(f"Classes that it learnt from fewer than {FEW_LABELED} labelled pictures: {few}.")
+    if few := named(_tested(model) or [FEW_TESTED] * len(model.class_names), FEW_TESTED):
+        limits.append(f"Classes whose recall rests on fewer than {FEW_TESTED} test pictures: {few}.")
+    if model.weights == BEST_EPOCH:
+        limits.append("The test pictures chose the epoch, so its figures above are better than it is.")
+    return limits
+
+
+def _versions(result: dict[str, Any] | None) -> str:
+    if not result:
+        return ""
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    commit = f", commit {result['commit']}" if result.get("commit") else ""
+    return f"{result['steps']:,} steps in {result['seconds']:,.0f} s; {versions}{commit}."

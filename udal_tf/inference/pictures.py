@@ -1,0 +1,165 @@
+"""Picture files as a trained network takes them: which files, and how they become pixels, ahead of their use."""
+
+import collections
+import concurrent.futures
+import glob
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from udal_tf.data.decoding import FAULTS, decode, fault_text
+from udal_tf.data.encoded import centre_view, foreign
+from udal_tf.data.files import NAMED
+from udal_tf.data.folder_listing import SUFFIXES, TEST
+
+# A picture's pixels [H, W, C] uint8, or what is wrong with its file.
+Pixels = np.ndarray | str
+# Files whose pixels are being made while a batch is computed.
+AHEAD = 256
+
+
+def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | os.PathLike], Pixels]:
+    """How a picture file becomes a network's input: as in the evaluation of the training.
+
+    Folders of own pictures take the whole short side and the middle of the long one; ImageNet-127 the middle square of
+    7/8 of the short side. Data sets of one size come without files: theirs are read as those of a folder, for a network
+    of one channel turned grey.
+
+    Args:
+      dataset: a run's --dataset. input_shape: (H, W, C) of its network; H = W, C is 1 or 3.
+
+    Returns:
+      path -> pixels [H, W, C] uint8, or what is wrong in one line.
+    """
+    size, _, channels = input_shape
+
+    def from_imagenet(path) -> Pixels:
+        try:
+            content = pathlib.Path(path).read_bytes()
+            return foreign(content) or centre_view(tf.constant(content), size).numpy()
+        except OSError as error:
+            return fault_text(error)
+        except tf.errors.InvalidArgumentError:
+            return "truncated or damaged"
+
+    def from_any(path) -> Pixels:
+        try:
+            pixels = decode(path, size)
+        except FAULTS as error:
+            return fault_text(error)
+        return pixels if channels == 3 else np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
+
+    return from_imagenet if dataset == "imagenet127" else from_any
+
+
+def read_ahead(paths: Iterable[str], read: Callable[[str], Pixels], threads: int) -> Iterator[tuple[str, Pixels]]:
+    """Each path with what `read` makes of it, in order, read by threads while the caller works.
+
+    At most AHEAD pictures are held, however many paths there are.
+    """
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        pending = collections.deque()
+        for path in paths:
+            pending.append((path, pool.submit(read, path)))
+            if len(pending) == AHEAD:
+                path, future = pending.popleft()
+                yield path, future.result()
+        for path, future in pending:
+            yield path, future.result()
+
+
+def below(folder: str) -> Iterator[str]:
+    """Pictures at any depth, folder by folder in the order of their names; links are followed, each place once.
+
+    A folder that cannot be listed comes as a path itself, for `reader` to say why.
+    """
+    seen = set()
+
+    def visit(place: str) -> Iterator[str]:
+        real = os.path.realpath(place)
+        if real in seen:
+            return
+        seen.add(real)
+        try:
+            names = sorted(name for name in os.listdir(place) if not name.startswith("."))
+        except OSError:
+            yield place
+            return
+        for name in names:
+            path = os.path.join(place, name)
+            if os.path.isdir(path):
+                yield from visit(path)
+            elif name.lower().endswith(SUFFIXES):
+                yield path
+
+    return visit(folder)
+
+
+def named(arguments: Iterable[str]) -> Iterator[str]:
+    """The pictures that a person names: files, folders at any depth, patterns such as 'photos/**/*.jpg'.
+
+    A file is taken whatever its name ends in, and also where it is not there, for `reader` to say so. Check the
+    arguments by `check_named` first.
+    """
+    for argument in arguments:
+        for path in [argument] if os.path.exists(argument) else _matches(argument) or [argument]:
+            if os.path.isdir(path):
+                yield from below(path)
+            else:
+                yield path
+
+
+def check_named(arguments: Iterable[str]) -> None:
+    """Raises ValueError for a folder without pictures and for a pattern that nothing matches."""
+    for argument in arguments:
+        if os.path.isdir(argument):
+            if next(below(argument), None) is None:
+                raise ValueError(f"no pictures below {argument} (looked for {', '.join(SUFFIXES)})")
+        elif glob.has_magic(argument) and not os.path.exists(argument) and not _matches(argument):
+            raise ValueError(f"no file matches {argument}")
+
+
+def by_class(
+    folder: pathlib.Path, class_names: Sequence[str], skip_unknown: bool = False
+) -> tuple[list[str], list[int], list[str]]:
+    """The pictures below the folders of the classes.
+
+    Returns:
+      their paths; the class of each; names of the folders of no class, left out.
+
+    Raises:
+      ValueError: where there is no such folder or no picture, or a folder of no class and not `skip_unknown`.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} must be a folder with one folder per class, and is none")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    unknown = [name for name in names if name not in class_names]
+    known = ", ".join(class_names[:NAMED]) + (", …" if len(class_names) > NAMED else "")
+    if len(unknown) == len(names):
+        hint = f"; did you mean {folder / TEST}?" if TEST in names else ""
+        raise ValueError(f"{folder} has no folder named as one of the model's classes ({known}){hint}")
+    if unknown and not skip_unknown:
+        raise ValueError(
+            f"{folder}: the model knows no class {', '.join(unknown[:NAMED])} (it knows {known}). Rename the folders, "
+            "or leave them out with --skip_unknown"
+        )
+    paths, labels = [], []
+    for c, name in enumerate(class_names):
+        if name in names:
+            paths.extend(below(str(folder / name)))
+            labels.extend([c] * (len(paths) - len(labels)))
+    if not paths:
+        raise ValueError(f"no pictures below the folders of the classes in {folder} (looked for {', '.join(SUFFIXES)})")
+    return paths, labels, unknown
+
+
+def _matches(pattern: str) -> list[str]:
+    if not glob.has_magic(pattern):
+        return []
+    # Where links lead in circles, `**` finds a file many times; its shortest path is kept.
+    longest_first = sorted(glob.glob(pattern, recursive=True), key=len, reverse=True)
+    return sorted({os.path.realpath(path): path for path in longest_first}.values())

@@ -1,0 +1,215 @@
+"""A trained model in use: `load` a work folder, `predict` the classes of pictures."""
+
+import dataclasses
+import itertools
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+
+import keras
+import numpy as np
+import scipy.special
+import tensorflow as tf
+
+from udal_tf.augment.views import normalize
+from udal_tf.data.dataset import DataError
+from udal_tf.data.files import NAMED
+from udal_tf.inference import pictures, priors, workfolder
+from udal_tf.inference.workfolder import LAST, RAW, WEIGHTS, ModelError, WorkFolder
+from udal_tf.models.build import build_model
+from udal_tf.training.distribute import usable_cores
+from udal_tf.training.weights import restore_weights
+
+# Pictures of one forward pass: as many as have this many pixels, and not more than 64.
+PIXELS_PER_PASS, MOST_PER_PASS = 1 << 18, 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a model says of N pictures.
+
+    probs: [N, C] float32, rows sum to 1. labels: [N] int64, each picture's likeliest class. names: N, its name.
+    """
+
+    probs: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+
+
+class TrainedModel:
+    """The network of a work folder with the weights that were asked for; `load` makes it.
+
+    Layers compute in float32, whatever they did in training.
+
+    Attributes:
+      folder: what was read of the work folder. class_names: C names. input_shape: (H, W, C) of a picture.
+      p_data: [C] float32, the class prior of the labelled pictures.
+      network: Keras model, float32 [B, H, W, C] in [−1, 1] -> logits [B, C].
+      batch_size: pictures of one forward pass. Every pass has this many, filled up where there are fewer, so that one
+        trace serves all and a picture's logits depend on it alone.
+    """
+
+    def __init__(self, folder: WorkFolder, weights: str, batch_size: int):
+        facts = folder.facts
+        self.folder, self.weights = folder, weights
+        self.class_names = tuple(facts["class_names"])
+        self.input_shape = tuple(facts["input_shape"])
+        self.p_data = np.array(facts["p_data"], np.float32)
+        height, width, _ = self.input_shape
+        self.batch_size = batch_size or max(1, min(PIXELS_PER_PASS // (height * width), MOST_PER_PASS))
+        self.network = _network(folder, weights, self.input_shape, len(self.class_names))
+        self._read = pictures.reader(folder.config.data.dataset, self.input_shape)
+        self._run = tf.function(
+            lambda images: self.network(normalize(images), training=False),
+            input_signature=[tf.TensorSpec([self.batch_size, *self.input_shape], tf.uint8)],
+            autograph=False,
+        )
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """[N, H, W, C] uint8 pictures -> [N, C] float32 logits. Raises ValueError for pictures of another kind."""
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.shape[1:] != self.input_shape:
+            raise ValueError(
+                f"pictures must be uint8 [N, {', '.join(map(str, self.input_shape))}], got {images.dtype} "
+                f"{list(images.shape)}; files of any size can be given by their paths"
+            )
+        parts = [np.zeros([0, len(self.class_names)], np.float32)]
+        for start in range(0, len(images), self.batch_size):
+            some = images[start : start + self.batch_size]
+            filled = np.pad(some, [(0, self.batch_size - len(some)), (0, 0), (0, 0), (0, 0)])
+            parts.append(self._run(tf.constant(filled)).numpy()[: len(some)])
+        return np.concatenate(parts)
+
+    def logits_of_files(self, paths: Iterable[str]) -> Iterator[tuple[str, np.ndarray | str]]:
+        """Each path with its picture's logits [C] or with what is wrong with it, in order.
+
+        Files are read ahead by threads, a bounded number at a time.
+        """
+        read = pictures.read_ahead(paths, self._read, usable_cores())
+        while some := list(itertools.islice(read, self.batch_size)):
+            good = [pixels for _, pixels in some if not isinstance(pixels, str)]
+            rows = iter(self.logits(np.stack(good)) if good else ())
+            for path, pixels in some:
+                yield path, pixels if isinstance(pixels, str) else next(rows)
+
+    def pixels(self, path: str | os.PathLike) -> pictures.Pixels:
+        """A picture file as the network sees it, [H, W, C] uint8, or what is wrong with it."""
+        return self._read(path)
+
+    def source_prior(self, kind: str = "") -> np.ndarray:
+        """[C] float32: what the model's own predictions are taken to follow, before LA (Inf).
+
+        Args:
+          kind: `labeled`, p_data; `own`, what the method's labelled loss leaves the model with (`priors.own_prior`);
+            or none of them: as the evaluation of the training, which --la_prior chose.
+
+        Raises:
+          ModelError: where it is not known for weights of this step.
+        """
+        config, row = self.folder.config, self.folder.row
+        p_target = np.array(row["p_target"], np.float32) if row else None
+        kind = kind or config.method.la_prior
+        if kind == priors.LABELED:
+            return self.p_data
+        try:
+            if kind == priors.OWN:
+                return priors.own_prior(config.method.method, self.p_data, p_target)
+        except ValueError as error:
+            raise ModelError(f"{self.folder.root}: {error}") from error
+        if self.folder.result:  # --la_prior=label_average or target, as it was at the end.
+            return np.array(self.folder.result["la_prior"]["shares"], np.float32)
+        raise ModelError(
+            f"{self.folder.root}: --la_prior={kind} is known at the end of a training; use the source prior "
+            f"{priors.LABELED} for now"
+        )
+
+    def shift(self, target_prior: priors.Stated | None, source_prior: str = "") -> np.ndarray:
+        """[C] float32, what LA (Inf) adds to the logits for a stated target prior; zeros for None.
+
+        Raises:
+          ValueError: see `priors.target_prior` and `source_prior`.
+        """
+        if target_prior is None:
+            return np.zeros(len(self.class_names), np.float32)
+        target = priors.target_prior(target_prior, self.class_names, self.p_data)
+        return priors.shift(self.source_prior(source_prior), target)
+
+    def predict(
+        self,
+        images: np.ndarray | Sequence[str | os.PathLike],
+        target_prior: priors.Stated | None = None,
+        source_prior: str = "",
+    ) -> Prediction:
+        """The classes of pictures.
+
+        Args:
+          images: [N, H, W, C] uint8 of the network's input shape, or N paths of picture files of any size.
+          target_prior: the class distribution of these pictures, for LA (Inf): `uniform`, `train`, a file, or shares
+            (see `priors.target_prior`); None for the model's predictions as they are.
+          source_prior: see `source_prior`; matters with a target prior only.
+
+        Raises:
+          DataError: naming files that cannot be read. ValueError: for arrays or priors that do not fit.
+        """
+        added = self.shift(target_prior, source_prior)
+        if isinstance(images, (str, os.PathLike)):
+            raise ValueError(f"pictures must come as an array or as a list of paths, got {images!r}")
+        if isinstance(images, np.ndarray) or not all(isinstance(path, (str, os.PathLike)) for path in images):
+            logits = self.logits(images)
+        else:
+            logits = self._all_logits([os.fspath(path) for path in images])
+        return self.prediction(logits, added)
+
+    def prediction(self, logits: np.ndarray, shift: np.ndarray) -> Prediction:
+        """What logits [N, C] say after LA (Inf) has added `shift` [C]."""
+        # Twice the precision, so that the last bit does not depend on how many rows are computed together.
+        probs = scipy.special.softmax(logits.astype(np.float64) + shift, axis=1).astype(np.float32)
+        labels = probs.argmax(axis=1)
+        return Prediction(probs, labels, tuple(self.class_names[label] for label in labels))
+
+    def _all_logits(self, paths: Sequence[str]) -> np.ndarray:
+        found = list(self.logits_of_files(paths))
+        faults = [f"  {path}: {value}" for path, value in found if isinstance(value, str)]
+        if faults:
+            more = [f"  and {len(faults) - NAMED} more"] if len(faults) > NAMED else []
+            raise DataError("\n".join([f"{len(faults)} pictures cannot be read:", *faults[:NAMED], *more]))
+        return np.array([value for _, value in found], np.float32).reshape(len(found), len(self.class_names))
+
+
+def load(
+    workdir: str | pathlib.Path, weights: str = LAST, unfinished: bool = False, batch_size: int = 0
+) -> TrainedModel:
+    """The model of a work folder, ready to predict.
+
+    Args:
+      workdir: as --workdir named it in training; of generations, the last one's model.
+      weights: `last`, the averaged weights at the end; `best`, those of the epoch with the highest mean per-class
+        recall on the test pictures; `raw`, those at the end without averaging.
+      unfinished: whether a run that is not finished may be used, with its last checkpoint.
+      batch_size: pictures of one forward pass; 0: by the size of a picture.
+
+    Raises:
+      ModelError: where the folder has no such model.
+
+    Example: `udal_tf.load("runs/mine").predict(["a.jpg", "b.png"]).names`.
+    """
+    return TrainedModel(workfolder.read(workdir, weights, unfinished), weights, batch_size)
+
+
+def _network(folder: WorkFolder, weights: str, input_shape, num_classes: int) -> keras.Model:
+    """The network with its weights: the averaged ones, or those of RAW."""
+    try:
+        network = build_model(folder.config.model, input_shape, num_classes)
+        averaged = [tf.Variable(variable.value) for variable in network.trainable_variables]
+        restore_weights(folder.checkpoint, network, averaged)
+    except (AssertionError, ValueError, IndexError, RuntimeError, tf.errors.OpError) as error:
+        # What TensorFlow raises for damaged files and for those of another network.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"the weights {folder.checkpoint} cannot be read: {reason}. Put a good copy of them back, or take others "
+            f"(weights: {', '.join(WEIGHTS)})"
+        ) from error
+    if weights != RAW:
+        for variable, average in zip(network.trainable_variables, averaged, strict=True):
+            variable.assign(average)
+    return network
