@@ -21,10 +21,6 @@ PAGES = sorted(path for path in DOCS.rglob("*.md") if GENERATED not in path.pare
 SETTINGS_PAGE = GENERATED / "settings.md"
 # Flags of absl, argparse and TensorBoard.
 OTHER_FLAGS = {"help", "flagfile", "logdir"}
-# What the tutorial shows and is not installed yet; whatever is there by now has to be taken off these lists.
-PENDING_COMMANDS = {"udal-evaluate", "udal-predict", "udal-export"}
-PENDING_FLAGS = {"top_k", "format", "target_prior"}
-PENDING_NAMES = {"udal_tf.load"}
 
 
 def text_of(page: pathlib.Path) -> str:
@@ -108,7 +104,7 @@ def anchors(page: pathlib.Path) -> set[str]:
 def test_every_flag_exists():
     for page in PAGES:
         named = set(re.findall(r"(?<![\w-])--([a-z]\w*)", text_of(page)))
-        assert named <= known_flags() | PENDING_FLAGS, page
+        assert named <= known_flags(), page
 
 
 def test_every_run_command_resolves(monkeypatch):
@@ -143,13 +139,7 @@ def test_other_commands_exist_and_take_their_flags():
                 path = ROOT / words[1]
                 assert path.is_file() and (words[1] == "run.py" or given <= flags_written_in(path)), command
             else:
-                assert words[0] in installed_commands() | PENDING_COMMANDS, command
-
-
-def test_nothing_is_listed_as_pending_that_is_there():
-    assert not PENDING_COMMANDS & installed_commands()
-    assert not PENDING_FLAGS & known_flags()
-    assert not [name for name in PENDING_NAMES if documented(name)]
+                assert words[0] in installed_commands(), command
 
 
 def test_files_and_tests_exist():
@@ -191,7 +181,7 @@ def test_every_page_is_in_a_table_of_contents():
 def test_dotted_names_of_the_package_exist():
     for page in PAGES:
         for name in re.findall(r"\budal_tf(?:\.\w+)+", text_of(page)):
-            assert documented(name) or name in PENDING_NAMES, f"{page}: {name}"
+            assert documented(name), f"{page}: {name}"
 
 
 def test_python_examples_import_what_is_there():
