@@ -114,7 +114,7 @@ def test_bad_files_are_named_and_the_rest_is_done(predict, tiny_run, tmp_path):
     code, out, err = predict(tiny_run, tmp_path / "notes.png", "a.png", "missing.png", "more/c.png", "--format=csv")
     assert code == model_arguments.EXIT_SOME_UNREADABLE == 3
     assert [row["file"] for row in csv.DictReader(io.StringIO(out))] == ["a.png", "more/c.png"]
-    assert f"not read: {tmp_path / 'notes.png'}: UnidentifiedImageError" in err
+    assert f"not read: {tmp_path / 'notes.png'}: not recognised as a picture" in err
     assert "not read: missing.png: FileNotFoundError" in err
     assert "2 pictures done, 2 could not be read" in err
 

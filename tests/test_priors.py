@@ -38,7 +38,7 @@ def test_shares_in_order_by_name_and_from_a_file(tmp_path):
         ({"cat": 1, "cow": 1}, "no class is called cow"),
         ([0, 0], "positive sum"),
         ([1, -1], "at least 0"),
-        ([], "positive sum"),
+        ([], "no share"),
     ],
 )
 def test_what_is_no_share_for_each_class_is_refused(value, said):
