@@ -35,9 +35,10 @@ def draw(
             sheet[top : top + height, left : left + width] = images[row, column]
     names = [_shortened(name) for name in names]
     beside = LETTER_INCHES * max(len(line) for name in names for line in name.splitlines()) + 0.2
-    inches = np.array([beside + CELL_INCHES * sheet.shape[1] / width, HEADING_INCHES + rows * CELL_INCHES])
+    tall, wide = (CELL_INCHES / width * pixels for pixels in sheet.shape[:2])
+    inches = np.array([beside + wide, HEADING_INCHES + tall])
     figure = Figure(figsize=tuple(inches))
-    axes = figure.add_axes((beside / inches[0], 0, 1 - beside / inches[0], rows * CELL_INCHES / inches[1]))
+    axes = figure.add_axes((beside / inches[0], 0, wide / inches[0], tall / inches[1]))
     # Small pictures keep their pixels.
     axes.imshow(sheet, interpolation="nearest", aspect="auto")
     axes.axis("off")
