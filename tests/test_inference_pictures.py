@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from udal_tf.data.encoded import EncodedPictures, FileReader
 from udal_tf.data.decoding import decode
+from udal_tf.data.encoded import EncodedPictures, FileReader
 from udal_tf.inference import pictures
 
 
