@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from udal_tf.models.applications import PixelRange
 from udal_tf.models.stock import stock_copy
 from udal_tf.models.wide_resnet import wide_resnet
 
@@ -38,6 +39,17 @@ def test_a_stock_copy_has_keras_own_layers_alone_and_weights_of_its_own(network)
     before = network.weights[0].numpy()
     copy.weights[0].assign(0 * copy.weights[0])
     assert np.array_equal(network.weights[0], before)
+
+
+@pytest.mark.parametrize("pixels", ["tf", "torch", "own", "caffe"])
+def test_the_pixels_of_published_weights_are_made_by_keras_own_layers(pixels, tmp_path):
+    inputs = keras.Input([4, 4, 3])
+    model = keras.Model(inputs, PixelRange(pixels)(inputs))
+    images = np.random.RandomState(0).uniform(-1, 1, (2, 4, 4, 3)).astype(np.float32)
+    copy = stock_copy(model)
+    np.testing.assert_allclose(copy(images), model(images), rtol=1e-5, atol=1e-4)
+    copy.save(tmp_path / "copy.keras")
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "copy.keras")(images), copy(images))
 
 
 def test_a_layer_that_keras_does_not_have_is_named():

@@ -14,6 +14,8 @@ from udal_tf.inference.workfolder import BEST_EPOCH
 # Classes with fewer labelled, or fewer test pictures, are named among the limits.
 FEW_LABELED, FEW_TESTED = 10, 30
 _VARIANTS = {"last": ("ema", "ema_la"), "best": ("ema", "ema_la"), "raw": ("raw", "raw_la")}
+# Settings that a run fills in by itself.
+_FILLED_IN = ("pictures",)
 # Facts of the data that are lists of counts, and stand in the table of the classes.
 _COUNTS = ("labeled_counts", "unlabeled_counts", "test_counts")
 
@@ -40,7 +42,8 @@ def training_command(config: Config) -> str:
     recipe = {name: value for section in resolve(chosen).to_dict().values() for name, value in section.items()}
     given = dict(chosen) if chosen["protocol"] != "crest" else {n: chosen[n] for n in ("dataset", "base", "method")}
     for name, field in section_fields().items():
-        if flat[name] != recipe[name] and (field.metadata["identity"] or name == "data_dir"):
+        stated = (field.metadata["identity"] or name == "data_dir") and name not in _FILLED_IN
+        if stated and flat[name] != recipe[name]:
             given.setdefault(name, flat[name])
     words = [f"--{name}={','.join(map(str, v)) if isinstance(v, list) else v}" for name, v in given.items()]
     return shlex.join(["python", "run.py", *words])

@@ -64,6 +64,8 @@ def target_prior(stated: Stated, class_names: Sequence[str], p_data: np.ndarray)
 def own_prior(method: str, p_data: np.ndarray, p_target: np.ndarray | None) -> np.ndarray:
     """What a method's labelled loss leaves the model with: p̃ (Eq. 6), uniform (Eq. 3), or p_data. [C] float32.
 
+    `methods.aligner.Aligner.p_own` by what the run wrote down.
+
     Args:
       method: a run's --method. p_target: [C], p̃ at the weights' epoch; None where no epoch is finished.
 

@@ -41,6 +41,20 @@ class PixelRange(keras.layers.Layer):
         x = x * _HALF + _HALF
         return tf.reverse(x - tf.constant(CAFFE_MEAN, x.dtype), [-1]) if self.pixels == "caffe" else x
 
+    def in_stock_keras(self) -> keras.layers.Layer:
+        """Layers of Keras's own of the same function, for `models.stock`."""
+        if self.pixels == "tf":
+            return keras.layers.Identity(name=self.name)
+        if self.pixels == "torch":
+            mean, variance = [2 * m - 1 for m in TORCH_MEAN], [(2 * s) ** 2 for s in TORCH_STD]
+            return keras.layers.Normalization(mean=mean, variance=variance, name=self.name)
+        to_bytes = keras.layers.Rescaling(_HALF, _HALF, name=self.name)
+        if self.pixels == "own":
+            return to_bytes
+        inputs = keras.Input([None, None, 3])
+        centred = keras.layers.Normalization(mean=CAFFE_MEAN, variance=[1.0] * 3)(to_bytes(inputs))
+        return keras.Model(inputs, keras.ops.flip(centred, axis=-1), name=f"{self.name}_caffe")
+
     def compute_output_shape(self, input_shape):
         return input_shape
 
