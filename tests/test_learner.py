@@ -10,6 +10,7 @@ import tensorflow as tf
 from udal_tf.config import ESTIMATE, DarpConfig, MethodConfig, OptimizerConfig, TrainConfig
 from udal_tf.core import losses
 from udal_tf.methods.aligner import Aligner
+from udal_tf.methods.base import pseudo_label_counts
 from udal_tf.methods.learner import BASES, Learner
 from udal_tf.methods.prior_estimator import PriorEstimator
 from udal_tf.methods.refiner import Refiner
@@ -81,7 +82,7 @@ def test_contract_of_every_base_and_method(base, method):
     alphas = []
     for number in range(STEPS_PER_EPOCH * EPOCHS):
         metrics = step(make_batch(base, number))
-        assert all(np.all(np.isfinite(value)) for value in metrics.values()), metrics
+        assert all(np.isfinite(value) for value in metrics.values()), metrics
         alphas.append(float(metrics["alpha"]))
     assert step.experimental_get_tracing_count() == 1
     assert alphas == sorted(alphas, reverse=True) and alphas[0] == 1.0 > alphas[-1]
@@ -249,7 +250,7 @@ def unmixed(batch, base):
 def test_remixmatch_adds_its_four_losses_by_their_weights():
     batch = make_batch("remixmatch")
     learner = make_learner("remixmatch", "none", unlabeled_weight=1.5, premixup_weight=0.7, rotation_weight=0.3)
-    metrics = {name: np.asarray(value) for name, value in learner.train_step(batch).items()}
+    metrics = {name: float(value) for name, value in learner.train_step(batch).items()}
     expected = metrics["loss_labeled"] + 1.5 * metrics["loss_unlabeled"] + 0.7 * metrics["loss_premixup"]
     expected += 0.3 * metrics["loss_rotation"] + OptimizerConfig().weight_decay * metrics["loss_l2"]
     assert metrics["loss"] == pytest.approx(expected, rel=1e-6)
@@ -282,7 +283,7 @@ def test_remixmatch_losses_are_cross_entropies_with_the_sharpened_guess_of_the_w
 
 def test_remixmatch_ramps_all_but_the_labelled_and_the_rotation_loss():
     metrics = make_learner("remixmatch", "none", unlabeled_ramp=1.0).train_step(make_batch("remixmatch"))
-    metrics = {name: np.asarray(value) for name, value in metrics.items()}
+    metrics = {name: float(value) for name, value in metrics.items()}
     expected = metrics["loss_labeled"] + 0.5 * metrics["loss_rotation"]
     assert metrics["loss"] == pytest.approx(expected + 5e-4 * metrics["loss_l2"], rel=1e-6)
 
@@ -399,3 +400,23 @@ def test_the_estimate_is_in_the_checkpoint(tmp_path):
     path = tf.train.Checkpoint(learner=learner).write(str(tmp_path / "ckpt"))
     tf.train.Checkpoint(learner=other).read(path).assert_consumed()
     np.testing.assert_array_equal(other.p_unlabeled(), P_UNLABELED)
+
+
+def test_pseudo_labels_are_counted_by_class():
+    batch = make_batch()
+    metrics, counts = make_learner(threshold=0.0).counted_train_step(batch)
+    truth = np.bincount(batch["labels_u"], minlength=NUM_CLASSES)
+    assert counts["shown_of_class"].numpy().tolist() == truth.tolist()
+    assert float(tf.reduce_sum(counts["confident_of_class"])) == len(batch["labels_u"])
+    correct = float(tf.reduce_sum(counts["correct_of_class"])) / len(batch["labels_u"])
+    assert correct == pytest.approx(float(metrics["confident_correct"]))
+
+
+def test_counts_of_pseudo_labels_worked_by_hand():
+    targets = tf.constant([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
+    counts = pseudo_label_counts(tf.constant([0, 1, 1, -1], tf.int64), targets, tf.constant([1.0, 1.0, 1.0, 0.0]))
+    assert {name: value.numpy().tolist() for name, value in counts.items()} == {
+        "confident_of_class": [2.0, 1.0],
+        "correct_of_class": [1.0, 1.0],
+        "shown_of_class": [1.0, 2.0],
+    }

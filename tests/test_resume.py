@@ -37,6 +37,8 @@ def kill():
 
 
 def killed_save(self, checkpoint_number):
+    if not self.directory.endswith("checkpoints"):
+        return save(self, checkpoint_number=checkpoint_number)
     number = next(saves)
     if (moment, number) == ("writing the first checkpoint", 1):
         # The system ends a process that writes beyond the limit: in the middle of the data file.

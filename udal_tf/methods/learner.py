@@ -174,8 +174,12 @@ class Learner(tf.Module):
           batch: this replica's share, as `input.pipeline` describes it.
 
         Returns:
-          Scalars, and vectors [C], whose *sum* over the replicas is the figure of the global batch.
+          Scalars whose *sum* over the replicas is the figure of the global batch.
         """
+        return self.counted_train_step(batch)[0]
+
+    def counted_train_step(self, batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """As `train_step`, and what it counted of each class (`base.pseudo_label_counts`): vectors [C] to be summed."""
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         aligner = self.aligner()
 
@@ -194,7 +198,6 @@ class Learner(tf.Module):
             scaled_loss = loss if self._scaling is None else self._scaling.scale_loss(loss)
         metrics = {"loss": loss, "loss_labeled": loss_l, "loss_unlabeled": loss_u, "loss_l2": l2}
         metrics.update({f"loss_{name}": value for name, value in auxiliary.items()})
-        metrics.update(parts.counts)
         whole_batch = {**self._monitors(aligner), **parts.monitors}
         metrics.update({name: tf.cast(value, tf.float32) / replicas for name, value in whole_batch.items()})
 
@@ -210,7 +213,7 @@ class Learner(tf.Module):
             self.estimator.update(parts.probs_u, aligner.p_own())
         self.label_average.assign(moving_average.decayed(self.label_average, batch["labels_l"]))
         self.step.assign_add(1)
-        return metrics
+        return metrics, parts.counts
 
     def la_prior(self) -> tf.Tensor:
         """[C] float32, sums to 1: the distribution that LA (Inf) takes away, as --la_prior chooses it."""

@@ -35,7 +35,7 @@ class StepRunner:
 
     def __call__(self, source: Any, count: int) -> np.ndarray:
         """The metrics of each step: [count, len(names)] float32, in the order of `names`: "loss", …, and "name/c" for
-        class c of a metric that is a vector.
+        what is counted of class c.
 
         Args:
           source: an iterator over the replicas' batches, as `host_batch` makes them; on_device: the numbers of the
@@ -91,14 +91,10 @@ class StepRunner:
             batch = self._maker.pictures(step, batch, share)
         if self._makes_views:
             batch = self._maker.with_views(batch)
-        metrics = self._learner.train_step(batch)
-        ordered = sorted(metrics)
-        self.names = [own for name in ordered for own in _names(name, metrics[name].shape)]
-        return tf.concat([tf.reshape(metrics[name], [-1]) for name in ordered], axis=0)
-
-
-def _names(name: str, shape: tf.TensorShape) -> list[str]:
-    return [f"{name}/{c}" for c in range(shape[0])] if shape.rank else [name]
+        metrics, counts = self._learner.counted_train_step(batch)
+        scalars, vectors = sorted(metrics), sorted(counts)
+        self.names = scalars + [f"{name}/{c}" for name in vectors for c in range(counts[name].shape[0])]
+        return tf.concat([tf.stack([metrics[name] for name in scalars]), *(counts[name] for name in vectors)], axis=0)
 
 
 def by_class(figures: dict[str, float]) -> tuple[dict[str, float], dict[str, list[float]]]:

@@ -61,9 +61,10 @@ class BestWeights:
     """
 
     def __init__(self, folder: pathlib.Path, learner: Learner):
-        self._manager = tf.train.CheckpointManager(
-            _weights_of(learner.model, learner.ema), str(folder / BEST), max_to_keep=1
-        )
+        checkpoint = _weights_of(learner.model, learner.ema)
+        # Made at the first save otherwise, which one worker does alone, and variables are made by all of them together.
+        _ = checkpoint.save_counter
+        self._manager = tf.train.CheckpointManager(checkpoint, str(folder / BEST), max_to_keep=1)
 
     def offer(self, rows: Sequence[dict[str, Any]]) -> None:
         """Saves the present weights if the last row is the best one."""
