@@ -38,13 +38,13 @@ def test_the_steps_timed_are_those_of_training(monkeypatch):
     monkeypatch.setattr(timing, "SECONDS", 1e9)
     monkeypatch.setattr(timing, "MOST", 3)
     shapes = []
-    train_step = Learner.train_step
+    train_step = Learner.counted_train_step
 
     def watched(self, batch):
         shapes.append({key: tuple(values.shape) for key, values in batch.items() if key.startswith("x_")})
         return train_step(self, batch)
 
-    monkeypatch.setattr(Learner, "train_step", watched)
+    monkeypatch.setattr(Learner, "counted_train_step", watched)
     found = timing.measure(resolve({**TINY, "unlabeled_ratio": 2}), num_classes=300, test_pictures=1)
     assert found.steps == 3
     # Traced once for the first call and once for calls of many steps.
