@@ -94,7 +94,8 @@ def test_contract_of_every_base_and_method(base, method):
     assert int(learner.step) == STEPS_PER_EPOCH * EPOCHS
 
 
-@pytest.mark.parametrize(("base", "method"), COMBINATIONS)
+# Between them every place of alignment, and the refinement, over every base.
+@pytest.mark.parametrize(("base", "method"), [pair for pair in COMBINATIONS if pair[1] in ("udal", "hybrid", "darp")])
 def test_eager_equals_graph(base, method):
     batch = make_batch(base)
     eager = make_learner(base, method).train_step(batch)
