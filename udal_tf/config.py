@@ -185,7 +185,8 @@ class ModelConfig(_Section):
     pretrained: str = setting(
         NO_WEIGHTS,
         "Weights that a network of Keras Applications begins with: a .weights.h5 or .h5 file without the top, saved by "
-        "Keras; `none`: random ones. Nothing is ever downloaded.",
+        "Keras; `none`: random ones. Nothing is ever downloaded. With a file the network sees pixels in the range that "
+        "its published weights expect.",
     )
     depth: int = setting(28, "Depth of the Wide ResNet: 6n + 4.", low=10)
     width: int = setting(2, "Width multiplier of the Wide ResNet: 16·width filters in its first group.", low=1)
