@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from udal_tf.training.evaluation import Evaluator, confusion, predict, scores
+from udal_tf.training.evaluation import Evaluator, Predictor, confusion, scores
 
 LOG_2 = float(np.log(2))
 
@@ -102,5 +102,5 @@ def test_no_retrace_for_the_last_batch_or_a_later_epoch():
 def test_predictions_are_the_averaged_weights_probabilities_in_order():
     images = np.array([[0, LOG_2], [LOG_2, 0], [0, 0]], np.float32)[:, np.newaxis, :, np.newaxis]
     batches = tf.data.Dataset.from_tensor_slices(images).batch(2)
-    probs = predict(PicturesAreLogits(), batches)
+    probs = Predictor(PicturesAreLogits())(batches)
     np.testing.assert_allclose(probs, [[2 / 3, 1 / 3], [1 / 3, 2 / 3], [1 / 2, 1 / 2]], rtol=1e-6)

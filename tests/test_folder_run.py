@@ -46,6 +46,7 @@ def test_a_folder_of_pictures_trains_and_reports_by_class_name(tmp_path):
     np.testing.assert_allclose(result["p_data"], [2 / 7, 1 / 7, 4 / 7], rtol=1e-5)
     assert result["p_unlabeled"] == [0.25, 0.25, 0.5]
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
+    assert (tmp_path / "run" / "pseudo_labels.png").is_file()
     for row in read_rows(tmp_path / "run" / "metrics.jsonl"):
         assert "confident" in row["train"]
         assert not {"confident_correct", "p_unlabeled_error"} & set(row["train"])

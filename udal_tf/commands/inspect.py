@@ -36,8 +36,8 @@ from udal_tf.reporting.inspection_text import inspection_text
 EXIT_BAD_INPUT = 2
 SHEET = "contact_sheet.png"
 WEAK_VIEWS, STRONG_VIEWS = 3, 4
-# Rows of the sheet: of more classes those spread evenly from frequent to rare are shown, and a few unlabelled pictures.
-MOST_CLASSES, UNLABELED_ROWS = 24, 2
+# Below the classes a few unlabelled pictures are shown.
+UNLABELED_ROWS = 2
 
 
 def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed: bool = True) -> dict[str, Any]:
@@ -139,9 +139,7 @@ def _draw_sheet(folder: Folder, pictures: Sequence[Picture], config: Config, siz
             labeled[picture.class_name] += 1
         elif picture.part == UNLABELED and not picture.fault:
             unlabeled.append(picture.path)
-    names = sorted(first, key=lambda name: -labeled[name])
-    if len(names) > MOST_CLASSES:
-        names = [names[i] for i in np.linspace(0, len(names) - 1, MOST_CLASSES).round().astype(int)]
+    names = contact_sheet.some_rows(sorted(first, key=lambda name: -labeled[name]))
     spread = np.unique(np.linspace(0, len(unlabeled) - 1, min(UNLABELED_ROWS, len(unlabeled))).astype(int))
     paths = [*(first[name] for name in names), *(unlabeled[i] for i in spread)]
     titles = [*(f"{name}\n{labeled[name]:,} labelled" for name in names), *("unlabelled" for _ in spread)]

@@ -1,7 +1,8 @@
-"""A sheet of pictures in rows with names, to be looked at before training."""
+"""A sheet of pictures in rows with names, to be looked at before and during training."""
 
 import pathlib
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,10 +10,13 @@ from matplotlib.figure import Figure
 # Of one picture on the sheet, a letter of the names beside, and the headings above.
 CELL_INCHES, LETTER_INCHES, HEADING_INCHES = 0.85, 0.085, 0.6
 LONGEST_NAME = 32
+MOST_ROWS = 24
 DPI = 120
 # Between pictures, and between groups of columns, as shares of a picture's side.
 GAP, GROUP_GAP = 0.06, 0.25
 WHITE = 255
+
+Row = TypeVar("Row")
 
 
 def draw(
@@ -50,6 +54,12 @@ def draw(
     figure.text(0.1 / inches[0], 1 - 0.1 / inches[1], title, ha="left", va="top", fontsize=10, fontweight="bold")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, facecolor="white")
+
+
+def some_rows(ranked: Sequence[Row]) -> list[Row]:
+    """All of them, or MOST_ROWS spread evenly over them, the first and the last included."""
+    spread = np.linspace(0, len(ranked) - 1, min(MOST_ROWS, len(ranked))).round().astype(int)
+    return [ranked[i] for i in spread]
 
 
 def _shortened(name: str) -> str:

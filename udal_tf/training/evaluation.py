@@ -45,19 +45,6 @@ def confusion(logits: np.ndarray, labels: np.ndarray) -> list[list[int]]:
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes).tolist()
 
 
-def predict(learner: Learner, batches: tf.data.Dataset) -> np.ndarray:
-    """The averaged weights' predictions.
-
-    Args:
-      batches: float32 [≤ B, H, W, C], as `input.pipeline.evaluation_batches` makes them.
-
-    Returns:
-      [N, C] float32, rows sum to 1, in the order of the batches.
-    """
-
-    return _Compiled(lambda images: tf.nn.softmax(learner.logits(images, use_ema=True)))(batches)[0]
-
-
 class _Compiled:
     """A function of pictures, applied to batch after batch on this process's first replica.
 
@@ -82,6 +69,17 @@ class _Compiled:
             filled = tf.pad(images, [[0, size - count], [0, 0], [0, 0], [0, 0]])
             parts.append([values.numpy()[:count] for values in tf.nest.flatten(self._run(filled))])
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+
+
+class Predictor:
+    """The predictions of a learner's averaged weights, which are read when it is called."""
+
+    def __init__(self, learner: Learner):
+        self._probs = _Compiled(lambda images: tf.nn.softmax(learner.logits(images, use_ema=True)))
+
+    def __call__(self, batches: tf.data.Dataset) -> np.ndarray:
+        """float32 [≤ B, H, W, C], as `input.pipeline.evaluation_batches` makes them -> [N, C], rows sum to 1."""
+        return self._probs(batches)[0]
 
 
 class Evaluator:

@@ -22,7 +22,7 @@ from udal_tf.methods.learner import Learner
 from udal_tf.reporting.run_log import write_json
 from udal_tf.training import loop
 from udal_tf.training.distribute import Workers
-from udal_tf.training.evaluation import predict
+from udal_tf.training.evaluation import Predictor
 
 # α is a setting of its generation, so it is shown and saved as a person would write it, not as float32 holds it.
 ALPHA_DIGITS = 6
@@ -137,7 +137,7 @@ def train_generations(config: Config, data: SslData, folder: pathlib.Path) -> di
 def _grow(learner: Learner, data: SslData, config: Config, path: pathlib.Path) -> None:
     plain = make_views(config.augment, *data.train.shape).plain
     pictures = pipeline.evaluation_batches(data.train, data.rest, plain, config.train.eval_batch_size)
-    probs = predict(learner, pictures)
+    probs = Predictor(learner)(pictures)
     added = grown(data, probs, config.method.select_alpha)
     for c, number in enumerate(added["added"]):
         if not number:

@@ -29,6 +29,7 @@ from udal_tf.reporting.run_log import RunLog, write_json
 from udal_tf.training import record
 from udal_tf.training.checkpointing import Checkpoints
 from udal_tf.training.distribute import Workers, hardware
+from udal_tf.training.early_look import EarlyLook
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.steps import StepRunner
 from udal_tf.training.weights import CHECKPOINTS, BestWeights, write_model_facts
@@ -173,6 +174,7 @@ class _Run:
             folder / CHECKPOINTS, learner=self.learner, totals=self.totals, skipped=self.skipped
         )
         self.best = BestWeights(folder, self.learner)
+        self.early_look = EarlyLook(self.learner, data, self.views.plain, config.train, folder)
 
     def _shown_step(self, step: tf.Tensor, skipped_steps: list[int]) -> tf.Tensor:
         """Whose pictures a step shows: its own, or those of a step behind the last where its own are skipped."""
@@ -282,6 +284,7 @@ class _Run:
                     with _storage(self.folder):
                         log.append(row)
                         self.best.offer(log.rows)
+                        self.early_look.after(row["epoch"])
                     progress.line(console.epoch_text(log.rows[-1], train.epochs, self.data.class_names))
                 totals = totals[:0]
             due = time.monotonic() - saved > 60 * train.checkpoint_minutes

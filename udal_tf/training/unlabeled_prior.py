@@ -24,7 +24,7 @@ from udal_tf.recipes import METHODS
 from udal_tf.reporting.run_log import write_json
 from udal_tf.training import loop
 from udal_tf.training.distribute import Workers
-from udal_tf.training.evaluation import predict
+from udal_tf.training.evaluation import Predictor
 
 HALVES = 2
 
@@ -150,7 +150,8 @@ def _estimated(config: Config, data: SslData, folder: pathlib.Path) -> dict[str,
     )
 
     def predicted(learner, positions: np.ndarray) -> np.ndarray:
-        return predict(learner, pipeline.evaluation_batches(data.train, positions, plain, config.train.eval_batch_size))
+        pictures = pipeline.evaluation_batches(data.train, positions, plain, config.train.eval_batch_size)
+        return Predictor(learner)(pictures)
 
     probs, labels, mean_probs_u = [], [], []
     for half in range(HALVES):
