@@ -76,10 +76,8 @@ def test_added_pictures_are_counted_against_their_true_labels():
 
 
 def test_classes_that_add_nothing_are_named_in_the_log(tmp_path, monkeypatch, capsys):
-    def all_of_class_0(learner, batches):
-        return np.tile(np.eye(10, dtype=np.float32)[0], (420, 1))
-
-    monkeypatch.setattr(generations, "predict", all_of_class_0)
+    all_of_class_0 = np.tile(np.eye(10, dtype=np.float32)[0], (420, 1))
+    monkeypatch.setattr(generations, "Predictor", lambda learner: lambda batches: all_of_class_0)
     experiment.train_and_evaluate(make_config(tmp_path, generations=2))
     printed = capsys.readouterr().out
     for name in "123456789":
@@ -89,7 +87,8 @@ def test_classes_that_add_nothing_are_named_in_the_log(tmp_path, monkeypatch, ca
 
 def test_a_selection_that_keeps_nothing_is_stated_and_trains_on(tmp_path, monkeypatch, capsys):
     # One predicted picture of the most frequent class: a share below one picture.
-    monkeypatch.setattr(generations, "predict", lambda learner, batches: np.eye(10, dtype=np.float32)[:1])
+    one_picture = np.eye(10, dtype=np.float32)[:1]
+    monkeypatch.setattr(generations, "Predictor", lambda learner: lambda batches: one_picture)
     result = experiment.train_and_evaluate(make_config(tmp_path, generations=2))
     assert "none at all: the next generation trains on the same labelled pictures" in capsys.readouterr().out
     assert sum(result["generations"][1]["added"]) == 0
