@@ -32,7 +32,7 @@ docs: $(DOCS_READY)
 
 $(DOCS_READY): setup.py
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[cpu,docs]"
 	touch $(DOCS_READY)
 
 lint: setup

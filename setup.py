@@ -40,8 +40,8 @@ setup(
         "test": ["pytest", "pytest-xdist", "ruff==0.17.6", *ONNX],
         # Sweeps on a cluster: --engine=ray.
         "sweep": ["ray>=2.9"],
-        # For `make docs`, which needs no TensorFlow.
-        "docs": ["furo", "myst-parser", "sphinx", "sphinx-autoapi"],
+        # For `make docs`, which also runs the notebook.
+        "docs": ["furo", "ipykernel", "myst-nb", "sphinx", "sphinx-autoapi"],
         # For benchmarks/crest_vectors.py and CReST itself; in an environment of its own, in the place of "cpu".
         "parity": [
             "tensorflow-cpu==2.15.1; python_version < '3.12'",

@@ -1,4 +1,4 @@
-"""Sphinx builds the site by this: `make docs`. The API pages are read from the source, so no TensorFlow is needed."""
+"""Sphinx builds the site by this: `make docs`. The API pages are read from the source; the notebook is run."""
 
 import dataclasses
 import pathlib
@@ -17,7 +17,7 @@ project = "udal-tf"
 version = release = __version__
 copyright = author = "the authors of udal-tf"
 
-extensions = ["myst_parser", "sphinx.ext.napoleon", "autoapi.extension", "sphinx.ext.mathjax"]
+extensions = ["myst_nb", "sphinx.ext.napoleon", "autoapi.extension", "sphinx.ext.mathjax"]
 highlight_language = "none"
 html_theme = "furo"
 html_title = "udal-tf"
@@ -26,6 +26,12 @@ html_css_files = ["tables.css"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
+
+# The notebook's outputs are those of the code as it is.
+nb_execution_mode = "force"
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_merge_streams = True
 
 # Written here while the site is built and removed afterwards.
 GENERATED = "api/generated"
@@ -43,8 +49,9 @@ smartquotes_action = "D"
 # A link to something of ours has to lead somewhere; other packages have no pages here.
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!udal_tf\.).*")]
-# A type alias, which has no page.
-nitpick_ignore = [("py:class", "udal_tf.input.pipeline.Batch")]
+# Type aliases, which have no page.
+ALIASES = ("input.pipeline.Batch", "inference.pictures.Pixels", "inference.priors.Stated", "reporting.class_figures.Rows")
+nitpick_ignore = [("py:class", f"udal_tf.{alias}") for alias in ALIASES]
 # Names that are assigned several at a time are not seen by a reader of the source.
 suppress_warnings = ["autoapi.python_import_resolution"]
 
@@ -111,7 +118,7 @@ def readable(app, what, name, obj, options, lines: list[str]) -> None:
         if block == "code":
             written.append(line)
             continue
-        line = _flags_as_code(line, "``")
+        line = _flags_as_code(line, "``").replace("|", r"\|")  # A bar is an absolute value, no substitution.
         if block == "fields" and _NAMED.match(line):
             written += ["* " + _NAMED.sub(r"**\1**: ", part, count=1) for part in _BEHIND.split(line)]
         elif block == "fields":

@@ -18,7 +18,7 @@ DOCS = ROOT / "docs"
 # Sphinx writes these when the site is built.
 GENERATED = DOCS / "api" / "generated"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if GENERATED not in path.parents)
-SETTINGS_PAGE = GENERATED / "settings.md"
+OTHER_PAGES = (GENERATED / "settings.md", DOCS / "notebook.ipynb")
 # Flags of absl, argparse and TensorBoard.
 OTHER_FLAGS = {"help", "flagfile", "logdir"}
 
@@ -164,7 +164,7 @@ def test_internal_links_resolve():
                 assert documented(anchor), f"{page}: {target}"
                 continue
             linked = (page.parent / path).resolve() if path else page
-            assert linked in PAGES or linked == SETTINGS_PAGE, f"{page}: {target}"
+            assert linked in (*PAGES, *OTHER_PAGES), f"{page}: {target}"
             assert not anchor or anchor in anchors(linked), f"{page}: {target}"
     assert count > 150
 

@@ -6,7 +6,7 @@ __version__ = "0.1.0"
 def load(workdir, weights="last", unfinished=False, batch_size=0):
     """The model of a work folder, ready to `predict`; see `udal_tf.inference.trained.load`.
 
-    Example: `udal_tf.load("runs/mine").predict(["a.jpg", "b.png"]).names`.
+    Example: ``udal_tf.load("runs/mine").predict(["a.jpg", "b.png"]).names``.
     """
     from udal_tf.inference import trained  # Here, so that importing the package does not import TensorFlow.
 

@@ -100,7 +100,7 @@ def below(folder: str) -> Iterator[str]:
 
 
 def named(arguments: Iterable[str]) -> Iterator[str]:
-    """The pictures that a person names: files, folders at any depth, patterns such as 'photos/**/*.jpg'.
+    """The pictures that a person names: files, folders at any depth, patterns such as `photos/**/*.jpg`.
 
     A file is taken whatever its name ends in, and also where it is not there, for `reader` to say so. Check the
     arguments by `check_named` first.

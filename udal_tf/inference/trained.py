@@ -191,7 +191,7 @@ def load(
     Raises:
       ModelError: where the folder has no such model.
 
-    Example: `udal_tf.load("runs/mine").predict(["a.jpg", "b.png"]).names`.
+    Example: ``udal_tf.load("runs/mine").predict(["a.jpg", "b.png"]).names``.
     """
     return TrainedModel(workfolder.read(workdir, weights, unfinished), weights, batch_size)
 
