@@ -50,7 +50,12 @@ smartquotes_action = "D"
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!udal_tf\.).*")]
 # Type aliases, which have no page.
-ALIASES = ("input.pipeline.Batch", "inference.pictures.Pixels", "inference.priors.Stated", "reporting.class_figures.Rows")
+ALIASES = (
+    "input.pipeline.Batch",
+    "inference.pictures.Pixels",
+    "inference.priors.Stated",
+    "reporting.class_figures.Rows",
+)
 nitpick_ignore = [("py:class", f"udal_tf.{alias}") for alias in ALIASES]
 # Names that are assigned several at a time are not seen by a reader of the source.
 suppress_warnings = ["autoapi.python_import_resolution"]
