@@ -31,7 +31,8 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
-nb_merge_streams = True
+# Progress bars and TensorFlow's log lines.
+nb_output_stderr = "remove"
 
 # Written here while the site is built and removed afterwards.
 GENERATED = "api/generated"

@@ -78,3 +78,10 @@ def test_listing_and_inspecting_a_folder_import_no_tensorflow():
     code = "import sys, udal_tf.commands.inspect, udal_tf.commands.train; print('tensorflow' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
+
+
+def test_figures_are_drawn_without_pyplot_whose_backend_is_the_users():
+    texts = {path: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    assert sum("matplotlib" in text for text in texts.values()) > 3
+    for path, text in texts.items():
+        assert "pyplot" not in text and "matplotlib.use" not in text, path

@@ -3,12 +3,9 @@
 import pathlib
 from typing import Any
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.ticker import MaxNLocator  # noqa: E402
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # Okabe & Ito's palette: told apart in print and by colour-blind readers.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
@@ -17,9 +14,8 @@ SNAPSHOTS = 4
 MOST_NAMED_CLASSES = 20
 
 
-def _finish(figure, path: pathlib.Path) -> None:
+def _finish(figure: Figure, path: pathlib.Path) -> None:
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def _epochs(rows: list[dict[str, Any]]) -> list[int]:
@@ -34,7 +30,8 @@ def _label_classes(axes, class_names: list[str]) -> None:
 
 def training_curves(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
     """Losses, test accuracy, and the shares of confident and of correct pseudo-labels, over the epochs."""
-    figure, (losses, accuracy, pseudo) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    losses, accuracy, pseudo = figure.subplots(1, 3)
     epochs = _epochs(rows)
     marker = "o" if len(rows) < 3 else None
     for name, colour, label in (
@@ -81,10 +78,8 @@ def per_class_recall(
     """
     order = np.argsort(-np.asarray(labeled_counts), kind="stable")
     class_names, labeled_counts = [class_names[c] for c in order], [labeled_counts[c] for c in order]
-    figure, (recall, counts) = plt.subplots(
-        2, 1, figsize=(max(7, min(14, 0.5 * len(class_names))), 5.5), height_ratios=(3, 1), sharex=True,
-        layout="constrained",
-    )  # fmt: skip
+    figure = Figure(figsize=(max(7, min(14, 0.5 * len(class_names))), 5.5), layout="constrained")
+    recall, counts = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     places = np.arange(len(class_names))
     for shift, key, colour, label in ((-0.2, "ema", BLUE, "EMA"), (0.2, "ema_la", ORANGE, "EMA & LA (Inf)")):
         values = [np.nan if scores[key][c] is None else 100 * scores[key][c] for c in order]
@@ -113,7 +108,7 @@ def pseudo_label_divergence(
     order = np.argsort(-np.asarray(p_data), kind="stable")
     class_names = [class_names[c] for c in order]
     picked = np.unique(np.linspace(0, len(rows) - 1, SNAPSHOTS).round().astype(int))
-    figure = plt.figure(figsize=(12, 7), layout="constrained")
+    figure = Figure(figsize=(12, 7), layout="constrained")
     grid = figure.add_gridspec(2, len(picked))
     divergence = figure.add_subplot(grid[0, :])
     marker = "o" if len(rows) < 3 else None
