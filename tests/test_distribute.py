@@ -46,13 +46,18 @@ if strategy == "mirrored":
 from udal_tf.config import resolve
 from udal_tf.training import distribute, experiment, generations
 
-predict = generations.predict
-generations.predict = lambda *arguments: predict(*arguments).round(2)
+
+class Rounded(generations.Predictor):
+    def __call__(self, batches):
+        return super().__call__(batches).round(2)
+
+
+generations.Predictor = Rounded
 tiny = {"epochs": 1, "steps_per_epoch": 3, "batch_size": 8, "unlabeled_ratio": 2}
 shared = None
 for training, own in json.loads(trainings).items():
     workdir = pathlib.Path(folder) / name / training
-    config = resolve({**tiny, **own, **json.loads(given), "strategy": strategy, "workdir": str(workdir)})
+    config = resolve({**tiny, **json.loads(given), **own, "strategy": strategy, "workdir": str(workdir)})
     shared = shared or distribute.make_strategy(config.device)
     with shared.scope():
         experiment._train_and_evaluate(config, shared)
@@ -90,11 +95,11 @@ def tasks() -> list[dict]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Holds one_device, replicas, replicas_unsynced, workers, each with a work folder per training."""
+    """Holds one_device, replicas, workers, each with a work folder per training."""
     folder = tmp_path_factory.mktemp("distribute")
     finish(start(folder, "one_device", "one_device", {}))
-    finish(start(folder, "mirrored", "replicas", {"sync_batch_norm": True}))
-    finish(start(folder, "mirrored", "replicas_unsynced", {}, {"fixmatch": TRAININGS["fixmatch"]}))
+    unsynced = {"unsynced": {**TRAININGS["fixmatch"], "sync_batch_norm": False}}
+    finish(start(folder, "mirrored", "replicas", {"sync_batch_norm": True}, TRAININGS | unsynced))
     workers = [start(folder, "multi_worker", "workers", {"sync_batch_norm": True}, task=task) for task in tasks()]
     for worker in workers:
         finish(worker)
@@ -141,7 +146,8 @@ def test_generations_add_the_same_pictures(folder, several):
 
 
 def test_without_synchronised_batch_norm_replicas_see_other_statistics(folder):
-    one, other = (rows(folder / name / "fixmatch")[0]["train"]["loss"] for name in ("replicas_unsynced", "one_device"))
+    names = ("replicas/unsynced", "one_device/fixmatch")
+    one, other = (rows(folder / name)[0]["train"]["loss"] for name in names)
     assert abs(one - other) > 1e-3
 
 

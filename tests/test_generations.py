@@ -1,4 +1,4 @@
-"""training.generations: CReST and CReST+ on tiny runs of digits-LT."""
+"""training.generations: CReST and CReST+ on tiny runs of digits-LT; test_resume.py kills such runs."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ import pytest
 from udal_tf.config import resolve
 from udal_tf.data import sources
 from udal_tf.reporting.run_log import read_rows
-from udal_tf.training import experiment, generations, loop
+from udal_tf.training import experiment, generations
 
 FIGURES = ("accuracy", "balanced_accuracy", "per_class_recall", "median_ema_accuracy", "steps")
 TINY = {"epochs": 2, "steps_per_epoch": 3, "batch_size": 4, "unlabeled_ratio": 2, "threshold": 0.12}
@@ -75,23 +75,31 @@ def test_added_pictures_are_counted_against_their_true_labels():
     assert added["precision"][9] == added["recall"][9] == 1.0
 
 
-def test_classes_that_add_nothing_are_named_in_the_log(tmp_path, monkeypatch, capsys):
-    all_of_class_0 = np.tile(np.eye(10, dtype=np.float32)[0], (420, 1))
-    monkeypatch.setattr(generations, "Predictor", lambda learner: lambda batches: all_of_class_0)
-    experiment.train_and_evaluate(make_config(tmp_path, generations=2))
-    printed = capsys.readouterr().out
+@pytest.fixture
+def grow(monkeypatch, tmp_path, capsys):
+    """Writes the next generation's set from given predictions: the set, and what is printed."""
+
+    def call(probs: np.ndarray) -> tuple[dict, str]:
+        monkeypatch.setattr(generations, "Predictor", lambda learner: lambda batches: probs)
+        config, path = make_config(tmp_path), tmp_path / "generation_1" / "labeled.json"
+        generations._grow(None, sources.load(config.data), config, path)
+        return json.loads(path.read_text(encoding="utf-8")), capsys.readouterr().out
+
+    return call
+
+
+def test_classes_that_add_nothing_are_named_in_the_log(grow):
+    _, printed = grow(np.tile(np.eye(10, dtype=np.float32)[0], (420, 1)))
     for name in "123456789":
         assert f"no pseudo-labelled picture of class {name} joins" in printed
     assert "no pseudo-labelled picture of class 0" not in printed
 
 
-def test_a_selection_that_keeps_nothing_is_stated_and_trains_on(tmp_path, monkeypatch, capsys):
+def test_a_selection_that_keeps_nothing_is_stated(grow):
     # One predicted picture of the most frequent class: a share below one picture.
-    one_picture = np.eye(10, dtype=np.float32)[:1]
-    monkeypatch.setattr(generations, "Predictor", lambda learner: lambda batches: one_picture)
-    result = experiment.train_and_evaluate(make_config(tmp_path, generations=2))
-    assert "none at all: the next generation trains on the same labelled pictures" in capsys.readouterr().out
-    assert sum(result["generations"][1]["added"]) == 0
+    added, printed = grow(np.eye(10, dtype=np.float32)[:1])
+    assert "none at all: the next generation trains on the same labelled pictures" in printed
+    assert sum(added["added"]) == 0
 
 
 def test_a_generation_to_which_nothing_was_added_is_its_base_run(tmp_path, monkeypatch):
@@ -111,54 +119,13 @@ def test_the_first_generation_of_crest_plus_is_alignment_to_p_data(finished, tmp
     assert figures(first) == figures(aligned)
 
 
-@pytest.mark.parametrize("cut", ["after the first generation", "before the labelled set", "inside the second"])
-def test_a_run_cut_between_or_inside_generations_ends_the_same(finished, tmp_path, monkeypatch, cut):
-    _, _, expected = finished
-    config = make_config(tmp_path)
-
-    class Cut(Exception):
-        pass
-
-    def fail(*arguments):
-        raise Cut
-
-    with monkeypatch.context() as patch:
-        if cut == "after the first generation":
-            original = loop.train
-            patch.setattr(
-                loop, "train", lambda c, d, folder: fail() if folder.name == "generation_1" else original(c, d, folder)
-            )
-        elif cut == "before the labelled set":
-            patch.setattr(generations, "_grow", fail)
-        else:
-            save = loop.Checkpoints.save
-            calls = []
-
-            def save_then_fail(self, step):
-                path = save(self, step)
-                calls.append(path)
-                return fail() if len(calls) == 3 else path
-
-            patch.setattr(loop.Checkpoints, "save", save_then_fail)
-        with pytest.raises(Cut):
-            experiment.train_and_evaluate(config)
-    assert not (tmp_path / "result.json").exists()
-    resumed = experiment.train_and_evaluate(config)
-    assert figures(resumed) == figures(expected)
-    assert [s["added"] for s in resumed["generations"]] == [s["added"] for s in expected["generations"]]
-
-
 def test_every_generation_estimates_the_unlabelled_prior_anew(tmp_path):
-    result = experiment.train_and_evaluate(make_config(tmp_path, generations=2, unlabeled_prior=("estimate",)))
+    given = {"base": "mixmatch", "threshold": 0.0, "generations": 2, "unlabeled_prior": ("estimate",)}
+    result = experiment.train_and_evaluate(make_config(tmp_path, **given))
     rows = [read_rows(tmp_path / f"generation_{number}" / "metrics.jsonl") for number in range(2)]
     assert rows[1][-1]["p_unlabeled"] == result["p_unlabeled"] != rows[0][-1]["p_unlabeled"]
     # After three steps both are still near where they began.
     np.testing.assert_allclose(rows[0][0]["p_unlabeled"], rows[1][0]["p_unlabeled"], atol=0.03)
-
-
-def test_mixmatch_generations_train(tmp_path):
-    result = experiment.train_and_evaluate(make_config(tmp_path, base="mixmatch", generations=2, threshold=0.0))
-    assert len(result["generations"]) == 2
 
 
 def test_all_pictures_labelled_leaves_nothing_to_grow_from(tmp_path):
