@@ -12,8 +12,8 @@ import pytest
 from made_up_runs import CLASSES, write_run
 
 from udal_tf.commands import report
-from udal_tf.reporting import class_figures, comparison, paper, table_text, tables
-from udal_tf.reporting.drawing import Panel
+from udal_tf.reporting import class_figures, comparison, paper, run_figures, table_text, tables
+from udal_tf.reporting.drawing import Curve, Panel
 from udal_tf.reporting.runs import read_run, read_runs
 
 CIFAR = {"dataset": "cifar10lt", "imbalance": 100.0, "beta": 0.1}
@@ -349,3 +349,19 @@ def test_shares_of_pseudo_labels_are_of_the_counts_of_all_folds(tmp_path):
     (_, precision), (_, recall) = drawn
     np.testing.assert_allclose(precision.filled(-1), np.repeat([[75.0], [25.0], [-1.0]], 3, axis=1))
     np.testing.assert_allclose(recall.filled(-1), np.repeat([[50.0], [25.0], [0.0]], 3, axis=1))
+
+
+def test_a_colour_bar_with_its_words_is_inside_of_the_picture():
+    panel = Panel("digits", "epoch", "class")
+    panel.add_colour_bar(panel.axes.imshow([[0, 100]], aspect="auto"), "share of the true class, %")
+    whole, drawn = panel.figure.bbox, panel.figure.get_tightbbox().transformed(panel.figure.dpi_scale_trans)
+    assert 0 <= drawn.x0 and drawn.x1 <= whole.width
+    assert panel.axes.get_tightbbox().x1 < panel.figure.axes[1].get_tightbbox().x0
+
+
+def test_runs_of_several_lengths_stand_over_their_share_of_the_training():
+    short, long = (Curve(str(n), list(range(1, n + 1)), [0.5] * n) for n in (4, 8))
+    panel = run_figures._epoch_panel("digits", "share", [short, long])
+    assert panel.axes.get_xlabel() == "share of the training, %"
+    assert [line.get_xdata()[-1] for line in panel.axes.lines] == [100, 100]
+    assert run_figures._epoch_panel("digits", "share", [short, short]).axes.get_xlabel() == "epoch"

@@ -74,7 +74,7 @@ def _matrix_panel(title: str, run: Run, shares: np.ndarray, x_label: str, y_labe
     panel = Panel(title, x_label, y_label)
     panel.axes.grid(False)
     image = panel.axes.imshow(100 * shares, cmap="viridis", vmin=0, vmax=100, aspect="auto", interpolation="nearest")
-    panel.figure.colorbar(image, ax=panel.axes, label=colour_label, fraction=0.05, pad=0.02)
+    panel.add_colour_bar(image, colour_label)
     names = run.result["class_names"]
     if len(names) <= MOST_NAMED_CLASSES:
         panel.axes.set_yticks(range(len(names)), names)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 # Okabe & Ito's colours, told apart by colour-blind readers, without what vanishes on white or on black, and three more.
 GREY = "#808080"
@@ -21,6 +22,8 @@ INK = "#010203"
 WIDTH_INCHES, PANEL_INCHES, LEGEND_LINE_INCHES = 5.4, 3.7, 0.24
 PNG_DPI = 140
 LONGEST_IN_TWO_COLUMNS = 28
+# Of the width, what a colour bar takes with its numbers and its name.
+COLOUR_BAR = 0.16
 _STYLE = {
     "font.size": 12,
     "axes.titlesize": 11.5,
@@ -110,6 +113,14 @@ class Panel:
             low = [y - s for y, s in zip(curve.y, curve.spread, strict=True)]
             high = [y + s for y, s in zip(curve.y, curve.spread, strict=True)]
             self.axes.fill_between(curve.x, low, high, color=colour, alpha=0.15, linewidth=0)
+
+    def add_colour_bar(self, image: AxesImage, label: str) -> None:
+        """Says beside the panel, which becomes narrower, what the colours of `image` stand for."""
+        with matplotlib.rc_context(_STYLE):
+            left, bottom, width, height = self.axes.get_position().bounds
+            self.axes.set_position((left, bottom, width - COLOUR_BAR, height))
+            beside = self.figure.add_axes((left + width - COLOUR_BAR + 0.03, bottom, 0.03, height))
+            self.figure.colorbar(image, cax=beside, label=label)
 
     def save(self, name: str, caption: str, folder: pathlib.Path) -> Picture:
         """Writes `name`.png and `name`.svg into `folder`, and returns it for a page."""

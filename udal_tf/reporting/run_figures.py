@@ -4,13 +4,14 @@ All of one setting's runs with the recipe's α_min, k and length; curves are mea
 deviation.
 """
 
+import dataclasses
 import functools
 import pathlib
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from udal_tf.reporting import class_figures, paper
 from udal_tf.reporting.class_figures import Rows
@@ -63,10 +64,13 @@ def _precision(row: Mapping[str, Any]) -> float | None:
 
 
 def _epoch_panel(title: str, y_label: str, curves: Sequence[Curve]) -> Panel:
-    panel = Panel(title, "epoch", y_label)
-    for curve in curves:
-        panel.draw(curve)
-    panel.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    """Curves over epochs, or over shares of the training where one is longer, as CReST's generations are."""
+    ends = [max(curve.x) for curve in curves]
+    as_shares = min(ends) < max(ends)
+    panel = Panel(title, "share of the training, %" if as_shares else "epoch", y_label)
+    for curve, end in zip(curves, ends, strict=True):
+        panel.draw(dataclasses.replace(curve, x=[100 * x / end for x in curve.x]) if as_shares else curve)
+    panel.axes.xaxis.set_major_locator(MultipleLocator(20) if as_shares else MaxNLocator(integer=True))
     return panel
 
 
