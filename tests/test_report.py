@@ -355,8 +355,8 @@ def test_a_colour_bar_with_its_words_is_inside_of_the_picture():
     panel = Panel("digits", "epoch", "class")
     panel.add_colour_bar(panel.axes.imshow([[0, 100]], aspect="auto"), "share of the true class, %")
     whole, drawn = panel.figure.bbox, panel.figure.get_tightbbox().transformed(panel.figure.dpi_scale_trans)
-    assert 0 <= drawn.x0 and drawn.x1 <= whole.width
-    assert panel.axes.get_tightbbox().x1 < panel.figure.axes[1].get_tightbbox().x0
+    assert drawn.x0 >= 0 and drawn.x1 <= whole.width
+    assert panel.axes.get_position().x1 < panel.figure.axes[1].get_position().x0
 
 
 def test_runs_of_several_lengths_stand_over_their_share_of_the_training():
