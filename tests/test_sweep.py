@@ -14,6 +14,7 @@ import pytest
 
 from udal_tf.commands import report, sweep, sweep_engines, sweep_jobs
 from udal_tf.config import resolve
+from udal_tf.training import timing
 from udal_tf.training import workdir as training_workdir
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -178,6 +179,30 @@ def test_hours_without_a_measured_speed_are_called_an_assumption(tmp_path, capsy
     assert "ASSUMPTION" in capsys.readouterr().out
     sweep.main(["digits", "--dry_run", f"--out={tmp_path}"])
     assert "as measured on two cores" in capsys.readouterr().out
+
+
+def test_hours_by_steps_timed_here_are_said_to_be_so_and_each_kind_is_timed_once(tmp_path, capsys, monkeypatch):
+    timed = []
+
+    def measure(config, num_classes, test_pictures, side):
+        timed.append((config.method.base, config.train.unlabeled_batch_size, num_classes, side))
+        return timing.Timing(5, 0.5, 1.0, 1.0, 100.0)
+
+    monkeypatch.setattr(timing, "measure", measure)
+    sweep.main(["digits", "--list", "--measure", f"--out={tmp_path}"])
+    text = capsys.readouterr().out
+    assert timed == [("supervised", 128, 10, 8), ("fixmatch", 128, 10, 8), ("mixmatch", 128, 10, 8)]
+    # 32 labelled pictures in half a second; with two views of 128 unlabelled ones, 288.
+    assert "Hours at 64 and 576 pictures a second, as measured on this machine just now (device CPU" in text
+    # 1,000 steps.
+    assert "supervised_none_fold1  new  32,000 pictures  0.14 h" in text
+
+
+def test_a_listing_can_be_left_in_the_middle(tmp_path):
+    command = f"{sys.executable} -m udal_tf.commands.sweep table2 --list --out={tmp_path} | head -1"
+    ended = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "cifar10lt" in ended.stdout
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path, capsys):

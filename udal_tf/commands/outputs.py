@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -47,6 +48,11 @@ def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[pathl
         os.replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def stop_printing() -> None:
+    """What is still to be printed goes nowhere: whoever read standard output has enough, as `head` has."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check(path: pathlib.Path, overwrite: bool, replaceable: bool) -> None:

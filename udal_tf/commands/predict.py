@@ -14,7 +14,6 @@ import argparse
 import csv
 import io
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -150,8 +149,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     try:
         code = _run(args)
-    except BrokenPipeError:  # Whoever read standard output has enough, as `head` has.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        outputs.stop_printing()
         code = 0
     except (ValueError, OSError) as error:
         model_arguments.refuse(error)

@@ -2,6 +2,7 @@
 
   python -m udal_tf.commands.sweep digits --jobs=2             # Table 1's rows on digits-LT, two cells at a time
   python -m udal_tf.commands.sweep table1 --list               # every cell with its command and its cost
+  python -m udal_tf.commands.sweep table1 --list --measure     # its hours on this machine
   python -m udal_tf.commands.sweep fig3b --engine=ray --num_gpus=1 -- --data_dir=DATA
 
 A cell is one `run.py` in a folder of its own below --out, named by its settings, so that grids share what they have in
@@ -26,8 +27,10 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from udal_tf.commands import outputs
 from udal_tf.commands.sweep_engines import ENGINES, ROOT, SweepError
 from udal_tf.commands.sweep_jobs import Job
+from udal_tf.commands.sweep_speeds import measured_speeds
 from udal_tf.data import settings
 from udal_tf.reporting import grids, listing, revision
 from udal_tf.reporting.runs import RESULT
@@ -114,7 +117,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", default="*", help="cells whose name fits this pattern, as '*udal_fold[12]'")
     parser.add_argument("--out", default="runs", type=pathlib.Path, help="folder of the cells' folders (default: runs)")
     parser.add_argument("--retries", default=1, type=int, help="how often a failed cell is started again (default: 1)")
-    parser.add_argument("--images_per_second", default=0.0, type=float, help="training pictures a second, for --list")
+    parser.add_argument(
+        "--images_per_second", default=0.0, type=float, help="training pictures a second, for the hours"
+    )
+    parser.add_argument("--measure", action="store_true", help="for the hours, time some steps of each kind here first")
     parser.add_argument("--engine", default="local", choices=tuple(ENGINES))
     parser.add_argument("--jobs", default=1, type=int, help="cells at a time (local; default: 1)")
     parser.add_argument("--address", default="", help="Ray cluster (default: the one here, or a new local one)")
@@ -146,6 +152,12 @@ def chosen_cells(args: argparse.Namespace) -> list[grids.Cell]:
     return cells
 
 
+def _speeds(args: argparse.Namespace, cells: list[grids.Cell]) -> listing.Speeds:
+    if args.images_per_second:
+        return listing.Speeds(lambda config: args.images_per_second, "as given by --images_per_second")
+    return measured_speeds(cells) if args.measure else listing.known_speeds(cells)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     args = parse(sys.argv[1:] if argv is None else argv)
@@ -158,11 +170,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(_refuse(str(error)))
     run = os.path.relpath(ROOT / "run.py")
     arguments = [(run, *cell.arguments, f"--workdir={args.out / cell.name}") for cell in cells]
-    print(listing.listing(cells, states, [shlex.join(("python", *line)) for line in arguments], args.images_per_second))
+    commands = [shlex.join(("python", *line)) for line in arguments]
+    listed = listing.listing(cells, states, commands, _speeds(args, cells))
     if args.list or args.dry_run:
         counts = ", ".join(f"{states.count(state)} {state}" for state in (listing.FINISHED, listing.BEGUN, listing.NEW))
-        print(f"Every cell resolves: {counts}.")
+        try:
+            print(f"{listed}\nEvery cell resolves: {counts}.", flush=True)
+        except BrokenPipeError:
+            outputs.stop_printing()
         return
+    print(listed)
     notes, commit = args.out / "sweep", revision.commit()
     notes.mkdir(parents=True, exist_ok=True)
     jobs = {

@@ -1,8 +1,9 @@
 """What a sweep would do: each cell's state, its cost in pictures and hours, and its command."""
 
+import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from udal_tf.config import Config, differences
 from udal_tf.reporting.grids import Cell
@@ -10,7 +11,7 @@ from udal_tf.reporting.runs import CONFIG, METRICS, RESULT
 
 # Training pictures a second, each view counted once. On two cores: BUILD_NOTES.md's digits-LT (288,000 pictures of
 # UDAL in 65 s) and Fashion-MNIST-LT (172,800 in 161 s). The rest is an ASSUMPTION of what one GPU does in float32, for
-# no GPU was measured: set --images_per_second to what `run.py` shows as img/s on yours.
+# no GPU was measured.
 PICTURES_PER_SECOND = {"digitslt": 4_400.0, "fashionlt": 1_070.0, "wrn": 4_000.0, "applications": 400.0}
 TWO_CORES = ("digitslt", "fashionlt")
 FINISHED, BEGUN, NEW = "finished", "begun", "new"
@@ -40,28 +41,41 @@ def pictures_done(cell: Cell, workdir: pathlib.Path) -> float:
     return cell.pictures * min(1.0, epochs / (train.epochs * generations))
 
 
-def pictures_per_second(config: Config, given: float) -> float:
-    """`given`, or what PICTURES_PER_SECOND has for the data set or else the network."""
-    network = "wrn" if config.model.arch == "wrn" else "applications"
-    return given or PICTURES_PER_SECOND.get(config.data.dataset) or PICTURES_PER_SECOND[network]
+@dataclasses.dataclass(frozen=True)
+class Speeds:
+    """Training pictures a second of every cell. basis: what that rests on, in words."""
+
+    of: Callable[[Config], float]
+    basis: str
 
 
-def listing(cells: Sequence[Cell], states: Sequence[str], commands: Sequence[str], speed: float) -> str:
+def known_speeds(cells: Sequence[Cell]) -> Speeds:
+    """What PICTURES_PER_SECOND has for a cell's data set or else its network."""
+
+    def of(config: Config) -> float:
+        network = "wrn" if config.model.arch == "wrn" else "applications"
+        return PICTURES_PER_SECOND.get(config.data.dataset) or PICTURES_PER_SECOND[network]
+
+    if all(cell.config.data.dataset in TWO_CORES for cell in cells):
+        return Speeds(of, "as measured on two cores (BUILD_NOTES.md)")
+    return Speeds(
+        of,
+        "an ASSUMPTION for one GPU in float32, none was measured: --measure times some steps on the machine at hand, "
+        "--images_per_second states a speed",
+    )
+
+
+def listing(cells: Sequence[Cell], states: Sequence[str], commands: Sequence[str], speeds: Speeds) -> str:
     """Every cell with its state, cost and exact command, then the sum and what the hours rest on."""
-    hours = [cell.pictures / pictures_per_second(cell.config, speed) / 3600 for cell in cells]
+    hours = [cell.pictures / speeds.of(cell.config) / 3600 for cell in cells]
     lines = []
     for cell, state, command, cost in zip(cells, states, commands, hours, strict=True):
         lines.append(f"{cell.name}  {state}  {cell.pictures:,} pictures  {cost:,.2f} h\n  {command}")
     rest = [(cell, cost) for cell, state, cost in zip(cells, states, hours, strict=True) if state != FINISHED]
-    small = speed == 0 and all(cell.config.data.dataset in TWO_CORES for cell in cells)
-    basis = (
-        "as given by --images_per_second" if speed else "as measured on two cores (BUILD_NOTES.md)" if small
-        else "an ASSUMPTION for one GPU in float32, none was measured: give yours by --images_per_second"
-    )  # fmt: skip
-    speeds = sorted({pictures_per_second(cell.config, speed) for cell in cells})
+    different = sorted({speeds.of(cell.config) for cell in cells})
     lines.append(
         f"\n{len(cells)} cells, {sum(cell.pictures for cell in cells):,} training pictures, {sum(hours):,.1f} h; "
         f"still to train: {len(rest)} cells, {sum(cost for _, cost in rest):,.1f} h.\n"
-        f"Hours at {' and '.join(f'{s:,.0f}' for s in speeds)} pictures a second, {basis}."
+        f"Hours at {' and '.join(f'{speed:,.0f}' for speed in different)} pictures a second, {speeds.basis}."
     )
     return "\n".join(lines)

@@ -34,15 +34,15 @@ class Timing:
     total_seconds: float
 
 
-def measure(config: Config, num_classes: int, test_pictures: int) -> Timing:
-    """Times the steps of a run by `config` on random pictures of its size, and one evaluation.
+def measure(config: Config, num_classes: int, test_pictures: int, side: int = 0) -> Timing:
+    """Times the steps of a run by `config` on random RGB pictures of its size, and one evaluation.
 
     Args:
-      config: with the side of the pictures in `data.image_size`. num_classes, test_pictures: of the data set.
+      config: of the run. num_classes, test_pictures: of the data set. side: of the pictures; 0: `data.image_size`.
     """
     strategy = make_strategy(config.device)
     with strategy.scope():
-        side = config.data.image_size
+        side = side or config.data.image_size
         data = _random_problem(config, num_classes, side, min(test_pictures, config.train.eval_batch_size))
         views = make_views(config.augment, *data.train.shape)
         learner = loop.make_learner(config, data)
@@ -84,7 +84,8 @@ def _random_problem(config: Config, num_classes: int, side: int, test_pictures: 
         long_tailed=True,
         geometric=False,
     )
-    return make_problem(source, dataclasses.replace(config.data, beta=1.0))
+    whole = {"beta": 1.0, "protocol": "crest", "imbalance_u": 0.0, "unlabeled_shape": "same"}
+    return make_problem(source, dataclasses.replace(config.data, **whole))
 
 
 def _batches(strategy: tf.distribute.Strategy, runner: StepRunner, steps: int):
