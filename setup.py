@@ -40,8 +40,8 @@ setup(
         "test": ["pytest", "pytest-xdist", "ruff==0.17.6", *ONNX],
         # Sweeps on a cluster: --engine=ray.
         "sweep": ["ray>=2.9"],
-        # For `make docs`, which also runs the notebook.
-        "docs": ["furo", "ipykernel", "myst-nb", "sphinx", "sphinx-autoapi"],
+        # For `make docs`, which also runs the notebook. A later major version may warn of more, and a warning is an error.
+        "docs": ["furo", "ipykernel", "myst-nb>=1.2,<2", "sphinx>=8,<10", "sphinx-autoapi>=3.4,<4"],
         # For benchmarks/crest_vectors.py and CReST itself; in an environment of its own, in the place of "cpu".
         "parity": [
             "tensorflow-cpu==2.15.1; python_version < '3.12'",
