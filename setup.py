@@ -40,7 +40,7 @@ setup(
         "test": ["pytest", "pytest-xdist", "ruff==0.17.6", *ONNX],
         # Sweeps on a cluster: --engine=ray.
         "sweep": ["ray>=2.9"],
-        # For `make docs`, which also runs the notebook. A later major version may warn of more, and a warning is an error.
+        # For `make docs`, which also runs the notebook. Later major versions may warn of more, and warnings are errors.
         "docs": ["furo", "ipykernel", "myst-nb>=1.2,<2", "sphinx>=8,<10", "sphinx-autoapi>=3.4,<4"],
         # For benchmarks/crest_vectors.py and CReST itself; in an environment of its own, in the place of "cpu".
         "parity": [
