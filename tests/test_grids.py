@@ -28,6 +28,19 @@ def test_every_cell_resolves_and_has_a_folder_of_its_own(name):
     assert len({(flat(cell.config.to_dict())["method"], str(cell.config)) for cell in cells}) == len(cells)
 
 
+def test_cells_of_several_folders_of_pictures_are_called_by_them():
+    block = grids.Block("", {"dataset": "folder", "data_dir": ["a/mushrooms", "b/birds"], "method": "none"})
+    cells, errors = grids.cells([block], FLAGS)
+    assert errors == []
+    assert [cell.name for cell in cells] == [
+        "folder_mushrooms_b1_fixmatch_none_fold1",
+        "folder_birds_b1_fixmatch_none_fold1",
+    ]
+    assert [resolve(cell.config.to_dict()["data"] | {"method": "none"}).train.workdir for cell in cells] == [
+        f"runs/{cell.name}" for cell in cells
+    ]
+
+
 def expected_of(table):
     return [
         identity_of(table.settings_of(row, place))

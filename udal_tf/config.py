@@ -11,6 +11,7 @@ The file is long because every setting of the program stands in it, once.
 import dataclasses
 import json
 import math
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -507,7 +508,10 @@ def _stated_prior(given: tuple[str, ...]) -> tuple[str, ...]:
 def _default_workdir(config: Config) -> str:
     data, method, train = config.data, config.method, config.train
     beta = f"_b{data.beta:g}" if data.protocol == "crest" else "_darp"
-    what = f"{data.dataset}_g{data.imbalance:g}{beta}_{method.base}_{method.method}_fold{data.fold}"
+    pictures = f"{data.dataset}_g{data.imbalance:g}"
+    if data.dataset == "folder":
+        pictures = "_".join(filter(None, (data.dataset, pathlib.PurePath(data.data_dir).name)))
+    what = f"{pictures}{beta}_{method.base}_{method.method}_fold{data.fold}"
     if method.unlabeled_prior != (LABELED,):
         what += f"_prior_{method.unlabeled_prior[0] if len(method.unlabeled_prior) == 1 else 'stated'}"
     return f"runs/{what}" + (f"_seed{train.seed}" if train.seed else "")

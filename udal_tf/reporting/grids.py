@@ -162,6 +162,7 @@ def cell_name(config: Config) -> str:
     values = flat(config.to_dict())
     named = ("dataset", "imbalance", "protocol", "base", "method", "seed")
     named += ("beta",) if config.data.protocol == "crest" else ()
+    named += ("data_dir",) if config.data.dataset == "folder" else ()
     identity = {n: v for n, v in values.items() if section_fields()[n].metadata["identity"] and n != "fold"}
     further = differing(identity, {name: values[name] for name in named})
     whole = flat(resolve({name: values[name] for name in (*named, "fold")}).to_dict())
