@@ -47,7 +47,7 @@ class EarlyLook:
             (own,) = np.nonzero(guesses == c)
             rows.append(self._row(columns(own, confidence)))
             median = f", median {np.median(confidence[own]):.2f}" if len(own) else ""
-            names.append(f"{self._data.class_names[c]}\n{len(own)} pictures{median}")
+            names.append(f"{self._data.class_names[c]}\n{len(own)} picture{'s' * (len(own) != 1)}{median}")
         title = f"What {len(probs)} unlabelled pictures are taken for after epoch {epoch} of {self._train.epochs}"
         headings = [("surest", SUREST), ("least sure", LEAST_SURE)]
         contact_sheet.draw(np.stack(rows), names, headings, title, self._folder / SHEET)
