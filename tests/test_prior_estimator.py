@@ -17,19 +17,10 @@ def make_estimator(start=(0.5, 0.5), floor=(0.0, 0.0)):
 
 def test_a_batch_moves_the_estimate_by_one_part_of_the_window_towards_the_step():
     estimator = make_estimator()
-    estimator.update(0, tf.constant([[0.9, 0.1], [0.1, 0.9]]), P_OWN)
+    estimator.update(tf.constant([[0.9, 0.1], [0.1, 0.9]]), P_OWN)
     # The EM step is (0.3929, 0.6071): test_label_shift works it out.
     expected = 0.5 + (0.3928571 - 0.5) / WINDOW_STEPS
     np.testing.assert_allclose(estimator.shares, [expected, 1 - expected], atol=1e-6)
-
-
-def test_it_stays_where_it_begins_until_its_first_step():
-    estimator = PriorEstimator(np.float32([0.75, 0.25]), np.float32([0.0, 0.0]), first_step=3)
-    update, seen = tf.function(estimator.update), []
-    for step in range(5):
-        update(tf.constant(step), PROBS, P_OWN)
-        seen.append(float(estimator.shares[0]))
-    assert seen[:3] == [0.75] * 3 and 0.75 > seen[3] > seen[4]
 
 
 @pytest.mark.parametrize("start", [(0.75, 0.25), (0.5, 0.5)])
@@ -37,7 +28,7 @@ def test_many_batches_bring_it_to_the_true_shares(start):
     estimator = make_estimator(start)
     update = tf.function(estimator.update)
     for _ in range(30 * WINDOW_STEPS):
-        update(tf.constant(0), PROBS, P_OWN)
+        update(PROBS, P_OWN)
     np.testing.assert_allclose(estimator.shares, [0.2, 0.8], atol=1e-2)
 
 
@@ -46,8 +37,8 @@ def test_a_class_that_is_never_predicted_keeps_the_share_of_its_labels_and_comes
     update = tf.function(estimator.update)
     never, often = tf.constant([[1.0, 0.0]]), tf.constant([[0.0, 1.0]])
     for _ in range(10 * WINDOW_STEPS):
-        update(tf.constant(0), never, P_OWN)
+        update(never, P_OWN)
     np.testing.assert_allclose(estimator.shares, [0.99, 0.01], atol=1e-4)
     for _ in range(10 * WINDOW_STEPS):
-        update(tf.constant(0), often, P_OWN)
+        update(often, P_OWN)
     np.testing.assert_allclose(estimator.shares, [0.02, 0.98], atol=1e-4)

@@ -210,7 +210,7 @@ class Learner(tf.Module):
         if parts.probs_u is not None:
             self.history.assign(moving_average.push(self.history, parts.probs_u))
         if self.estimator is not None:
-            self.estimator.update(self.step, parts.probs_u, aligner.p_own())
+            self.estimator.update(parts.probs_u, aligner.p_own())
         self.label_average.assign(moving_average.decayed(self.label_average, batch["labels_l"]))
         self.step.assign_add(1)
         return metrics, parts.counts

@@ -20,7 +20,7 @@ from udal_tf.config import ESTIMATE, Config
 from udal_tf.data.dataset import DataError, SslData
 from udal_tf.input import pipeline
 from udal_tf.methods.learner import Learner
-from udal_tf.methods.prior_estimator import WARMUP, PriorEstimator
+from udal_tf.methods.prior_estimator import PriorEstimator
 from udal_tf.methods.refiner import Refiner
 from udal_tf.models.build import build_model, load_pretrained
 from udal_tf.recipes import METHODS
@@ -86,8 +86,7 @@ def make_learner(config: Config, data: SslData) -> Learner:
         refiner = Refiner(config.darp, len(data.unlabeled), data.num_classes, config.train.total_steps, data.p_refined)
     estimator = None
     if config.method.unlabeled_prior == (ESTIMATE,):
-        first_step = round(WARMUP * config.train.total_steps)
-        estimator = PriorEstimator(data.p_unlabeled, data.known_shares, first_step)
+        estimator = PriorEstimator(data.p_unlabeled, data.known_shares)
     return Learner(
         model, data.p_data, config.method, config.optimizer, config.train, refiner, data.p_unlabeled, estimator
     )
