@@ -120,6 +120,12 @@ def test_provenance_text_has_a_line_per_fact():
     assert [line.strip() for line in text.splitlines()] == ["Data:", "source: somewhere", "labeled_counts: [2, 1]"]
 
 
+def test_provenance_text_says_that_counts_of_a_pool_of_unknown_classes_are_of_the_known_ones():
+    facts = {"unlabeled_counts": [2, 1], "unlabeled_of_unknown_class": 7}
+    assert "  unlabeled_counts, of known class: [2, 1]\n" in provenance_text(facts)
+    assert "of known class" not in provenance_text({"unlabeled_counts": [2, 1]})
+
+
 def test_provenance_text_names_the_classes_of_counts():
     provenance = {"labeled_counts": [2, 1], "skipped_bad_images": 0, "test_counts": [3, 4, 5]}
     lines = provenance_text(provenance, ["apple", "mango"]).splitlines()

@@ -38,7 +38,10 @@ def provenance_text(provenance: dict[str, Any], class_names: Sequence[str] = ())
             return value
         return ", ".join(f"{class_name} {count}" for class_name, count in zip(class_names, value, strict=True))
 
-    return "\n".join(["Data:"] + [f"  {name}: {shown(name, value)}" for name, value in provenance.items()])
+    lines = [f"  {name}: {shown(name, value)}" for name, value in provenance.items()]
+    if provenance.get("unlabeled_of_unknown_class"):  # The counts are of the pictures in the pool that have labels.
+        lines = [line.replace("  unlabeled_counts:", "  unlabeled_counts, of known class:") for line in lines]
+    return "\n".join(["Data:", *lines])
 
 
 class Progress:
