@@ -10,9 +10,9 @@ from udal_tf.reporting.grids import Cell
 from udal_tf.reporting.runs import CONFIG, METRICS, RESULT
 
 # Training pictures a second, each view counted once. On two cores: BUILD_NOTES.md's digits-LT (288,000 pictures of
-# UDAL in 65 s) and Fashion-MNIST-LT (172,800 in 161 s). The rest is an ASSUMPTION of what one GPU does in float32, for
-# no GPU was measured.
-PICTURES_PER_SECOND = {"digitslt": 4_400.0, "fashionlt": 1_070.0, "wrn": 4_000.0, "applications": 400.0}
+# UDAL in 65 s) and Fashion-MNIST-LT (172,800 in 161 s). On one GPU: what others measured with other code, in float32;
+# FixMatch's 1,000 steps of 960 pictures in 5 to 6 minutes on a 2080 Ti, and ResNet-50 at 224 pixels on a V100.
+PICTURES_PER_SECOND = {"digitslt": 4_400.0, "fashionlt": 1_070.0, "wrn": 2_900.0, "applications": 412.0}
 TWO_CORES = ("digitslt", "fashionlt")
 FINISHED, BEGUN, NEW = "finished", "begun", "new"
 
@@ -60,8 +60,9 @@ def known_speeds(cells: Sequence[Cell]) -> Speeds:
         return Speeds(of, "as measured on two cores (BUILD_NOTES.md)")
     return Speeds(
         of,
-        "an ASSUMPTION for one GPU in float32, none was measured: --measure times some steps on the machine at hand, "
-        "--images_per_second states a speed",
+        "as others measured other code on one GPU in float32 (WRN-28-2 on a 2080 Ti: "
+        "github.com/LeeDoYup/FixMatch-pytorch/issues/8; ResNet-50 on a V100: github.com/NVIDIA/DeepLearningExamples), "
+        "this code on none: --measure times some steps on the machine at hand, --images_per_second states a speed",
     )
 
 
