@@ -40,3 +40,9 @@ def test_a_long_name_is_cut_and_takes_no_more_room_than_others(tmp_path):
         with Image.open(tmp_path / "sheet.png") as image:
             widths.append(image.width)
     assert widths[0] == widths[1]
+
+
+def test_names_that_look_like_formulas_are_drawn_as_they_are(tmp_path):
+    images = np.zeros((1, 1, 8, 8, 3), np.uint8)
+    contact_sheet.draw(images, [r"$\nothing$ at 5 $"], [("picture", 1)], r"$\wrong{$", tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").is_file()

@@ -47,11 +47,13 @@ def draw(
     axes.imshow(sheet, interpolation="nearest", aspect="auto")
     axes.axis("off")
     for row, name in enumerate(names):
-        axes.text(-gap, row * (height + gap) + height / 2, name, ha="right", va="center", fontsize=9)
+        axes.text(-gap, row * (height + gap) + height / 2, _literal(name), ha="right", va="center", fontsize=9)
     for number, (heading, _) in enumerate(headings):
         own = lefts[group == number]
         axes.text((own[0] + own[-1] + width) / 2, -gap, heading, ha="center", va="bottom", fontsize=9)
-    figure.text(0.1 / inches[0], 1 - 0.1 / inches[1], title, ha="left", va="top", fontsize=10, fontweight="bold")
+    figure.text(
+        0.1 / inches[0], 1 - 0.1 / inches[1], _literal(title), ha="left", va="top", fontsize=10, fontweight="bold"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, facecolor="white")
 
@@ -65,3 +67,8 @@ def some_rows(ranked: Sequence[Row]) -> list[Row]:
 def _shortened(name: str) -> str:
     lines = name.splitlines()
     return "\n".join(line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…" for line in lines)
+
+
+def _literal(text: str) -> str:
+    """A text that Matplotlib does not take for a formula."""
+    return text.replace("$", r"\$")
