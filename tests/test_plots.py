@@ -70,6 +70,13 @@ def test_recall_where_classes_have_no_test_pictures(draws_well):
     draws_well(plots.per_class_recall, scores, ["airplane", "automobile", "a class with a long name"], [5, 2, 1])
 
 
+def test_class_names_that_look_like_formulas_are_drawn_as_they_are(draws_well):
+    names = [r"$\nothing$", r"$\wrong{$", "5 $"]
+    scores = {"ema": [1.0, 0.5, 0.5], "ema_la": [0.5, 0.5, 0.5]}
+    draws_well(plots.per_class_recall, scores, names, [5, 2, 1])
+    draws_well(plots.pseudo_label_divergence, make_rows(2, 3), [0.5, 0.3, 0.2], names)
+
+
 @pytest.mark.parametrize(("epochs", "num_classes"), [(1, 10), (2, 10), (20, 10), (1, 127), (20, 127)])
 def test_divergence_of_any_number_of_rows_and_classes(draws_well, epochs, num_classes):
     p_data = np.geomspace(1, 0.01, num_classes)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from udal_tf.reporting.plots import BLUE, GREY, MOST_NAMED_CLASSES, ORANGE
+from udal_tf.reporting.plots import BLUE, GREY, MOST_NAMED_CLASSES, ORANGE, literal
 
 DPI = 120
 # Up to this many classes the cells of a confusion matrix hold their counts.
@@ -115,4 +115,4 @@ def mistakes(wrong: Sequence[Mistake], path: pathlib.Path) -> None:
 def _short(name: str) -> str:
     """A name that fits, and that Matplotlib does not take for a formula."""
     fitting = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-    return fitting.replace("$", r"\$")
+    return literal(fitting)

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from udal_tf.reporting import paper
 from udal_tf.reporting.drawing import Curve, Panel, Picture
 from udal_tf.reporting.figures import mean_and_std, place_of, slug
+from udal_tf.reporting.plots import literal
 from udal_tf.reporting.runs import Run
 
 Rows = Sequence[Mapping[str, Any]]
@@ -21,7 +22,7 @@ _COUNTS = ("confident", "correct", "shown")
 
 
 def _class_axis(panel: Panel, run: Run) -> None:
-    names = run.result["class_names"]
+    names = [literal(name) for name in run.result["class_names"]]
     if len(names) <= MOST_NAMED_CLASSES:
         panel.axes.set_xticks(range(len(names)), names, rotation=45 if max(map(len, names)) > 3 else 0)
 
@@ -75,7 +76,7 @@ def _matrix_panel(title: str, run: Run, shares: np.ndarray, x_label: str, y_labe
     panel.axes.grid(False)
     image = panel.axes.imshow(100 * shares, cmap="viridis", vmin=0, vmax=100, aspect="auto", interpolation="nearest")
     panel.add_colour_bar(image, colour_label)
-    names = run.result["class_names"]
+    names = [literal(name) for name in run.result["class_names"]]
     if len(names) <= MOST_NAMED_CLASSES:
         panel.axes.set_yticks(range(len(names)), names)
     return panel

@@ -7,6 +7,8 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
+from udal_tf.reporting.plots import literal
+
 # Of one picture on the sheet, a letter of the names beside, and the headings above.
 CELL_INCHES, LETTER_INCHES, HEADING_INCHES = 0.85, 0.085, 0.6
 LONGEST_NAME = 32
@@ -47,12 +49,12 @@ def draw(
     axes.imshow(sheet, interpolation="nearest", aspect="auto")
     axes.axis("off")
     for row, name in enumerate(names):
-        axes.text(-gap, row * (height + gap) + height / 2, _literal(name), ha="right", va="center", fontsize=9)
+        axes.text(-gap, row * (height + gap) + height / 2, literal(name), ha="right", va="center", fontsize=9)
     for number, (heading, _) in enumerate(headings):
         own = lefts[group == number]
         axes.text((own[0] + own[-1] + width) / 2, -gap, heading, ha="center", va="bottom", fontsize=9)
     figure.text(
-        0.1 / inches[0], 1 - 0.1 / inches[1], _literal(title), ha="left", va="top", fontsize=10, fontweight="bold"
+        0.1 / inches[0], 1 - 0.1 / inches[1], literal(title), ha="left", va="top", fontsize=10, fontweight="bold"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, facecolor="white")
@@ -67,8 +69,3 @@ def some_rows(ranked: Sequence[Row]) -> list[Row]:
 def _shortened(name: str) -> str:
     lines = name.splitlines()
     return "\n".join(line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…" for line in lines)
-
-
-def _literal(text: str) -> str:
-    """A text that Matplotlib does not take for a formula."""
-    return text.replace("$", r"\$")

@@ -22,10 +22,16 @@ def _epochs(rows: list[dict[str, Any]]) -> list[int]:
     return [row["epoch"] for row in rows]
 
 
+def literal(text: str) -> str:
+    """A text that Matplotlib does not take for a formula, as class names with dollar signs would be."""
+    return text.replace("$", r"\$")
+
+
 def _label_classes(axes, class_names: list[str]) -> None:
     axes.set_xlabel("class, from frequent to rare" if len(class_names) > MOST_NAMED_CLASSES else "class")
     if len(class_names) <= MOST_NAMED_CLASSES:
-        axes.set_xticks(range(len(class_names)), class_names, rotation=45 if max(map(len, class_names)) > 3 else 0)
+        shown = [literal(name) for name in class_names]
+        axes.set_xticks(range(len(shown)), shown, rotation=45 if max(map(len, class_names)) > 3 else 0)
 
 
 def training_curves(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
