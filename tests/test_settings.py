@@ -63,7 +63,7 @@ def test_a_copy_of_the_folder_gives_the_same_settings(tmp_path):
     shutil.copytree(root, tmp_path / "copy")
     for path in (tmp_path / "copy").rglob("*.*"):
         os.utime(path, (0, 0))
-    ours, theirs = resolve(root), resolve(tmp_path / "copy")
+    ours, theirs = (resolve(folder, workdir="run") for folder in (root, tmp_path / "copy"))
     assert ours.data.pictures == theirs.data.pictures
     assert (ours.model, ours.train, ours.augment) == (theirs.model, theirs.train, theirs.augment)
 
