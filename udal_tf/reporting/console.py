@@ -38,9 +38,10 @@ def provenance_text(provenance: dict[str, Any], class_names: Sequence[str] = ())
             return value
         return ", ".join(f"{class_name} {count}" for class_name, count in zip(class_names, value, strict=True))
 
-    lines = [f"  {name}: {shown(name, value)}" for name, value in provenance.items()]
-    if provenance.get("unlabeled_of_unknown_class"):  # The counts are of the pictures in the pool that have labels.
-        lines = [line.replace("  unlabeled_counts:", "  unlabeled_counts, of known class:") for line in lines]
+    # Of a pool with pictures of unknown class only the others can be counted by class.
+    unknown = provenance.get("unlabeled_of_unknown_class")
+    titles = {"unlabeled_counts": "unlabeled_counts, of known class"} if unknown else {}
+    lines = [f"  {titles.get(name, name)}: {shown(name, value)}" for name, value in provenance.items()]
     return "\n".join(["Data:", *lines])
 
 

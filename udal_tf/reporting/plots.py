@@ -1,9 +1,11 @@
 """Pictures of a run, drawn from its rows alone: training curves, per-class recall, Appendix A.1's divergence."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -27,11 +29,16 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def name_classes(axis: Axis, class_names: Sequence[str]) -> None:
+    """Gives each class a tick with its name, where they are not too many; long names below a panel stand askew."""
+    if len(class_names) <= MOST_NAMED_CLASSES:
+        askew = axis.axis_name == "x" and max(map(len, class_names)) > 3
+        axis.set_ticks(range(len(class_names)), [literal(name) for name in class_names], rotation=45 if askew else 0)
+
+
 def _label_classes(axes, class_names: list[str]) -> None:
     axes.set_xlabel("class, from frequent to rare" if len(class_names) > MOST_NAMED_CLASSES else "class")
-    if len(class_names) <= MOST_NAMED_CLASSES:
-        shown = [literal(name) for name in class_names]
-        axes.set_xticks(range(len(shown)), shown, rotation=45 if max(map(len, class_names)) > 3 else 0)
+    name_classes(axes.xaxis, class_names)
 
 
 def training_curves(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
