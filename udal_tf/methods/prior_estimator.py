@@ -2,10 +2,11 @@
 
 import tensorflow as tf
 
-from udal_tf.core import label_shift, moving_average
+from udal_tf.core import label_shift
 
-# Batches over which the estimate averages, by an exponential window: as many as q̂ does.
-WINDOW_STEPS = moving_average.HISTORY_BATCHES
+# Batches over which the estimate averages, by an exponential window: a quarter of q̂'s. It has to be near the truth while
+# the first pseudo-labels are made; measured in BUILD_NOTES.
+WINDOW_STEPS = 32
 
 
 class PriorEstimator(tf.Module):
