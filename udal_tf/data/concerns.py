@@ -97,7 +97,7 @@ def _priors(found: Mapping[str, Any]) -> _Said:
             "unlabeled_prior",
             [c["unlabeled"] or 0 for c in found["classes"]],
             f"by the names of its folders {UNLABELED}/ has other class shares than the labelled pictures ({{apart}}), "
-            "and UDAL takes them to be the same",
+            "and UDAL takes them to be the same: --unlabeled_prior=estimate estimates them while it trains",
         ),
     ):
         if sum(counts) and sum(labeled) and (apart := _distance(labeled, counts)) > FAR_APART:

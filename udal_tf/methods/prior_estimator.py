@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from udal_tf.core import label_shift
 
-# Batches over which the estimate averages, by an exponential window: a quarter of q̂'s. It has to be near the truth while
-# the first pseudo-labels are made; measured in BUILD_NOTES.
+# Batches over which the estimate averages, by an exponential window: a quarter of q̂'s, for it has to be near the truth
+# when the first pseudo-labels are made. Measured in BUILD_NOTES.
 WINDOW_STEPS = 32
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from udal_tf.reporting.fonts import families
 from udal_tf.reporting.plots import BLUE, GREY, MOST_NAMED_CLASSES, ORANGE, literal
 
 DPI = 120
@@ -46,8 +47,10 @@ def confusion_matrices(
                     axes.text(column, row, count, ha="center", va="center", fontsize=8, color="w" if dark else "k")
         if named:
             shown = [_short(name) for name in class_names]
-            axes.set_xticks(range(len(shown)), shown, rotation=90 if max(map(len, shown)) > 2 else 0)
-            axes.set_yticks(range(len(shown)), shown)
+            fonts = families("".join(shown))
+            upright = max(map(len, shown)) > 2
+            axes.set_xticks(range(len(shown)), shown, rotation=90 if upright else 0, fontfamily=fonts)
+            axes.set_yticks(range(len(shown)), shown, fontfamily=fonts)
         axes.set_xlabel("predicted class" if named else "predicted class, by its number")
         axes.set_title(title, loc="left")
     all_axes[0].set_ylabel("true class" if named else "true class, by its number")
@@ -104,10 +107,12 @@ def mistakes(wrong: Sequence[Mistake], path: pathlib.Path) -> None:
         axes.set_axis_off()
     for axes, one in zip(grid, wrong, strict=False):
         axes.imshow(one.image.squeeze(-1) if one.image.shape[-1] == 1 else one.image, cmap="gray", vmin=0, vmax=255)
-        axes.set_title(f"{_short(one.true)}\n→ {_short(one.predicted)} {one.confidence:.2f}", fontsize=8)
+        title = f"{_short(one.true)}\n→ {_short(one.predicted)} {one.confidence:.2f}"
+        axes.set_title(title, fontsize=8, fontfamily=families(title))
+        file = _short(pathlib.Path(one.file).name)
         axes.text(
-            0.5, -0.03, _short(pathlib.Path(one.file).name), transform=axes.transAxes, ha="center", va="top",
-            fontsize=6, color=GREY,
+            0.5, -0.03, file, transform=axes.transAxes, ha="center", va="top", fontsize=6, color=GREY,
+            fontfamily=families(file),
         )  # fmt: skip
     _save(figure, path)
 

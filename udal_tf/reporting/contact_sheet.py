@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
+from udal_tf.reporting.fonts import families
 from udal_tf.reporting.plots import literal
 
 # Of one picture on the sheet, a letter of the names beside, and the headings above.
@@ -49,13 +50,15 @@ def draw(
     axes.imshow(sheet, interpolation="nearest", aspect="auto")
     axes.axis("off")
     for row, name in enumerate(names):
-        axes.text(-gap, row * (height + gap) + height / 2, literal(name), ha="right", va="center", fontsize=9)
+        middle = row * (height + gap) + height / 2
+        axes.text(-gap, middle, literal(name), ha="right", va="center", fontsize=9, fontfamily=families(name))
     for number, (heading, _) in enumerate(headings):
         own = lefts[group == number]
         axes.text((own[0] + own[-1] + width) / 2, -gap, heading, ha="center", va="bottom", fontsize=9)
     figure.text(
-        0.1 / inches[0], 1 - 0.1 / inches[1], literal(title), ha="left", va="top", fontsize=10, fontweight="bold"
-    )
+        0.1 / inches[0], 1 - 0.1 / inches[1], literal(title), ha="left", va="top", fontsize=10, fontweight="bold",
+        fontfamily=families(title),
+    )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, facecolor="white")
 

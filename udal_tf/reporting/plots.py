@@ -9,6 +9,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from udal_tf.reporting.fonts import families
+
 # Okabe & Ito's palette: told apart in print and by colour-blind readers.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 SNAPSHOTS = 4
@@ -33,7 +35,12 @@ def name_classes(axis: Axis, class_names: Sequence[str]) -> None:
     """Gives each class a tick with its name, where they are not too many; long names below a panel stand askew."""
     if len(class_names) <= MOST_NAMED_CLASSES:
         askew = axis.axis_name == "x" and max(map(len, class_names)) > 3
-        axis.set_ticks(range(len(class_names)), [literal(name) for name in class_names], rotation=45 if askew else 0)
+        axis.set_ticks(
+            range(len(class_names)),
+            [literal(name) for name in class_names],
+            rotation=45 if askew else 0,
+            fontfamily=families("".join(class_names)),
+        )
 
 
 def _label_classes(axes, class_names: list[str]) -> None:
