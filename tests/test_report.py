@@ -12,7 +12,7 @@ import pytest
 from made_up_runs import CLASSES, write_run
 
 from udal_tf.commands import report
-from udal_tf.reporting import class_figures, comparison, paper, run_figures, table_text, tables
+from udal_tf.reporting import class_figures, comparison, figures, paper, run_figures, table_text, tables
 from udal_tf.reporting.drawing import Curve, Panel
 from udal_tf.reporting.runs import read_run, read_runs
 
@@ -365,3 +365,24 @@ def test_runs_of_several_lengths_stand_over_their_share_of_the_training():
     assert panel.axes.get_xlabel() == "share of the training, %"
     assert [line.get_xdata()[-1] for line in panel.axes.lines] == [100, 100]
     assert run_figures._epoch_panel("digits", "share", [short, short]).axes.get_xlabel() == "epoch"
+
+
+def test_runs_that_all_leave_the_recipes_length_are_drawn_too(tmp_path):
+    for method in ("udal", "none"):
+        write_run(tmp_path, 0.8, **CIFAR, method=method, epochs=2)
+    write_run(tmp_path, 0.7, **CIFAR, epochs=2, alpha_min=0.5)
+    runs, _ = read_runs([tmp_path])
+    methods = {text: [run.settings["method"] for run in of] for text, of in figures.figure_groups(runs).items()}
+    alike = "CIFAR10-LT, γ = 100, β = 10 %, epochs 2"
+    assert {text: sorted(of) for text, of in methods.items()} == {
+        alike: ["none", "udal"],
+        "CIFAR10-LT, γ = 100, β = 10 %, α_min = 0.5, epochs 2": ["udal"],
+    }
+    assert run_figures.run_figures(runs, {}, tmp_path)
+
+
+def test_beside_runs_of_the_recipe_the_points_of_an_ablation_have_no_figures_of_their_own(tmp_path):
+    write_run(tmp_path, 0.8, **CIFAR)
+    write_run(tmp_path, 0.7, **CIFAR, alpha_min=0.5)
+    (of,) = figures.figure_groups(read_runs([tmp_path])[0]).values()
+    assert [run.settings["alpha_min"] for run in of] == [0.1]

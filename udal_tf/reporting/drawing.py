@@ -12,8 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from udal_tf.reporting.fonts import families
-
 # Okabe & Ito's colours, told apart by colour-blind readers, without what vanishes on white or on black, and three more.
 GREY = "#808080"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A07800", "#56B4E9", "#8C6BD8", "#66A61E", "#B2506E")
@@ -83,8 +81,7 @@ class Panel:
         with matplotlib.rc_context(_STYLE):
             self.figure = Figure(figsize=(WIDTH_INCHES, PANEL_INCHES))
             self.axes: Axes = self.figure.add_axes((0.155, 0.16, 0.805, 0.755))
-            # A stated y spares a search for it.
-            self.axes.set_title(title, loc="left", y=1.01, fontfamily=families(title))
+            self.axes.set_title(title, loc="left", y=1.01)  # A stated y spares a search for it.
             self.axes.set_xlabel(x_label)
             self.axes.set_ylabel(y_label)
             self.axes.grid(alpha=0.25)

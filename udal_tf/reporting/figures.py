@@ -53,6 +53,21 @@ def setting_groups(runs: Iterable[Run]) -> dict[str, list[Run]]:
     return {text + (f", {draw}" if texts.count(text) > 1 else ""): of for (text, draw), of in ordered}
 
 
+def figure_groups(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Which runs are drawn together: as `setting_groups` those that vary nothing, the points of Figure 3 left out.
+
+    A setting that has none of these is drawn for each way in which its runs vary, which its text then says.
+    """
+    groups = {}
+    for text, of in setting_groups(runs).items():
+        variants = grouped(of, lambda run: tuple((n, v) for n, v in run.deviations.items() if n in VARIED))
+        if () in variants:
+            groups[text] = variants[()]
+        else:
+            groups |= {f"{text}, {setting_text(dict(varied))}": same for varied, same in variants.items()}
+    return groups
+
+
 def place_of(name: str) -> int:
     """A method's colour, the same in every figure; training on the labelled pictures alone is grey."""
     methods = [method for method in METHODS if name.endswith(f"w/ {METHODS[method]}") and METHODS[method]]

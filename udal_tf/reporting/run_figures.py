@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 from udal_tf.reporting import class_figures, paper
 from udal_tf.reporting.class_figures import Rows
 from udal_tf.reporting.drawing import Curve, Panel, Picture, common_limits
-from udal_tf.reporting.figures import ACCURACY, VARIED, grouped, mean_and_std, place_of, setting_groups, slug
+from udal_tf.reporting.figures import ACCURACY, figure_groups, grouped, mean_and_std, place_of, slug
 from udal_tf.reporting.runs import BadRun, LeftOut, Run
 from udal_tf.reporting.tables import BASES, METHODS, name_of
 
@@ -173,8 +173,7 @@ def run_figures(
         tasks.append(functools.partial(draw, *arguments, folder))
 
     order = list(METHODS)
-    plain = [run for run in runs if not set(run.deviations) & set(VARIED)]
-    for group, of in setting_groups(plain).items():
+    for group, of in figure_groups(runs).items():
         of = sorted(of, key=lambda run: (run.settings["base"], order.index(run.settings["method"]), run.fold))
         everything = {name_of(*pair): same for pair, same in grouped(of, lambda run: run.pair).items()}
         lower = {name: same for name, same in everything.items() if name == BASES["supervised"]}
