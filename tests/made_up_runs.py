@@ -1,18 +1,22 @@
 """Made-up finished runs: folders as `train_and_evaluate` leaves them, without training."""
 
+import dataclasses
 import json
 import pathlib
 from typing import Any
 
 from udal_tf.config import resolve
+from udal_tf.folder_recipe import FolderFacts
 
 CLASSES = 3
 EPOCH_ROWS = 3
 
 
-def write_run(root: pathlib.Path, accuracy: float, ema_la: float | None = None, **given: Any) -> pathlib.Path:
+def write_run(
+    root: pathlib.Path, accuracy: float, ema_la: float | None = None, facts: FolderFacts | None = None, **given: Any
+) -> pathlib.Path:
     """A finished run of the settings `given` below `root`; accuracy: of the averaged weights, from 0 to 1."""
-    config = resolve(given)
+    config = resolve(given, facts)
     folder = root / "_".join(f"{name}{value}" for name, value in given.items())
     folder.mkdir(parents=True)
     scores = {"raw": accuracy, "ema": accuracy, "raw_la": accuracy, "ema_la": accuracy if ema_la is None else ema_la}
@@ -29,7 +33,11 @@ def write_run(root: pathlib.Path, accuracy: float, ema_la: float | None = None, 
         "la_prior": {"kind": "labeled"},
         "steps": config.train.total_steps,
         "seconds": 60.0,
-        "data": {"source": "made up", "draw": config.data.draw},
+        "data": {
+            "source": "made up",
+            "draw": config.data.draw,
+            **({"recipe_facts": dataclasses.asdict(facts)} if facts else {}),
+        },
         "versions": {"udal_tf": "0"},
     }
     train = {"alpha": 1.0, "confident": 0.5, "confident_correct": 0.4}

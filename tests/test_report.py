@@ -10,8 +10,10 @@ import re
 import numpy as np
 import pytest
 from made_up_runs import CLASSES, write_run
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from udal_tf.commands import report
+from udal_tf.folder_recipe import FolderFacts
 from udal_tf.reporting import class_figures, comparison, figures, paper, run_figures, table_text, tables
 from udal_tf.reporting.drawing import Curve, Panel
 from udal_tf.reporting.runs import read_run, read_runs
@@ -386,3 +388,53 @@ def test_beside_runs_of_the_recipe_the_points_of_an_ablation_have_no_figures_of_
     write_run(tmp_path, 0.7, **CIFAR, alpha_min=0.5)
     (of,) = figures.figure_groups(read_runs([tmp_path])[0]).values()
     assert [run.settings["alpha_min"] for run in of] == [0.1]
+
+
+OWN = {"dataset": "folder", "data_dir": "flowers"}
+FACTS = FolderFacts(3, 40, 2, 400, 28, True, "3 classes; 40 labelled; 400 unlabelled; 30 to test")
+
+
+def test_a_folder_of_ones_own_is_called_by_its_name_and_what_its_recipe_says_is_no_deviation(tmp_path):
+    write_run(tmp_path, 0.8, facts=FACTS, **OWN)
+    write_run(tmp_path, 0.7, facts=FACTS, **OWN, threshold=0.9)
+    runs, _ = read_runs([tmp_path])
+    assert {tuple(run.deviations.items()) for run in runs} == {(), (("threshold", 0.9),)}
+    assert set(figures.figure_groups(runs)) == {"own pictures, flowers", "own pictures, flowers, threshold 0.9"}
+    headings = [
+        column.heading for column in tables_of(tmp_path)["table1_folder"].columns if "flowers" in column.heading
+    ]
+    assert sorted(headings) == ["own pictures, flowers", "own pictures, flowers, threshold 0.9"]
+
+
+def test_classes_stand_from_frequent_to_rare_whatever_order_their_names_are_in():
+    recalls = [[0.2, 0.9, None], [0.4, 0.7, 0.5]]
+    curve = class_figures._by_class("UDAL", recalls, np.array([1, 2, 0]))
+    assert (list(curve.x), list(curve.y)) == ([0, 1, 2], pytest.approx([80, 50, 30]))
+
+
+def test_the_recall_figure_names_classes_in_the_order_of_their_labels(tmp_path, monkeypatch):
+    run = write_run(tmp_path, 0.8, **CIFAR)
+    result = json.loads((run / "result.json").read_text())
+    result["p_data"], result["class_names"] = [0.2, 0.7, 0.1], ["lily", "rose", "iris"]
+    result["per_class_recall"]["ema"] = [0.5, 0.9, 0.1]
+    (run / "result.json").write_text(json.dumps(result))
+    panels = []
+    monkeypatch.setattr(Panel, "save", lambda panel, *_: panels.append(panel))
+    class_figures.recall({"FixMatch w/ UDAL": read_runs([tmp_path])[0]}, "flowers", tmp_path)
+    axes = panels[0].axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["rose", "lily", "iris"]
+    assert axes.lines[0].get_ydata() == pytest.approx([90, 50, 10])
+
+
+def test_names_of_figures_fit_into_file_names_and_stay_apart():
+    long = ["猫" * 200 + end for end in "ab"]
+    assert all(len(figures.slug(text).encode()) < 120 for text in long)
+    assert figures.slug(long[0]) != figures.slug(long[1])
+    assert figures.slug("FixMatch; digits-LT, γ = 12, β = 10 %") == "FixMatch_digits_LT_g12_b10"
+
+
+def test_a_long_title_ends_within_its_figure():
+    panel = Panel("FixMatch w/ UDAL; own pictures, flowers, image_size 28, crop_padding 3, depth 10", "x", "y")
+    title = panel.axes._left_title
+    assert title.get_text().endswith("…")
+    assert title.get_window_extent(FigureCanvasAgg(panel.figure).get_renderer()).x1 < panel.figure.bbox.x1

@@ -1,5 +1,6 @@
 """Settings that follow from a folder: the facts about it, and that the same pictures give the same settings."""
 
+import json
 import os
 import shutil
 
@@ -8,8 +9,9 @@ from PIL import Image
 from test_data_folder import RED, make, save
 
 from udal_tf.config import resolve as resolve_settings
-from udal_tf.data import settings
+from udal_tf.data import settings, sources
 from udal_tf.data.errors import DataError
+from udal_tf.folder_recipe import FolderFacts
 
 
 def resolve(root, **given):
@@ -30,6 +32,14 @@ def test_facts_count_what_training_sees(tmp_path):
     assert (found.classes, found.labeled, found.smallest, found.unlabeled) == (3, 11, 2, 5)
     assert (found.side, found.one_size) == (32, False)
     assert found.pictures.startswith("3 classes; 11 labelled; 5 unlabelled; 6 to test; names and sizes ")
+
+
+def test_a_run_notes_the_facts_that_its_settings_follow_from(tmp_path):
+    given = {"data_dir": str(make(tmp_path / "data")), "cache_dir": str(tmp_path / "cache"), "beta": 0.5, "fold": 2}
+    config = resolve(given.pop("data_dir"), **given)
+    noted = json.loads(json.dumps(sources.load(config.data).provenance["recipe_facts"]))
+    given = {"dataset": "folder", "data_dir": config.data.data_dir, **given}
+    assert resolve_settings(given, FolderFacts(**noted)) == config
 
 
 def test_hidden_labels_count_as_unlabelled(tmp_path):

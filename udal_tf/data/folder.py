@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from udal_tf.config import DataConfig
-from udal_tf.data import folder_listing, own_pictures
+from udal_tf.data import folder_listing, own_pictures, settings
 from udal_tf.data.dataset import DataError, Source
 from udal_tf.data.folder_listing import HOLD_OUT, LABELED, TEST, Listing
 
@@ -28,6 +28,7 @@ def load(config: DataConfig) -> Source:
     root = folder_listing.root_of(config)
     # Checked here, before the decoding, which takes its time.
     listing = folder_listing.make_listing(folder_listing.read_folder(root), config.beta)
+    facts = settings.facts_of(listing, root, config)
     pictures, size, bad = own_pictures.load(root, [*listing.train, *listing.test], config)
     listing = _without(listing, bad, root)
     train, test = pictures.split(len(listing.train))
@@ -44,6 +45,7 @@ def load(config: DataConfig) -> Source:
             "test_counts": np.bincount(listing.test_labels, minlength=len(listing.class_names)).tolist(),
             "skipped_bad_images": len(bad),
             "ignored_files": listing.ignored,
+            "recipe_facts": dataclasses.asdict(facts),
         },
         long_tailed=True,
         geometric=False,

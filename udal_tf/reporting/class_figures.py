@@ -19,9 +19,15 @@ Rows = Sequence[Mapping[str, Any]]
 _COUNTS = ("confident", "correct", "shown")
 
 
-def _by_class(label: str, of: Sequence[Sequence[float | None]]) -> Curve:
-    columns = [[value for value in values if value is not None] for values in zip(*of, strict=True)]
-    points = [(c, *mean_and_std([100 * v for v in values])) for c, values in enumerate(columns) if values]
+def _from_frequent_to_rare(run: Run) -> np.ndarray:
+    """[C] integer, the classes by their share of the labelled pictures: one's own are in the order of their names."""
+    return np.argsort(-np.asarray(run.result["p_data"]), kind="stable")
+
+
+def _by_class(label: str, of: Sequence[Sequence[float | None]], order: np.ndarray) -> Curve:
+    """A point for each class, in this order: the mean of what is there of each."""
+    columns = [[values[c] for values in of if values[c] is not None] for c in order]
+    points = [(place, *mean_and_std([100 * v for v in values])) for place, values in enumerate(columns) if values]
     x, means, stds = zip(*points, strict=True) if points else ((), (), ())
     return Curve(label, x, means, stds if any(stds) else ())
 
@@ -29,13 +35,15 @@ def _by_class(label: str, of: Sequence[Sequence[float | None]]) -> Curve:
 def recall(methods: Mapping[str, Sequence[Run]], group: str, folder: pathlib.Path) -> list[Picture]:
     """Test recall of each class with the averaged weights."""
     panel = Panel(group, "class, from frequent to rare", "test recall, %")
+    first = next(iter(methods.values()))[0]
+    order = _from_frequent_to_rare(first)
     for name, of in methods.items():
-        curve = _by_class(name, [run.result["per_class_recall"][paper.EMA] for run in of])
+        curve = _by_class(name, [run.result["per_class_recall"][paper.EMA] for run in of], order)
         panel.draw(
             dataclasses.replace(curve, spread=(), place=place_of(name), style="--" if place_of(name) < 0 else "-")
         )
     panel.axes.set_ylim(-3, 103)
-    name_classes(panel.axes.xaxis, next(iter(methods.values()))[0].result["class_names"])
+    name_classes(panel.axes.xaxis, [first.result["class_names"][c] for c in order])
     panel.title = "Recall of each class"
     caption = f"Test recall of each class with the averaged weights; {group}. Means over folds."
     return [panel.save(f"recall_{slug(group)}", caption, folder)]
@@ -44,6 +52,7 @@ def recall(methods: Mapping[str, Sequence[Run]], group: str, folder: pathlib.Pat
 def added_labels(runs: Sequence[Run], method: str, group: str, folder: pathlib.Path) -> list[Picture]:
     """What CReST's generations added to the labelled set: precision and recall per class, a curve per generation."""
     pictures = []
+    order = _from_frequent_to_rare(runs[0])
     for measure in ("precision", "recall"):
         panel = Panel(f"{method}; {group}", "class, from frequent to rare", f"{measure} of the added labels, %")
         count = max(len(run.result["generations"]) for run in runs)
@@ -51,11 +60,11 @@ def added_labels(runs: Sequence[Run], method: str, group: str, folder: pathlib.P
             of = [run.result["generations"][generation].get(measure) for run in runs]
             of = [values for values in of if values and any(value is not None for value in values)]
             if of:
-                panel.draw(_by_class(f"into generation {generation + 1}", of))
+                panel.draw(_by_class(f"into generation {generation + 1}", of, order))
         if not panel.axes.get_legend_handles_labels()[0]:
             continue
         panel.axes.set_ylim(-3, 103)
-        name_classes(panel.axes.xaxis, runs[0].result["class_names"])
+        name_classes(panel.axes.xaxis, [runs[0].result["class_names"][c] for c in order])
         panel.title = f"{method}: {measure} of the labels that each generation adds"
         caption = f"{measure.capitalize()} per class of the pictures that join each generation; {method}, {group}."
         pictures.append(panel.save(f"added_{measure}_{slug(method)}_{slug(group)}", caption, folder))

@@ -5,12 +5,15 @@ import io
 import multiprocessing
 import pathlib
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+
+from udal_tf.reporting.fonts import families
 
 # Okabe & Ito's colours, told apart by colour-blind readers, without what vanishes on white or on black, and three more.
 GREY = "#808080"
@@ -22,6 +25,8 @@ INK = "#010203"
 WIDTH_INCHES, PANEL_INCHES, LEGEND_LINE_INCHES = 5.4, 3.7, 0.24
 PNG_DPI = 140
 LONGEST_IN_TWO_COLUMNS = 28
+# Letters of a panel's title that fit above it; the caption says all of it.
+LONGEST_TITLE = 54
 # Of the width, what a colour bar takes with its numbers and its name.
 COLOUR_BAR = 0.16
 _STYLE = {
@@ -81,7 +86,9 @@ class Panel:
         with matplotlib.rc_context(_STYLE):
             self.figure = Figure(figsize=(WIDTH_INCHES, PANEL_INCHES))
             self.axes: Axes = self.figure.add_axes((0.155, 0.16, 0.805, 0.755))
-            self.axes.set_title(title, loc="left", y=1.01)  # A stated y spares a search for it.
+            shown = textwrap.shorten(title, LONGEST_TITLE, placeholder=" …")
+            # A stated y spares a search for it.
+            self.axes.set_title(shown, loc="left", y=1.01, fontfamily=families(shown))
             self.axes.set_xlabel(x_label)
             self.axes.set_ylabel(y_label)
             self.axes.grid(alpha=0.25)

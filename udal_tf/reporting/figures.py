@@ -6,6 +6,7 @@ Figures 3a to 3c of one setting have the same scale (§4.5). Points are means ov
 import collections
 import dataclasses
 import functools
+import hashlib
 import math
 import pathlib
 import re
@@ -18,23 +19,22 @@ from matplotlib.ticker import MaxNLocator
 from udal_tf.reporting import paper
 from udal_tf.reporting.drawing import Curve, Panel, Picture, common_limits
 from udal_tf.reporting.runs import Run
-from udal_tf.reporting.tables import BASES, DATASETS, METHODS, setting_text
+from udal_tf.reporting.tables import BASES, DATASETS, METHODS, dataset_text, setting_text, variant_text
 
 # What the curves and points of Figures 1 and 3 vary.
 VARIED = ("alpha_min", "k", "epochs", "generations", "select_alpha")
 # Those of Table 4, in its order.
 FIGURE_1_METHODS = ("none", "da", "crest+", "udal")
 ACCURACY = "test accuracy, %"
+# Bytes; a file's name, made of several parts, may have 255.
+LONGEST_SLUG = 100
 # Curves with error bars stand this part of the axis apart, so that the bars do not hide each other.
 APART = 0.008
 
 
 def group_text(run: Run) -> str:
     """`digits-LT, γ = 12, β = 10 %`: the setting that the runs of a set of figures share."""
-    own = ("imbalance",) if run.settings["protocol"] == "darp" else ("imbalance", "beta")
-    shared = {name: run.settings[name] for name in own}
-    shared |= {name: value for name, value in run.deviations.items() if name not in VARIED}
-    return f"{DATASETS.get(run.settings['dataset'], run.settings['dataset'])}, {setting_text(shared)}"
+    return ", ".join(filter(None, (dataset_text(run), variant_text(run, but_for=VARIED))))
 
 
 def grouped(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:
@@ -75,9 +75,11 @@ def place_of(name: str) -> int:
 
 
 def slug(text: str) -> str:
-    """A file name's part that says what `text` says."""
+    """A file name's part that says what `text` says; a long one ends in a hash of all of it."""
     plain = text.replace("γ", "g").replace("β", "b").replace("α", "a").replace(" = ", "").replace(" %", "")
-    return re.sub(r"[^\w.+]+", "_", plain).strip("_")
+    plain = re.sub(r"[^\w.+]+", "_", plain).strip("_")
+    short = plain.encode()[:LONGEST_SLUG].decode(errors="ignore")
+    return plain if short == plain else f"{short}_{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float]:

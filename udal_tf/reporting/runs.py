@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from udal_tf.config import resolve, section_fields
+from udal_tf.folder_recipe import FolderFacts
 
 RESULT, CONFIG, METRICS, RECORD = "result.json", "config.json", "metrics.jsonl", "cell.json"
 SCORES = ("raw", "ema", "raw_la", "ema_la")
@@ -76,7 +77,12 @@ class Run:
     @functools.cached_property
     def deviations(self) -> Mapping[str, Any]:
         """The settings in which the run differs from the recipe of its data set, base learner and method."""
-        different = differing(self.identity, {name: self.settings[name] for name in ("dataset", "base", "method")})
+        facts = self.result["data"].get("recipe_facts")
+        different = differing(
+            self.identity,
+            {name: self.settings[name] for name in ("dataset", "base", "method")},
+            FolderFacts(**facts) if facts else None,
+        )
         different.pop("pictures", None)  # Nobody sets it; it is part of the draw.
         return different
 
@@ -139,19 +145,24 @@ def flat(nested: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 @functools.cache
-def _identity_of_items(given: tuple[tuple[str, Any], ...]) -> Mapping[str, Any]:
-    values = flat(resolve(dict(given)).to_dict())
+def _identity_of_items(given: tuple[tuple[str, Any], ...], facts: FolderFacts | None) -> Mapping[str, Any]:
+    values = flat(resolve(dict(given), facts).to_dict())
     return {name: value for name, value in values.items() if name in _identity_names() and name != "fold"}
 
 
-def identity_of(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a run of the settings `given` has as its `identity`. Raises ValueError as `config.resolve` does."""
-    return _identity_of_items(tuple(sorted(given.items())))
+def identity_of(given: Mapping[str, Any], facts: FolderFacts | None = None) -> Mapping[str, Any]:
+    """What a run of the settings `given` has as its `identity`; facts: about its pictures, for a folder of one's own.
+
+    Raises ValueError as `config.resolve` does.
+    """
+    return _identity_of_items(tuple(sorted(given.items())), facts)
 
 
-def differing(identity: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of `identity` whose value is another than `given` resolves to."""
-    expected = identity_of(given)
+def differing(
+    identity: Mapping[str, Any], given: Mapping[str, Any], facts: FolderFacts | None = None
+) -> dict[str, Any]:
+    """The settings of `identity` whose value is another than `given` resolves to, with these facts."""
+    expected = identity_of(given, facts)
     return {name: value for name, value in identity.items() if value != expected[name]}
 
 
@@ -208,6 +219,9 @@ def _check(result: Mapping[str, Any]) -> None:
     names = result.get("class_names")
     if not isinstance(names, list) or len(names) != len(result["per_class_recall"]["ema"]):
         raise BadRun(f"{RESULT}: class_names must name each class of per_class_recall")
+    p_data = result.get("p_data")
+    if not isinstance(p_data, list) or len(p_data) != len(names) or not all(_share(value) for value in p_data):
+        raise BadRun(f"{RESULT}: p_data must be a share for each class")
     seconds = result.get("seconds")
     if not isinstance(seconds, (int, float)) or not math.isfinite(seconds) or not isinstance(result.get("steps"), int):
         raise BadRun(f"{RESULT} must hold numbers 'steps' and 'seconds'")

@@ -8,6 +8,7 @@ stand beside what are here.
 
 import collections
 import dataclasses
+import pathlib
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -144,10 +145,26 @@ def setting_text(deviations: Mapping[str, Any]) -> str:
     return ", ".join(symbols.get(n, lambda v, n=n: f"{n} {shown(v)}")(v) for n, v in deviations.items())
 
 
-def variant_text(run: Run) -> str:
-    """What a run of another data set or recipe shares with those in its column: γ, β and where it leaves the recipe."""
-    own = ("imbalance",) if run.settings["protocol"] == "darp" else ("imbalance", "beta")
-    return setting_text({**{name: run.settings[name] for name in own}, **run.deviations})
+def _folder_name(run: Run) -> str:
+    """Of a folder of one's own; empty for a data set of the literature."""
+    return pathlib.PurePath(run.settings["data_dir"]).name if run.settings["dataset"] == "folder" else ""
+
+
+def dataset_text(run: Run) -> str:
+    """`CIFAR10-LT`; `own pictures, flowers` for a folder of that name."""
+    dataset = run.settings["dataset"]
+    return ", ".join(filter(None, (DATASETS.get(dataset, dataset), _folder_name(run))))
+
+
+def variant_text(run: Run, but_for: Sequence[str] = ()) -> str:
+    """What a run of another data set or recipe shares with those in its column: γ, β and where it leaves the recipe.
+
+    A folder of one's own has neither γ nor, with all of its labels, β. but_for: settings that are not said.
+    """
+    always = ("imbalance",) if run.settings["protocol"] == "darp" else ("imbalance", "beta")
+    own = () if run.settings["dataset"] == "folder" else always
+    said = {**{name: run.settings[name] for name in own}, **run.deviations}
+    return setting_text({name: value for name, value in said.items() if name not in but_for})
 
 
 def _key(identity: Mapping[str, Any]) -> tuple:
@@ -258,7 +275,8 @@ def _other_table(layout: PaperTable, dataset: str, by_column: Mapping[tuple, lis
     ordered = sorted(by_column.items(), key=lambda item: (-len(item[1]), str(item[0])))
     columns, draws = [], {}
     for (_, draw), runs in ordered:
-        columns.append(TableColumn(variant_text(runs[0]), (name,), "other setting"))
+        heading = ", ".join(filter(None, (_folder_name(runs[0]), variant_text(runs[0]))))
+        columns.append(TableColumn(heading, (name,), "other setting"))
         draws[columns[-1].heading] = draw
     for column in layout.columns:
         columns.append(TableColumn(column.label, ("paper: another data set or recipe", *column.above), "paper"))
