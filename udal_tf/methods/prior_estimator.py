@@ -2,11 +2,11 @@
 
 import tensorflow as tf
 
-from udal_tf.core import label_shift
+from udal_tf.core import label_shift, moving_average
 
-# Batches over which the estimate averages, by an exponential window: a quarter of q̂'s, for it has to be near the truth
-# when the first pseudo-labels are made. Measured in BUILD_NOTES.
-WINDOW_STEPS = 32
+# Batches over which the estimate averages, by an exponential window: as many as q̂ does. With 32 it follows the network's
+# first mistakes, where a class has one label only. Measured in BUILD_NOTES.
+WINDOW_STEPS = moving_average.HISTORY_BATCHES
 
 
 class PriorEstimator(tf.Module):
