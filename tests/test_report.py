@@ -438,3 +438,17 @@ def test_a_long_title_ends_within_its_figure():
     title = panel.axes._left_title
     assert title.get_text().endswith("…")
     assert title.get_window_extent(FigureCanvasAgg(panel.figure).get_renderer()).x1 < panel.figure.bbox.x1
+
+
+@pytest.mark.parametrize("side", ["xaxis", "yaxis"])
+def test_class_names_have_room_beside_their_panel_and_above_its_legend(side, tmp_path, monkeypatch):
+    panel = Panel("own pictures, flowers, " + 10 * "epochs 2, ", "class", "recall, %")
+    panel.draw(Curve("UDAL", [0, 1], [50, 60]))
+    panel.name_classes(getattr(panel.axes, side), ["ankle boot", "a name that is longer than any"])
+    panel.save("named", "", tmp_path)
+    renderer = FigureCanvasAgg(panel.figure).get_renderer()
+    box = getattr(panel.axes, side).get_tightbbox(renderer)
+    legend = panel.figure.legends[0].get_window_extent(renderer)
+    assert box.x0 >= 0 and box.y0 >= legend.y1
+    assert panel.axes.get_window_extent(renderer).y0 > legend.y1
+    assert panel.axes._left_title.get_window_extent(renderer).x1 <= panel.figure.bbox.x1

@@ -10,7 +10,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from udal_tf.reporting.fonts import families
-from udal_tf.reporting.plots import BLUE, GREY, MOST_NAMED_CLASSES, ORANGE, literal
+from udal_tf.reporting.plots import BLUE, GREY, MOST_NAMED_CLASSES, ORANGE, literal, shortened
 
 DPI = 120
 # Up to this many classes the cells of a confusion matrix hold their counts.
@@ -20,7 +20,6 @@ CONFUSION_GAMMA = 0.5
 SHEET_COLUMNS, SHEET_CELL_INCHES = 6, 1.7
 # Bars of a reliability diagram that rest on fewer pictures are pale.
 FEW_PICTURES, PALE = 10, 0.35
-_LONGEST_NAME = 18
 
 
 def _save(figure: Figure, path: pathlib.Path) -> None:
@@ -119,5 +118,4 @@ def mistakes(wrong: Sequence[Mistake], path: pathlib.Path) -> None:
 
 def _short(name: str) -> str:
     """A name that fits, and that Matplotlib does not take for a formula."""
-    fitting = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-    return literal(fitting)
+    return literal(shortened(name))

@@ -11,7 +11,6 @@ from matplotlib.ticker import MaxNLocator
 from udal_tf.reporting import paper
 from udal_tf.reporting.drawing import Curve, Panel, Picture
 from udal_tf.reporting.figures import mean_and_std, place_of, slug
-from udal_tf.reporting.plots import name_classes
 from udal_tf.reporting.runs import Run
 
 Rows = Sequence[Mapping[str, Any]]
@@ -43,7 +42,7 @@ def recall(methods: Mapping[str, Sequence[Run]], group: str, folder: pathlib.Pat
             dataclasses.replace(curve, spread=(), place=place_of(name), style="--" if place_of(name) < 0 else "-")
         )
     panel.axes.set_ylim(-3, 103)
-    name_classes(panel.axes.xaxis, [first.result["class_names"][c] for c in order])
+    panel.name_classes(panel.axes.xaxis, [first.result["class_names"][c] for c in order])
     panel.title = "Recall of each class"
     caption = f"Test recall of each class with the averaged weights; {group}. Means over folds."
     return [panel.save(f"recall_{slug(group)}", caption, folder)]
@@ -64,7 +63,7 @@ def added_labels(runs: Sequence[Run], method: str, group: str, folder: pathlib.P
         if not panel.axes.get_legend_handles_labels()[0]:
             continue
         panel.axes.set_ylim(-3, 103)
-        name_classes(panel.axes.xaxis, [runs[0].result["class_names"][c] for c in order])
+        panel.name_classes(panel.axes.xaxis, [runs[0].result["class_names"][c] for c in order])
         panel.title = f"{method}: {measure} of the labels that each generation adds"
         caption = f"{measure.capitalize()} per class of the pictures that join each generation; {method}, {group}."
         pictures.append(panel.save(f"added_{measure}_{slug(method)}_{slug(group)}", caption, folder))
@@ -77,7 +76,7 @@ def _matrix_panel(title: str, run: Run, shares: np.ndarray, x_label: str, y_labe
     panel.axes.grid(False)
     image = panel.axes.imshow(100 * shares, cmap="viridis", vmin=0, vmax=100, aspect="auto", interpolation="nearest")
     panel.add_colour_bar(image, colour_label)
-    name_classes(panel.axes.yaxis, run.result["class_names"])
+    panel.name_classes(panel.axes.yaxis, run.result["class_names"])
     return panel
 
 
@@ -91,7 +90,7 @@ def confusion(runs: Sequence[Run], method: str, group: str, folder: pathlib.Path
     shares = sum(matrices) / np.maximum(sum(matrices).sum(axis=1, keepdims=True), 1)
     words = ("predicted class", "true class", "share of the true class, %")
     panel = _matrix_panel(f"{method}; {group}", runs[0], shares, *words)
-    name_classes(panel.axes.xaxis, runs[0].result["class_names"])
+    panel.name_classes(panel.axes.xaxis, runs[0].result["class_names"])
     panel.title = f"Confusion matrix, {method}"
     caption = f"Confusion matrix of the averaged weights, {len(matrices)} folds together; {method}, {group}."
     return [panel.save(f"confusion_{slug(method)}_{slug(group)}", caption, folder)]

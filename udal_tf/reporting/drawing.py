@@ -10,10 +10,13 @@ from collections.abc import Callable, Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from udal_tf.reporting.fonts import families
+from udal_tf.reporting.plots import name_classes
 
 # Okabe & Ito's colours, told apart by colour-blind readers, without what vanishes on white or on black, and three more.
 GREY = "#808080"
@@ -23,6 +26,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 INK = "#010203"
 # Of the panel with its labels; the legend stands below it, where it hides no curve.
 WIDTH_INCHES, PANEL_INCHES, LEGEND_LINE_INCHES = 5.4, 3.7, 0.24
+# Between the edge and what stands nearest to it.
+MARGIN_INCHES = 0.05
 PNG_DPI = 140
 LONGEST_IN_TWO_COLUMNS = 28
 # Letters of a panel's title that fit above it; the caption says all of it.
@@ -88,13 +93,19 @@ class Panel:
             self.axes: Axes = self.figure.add_axes((0.155, 0.16, 0.805, 0.755))
             shown = textwrap.shorten(title, LONGEST_TITLE, placeholder=" …")
             # A stated y spares a search for it.
-            self.axes.set_title(shown, loc="left", y=1.01, fontfamily=families(shown))
+            self._heading = self.axes.set_title(shown, loc="left", y=1.01, fontfamily=families(shown))
             self.axes.set_xlabel(x_label)
             self.axes.set_ylabel(y_label)
             self.axes.grid(alpha=0.25)
             self.axes.set_axisbelow(True)
         self.title = title
         self._drawn = 0
+        self._named = False
+
+    def name_classes(self, axis: Axis, class_names: Sequence[str]) -> None:
+        """Gives each class a tick with its name on an axis of the panel's, and the names the room that they need."""
+        name_classes(axis, class_names)
+        self._named = True
 
     def draw(self, curve: Curve) -> None:
         """Adds a curve in the next colour; a level is a horizontal line through all x with a band of its spread."""
@@ -132,6 +143,7 @@ class Panel:
     def save(self, name: str, caption: str, folder: pathlib.Path) -> Picture:
         """Writes `name`.png and `name`.svg into `folder`, and returns it for a page."""
         with matplotlib.rc_context(_STYLE):
+            self._make_room()
             self._add_legend()
             file = io.StringIO()
             self.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
@@ -140,18 +152,36 @@ class Panel:
         (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
         return Picture(name, self.title, caption, _for_page(svg, name))
 
+    def _make_room(self) -> None:
+        """Moves the axes away from the left and lower edges as far as the names of classes beside them need it."""
+        if not self._named:
+            return
+        renderer = FigureCanvasAgg(self.figure).get_renderer()
+        boxes = [axis.get_tightbbox(renderer) for axis in (self.axes.xaxis, self.axes.yaxis)]
+        left, below = (max(0.0, MARGIN_INCHES - min(corner) / self.figure.dpi) for corner in (
+            [box.x0 for box in boxes], [box.y0 for box in boxes],
+        ))  # fmt: skip
+        x, y, width, height = self.axes.get_position().bounds
+        moved = left / WIDTH_INCHES
+        self.axes.set_position((x + moved, y, width - moved, height))
+        self._heading.set_x(-moved / (width - moved))  # Where it was, for it may be as wide as the figure.
+        self._add_below(below)
+
+    def _add_below(self, inches: float) -> None:
+        """Makes the figure taller by an empty strip below what is drawn."""
+        before = self.figure.get_figheight()
+        self.figure.set_size_inches(WIDTH_INCHES, before + inches)
+        for axes in self.figure.axes:
+            x, y, width, tall = axes.get_position().bounds
+            axes.set_position((x, (y * before + inches) / (before + inches), width, tall * before / (before + inches)))
+
     def _add_legend(self) -> None:
         handles, labels = self.axes.get_legend_handles_labels()
         if not labels:
             return
         columns = 2 if len(labels) > 1 and max(map(len, labels)) <= LONGEST_IN_TWO_COLUMNS else 1
         lines = -(-len(labels) // columns)
-        height = PANEL_INCHES + LEGEND_LINE_INCHES * lines
-        self.figure.set_size_inches(WIDTH_INCHES, height)
-        for axes in self.figure.axes:
-            x, y, width, tall = axes.get_position().bounds
-            bottom = (y * PANEL_INCHES + LEGEND_LINE_INCHES * lines) / height
-            axes.set_position((x, bottom, width, tall * PANEL_INCHES / height))
+        self._add_below(LEGEND_LINE_INCHES * lines)
         self.figure.legend(
             handles, labels, loc="lower left", bbox_to_anchor=(0.1, 0.0), ncols=columns, frameon=False, borderpad=0.2,
             labelspacing=0.35,

@@ -16,6 +16,7 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 SNAPSHOTS = 4
 # Up to this many classes each gets a tick with its name.
 MOST_NAMED_CLASSES = 20
+LONGEST_NAME = 18
 
 
 def _finish(figure: Figure, path: pathlib.Path) -> None:
@@ -31,15 +32,20 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def shortened(name: str) -> str:
+    """A class's name as far as there is room for it."""
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
 def name_classes(axis: Axis, class_names: Sequence[str]) -> None:
     """Gives each class a tick with its name, where they are not too many; long names below a panel stand askew."""
     if len(class_names) <= MOST_NAMED_CLASSES:
         askew = axis.axis_name == "x" and max(map(len, class_names)) > 3
         axis.set_ticks(
             range(len(class_names)),
-            [literal(name) for name in class_names],
-            rotation=45 if askew else 0,
+            [literal(shortened(name)) for name in class_names],
             fontfamily=families("".join(class_names)),
+            **({"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if askew else {}),
         )
 
 
