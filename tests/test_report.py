@@ -441,7 +441,7 @@ def test_a_long_title_ends_within_its_figure():
 
 
 @pytest.mark.parametrize("side", ["xaxis", "yaxis"])
-def test_class_names_have_room_beside_their_panel_and_above_its_legend(side, tmp_path, monkeypatch):
+def test_class_names_have_room_beside_their_panel_and_above_its_legend(side, tmp_path):
     panel = Panel("own pictures, flowers, " + 10 * "epochs 2, ", "class", "recall, %")
     panel.draw(Curve("UDAL", [0, 1], [50, 60]))
     panel.name_classes(getattr(panel.axes, side), ["ankle boot", "a name that is longer than any"])
@@ -452,3 +452,8 @@ def test_class_names_have_room_beside_their_panel_and_above_its_legend(side, tmp
     assert box.x0 >= 0 and box.y0 >= legend.y1
     assert panel.axes.get_window_extent(renderer).y0 > legend.y1
     assert panel.axes._left_title.get_window_extent(renderer).x1 <= panel.figure.bbox.x1
+
+
+def test_a_folders_name_with_dollar_signs_is_no_formula_in_a_title(tmp_path):
+    Panel(r"own pictures, $\wrong{$", "x", "y").save("named", "", tmp_path)
+    assert (tmp_path / "named.png").exists()

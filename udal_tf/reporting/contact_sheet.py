@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from udal_tf.reporting.fonts import families
-from udal_tf.reporting.plots import literal
+from udal_tf.reporting.plots import literal, shortened
 
 # Of one picture on the sheet, a letter of the names beside, and the headings above.
 CELL_INCHES, LETTER_INCHES, HEADING_INCHES = 0.85, 0.085, 0.6
@@ -40,7 +40,7 @@ def draw(
         top = row * (height + gap)
         for column, left in enumerate(lefts):
             sheet[top : top + height, left : left + width] = images[row, column]
-    names = [_shortened(name) for name in names]
+    names = ["\n".join(shortened(line, LONGEST_NAME) for line in name.splitlines()) for name in names]
     beside = LETTER_INCHES * max(len(line) for name in names for line in name.splitlines()) + 0.2
     tall, wide = (CELL_INCHES / width * pixels for pixels in sheet.shape[:2])
     inches = np.array([beside + wide, HEADING_INCHES + tall])
@@ -67,8 +67,3 @@ def some_rows(ranked: Sequence[Row]) -> list[Row]:
     """All of them, or MOST_ROWS spread evenly over them, the first and the last included."""
     spread = np.linspace(0, len(ranked) - 1, min(MOST_ROWS, len(ranked))).round().astype(int)
     return [ranked[i] for i in spread]
-
-
-def _shortened(name: str) -> str:
-    lines = name.splitlines()
-    return "\n".join(line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…" for line in lines)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from udal_tf.reporting.fonts import families
-from udal_tf.reporting.plots import name_classes
+from udal_tf.reporting.plots import literal, name_classes
 
 # Okabe & Ito's colours, told apart by colour-blind readers, without what vanishes on white or on black, and three more.
 GREY = "#808080"
@@ -93,7 +93,7 @@ class Panel:
             self.axes: Axes = self.figure.add_axes((0.155, 0.16, 0.805, 0.755))
             shown = textwrap.shorten(title, LONGEST_TITLE, placeholder=" …")
             # A stated y spares a search for it.
-            self._heading = self.axes.set_title(shown, loc="left", y=1.01, fontfamily=families(shown))
+            self._heading = self.axes.set_title(literal(shown), loc="left", y=1.01, fontfamily=families(shown))
             self.axes.set_xlabel(x_label)
             self.axes.set_ylabel(y_label)
             self.axes.grid(alpha=0.25)
@@ -158,9 +158,8 @@ class Panel:
             return
         renderer = FigureCanvasAgg(self.figure).get_renderer()
         boxes = [axis.get_tightbbox(renderer) for axis in (self.axes.xaxis, self.axes.yaxis)]
-        left, below = (max(0.0, MARGIN_INCHES - min(corner) / self.figure.dpi) for corner in (
-            [box.x0 for box in boxes], [box.y0 for box in boxes],
-        ))  # fmt: skip
+        left = max(0.0, MARGIN_INCHES - min(box.x0 for box in boxes) / self.figure.dpi)
+        below = max(0.0, MARGIN_INCHES - min(box.y0 for box in boxes) / self.figure.dpi)
         x, y, width, height = self.axes.get_position().bounds
         moved = left / WIDTH_INCHES
         self.axes.set_position((x + moved, y, width - moved, height))

@@ -1,6 +1,7 @@
 """The paper's Figures 1, 3a, 3b and 3c from finished runs, a set for each data set and setting of it.
 
-Figures 3a to 3c of one setting have the same scale (§4.5). Points are means over folds, bars standard deviations.
+Figures 3a to 3c of one setting have the same scale (§4.5). Points are means over folds, bars standard deviations. The
+file is long because which runs are drawn together, and under what name, is decided here for every figure of a report.
 """
 
 import collections

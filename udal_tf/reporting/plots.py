@@ -32,9 +32,9 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def shortened(name: str) -> str:
-    """A class's name as far as there is room for it."""
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+def shortened(name: str, longest: int = LONGEST_NAME) -> str:
+    """A name as far as there is room for it, which is so many letters."""
+    return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
 def name_classes(axis: Axis, class_names: Sequence[str]) -> None:
