@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from run_files import read_rows
 
 from udal_tf import __version__
 from udal_tf.config import resolve
 from udal_tf.data import sources
 from udal_tf.data.dataset import DataError
-from udal_tf.reporting.run_log import read_rows
 from udal_tf.training import experiment, loop
 
 WEIGHTS = ["raw", "ema", "raw_la", "ema_la"]
@@ -47,7 +47,7 @@ def run(config, call_seconds=LONG_CALLS, runner=Recorder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "CALL_SECONDS", call_seconds)
         patch.setattr(loop, "StepRunner", runner)
-        return experiment.train_and_evaluate(config)
+        return experiment.train_and_evaluate(config).to_json()
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_a_finished_run_started_again_returns_the_saved_result_without_training(
     config, folder, result, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     monkeypatch.setattr(sources, "load", lambda config: pytest.fail("read the data again"))
-    assert experiment.train_and_evaluate(config) == result
+    assert experiment.train_and_evaluate(config).to_json() == result
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert "finished already" in capsys.readouterr().out
 
@@ -321,11 +321,11 @@ def test_a_run_with_more_state_cut_in_mid_epoch_ends_the_same(tmp_path, monkeypa
     assert stopped_at[-1] == STEPS_PER_EPOCH + 2
     resumed = experiment.train_and_evaluate(config)
     for name in ("accuracy", "per_class_recall"):
-        assert resumed[name] == whole[name]
+        assert getattr(resumed, name) == getattr(whole, name)
     rows = [read_rows(tmp_path / run / "metrics.jsonl")[-1] for run in ("whole", "cut")]
     assert rows[0]["train"] == rows[1]["train"]
     assert rows[0]["p_model"] == rows[1]["p_model"]
-    assert rows[0]["p_unlabeled"] == rows[1]["p_unlabeled"] == whole["p_unlabeled"]
+    assert rows[0]["p_unlabeled"] == rows[1]["p_unlabeled"] == whole.p_unlabeled
 
 
 class BreaksAtSteps(Recorder):

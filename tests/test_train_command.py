@@ -12,7 +12,7 @@ from absl.testing import flagsaver
 
 from udal_tf.commands import train
 from udal_tf.config import resolve
-from udal_tf.reporting.run_log import write_json
+from udal_tf.run_dir import RunDir
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 SECONDS_ALLOWED = 300
@@ -134,7 +134,7 @@ def command(tmp_path, monkeypatch, capsys):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("It was a dark and stormy night.")
     (tmp_path / "earlier").mkdir()
-    write_json(tmp_path / "earlier" / "config.json", resolve({"fold": 2, "workdir": "earlier"}).to_dict())
+    RunDir("earlier").write_config(resolve({"fold": 2, "workdir": "earlier"}))
     verbosity = logging.get_verbosity()
 
     def call(*arguments: str) -> tuple[int, str]:

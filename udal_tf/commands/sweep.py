@@ -16,7 +16,6 @@ which gives each cell its own; --engine=local leaves them all to every cell.
 
 import argparse
 import fnmatch
-import json
 import os
 import pathlib
 import shlex
@@ -33,7 +32,8 @@ from udal_tf.commands.sweep_jobs import Job
 from udal_tf.commands.sweep_speeds import measured_speeds
 from udal_tf.data import settings
 from udal_tf.reporting import grids, listing, revision
-from udal_tf.reporting.runs import RESULT
+from udal_tf.run_dir import RunDir
+from udal_tf.run_records import RunDirError
 
 EXIT_BAD_INPUT, EXIT_FAILED, EXIT_SIGNAL = 2, 1, 128
 BAR = "{percentage:3.0f}% of the pictures |{bar}| {elapsed}<{remaining}{postfix}"
@@ -89,10 +89,10 @@ def train_all(jobs: dict[str, tuple[grids.Cell, Job]], engine, total: int, done:
 
 def _accuracy(job: Job) -> str:
     try:
-        result = json.loads((pathlib.Path(job.workdir) / RESULT).read_text(encoding="utf-8"))
-        return f"{100 * result['accuracy']['ema']:.1f} %, with LA (Inf) {100 * result['accuracy']['ema_la']:.1f} %"
-    except (OSError, ValueError, KeyError):
+        accuracy = RunDir(job.workdir).result().accuracy
+    except RunDirError:
         return ""
+    return f"{100 * accuracy.ema:.1f} %, with LA (Inf) {100 * accuracy.ema_la:.1f} %"
 
 
 def _resources(text: str) -> tuple[tuple[str, float], ...]:

@@ -189,8 +189,8 @@ def _length_points(runs: Sequence[Run]) -> dict[float, list[float]]:
     inner = collections.defaultdict(list)
     for run in runs:
         points[run.epochs].append(run.accuracy(paper.EMA))
-        for number, summary in enumerate(run.result.get("generations", ())[:-1], start=1):
-            inner[number * run.settings["epochs"]].append(100 * summary["accuracy"]["ema"])
+        for number, summary in enumerate((run.result.generations or [])[:-1], start=1):
+            inner[number * run.settings["epochs"]].append(100 * summary.accuracy.ema)
     return {**inner, **points}
 
 
