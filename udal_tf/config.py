@@ -2,8 +2,9 @@
 
 Every field of every section is one command-line flag of the same name; the flags are generated from the fields
 (`define_flags`). What a user leaves out comes from four layers, the later one winning: the field's default (the
-paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's recipe, the method's preset. The recipe of
-one's own folder also follows from the pictures in it (`folder_recipe.py`).
+paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's recipe, the method's preset (and what the
+dataset's recipe says of that method). The recipe of one's own folder also follows from the pictures in it
+(`folder_recipe.py`).
 
 The file is long because every setting of the program stands in it, once.
 """
@@ -487,7 +488,8 @@ def resolve(given: Mapping[str, Any], facts: FolderFacts | None = None) -> Confi
     by_protocol = recipe.pop("protocols", {})
     protocol = by_protocol.get(given.get("protocol", "crest"), {})
     by_base = recipe.pop("bases", {}).get(base, {})
-    values = {**BASE_PRESETS[base], **recipe, **protocol, **by_base, **METHOD_PRESETS.get((base, method), {}), **given}
+    by_method = METHOD_PRESETS.get((base, method), {}) | recipe.pop("methods", {}).get(method, {})
+    values = {**BASE_PRESETS[base], **recipe, **protocol, **by_base, **by_method, **given}
     if "unlabeled_prior" in values:
         values["unlabeled_prior"] = _stated_prior(tuple(values["unlabeled_prior"]))
     if not values.get("workdir"):
