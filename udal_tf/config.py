@@ -313,8 +313,14 @@ class DarpConfig(_Section):
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig(_Section):
-    """SGD with Nesterov momentum, its learning-rate schedule, weight decay and the averaged weights."""
+    """The optimizer, its learning-rate schedule, weight decay and the EMA weights."""
 
+    optimizer: str = setting(
+        "sgd",
+        "Optimizer: SGD with Nesterov momentum; Adam; or Adam with decoupled weight decay (adamw), as DARP's release "
+        "trains.",
+        choices=("sgd", "adam", "adamw"),
+    )
     learning_rate: float = setting(0.03, "Base learning rate.", above=0)
     schedule: str = setting(
         "half_cosine", "Learning-rate schedule.", choices=("half_cosine", "cosine", "linear", "constant")
@@ -322,8 +328,13 @@ class OptimizerConfig(_Section):
     schedule_level: float = setting(
         1.0, "N of half_cosine, cos(π·N/16·progress): 1 as CReST runs it, 7 as FixMatch does.", low=0, high=8
     )
-    momentum: float = setting(0.9, "Nesterov momentum.", low=0, high=1)
-    weight_decay: float = setting(5e-4, "L2 coefficient on everything but batch norm.", low=0)
+    momentum: float = setting(0.9, "Nesterov momentum of --optimizer=sgd.", low=0, high=1)
+    weight_decay: float = setting(
+        5e-4,
+        "Weight decay of everything but batch norm: the coefficient of Σw²/2 in the loss; with --optimizer=adamw a "
+        "step takes the learning rate times it off each weight instead.",
+        low=0,
+    )
     ema_decay: float = setting(0.999, "Decay of the exponential moving average of the weights.", low=0, high=1)
 
 

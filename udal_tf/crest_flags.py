@@ -21,7 +21,7 @@ _FIXED = {
     "weakaug": ("dh", "set --crop_padding and --flip"),
     "strongaug": ("dhrac", "set --strong_ops, --strong_layers and --cutout"),
     "num_augment": ("1", "one view of each labelled picture"),
-    "optim_type": ("sgd", "SGD with Nesterov momentum is the only optimiser"),
+    "optim_type": ("sgd", "CReST trains by SGD with Nesterov momentum: use --optimizer for another"),
     "nesterov": ("True", "the momentum is Nesterov's"),
     "unsup_loss_divisor": ("full", "masked pictures count in the divisor"),
     "update_mode": ("distribution", "CReST selects by frequency rank"),
