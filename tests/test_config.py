@@ -2,10 +2,12 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from absl import flags
 
 from udal_tf.config import Config, MethodConfig, define_flags, differences, from_flags, resolve, section_fields
+from udal_tf.data.selection import keep_rates
 from udal_tf.recipes import METHODS, RANDAUGMENT_OPS, RECIPES
 
 
@@ -60,7 +62,7 @@ def test_names_of_settings_are_unique_over_the_sections():
 
 def test_recipes_set_only_settings_that_exist():
     for recipe in RECIPES.values():
-        assert set(recipe) - {"protocols", "bases"} <= set(section_fields())
+        assert set(recipe) - {"protocols", "bases", "methods"} <= set(section_fields())
 
 
 @pytest.mark.parametrize(
@@ -176,3 +178,23 @@ def test_an_unlabelled_prior_that_is_none_is_refused_with_what_is_allowed(tmp_pa
 def test_an_unlabelled_prior_without_effect_or_stated_twice_is_refused(prior, given, said):
     with pytest.raises(ValueError, match=said):
         parsed(f"--unlabeled_prior={prior}", *given)
+
+
+@pytest.mark.parametrize("base", ["fixmatch", "mixmatch", "remixmatch"])
+def test_crest_takes_its_label_average_away_as_the_release(base):
+    priors = {
+        method: resolve({"base": base, "method": method}).method.la_prior
+        for method in ("crest", "crest+", "udal", "none")
+    }
+    assert priors == {"crest": "label_average", "crest+": "label_average", "udal": "labeled", "none": "labeled"}
+    assert resolve({"base": base, "method": "crest+", "la_prior": "labeled"}).method.la_prior == "labeled"
+
+
+@pytest.mark.parametrize("method", ["crest", "crest+"])
+def test_crest_on_imagenet_127_is_three_generations_with_the_exponent_0_7(method):
+    config = resolve({"dataset": "imagenet127", "method": method})
+    assert (config.method.generations, config.train.epochs, config.method.alpha_min) == (3, 2000, 0.5)
+    # The rarest of 286:1 keeps all, the largest class 286^-0.7 = exp(-0.7 · 5.65599) = 0.01908.
+    rates = keep_rates(np.array([286, 1], np.float32) / 287, config.method.select_alpha)
+    np.testing.assert_allclose(rates, [0.01908, 1.0], rtol=1e-3)
+    assert resolve({"dataset": "imagenet127", "method": method, "epochs": 5}).train.epochs == 5

@@ -132,7 +132,7 @@ _RAMPS = {"MixMatch's ramp": {}, "no ramp, as CReST": {"unlabeled_ramp": 0.0}}
 _USERS_CREST = {"unlabeled_ramp": 0.0, "alpha_min": 0.8, "select_alpha": 2.0, "schedule_level": 5.0}
 TABLE_1_OPEN = PaperTable(
     "table1_open",
-    "The rows whose settings the paper leaves open, by each reading; CIFAR10-LT at β = 10 %",
+    "The rows of Table 1 whose settings the paper leaves open, by each reading; CIFAR10-LT at β = 10 %",
     TABLE_1.columns,
     (
         *_twins(_MIXMATCH, _RAMPS),
@@ -226,7 +226,7 @@ TABLE_3_ADAM = PaperTable(
         for twin in _twins(row, {"SGD, as the other rows": {}, "Adam, as DARP": DARP_RECIPE})
     ),
     FOLDS,
-    notes=("DARP's figures are means over the last 20 epochs, of balanced test images; these are after the last one.",),
+    notes=("DARP's figures are means over the last 20 epochs; the runs here are read after the last one.",),
 )
 
 # Table 4's second supervised row has a length of its own; its first is Figure 1's upper bound.
