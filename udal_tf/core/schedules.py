@@ -3,7 +3,6 @@
 All are pure functions of the step or of the progress, tensors in and out, so that nothing is traced again.
 """
 
-import fractions
 import math
 from collections.abc import Sequence
 
@@ -78,11 +77,11 @@ def constant(step: tf.Tensor | float, total_steps: int) -> tf.Tensor:
     return tf.ones_like(_progress(step, total_steps))
 
 
-def boundary_steps(boundaries: Sequence[fractions.Fraction], total_steps: int) -> tuple[int, ...]:
+def boundary_steps(boundaries: Sequence[float], total_steps: int) -> tuple[int, ...]:
     """The first step at or behind each boundary: ⌈boundary·total_steps⌉.
 
     Args:
-      boundaries: fractions of the run in (0, 1). Exact, so that no rounding moves a boundary by a step.
+      boundaries: fractions of the run in (0, 1); `fractions.Fraction` where no rounding may move one by a step.
       total_steps: length of the run.
 
     Example: 1/6 and 1/3 of 3,000 steps are 500 and 1,000; of 10 steps, 2 and 4.
@@ -115,7 +114,7 @@ def learning_rate_factor(
     total_steps: int,
     level: float = 0.0,
     warmup: float = 0.0,
-    boundaries: Sequence[fractions.Fraction] = (),
+    boundaries: Sequence[float] = (),
     decay: float = 1.0,
 ) -> tf.Tensor:
     """The factor of the schedule of that name, times min(step/(warmup·total_steps), 1).
