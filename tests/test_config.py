@@ -1,12 +1,23 @@
 """The resolved settings: recipes, presets, flags, validation."""
 
 import dataclasses
+import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from absl import flags
 
-from udal_tf.config import Config, MethodConfig, define_flags, differences, from_flags, resolve, section_fields
+from udal_tf.config import (
+    Config,
+    MethodConfig,
+    define_flags,
+    differences,
+    from_flags,
+    given_on_command_line,
+    resolve,
+    section_fields,
+)
 from udal_tf.data.selection import keep_rates
 from udal_tf.recipes import METHODS, RANDAUGMENT_OPS, RECIPES
 
@@ -198,3 +209,28 @@ def test_crest_on_imagenet_127_is_three_generations_with_the_exponent_0_7(method
     rates = keep_rates(np.array([286, 1], np.float32) / 287, config.method.select_alpha)
     np.testing.assert_allclose(rates, [0.01908, 1.0], rtol=1e-3)
     assert resolve({"dataset": "imagenet127", "method": method, "epochs": 5}).train.epochs == 5
+
+
+def test_schedule_boundaries_are_exact_however_they_are_written():
+    config = resolve({"schedule": "steps", "schedule_boundaries": ("0.1", "1/2", 0.75)})
+    assert config.optimizer.boundaries == (Fraction(1, 10), Fraction(1, 2), Fraction(3, 4))
+    assert Config.from_dict(config.to_dict()) == config
+    assert given_on_command_line(["--schedule_boundaries=1/3,2/3"]) == {"schedule_boundaries": ("1/3", "2/3")}
+
+
+@pytest.mark.parametrize(
+    ("boundaries", "said"),
+    [
+        (("half",), "must be numbers such as 0.5 or 1/2, got 'half'"),
+        (("1/0",), "must be numbers such as 0.5 or 1/2, got '1/0'"),
+        (("nan",), "must be numbers such as 0.5 or 1/2, got 'nan'"),
+        (("0", "1/2"), "must be between 0 and 1 and rise, got '0,1/2'"),
+        (("1/2", "1"), "must be between 0 and 1 and rise, got '1/2,1'"),
+        (("3/4", "1/2"), "must be between 0 and 1 and rise, got '3/4,1/2'"),
+        (("1/2", "0.5"), "must be between 0 and 1 and rise, got '1/2,0.5'"),
+        ((), "--schedule=steps needs at least one"),
+    ],
+)
+def test_schedule_boundaries_that_are_none_are_refused(boundaries, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        resolve({"schedule": "steps", "schedule_boundaries": boundaries})

@@ -49,8 +49,8 @@ _REFUSED = {
     "ckpt_prefix": "choose the folder by --workdir",
     "source_data": "the release ignores it: use --dataset",
     "target_data": "the release ignores it: use --dataset",
-    "sched_step_size": "there is no stepwise schedule here: use --schedule",
-    "sched_gamma": "there is no stepwise schedule here: use --schedule",
+    "sched_step_size": "use --schedule=steps with --schedule_boundaries, fractions of the run",
+    "sched_gamma": "use --schedule=steps with --schedule_decay",
 }
 # The release reads it, but nothing here depends on it.
 _WITHOUT_EFFECT = {"num_workers": "the input pipeline sets its own parallelism"}

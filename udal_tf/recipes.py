@@ -111,10 +111,11 @@ class Application:
     smallest_side: int = 32
 
 
+# Its own ResNet-50 goes by `keras_resnet50`; plain `resnet50` is `models/resnet.py`.
 # EfficientNet's first version is left out: its published weights need a scaling that Keras adds only when it downloads
 # them itself.
 APPLICATIONS = {
-    "resnet50": Application("ResNet50", "caffe"),
+    "keras_resnet50": Application("ResNet50", "caffe"),
     "resnet101": Application("ResNet101", "caffe"),
     "resnet50v2": Application("ResNet50V2", "tf"),
     "densenet121": Application("DenseNet121", "torch"),
@@ -176,19 +177,29 @@ RECIPES = {
         "crop_padding": 3,
         "protocols": {"darp": _CIFAR_DARP},
     },
-    # Epochs and α: §4.4.2, an epoch being one pass of the 128 thousand labelled pictures. The rest, which the paper
-    # leaves open, from the ImageNet part of FixMatch's release; its learning rate is 0.1 per 256 pictures.
+    # Epochs and α: §4.4.2, an epoch being one pass of the 128 thousand labeled images. The rest, which the paper leaves
+    # open, from the ImageNet part of FixMatch's release, whose command for 10 % of the labels counts epochs in the same
+    # way: 3,000, the first 50 of warm-up, ×0.1 every 500; here in proportion to the length.
     "imagenet127": {
         "imbalance": 286.0,
         "arch": "resnet50",
+        "batch_norm_momentum": 0.9,
         "crop": "resized",
+        "max_translation": 100 / 224,
+        "cutout": 0.0,
         "alpha_min": 0.5,
         "batch_size": 256,
         "unlabeled_ratio": 5,
         "bases": {"fixmatch": {"threshold": 0.7, "unlabeled_weight": 10.0}},
         "methods": {"crest": _IMAGENET_CREST, "crest+": _IMAGENET_CREST},
+        # For 256 labeled images a step; FixMatch's grows in proportion to their number.
         "learning_rate": 0.1,
-        "weight_decay": 3e-4,
+        "schedule": "steps",
+        "warmup": 50 / 3000,
+        "schedule_boundaries": ("1/6", "1/3", "1/2", "2/3", "5/6"),
+        "schedule_decay": 0.1,
+        # FixMatch's 3e-4 multiplies Σw², ours Σw²/2.
+        "weight_decay": 6e-4,
         "epochs": 1000,
         "steps_per_epoch": 501,
     },

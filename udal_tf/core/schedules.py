@@ -1,9 +1,10 @@
-"""Quantities that move with training: α_t (Eqs. 4 and 10) and CReST's learning-rate factors (util/scheduler.py).
+"""Quantities that move with training: α_t (Eqs. 4 and 10) and the learning-rate factors of CReST and FixMatch.
 
 All are pure functions of the step or of the progress, tensors in and out, so that nothing is traced again.
 """
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -76,15 +77,74 @@ def constant(step: tf.Tensor | float, total_steps: int) -> tf.Tensor:
     return tf.ones_like(_progress(step, total_steps))
 
 
-def learning_rate_factor(name: str, step: tf.Tensor | float, total_steps: int, level: float) -> tf.Tensor:
-    """The factor of the schedule of that name; `level` matters to half_cosine alone.
+def boundary_steps(boundaries: Sequence[float], total_steps: int) -> tuple[int, ...]:
+    """The first step at or behind each boundary: ⌈boundary·total_steps⌉.
+
+    Args:
+      boundaries: fractions of the run in (0, 1); `fractions.Fraction` where no rounding may move one by a step.
+      total_steps: length of the run.
+
+    Example: 1/6 and 1/3 of 3,000 steps are 500 and 1,000; of 10 steps, 2 and 4.
+    """
+    return tuple(math.ceil(boundary * total_steps) for boundary in boundaries)
+
+
+def steps(step: tf.Tensor | int, boundaries: Sequence[int], decay: float) -> tf.Tensor:
+    """Learning-rate factor decay^n, where n is the number of boundaries at or before `step`: a staircase.
+
+    Args:
+      step: steps done, an integer.
+      boundaries: steps, as `boundary_steps` makes them; each one's own step has the lower rate already.
+      decay: factor of each boundary, in (0, 1].
+
+    Returns:
+      Scalar float32 in (0, 1].
+
+    Example: boundaries 500 and 1,000 with decay 0.1: 1 at step 499, 0.1 at 500, 0.01 from 1,000 on.
+
+    Source: FixMatch imagenet/utils/learning_rate.py, where the boundaries lie `decay_epochs` apart.
+    """
+    passed = [tf.cast(step, tf.int64) >= boundary for boundary in boundaries]
+    return tf.pow(tf.constant(decay, tf.float32), tf.reduce_sum(tf.cast(tf.stack(passed), tf.float32)))
+
+
+def learning_rate_factor(
+    name: str,
+    step: tf.Tensor | float,
+    total_steps: int,
+    level: float = 0.0,
+    warmup: float = 0.0,
+    boundaries: Sequence[float] = (),
+    decay: float = 1.0,
+) -> tf.Tensor:
+    """The factor of the schedule of that name, times min(step/(warmup·total_steps), 1).
+
+    Args:
+      name: half_cosine, steps, cosine, linear or constant.
+      step: steps done, 0 to total_steps.
+      total_steps: length of the run.
+      level: of half_cosine alone.
+      warmup: fraction of the run over which the rate rises in a straight line from 0; 0: none.
+      boundaries, decay: of steps alone: fractions of the run, and the factor at each.
+
+    Returns:
+      Scalar float32 in [0, 1].
 
     Raises:
-      ValueError: for a name that is none of half_cosine, cosine, linear, constant.
+      ValueError: for another name, and for steps without boundaries.
+
+    Example: steps with boundaries at 1/2 and 3/4, decay 0.1 and warmup 0.1 in a run of 100 steps: 0.5 at step 5, 1 at
+      10, 0.1 at 50, 0.01 at 75.
     """
-    if name == "half_cosine":
-        return half_cosine(step, total_steps, level)
     simple = {"cosine": cosine, "linear": linear, "constant": constant}
-    if name not in simple:
-        raise ValueError(f"schedule must be one of half_cosine, {', '.join(simple)}, got {name!r}")
-    return simple[name](step, total_steps)
+    if name == "half_cosine":
+        factor = half_cosine(step, total_steps, level)
+    elif name == "steps":
+        if not boundaries:
+            raise ValueError("schedule steps needs at least one boundary, got none")
+        factor = steps(step, boundary_steps(boundaries, total_steps), decay)
+    elif name in simple:
+        factor = simple[name](step, total_steps)
+    else:
+        raise ValueError(f"schedule must be one of half_cosine, steps, {', '.join(simple)}, got {name!r}")
+    return factor * linear_ramp(step, warmup * total_steps) if warmup else factor

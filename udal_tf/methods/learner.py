@@ -1,5 +1,7 @@
 """The training step that serves every base learner and method, and all state that training moves."""
 
+import dataclasses
+
 import keras
 import tensorflow as tf
 
@@ -25,21 +27,25 @@ BASES: dict[str, type] = {
 
 
 class _LearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """The base rate times the factor of `core.schedules`, as a function of the optimiser's step."""
+    """The base rate times the factor of `core.schedules`, as a function of the optimizer's step."""
 
-    def __init__(self, base_rate: float, name: str, total_steps: int, level: float):
-        self.base_rate, self.name, self.total_steps, self.level = base_rate, name, total_steps, level
+    def __init__(self, config: OptimizerConfig, total_steps: int):
+        self.config, self.total_steps = config, total_steps
 
     def __call__(self, step):
-        return self.base_rate * schedules.learning_rate_factor(self.name, step, self.total_steps, self.level)
+        config = self.config
+        return config.learning_rate * schedules.learning_rate_factor(
+            config.schedule,
+            step,
+            self.total_steps,
+            config.schedule_level,
+            config.warmup,
+            config.boundaries,
+            config.schedule_decay,
+        )
 
     def get_config(self):
-        return {
-            "base_rate": self.base_rate,
-            "name": self.name,
-            "total_steps": self.total_steps,
-            "level": self.level,
-        }
+        return {"config": dataclasses.asdict(self.config), "total_steps": self.total_steps}
 
 
 # Adam's own (Kingma & Ba 2015, Algorithm 1), which DARP's release trains with; Keras's default is 1e-7.
@@ -48,7 +54,7 @@ ADAM_EPSILON = 1e-8
 
 def _make_optimizer(config: OptimizerConfig, total_steps: int) -> keras.optimizers.Optimizer:
     """The optimizer that `config` names; its learning rate follows the schedule."""
-    rate = _LearningRate(config.learning_rate, config.schedule, total_steps, config.schedule_level)
+    rate = _LearningRate(config, total_steps)
     if config.optimizer == "sgd":
         return keras.optimizers.SGD(rate, momentum=config.momentum, nesterov=True)
     if config.optimizer == "adam":
