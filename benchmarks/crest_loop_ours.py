@@ -162,21 +162,22 @@ def train(out: pathlib.Path, settings: dict, seed: int) -> None:
 
 def check(out: pathlib.Path, settings: dict) -> None:
     """Writes check.json: what is compared on the release's own weights, batch and random numbers."""
-    theirs, arrays = json.loads((out / "theirs_1.json").read_text()), np.load(out / "theirs_1.npz")
+    read = {name: json.loads((out / f"theirs_{name}.json").read_text()) for name in ("first", "1")}
     with tempfile.TemporaryDirectory() as folder:
         run = make_run(config_of(settings, 0, folder), out, folder)
-        metrics, difference, update = first_step(run, arrays)
-        correct = evaluation(run, arrays)
+        kernels = [v.numpy() for v in run.learner.model.trainable_variables if len(v.shape) == 4]
+        metrics, differences = first_step(run, np.load(out / "theirs_first.npz"))
+        correct = evaluation(run, np.load(out / "theirs_1.npz"))
     images = len(run.data.test)
     result = {
-        "first_step": {"theirs": {name: theirs["steps"][name][0] for name in FIGURES}, "ours": metrics},
-        "largest_difference": difference,
-        "largest_update": update,
+        "first_step": {"theirs": {name: read["first"]["steps"][name][0] for name in FIGURES}, "ours": metrics},
+        "differences": differences,
         "correct": {
-            "theirs": {name: round(images * theirs["accuracy"][name]) for name in ACCURACIES},
+            "theirs": {name: round(images * read["1"]["accuracy"][name]) for name in ACCURACIES},
             "ours": {name: round(images * correct[name]) for name in ACCURACIES},
         },
         "views": strong_view(run, out),
+        "distinct": len({kernel.tobytes() for kernel in kernels}),
     }
     (out / "check.json").write_text(json.dumps(result))
 
@@ -192,21 +193,22 @@ def weights(model, arrays, prefix: str) -> list[np.ndarray]:
     return [arrays[f"{prefix}{number[f'{variable.path}:0']}"] for variable in model.variables]
 
 
-def first_step(run, arrays) -> tuple[dict[str, float], float, float]:
-    """Our figures of the release's first step, the largest difference of a weight after it, and its largest update."""
+def first_step(run, arrays) -> tuple[dict[str, float], dict[str, float]]:
+    """Our figures of the release's first step; each variable's largest difference, relative to its largest update."""
     import tensorflow as tf
 
     learner, model = run.learner, run.learner.model
-    start, after = (weights(model, arrays, prefix) for prefix in ("start", "first"))
+    start, after = (weights(model, arrays, prefix) for prefix in ("start", "raw"))
     assign(model.variables, start)
     learner.begin_averages()
     batch = {key: tf.constant(arrays[key]) for key in ("x_l", "x_w", "x_s")}
     batch.update({key: tf.constant(arrays[key][:, 0].astype(np.int64)) for key in ("labels_l", "labels_u")})
     metrics = tf.function(learner.train_step)(batch)
-    ours = [variable.numpy() for variable in model.variables]
-    difference = max(float(np.abs(a - b).max()) for a, b in zip(ours, after, strict=True))
-    update = max(float(np.abs(a - b).max()) for a, b in zip(after, start, strict=True))
-    return {name: float(metrics[name]) for name in FIGURES}, difference, update
+    differences = {
+        variable.path: float(np.abs(variable.numpy() - theirs).max() / np.abs(theirs - before).max())
+        for variable, theirs, before in zip(model.variables, after, start, strict=True)
+    }
+    return {name: float(metrics[name]) for name in FIGURES}, differences
 
 
 def evaluation(run, arrays) -> dict[str, float]:

@@ -32,7 +32,7 @@ SIDE = 32
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("train", "shared", "views"))
+    parser.add_argument("action", choices=("train", "first", "shared", "views"))
     parser.add_argument("--crest", required=True, help="Checkout of google-research/crest.")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--settings", type=json.loads, required=True)
@@ -47,22 +47,22 @@ def main():
     if args.action == "views":
         return strong_views(args.out)
     trainer = make_trainer(args.settings, args.seed, args.out)
+    name = args.seed if args.action == "train" else args.action
+    steps = {"train": trainer.num_batch * QUARTERS, "first": 1, "shared": trainer.num_batch}[args.action]
     with trainer.strategy.scope():
         trainer.config(gen_idx=0)
         kernels = [v for v in trainer.model.trainable_variables if len(v.shape) == 4]
-        facts = {"kernels": len(kernels), "distinct": len({kernel.numpy().tobytes() for kernel in kernels})}
-        shared = args.action == "shared"
-        if not shared:
+        result = {"kernels": len(kernels), "distinct": len({kernel.numpy().tobytes() for kernel in kernels})}
+        if args.action != "shared":
             draw_anew(kernels, args.seed)
             trainer.ema_init()
         trainer.train_begin()
         trainer.train_epoch_begin()
-        steps, arrays = trained(trainer, args.settings["steps"] // (QUARTERS if shared else 1))
-        result = {"steps": steps, "facts": {"TensorFlow": tf.__version__}, **facts}
-        if not shared:
+        result["steps"], arrays = trained(trainer, steps)
+        if args.action == "train":
             result["accuracy"] = accuracies(trainer)
-            np.savez(args.out / f"theirs_{args.seed}.npz", **arrays)
-    name = "shared" if shared else args.seed
+    np.savez(args.out / f"theirs_{name}.npz", **arrays)
+    result["facts"] = {"TensorFlow": tf.__version__}
     (args.out / f"theirs_{name}.json").write_text(json.dumps(result))
 
 
@@ -111,12 +111,11 @@ def draw_anew(kernels: list, seed: int) -> None:
 
 
 def trained(trainer, steps: int) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
-    """Trains; each step's figures by our names, and arrays: the first batch, the weights before it, after it and last."""
+    """Trains; each step's figures by our names, and the arrays: first batch, weights before it and at the end."""
     batch = next(trainer.train_iterator)
     (x_l, y_l, _), (x_w, x_s, y_u, _) = batch
     arrays = {"x_l": x_l, "labels_l": y_l, "x_w": x_w, "x_s": x_s, "labels_u": y_u}
-    names = [variable.name for variable in trainer.model.variables]
-    arrays["names"] = np.array(names)
+    arrays["names"] = np.array([variable.name for variable in trainer.model.variables])
 
     def keep(prefix: str, model) -> None:
         arrays.update({f"{prefix}{i}": variable.numpy() for i, variable in enumerate(model.variables)})
@@ -126,13 +125,9 @@ def trained(trainer, steps: int) -> tuple[dict[str, list[float]], dict[str, np.n
     for step in range(steps):
         for metric in METRICS:
             trainer.metrics[metric].reset_states()
-        trainer.strategy.run(trainer.train_step_fn, args=(batch,))
+        trainer.strategy.run(trainer.train_step_fn, args=(batch if step == 0 else next(trainer.train_iterator),))
         for metric, name in METRICS.items():
             figures[name].append(float(trainer.metrics[metric].result()))
-        if step == 0:
-            keep("first", trainer.model)
-        if step + 1 < steps:
-            batch = next(trainer.train_iterator)
     keep("raw", trainer.model)
     keep("ema", trainer.model_ema)
     arrays["label_average"] = trainer.p_data.p_data.numpy()
