@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -48,3 +49,10 @@ def test_they_are_attributes_of_the_package_without_an_import_of_their_own(monke
 def test_other_names_are_refused_as_by_any_module():
     with pytest.raises(AttributeError, match="module 'udal_tf' has no attribute 'loses'"):
         _ = udal_tf.loses
+
+
+def test_the_page_of_the_method_lists_every_one_of_them():
+    page = (PACKAGE.parent / "docs" / "method.md").read_text(encoding="utf-8")
+    for module in (alignment, losses):
+        short = module.__name__.removeprefix("udal_tf.")
+        assert sorted(set(re.findall(rf"`{short}\.(\w+)`", page))) == module.__all__
