@@ -15,6 +15,9 @@ MAY_IMPORT = {
     "folder_recipe": set(),
     "config": {"recipes", "folder_recipe", "class_shares"},
     "crest_flags": {"config"},
+    # Public, for training loops of the user's own: core under the names of the paper. Nothing in the package uses them.
+    "alignment": {"core"},
+    "losses": {"core"},
     "core": set(),
     **{floor: SETTINGS for floor in GROUND - {"core"}},
     "input": SETTINGS | GROUND,

@@ -64,7 +64,12 @@ class Views:
 
 
 def normalize(images: tf.Tensor) -> tf.Tensor:
-    """uint8 to float32 in [-1, 1]: 0 becomes -1, 255 becomes 1."""
+    """uint8 to float32 in [-1, 1].
+
+    Example:
+      >>> print(normalize(tf.constant([0, 51, 255], tf.uint8)).numpy().round(4))
+      [-1.  -0.6  1. ]
+    """
     return (tf.cast(images, tf.float32) - MIDDLE) * SCALE
 
 
