@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from run_files import make_result, make_row, scores
@@ -9,20 +10,33 @@ from run_files import make_result, make_row, scores
 from udal_tf.config import resolve
 from udal_tf.folder_recipe import FolderFacts
 from udal_tf.run_dir import RunDir
-from udal_tf.run_records import Generation, PseudoLabelCounts
+from udal_tf.run_records import ByWeights, Generation, PseudoLabelCounts
 
 CLASSES = 3
 EPOCH_ROWS = 3
 
 
 def write_run(
-    root: pathlib.Path, accuracy: float, ema_la: float | None = None, facts: FolderFacts | None = None, **given: Any
+    root: pathlib.Path,
+    accuracy: float,
+    ema_la: float | None = None,
+    facts: FolderFacts | None = None,
+    balanced: float | None = None,
+    by_generation: Sequence[float] = (),
+    **given: Any,
 ) -> pathlib.Path:
-    """A finished run of the settings `given` below `root`; accuracy: of the averaged weights, from 0 to 1."""
+    """A finished run of the settings `given` below `root`.
+
+    Args:
+      accuracy: of the EMA weights, from 0 to 1. balanced: its balanced accuracy; None: the same.
+      by_generation: balanced accuracy after each generation; empty: that of the end.
+    """
     config = resolve(given, facts)
     folder = root / "_".join(f"{name}{value}" for name, value in given.items())
     folder.mkdir(parents=True)
     test = scores(accuracy, ema_la, CLASSES)
+    if balanced is not None:
+        test = dataclasses.replace(test, balanced_accuracy=ByWeights(*[balanced] * 4))
     facts_of_data = {"recipe_facts": dataclasses.asdict(facts)} if facts else {}
     result = make_result(
         test,
@@ -38,9 +52,10 @@ def write_run(
     parts = [run_dir]
     if count > 1:
         own = {"precision": [0.9] * CLASSES, "recall": [0.3] * CLASSES}
+        of_each = by_generation or [test.balanced_accuracy.ema] * count
         summaries = [
-            Generation(1.0, test.accuracy, test.balanced_accuracy, 1.0, [n] * CLASSES, **(own if n else {}))
-            for n in range(count)
+            Generation(1.0, test.accuracy, ByWeights(*[value] * 4), 1.0, [n] * CLASSES, **(own if n else {}))
+            for n, value in enumerate(of_each)
         ]
         result = dataclasses.replace(result, generations=summaries)
         parts = [run_dir.generation(number) for number in range(count)]

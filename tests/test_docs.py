@@ -143,7 +143,8 @@ def test_other_commands_exist_and_take_their_flags():
 
 
 def test_files_and_tests_exist():
-    named = re.compile(r"(?<!generated/)\b((?:tests|flags|benchmarks|scripts|docs|udal_tf)/[\w./+-]*\w)(?:::(\w+))?")
+    folders = "tests|flags|benchmarks|examples|scripts|docs|udal_tf"
+    named = re.compile(rf"(?<!generated/)\b((?:{folders})/[\w./+-]*\w)(?:::(\w+))?")
     found = [match for page in PAGES for match in named.findall(text_of(page)) if match[0] != "flags/x.flags"]
     assert len(found) > 100
     for path, test in found:

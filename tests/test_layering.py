@@ -18,6 +18,9 @@ MAY_IMPORT = {
     "storage": set(),
     "run_records": {""},
     "run_dir": {"config", "storage", "run_records", ""},
+    # Public, for training loops of the user's own: core under the names of the paper. Nothing in the package uses them.
+    "alignment": {"core"},
+    "losses": {"core"},
     "core": set(),
     **{floor: SETTINGS for floor in GROUND - {"core"}},
     "input": SETTINGS | GROUND,

@@ -96,6 +96,19 @@ def test_sharpness_blends_with_the_smoothed_inner_pixels():
     assert blurred.sum() == 58 + 8 * 9
 
 
+def test_the_largest_translation_can_be_another_fraction():
+    """FixMatch's for ImageNet: 100 of 224 pixels. At level 1/2, 50."""
+    images = random_images(1, 224, 224, 1)
+    for op, moved in (("TranslateX", images[:, :, 50:]), ("TranslateY", images[:, 50:])):
+        result = randaugment.apply_op(images, op, 0.5, 1.0, max_translation=100 / 224).numpy()
+        np.testing.assert_array_equal(result[:, : moved.shape[1], : moved.shape[2]], moved)
+    draws = random_draws(1)
+    draws[:, :4] = [0.0, 0.0, 0.5, 0.9]
+    for static in (False, True):
+        one = randaugment.rand_augment(images, draws[:, :4], ["TranslateX"], 1, 1.0, static, 100 / 224).numpy()
+        np.testing.assert_array_equal(one[:, :, :174], images[:, :, 50:])
+
+
 @pytest.mark.parametrize(("sign", "pixels"), [(1.0, 5), (-1.0, -5)])
 def test_translate_at_half_level_moves_five_of_32_pixels(sign, pixels):
     images = random_images(2, 32, 32, 3)

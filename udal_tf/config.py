@@ -2,13 +2,15 @@
 
 Every field of every section is one command-line flag of the same name; the flags are generated from the fields
 (`define_flags`). What a user leaves out comes from four layers, the later one winning: the field's default (the
-paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's recipe, the method's preset. The recipe of
-one's own folder also follows from the pictures in it (`folder_recipe.py`).
+paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's recipe, the method's preset (and what the
+dataset's recipe says of that method). The recipe of one's own folder also follows from the pictures in it
+(`folder_recipe.py`).
 
 The file is long because every setting of the program stands in it, once.
 """
 
 import dataclasses
+import fractions
 import json
 import math
 import pathlib
@@ -167,6 +169,12 @@ class AugmentConfig(_Section):
     strong_ops: tuple = setting(RANDAUGMENT_OPS, "RandAugment's operations, comma-separated.", choices=RANDAUGMENT_OPS)
     strong_layers: int = setting(2, "RandAugment operations drawn per picture.", low=0)
     strong_probability: float = setting(0.5, "Probability with which a drawn operation is applied.", low=0, high=1)
+    max_translation: float = setting(
+        10 / 32,
+        "RandAugment's largest translation as a fraction of the image's side: 10 of 32 pixels as in CReST.",
+        low=0,
+        high=1,
+    )
     cutout: float = setting(
         0.5, "Side of the cutout square as a fraction of the picture's side; 0: none.", low=0, high=1
     )
@@ -178,10 +186,13 @@ class AugmentConfig(_Section):
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(_Section):
-    """The network: CReST's Wide ResNet-depth-width, or one of Keras Applications."""
+    """The network: CReST's Wide ResNet-depth-width, FixMatch's ResNet-50, or one of Keras Applications."""
 
     arch: str = setting(
-        "wrn", "Network: Wide ResNet, or one of Keras Applications for large pictures.", choices=("wrn", *APPLICATIONS)
+        "wrn",
+        "Network: a Wide ResNet; `resnet50`, ResNet-50 as FixMatch trains it on ImageNet; or, for large images, one of "
+        "Keras Applications, whose own ResNet-50 is `keras_resnet50`.",
+        choices=("wrn", "resnet50", *APPLICATIONS),
     )
     pretrained: str = setting(
         NO_WEIGHTS,
@@ -200,7 +211,8 @@ class ModelConfig(_Section):
         if self.pretrained == NO_WEIGHTS:
             return
         if self.arch not in APPLICATIONS:
-            raise ValueError(f"--pretrained needs --arch={'|'.join(APPLICATIONS)}, got --arch={self.arch}")
+            hint = "; Keras's weights of ResNet-50 are for --arch=keras_resnet50" if self.arch == "resnet50" else ""
+            raise ValueError(f"--pretrained needs --arch={'|'.join(APPLICATIONS)}, got --arch={self.arch}{hint}")
         if not self.pretrained.endswith(".h5"):
             raise ValueError(f"--pretrained must be {NO_WEIGHTS} or a .weights.h5 or .h5 file, got {self.pretrained!r}")
 
@@ -312,18 +324,57 @@ class DarpConfig(_Section):
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig(_Section):
-    """SGD with Nesterov momentum, its learning-rate schedule, weight decay and the averaged weights."""
+    """The optimizer, its learning-rate schedule, weight decay and the EMA weights."""
 
+    optimizer: str = setting(
+        "sgd",
+        "Optimizer: SGD with Nesterov momentum; Adam; or Adam with decoupled weight decay (adamw), as DARP's release "
+        "trains.",
+        choices=("sgd", "adam", "adamw"),
+    )
     learning_rate: float = setting(0.03, "Base learning rate.", above=0)
     schedule: str = setting(
-        "half_cosine", "Learning-rate schedule.", choices=("half_cosine", "cosine", "linear", "constant")
+        "half_cosine",
+        "Learning-rate schedule; `steps` is a staircase, as FixMatch has it for ImageNet.",
+        choices=("half_cosine", "steps", "cosine", "linear", "constant"),
     )
     schedule_level: float = setting(
         1.0, "N of half_cosine, cos(π·N/16·progress): 1 as CReST runs it, 7 as FixMatch does.", low=0, high=8
     )
-    momentum: float = setting(0.9, "Nesterov momentum.", low=0, high=1)
-    weight_decay: float = setting(5e-4, "L2 coefficient on everything but batch norm.", low=0)
+    warmup: float = setting(
+        0.0, "Fraction of the run over which the learning rate rises from 0, in any schedule.", low=0, high=1
+    )
+    schedule_boundaries: tuple = setting(
+        ("1/6", "1/3", "1/2", "2/3", "5/6"),
+        "Where --schedule=steps lowers the learning rate: rising fractions of the run, comma-separated, as 0.5 or 1/2.",
+    )
+    schedule_decay: float = setting(
+        0.1, "Factor of the learning rate at each of --schedule_boundaries.", above=0, high=1
+    )
+    momentum: float = setting(0.9, "Nesterov momentum of --optimizer=sgd.", low=0, high=1)
+    weight_decay: float = setting(
+        5e-4,
+        "Weight decay of everything but batch norm: the coefficient of Σw²/2 in the loss; with --optimizer=adamw a "
+        "step takes the learning rate times it off each weight instead.",
+        low=0,
+    )
     ema_decay: float = setting(0.999, "Decay of the exponential moving average of the weights.", low=0, high=1)
+
+    @property
+    def boundaries(self) -> tuple[fractions.Fraction, ...]:
+        """--schedule_boundaries as exact numbers: 0.1 is 1/10, whichever way it was written."""
+        return tuple(fractions.Fraction(str(boundary)) for boundary in self.schedule_boundaries)
+
+    def _check(self):
+        shown = ",".join(map(str, self.schedule_boundaries))
+        try:
+            boundaries = self.boundaries
+        except (ValueError, ZeroDivisionError) as error:
+            raise ValueError(f"--schedule_boundaries must be numbers such as 0.5 or 1/2, got {shown!r}") from error
+        if any(not 0 < boundary < 1 for boundary in boundaries) or list(boundaries) != sorted(set(boundaries)):
+            raise ValueError(f"--schedule_boundaries must be between 0 and 1 and rise, got {shown!r}")
+        if self.schedule == "steps" and not boundaries:
+            raise ValueError("--schedule=steps needs at least one of --schedule_boundaries, got none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -487,7 +538,8 @@ def resolve(given: Mapping[str, Any], facts: FolderFacts | None = None) -> Confi
     by_protocol = recipe.pop("protocols", {})
     protocol = by_protocol.get(given.get("protocol", "crest"), {})
     by_base = recipe.pop("bases", {}).get(base, {})
-    values = {**BASE_PRESETS[base], **recipe, **protocol, **by_base, **METHOD_PRESETS.get((base, method), {}), **given}
+    by_method = METHOD_PRESETS.get((base, method), {}) | recipe.pop("methods", {}).get(method, {})
+    values = {**BASE_PRESETS[base], **recipe, **protocol, **by_base, **by_method, **given}
     if "unlabeled_prior" in values:
         values["unlabeled_prior"] = _stated_prior(tuple(values["unlabeled_prior"]))
     if not values.get("workdir"):

@@ -89,10 +89,13 @@ def train_all(jobs: dict[str, tuple[grids.Cell, Job]], engine, total: int, done:
 
 def _accuracy(job: Job) -> str:
     try:
-        accuracy = RunDir(job.workdir).result().accuracy
+        result = RunDir(job.workdir).result()
     except RunDirError:
         return ""
-    return f"{100 * accuracy.ema:.1f} %, with LA (Inf) {100 * accuracy.ema_la:.1f} %"
+    plain, balanced = result.accuracy, result.balanced_accuracy
+    return ", with LA (Inf) ".join(
+        f"{100 * plain[score]:.1f} % (balanced {100 * balanced[score]:.1f} %)" for score in ("ema", "ema_la")
+    )
 
 
 def _resources(text: str) -> tuple[tuple[str, float], ...]:

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 import keras
 
 from udal_tf.config import NO_WEIGHTS, ModelConfig
-from udal_tf.models import applications
+from udal_tf.models import applications, resnet
 from udal_tf.models.wide_resnet import wide_resnet
 
 
 def check_pictures_fit(config: ModelConfig, input_shape: tuple[int, int, int]) -> None:
     """Raises ValueError where the network that `config` names cannot take pictures of this shape."""
-    if config.arch != "wrn":
+    if config.arch == "resnet50":
+        resnet.check_image_shape(input_shape)
+    elif config.arch != "wrn":
         applications.check_pictures(config.arch, input_shape)
 
 
@@ -43,12 +45,12 @@ def build_model(
     """
     momentum, synchronized = config.batch_norm_momentum, config.sync_batch_norm
     with _layers_compute_in(precision):
-        if config.arch != "wrn":
-            published_pixels = config.pretrained != NO_WEIGHTS
-            return applications.application(
-                config.arch, input_shape, num_classes, momentum, synchronized, published_pixels
-            )
-        return wide_resnet(input_shape, num_classes, config.depth, config.width, momentum, synchronized)
+        if config.arch == "wrn":
+            return wide_resnet(input_shape, num_classes, config.depth, config.width, momentum, synchronized)
+        if config.arch == "resnet50":
+            return resnet.resnet50(input_shape, num_classes, momentum, synchronized)
+        published_pixels = config.pretrained != NO_WEIGHTS
+        return applications.application(config.arch, input_shape, num_classes, momentum, synchronized, published_pixels)
 
 
 def load_pretrained(config: ModelConfig, model: keras.Model) -> None:

@@ -58,9 +58,16 @@ class Run:
         """Epochs over all generations."""
         return self.settings["epochs"] * self.settings["generations"]
 
-    def accuracy(self, score: str) -> float:
-        """Test accuracy in per cent; score: a field of `ByWeights`."""
-        return 100 * self.result.accuracy[score]
+    def figure(self, measure: str, score: str, generation: int | None = None) -> float:
+        """A test figure in percent.
+
+        Args:
+          measure: one of `paper.MEASURES`.
+          score: a field of `run_records.ByWeights`.
+          generation: of CReST, from 1; None: the end of the run.
+        """
+        result = self.result if generation is None else self.result.generations[generation - 1]
+        return 100 * getattr(result, measure)[score]
 
     @functools.cached_property
     def identity(self) -> Mapping[str, Any]:
@@ -109,7 +116,9 @@ def shown(value: Any) -> str:
     """A setting's value as the command line takes it."""
     if isinstance(value, (tuple, list)):
         return ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)
 
 
 @functools.cache
@@ -158,6 +167,9 @@ def read_run(folder: str | os.PathLike, label: str) -> Run:
         run.deviations  # noqa: B018 (resolves the run's recipe: an unknown method shows here)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunDirError(f"its config cannot be read ({error})") from error
+    wanted, found = run.settings["generations"], len(result.generations or [])
+    if wanted > 1 and found != wanted:
+        raise RunDirError(f"{RESULT} must hold {wanted} generations, got {found}")
     return run
 
 
