@@ -14,6 +14,7 @@ from udal_tf import __version__
 from udal_tf.config import resolve
 from udal_tf.data import sources
 from udal_tf.data.dataset import DataError
+from udal_tf.run_dir import RunDir
 from udal_tf.training import experiment, loop
 
 WEIGHTS = ["raw", "ema", "raw_la", "ema_la"]
@@ -255,7 +256,7 @@ def test_no_fold_of_one_seed_is_the_run_of_another():
     assert len(seeds) == 100
 
 
-def broken_write(path, value):
+def broken_write(run_dir, result):
     raise OSError("disk full")
 
 
@@ -276,7 +277,7 @@ def test_a_run_that_failed_can_go_on_in_the_same_process(tmp_path, capsys):
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4]
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(loop.StorageError, match="disk full"):
-        patch.setattr(loop, "write_json", broken_write)
+        patch.setattr(RunDir, "write_result", broken_write)
         run(config)
     assert "Going on from step 4 of 12" in capsys.readouterr().out
     assert not (tmp_path / "result.json").exists()
