@@ -154,6 +154,13 @@ def assert_untouched(folder: pathlib.Path) -> None:
     assert '"fold": 2' in (folder / "earlier" / "config.json").read_text()
 
 
+def test_a_work_folder_in_a_bucket_is_refused(command, tmp_path):
+    code, message = command("--workdir=gs://bucket/run")
+    assert code == 2
+    assert "gs:// is not supported, only local folders" in message
+    assert_untouched(tmp_path)
+
+
 def test_the_work_folder_of_another_config_names_the_flags_that_differ(command, tmp_path):
     code, message = command("--workdir=earlier", "--fold=3", "--epochs=7")
     assert code == 2
