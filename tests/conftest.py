@@ -16,6 +16,16 @@ def golden() -> pathlib.Path:
     return pathlib.Path(os.environ.get("UDAL_GOLDEN", pathlib.Path(__file__).parent / "golden"))
 
 
+@pytest.fixture(scope="module")
+def undrawn():
+    """Keeps trainings from drawing their figures in the end, which takes as long as a few steps of a small network."""
+    from udal_tf.training import record
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record, "draw", lambda rows, data, folder: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory) -> pathlib.Path:
     """The work folder of a finished UDAL run on digits-LT, 2 epochs of 2 steps. Many tests read it: none may write."""
