@@ -89,6 +89,9 @@ def _child(
 
 
 def run_command(*arguments: str) -> None:
-    """`python run.py` with these arguments, in this process."""
+    """`python run.py` with these arguments, in this process; it draws no figures, which takes as long as its steps."""
+    from udal_tf.training import record
+
+    record.draw = lambda rows, data, folder: None
     sys.argv = [str(REPOSITORY / "run.py"), *arguments]
     runpy.run_path(sys.argv[0], run_name="__main__")
