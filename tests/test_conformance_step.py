@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from udal_tf.config import MethodConfig, OptimizerConfig, TrainConfig
 from udal_tf.methods.learner import Learner
+from udal_tf.methods.method import Problem
 from udal_tf.models.wide_resnet import wide_resnet
 
 # As the vectors' README states them.
@@ -82,7 +83,7 @@ def make_learner(entry: str, vector, seed: int) -> tuple[Learner, dict[str, tf.V
         k=0.0,
         **SETTINGS[base],
     )
-    learner = Learner(model, prior / prior.sum(), method, OptimizerConfig(), TrainConfig())
+    learner = Learner(model, Problem(prior / prior.sum()), method, OptimizerConfig(), TrainConfig())
     return learner, by_name
 
 

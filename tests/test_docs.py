@@ -8,10 +8,10 @@ import shlex
 
 import pytest
 from absl import flags
+from udal_tf.recipes import BASE_PRESETS, METHODS, RECIPES
 
 from udal_tf import config as config_module
 from udal_tf import crest_flags
-from udal_tf.recipes import BASE_PRESETS, METHODS, RECIPES
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

@@ -11,7 +11,7 @@ from tiny_application import tiny
 from udal_tf.config import resolve
 from udal_tf.data import settings, sources
 from udal_tf.data.dataset import DataError
-from udal_tf.recipes import APPLICATIONS, Application
+from udal_tf.registry import BACKBONES, Backbone
 from udal_tf.reporting.run_log import read_rows
 from udal_tf.training import loop
 from udal_tf.training.experiment import train_and_evaluate
@@ -86,7 +86,8 @@ def test_a_run_by_the_folders_own_recipe_is_refused_once_pictures_were_added(tmp
 
 def test_pretrained_weights_are_read_when_a_run_begins_and_never_again(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.applications, "Tiny", tiny, raising=False)
-    monkeypatch.setitem(APPLICATIONS, "mobilenetv3small", Application("Tiny", "caffe"))
+    record = Backbone("tiny", "Tiny", "udal_tf.models.applications:build", keras_name="Tiny", pixels="caffe")
+    monkeypatch.setitem(BACKBONES._all(), "mobilenetv3small", record)
     write_pictures(tmp_path / "pictures")
     path = tmp_path / "tiny.weights.h5"
     published = tiny(input_shape=(32, 32, 3))

@@ -1,4 +1,17 @@
-"""Imports go downward only: ground floor, then input and methods, then training, then inference, then commands."""
+"""Imports go downward only. The layers in plain words, lowest first:
+
+settings       what a setting is: a field that knows its help and its allowed values
+class_shares   class distributions that a user states
+registry       what can be chosen by name, each a record; plugins add to it
+folder_recipe  settings that follow from what lies in a folder
+records        the program's own data sets, base learners, methods and backbones
+config         every setting of a run, made of what a user gave
+core, data, augment, models, reporting   arithmetic; images; views; networks; what is written about runs
+input, methods     batches; the training step and what methods add to it; neither knows the other
+training       a run from its config to its result
+inference      a trained model in use
+commands       what people type; they alone read flags and the environment
+"""
 
 import ast
 import pathlib
@@ -6,14 +19,17 @@ import subprocess
 import sys
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
-SETTINGS = {"config", "recipes", "folder_recipe", "class_shares", ""}
+SETTINGS = {"settings", "class_shares", "registry", "records", "folder_recipe", "config", ""}
 GROUND = {"core", "data", "augment", "models", "reporting"}
 MAY_IMPORT = {
     "": {"inference"},  # Inside of `load`, when it is called.
-    "recipes": set(),
+    "settings": set(),
     "class_shares": set(),
     "folder_recipe": set(),
-    "config": {"recipes", "folder_recipe", "class_shares"},
+    "registry": {"settings"},
+    "records": {"settings", "class_shares", "registry"},
+    # The records themselves come by way of the registry.
+    "config": {"settings", "class_shares", "registry"},
     "crest_flags": {"config"},
     "core": set(),
     **{floor: SETTINGS for floor in GROUND - {"core"}},
@@ -72,6 +88,18 @@ def test_only_the_commands_read_flags_or_the_environment():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute):
                 assert node.attr not in ("environ", "getenv", "FLAGS"), f"{path} reads {node.attr}"
+
+
+def test_choosing_by_name_imports_no_tensorflow():
+    code = """
+import sys
+from udal_tf import config, registry
+assert [len(table) for table in registry.TABLES] == [6, 4, 10, 12]
+config.resolve({"method": "darp", "base": "remixmatch", "arch": "wrn"})
+print('tensorflow' in sys.modules)
+"""
+    told = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"
 
 
 def test_listing_and_inspecting_a_folder_import_no_tensorflow():

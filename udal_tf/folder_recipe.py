@@ -78,7 +78,7 @@ def small_side(side: float) -> int:
 
 
 def folder_recipe(facts: FolderFacts, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings for a folder, as a data set's entry in `recipes.RECIPES` has them.
+    """The settings for a folder, as a data set's record has them in its recipe.
 
     Args:
       facts: about the folder. given: what the user gave; --arch and --image_size decide the kind of network, too.

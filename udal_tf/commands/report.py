@@ -13,6 +13,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from udal_tf.commands.plugins import add_plugin_argument, load_plugins
 from udal_tf.reporting import comparison, drawing, figures, page, run_figures, table_text, tables
 from udal_tf.reporting.runs import LeftOut, read_runs
 
@@ -78,8 +79,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("folders", nargs="+", type=pathlib.Path, help="folders with runs, at any depth")
     parser.add_argument("--out", default="report", type=pathlib.Path, help="folder to write to (default: report)")
+    add_plugin_argument(parser)
     args = parser.parse_args(argv)
     try:
+        load_plugins(args.plugin)
         for folder in args.folders:
             if not folder.is_dir():
                 raise ValueError(f"{folder} must be a folder with runs, and is none")

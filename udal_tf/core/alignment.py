@@ -21,8 +21,12 @@ def tempered(p_data: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
 
     Example: p_data (0.8, 0.2) at α = 0.5 becomes (2/3, 1/3).
     """
-    powered = tf.pow(p_data, tf.cast(alpha, p_data.dtype))
-    return powered / tf.reduce_sum(powered)
+    return normalized(tf.pow(p_data, tf.cast(alpha, p_data.dtype)))
+
+
+def normalized(values: tf.Tensor) -> tf.Tensor:
+    """[C] non-negative values divided by their sum."""
+    return values / tf.reduce_sum(values)
 
 
 def align_probs(probs: tf.Tensor, p_target: tf.Tensor, p_model: tf.Tensor) -> tf.Tensor:

@@ -127,7 +127,7 @@ def _prior(export: Export) -> str:
 def _classes(model: TrainedModel, data: dict[str, Any], export: Export) -> str:
     row, variants = model.folder.row, _VARIANTS[model.weights]
     columns: dict[str, list] = {"class": list(model.class_names)}
-    grown = model.folder.config.method.generations > 1
+    grown = model.folder.config.generations > 1
     labelled = "labelled, pseudo-labels included" if grown else "labelled"
     for title, key in ((labelled, "labeled_counts"), ("unlabelled", "unlabeled_counts")):
         if key in data:

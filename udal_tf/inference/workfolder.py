@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from udal_tf import __version__
 from udal_tf.config import Config
+from udal_tf.registry import PluginError
 from udal_tf.reporting.run_log import read_rows
 from udal_tf.training.weights import BEST, CHECKPOINTS, FORMAT, MODEL
 from udal_tf.training.workdir import CONFIG
@@ -61,6 +62,8 @@ def read(workdir: str | pathlib.Path, weights: str = LAST, unfinished: bool = Fa
     facts = _facts(folder) if folder else {}
     try:
         config = Config.from_dict(_json(root / CONFIG))
+    except PluginError as error:
+        raise ModelError(f"{root}: {error}") from error
     except (TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"{root / CONFIG} is no config of this program's ({error})") from error
     if not folder:
@@ -132,7 +135,7 @@ def _step(checkpoint: str) -> int:
 
 
 def _progress(config: Config, generation: int, step: int) -> str:
-    train, generations = config.train, config.method.generations
+    train, generations = config.train, config.generations
     of = f"generation {generation + 1} of {generations}, " if generations > 1 else ""
     return (
         f"{of}step {step:,} of {train.total_steps:,} (epoch {step // train.steps_per_epoch} of {train.epochs}). The "

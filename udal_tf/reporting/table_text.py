@@ -4,8 +4,9 @@ import csv
 import io
 from collections.abc import Sequence
 
+from udal_tf.reporting.names import base_name
 from udal_tf.reporting.paper import Value
-from udal_tf.reporting.tables import BASES, Cell, Table, TableColumn
+from udal_tf.reporting.tables import Cell, Table, TableColumn
 
 NO_RUN = "no run"
 _LATEX = {
@@ -74,7 +75,7 @@ def cell_text(cell: Cell | None, column: TableColumn) -> str:
 
 def row_labels(table: Table) -> list[str]:
     """The rows' labels, `w/ …` with its base learner: `FixMatch w/ DA (α_min = 0.5)`."""
-    return [f"{BASES[row.base]} {row.label}" if row.label.startswith("w/") else row.label for row in table.rows]
+    return [f"{base_name(row.base)} {row.label}" if row.label.startswith("w/") else row.label for row in table.rows]
 
 
 def markdown(table: Table) -> str:

@@ -4,16 +4,16 @@ from typing import Any
 
 import tensorflow as tf
 
+from udal_tf import registry
 from udal_tf.augment.views import make_views
 from udal_tf.config import Config
 from udal_tf.data import sources
 from udal_tf.data.dataset import ArrayPictures, DataError
 from udal_tf.models.build import check_pictures_fit, check_pretrained
-from udal_tf.recipes import GENERATIONAL_METHODS
 from udal_tf.reporting import console
-from udal_tf.training import generations, loop
+from udal_tf.training import loop
 from udal_tf.training.distribute import Workers, check_fits, hardware, make_strategy
-from udal_tf.training.unlabeled_prior import stated_prior, stated_shares, with_unlabeled_prior
+from udal_tf.training.unlabeled_prior import stated_prior, with_unlabeled_prior
 from udal_tf.training.workdir import Workdir
 
 
@@ -41,15 +41,10 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> dic
     if workers.is_chief:
         print(console.settings_text(config.to_dict()))
         print("Hardware: " + "  ".join(f"{name}={value}" for name, value in hardware(strategy).items()))
-    data = sources.load(config.data)
+    data = sources.load(config.data, config.own.dataset)
     if workers.is_chief:
         print(console.provenance_text(data.provenance, data.class_names))
-    generational = config.method.method in GENERATIONAL_METHODS
-    if generational and not len(data.rest):
-        raise DataError(
-            f"--method={config.method.method} labels pictures that have no label, and --beta={config.data.beta:g} "
-            "leaves none"
-        )
+    method = config.records["method"]
     if config.device.input == "device" and not isinstance(data.train, ArrayPictures):
         raise DataError(
             f"--input=device needs pictures in memory, and those of {config.data.dataset} are read from files"
@@ -59,7 +54,7 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> dic
         check_pictures_fit(config.model, data.train.shape)
         if workdir.is_new:
             check_pretrained(config.model, data.train.shape)
-        stated_shares(config.darp, data.p_data)
+        registry.resolved(method.behavior).check(config.own.method, data)
         stated_prior(config.method, data.p_data, data.class_names)
     except ValueError as error:
         raise DataError(f"The settings do not fit {config.data.dataset}: {error}") from error
@@ -68,9 +63,10 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> dic
             workdir.open()
     try:
         with workers.watched():
-            data = with_unlabeled_prior(config, data, workdir.path)
-            if generational:
-                return generations.train_generations(config, data, workdir.path)
-            return loop.train(config, data, workdir.path)
+            data = with_unlabeled_prior(config, data)
+            if method.prepare:
+                data = registry.resolved(method.prepare)(config, data, workdir.path)
+            train = registry.resolved(method.train) if method.train else loop.train
+            return train(config, data, workdir.path)
     finally:
         workdir.close()

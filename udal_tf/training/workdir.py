@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 from udal_tf.config import Config, differences
+from udal_tf.registry import PluginError
 from udal_tf.reporting.run_log import write_json
 
 LOCK, CONFIG = ".lock", "config.json"
@@ -50,6 +51,8 @@ class Workdir:
             )
         try:
             theirs = Config.from_dict(json.loads(saved.read_text(encoding="utf-8")))
+        except PluginError as error:
+            raise WorkdirError(f"--workdir {self.path} belongs to a run of another plugin: {error}") from error
         except (ValueError, TypeError, AttributeError) as error:
             raise WorkdirError(f"{saved} is no config of this program's ({error}): choose another --workdir") from error
         different = differences(self._config, theirs)

@@ -1,21 +1,25 @@
-"""methods.refiner: DARP's tables and rhythm."""
+"""methods.darp: DARP's tables and rhythm."""
+
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from udal_tf.config import DarpConfig, resolve
-from udal_tf.methods.refiner import Refiner
+from udal_tf.config import MethodConfig, TrainConfig, resolve
+from udal_tf.methods.darp import PRIOR, DarpTables
+from udal_tf.methods.method import Problem, make_method
+from udal_tf.records.methods import DarpConfig
+from udal_tf.registry import METHODS
 
 PROBS = np.float32([[0.7, 0.3], [0.6, 0.4], [0.8, 0.2]])
 
 
-def make_refiner(pool=3, shares=(0.5, 0.5), every=2, warmup=0.5, total_steps=8):
-    config = DarpConfig(darp_warmup=warmup, darp_every=every, darp_delta=10.0)
-    return Refiner(config, pool, 2, total_steps, None if shares is None else np.float32(shares))
+def make_refiner(pool=3, every=2, warmup_steps=4):
+    return DarpTables(pool, 2, warmup_steps, every, delta=10.0)
 
 
-def call(refiner, step, probs=PROBS, rows=(0, 1, 2), shares=(0.9, 0.1)):
+def call(refiner, step, probs=PROBS, rows=(0, 1, 2), shares=(0.5, 0.5)):
     step = tf.constant(step, tf.int64)
     return refiner(tf.constant(probs), tf.constant(rows, tf.int64), step, tf.constant(shares)).numpy()
 
@@ -35,10 +39,24 @@ def test_after_the_warm_up_columns_sum_to_the_totals():
     assert (refined.argmax(axis=1) != PROBS.argmax(axis=1)).any()
 
 
-def test_without_shares_of_its_own_it_moves_to_those_of_the_call():
-    refiner = make_refiner(shares=None)
+def test_it_moves_to_the_distribution_of_the_call():
+    refiner = make_refiner()
     np.testing.assert_allclose(call(refiner, step=4, shares=(0.5, 0.5)).sum(axis=0), [1.5, 1.5], atol=1e-4)
     np.testing.assert_allclose(call(refiner, step=6, shares=(0.6, 0.4)).sum(axis=0), [1.8, 1.2], atol=1e-4)
+
+
+@pytest.mark.parametrize(("prepared", "totals"), [({}, [1.8, 1.2]), ({PRIOR: np.float32([0.3, 0.7])}, [0.9, 2.1])])
+def test_the_method_takes_a_prior_of_its_own_before_that_of_the_unlabeled_set(prepared, totals):
+    problem = Problem(np.float32([0.5, 0.5]), pool_size=3, prepared=prepared)
+    own, train = DarpConfig(darp_warmup=0.5, darp_every=2, darp_delta=10.0), TrainConfig(epochs=2, steps_per_epoch=4)
+    method = make_method(METHODS["darp"], own, problem, MethodConfig(method="darp"), train)
+    step = types.SimpleNamespace(
+        batch={"rows_u": tf.constant([0, 1, 2], tf.int64)},
+        number=tf.constant(4, tf.int64),
+        values={"p_unlabeled": tf.constant([0.6, 0.4])},
+    )
+    np.testing.assert_allclose(method.refined(step, tf.constant(PROBS)).numpy().sum(axis=0), totals, atol=1e-4)
+    assert float(method.monitors()["darp_residual"]) < 1e-6
 
 
 def test_between_refinements_the_last_ones_are_used():
@@ -51,7 +69,7 @@ def test_between_refinements_the_last_ones_are_used():
 
 def test_marginals_that_match_already_change_nothing():
     shares = tuple(PROBS.mean(axis=0))
-    np.testing.assert_allclose(call(make_refiner(shares=shares), step=4), PROBS, atol=1e-5)
+    np.testing.assert_allclose(call(make_refiner(), step=4, shares=shares), PROBS, atol=1e-5)
 
 
 def test_eager_equals_graph():
@@ -60,7 +78,7 @@ def test_eager_equals_graph():
     for step in range(8):
         ours = call(eager, step)
         at = tf.constant([0, 1, 2], tf.int64), tf.constant(step, tf.int64)
-        theirs = compiled(tf.constant(PROBS), *at, tf.constant([0.9, 0.1]))
+        theirs = compiled(tf.constant(PROBS), *at, tf.constant([0.5, 0.5]))
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
