@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from udal_tf.config import resolve
@@ -13,16 +14,28 @@ EPOCH_ROWS = 3
 
 
 def write_run(
-    root: pathlib.Path, accuracy: float, ema_la: float | None = None, facts: FolderFacts | None = None, **given: Any
+    root: pathlib.Path,
+    accuracy: float,
+    ema_la: float | None = None,
+    facts: FolderFacts | None = None,
+    balanced: float | None = None,
+    by_generation: Sequence[float] = (),
+    **given: Any,
 ) -> pathlib.Path:
-    """A finished run of the settings `given` below `root`; accuracy: of the averaged weights, from 0 to 1."""
+    """A finished run of the settings `given` below `root`.
+
+    Args:
+      accuracy: of the EMA weights, from 0 to 1. balanced: its balanced accuracy; None: the same.
+      by_generation: balanced accuracy after each generation; empty: that of the end.
+    """
     config = resolve(given, facts)
     folder = root / "_".join(f"{name}{value}" for name, value in given.items())
     folder.mkdir(parents=True)
     scores = {"raw": accuracy, "ema": accuracy, "raw_la": accuracy, "ema_la": accuracy if ema_la is None else ema_la}
+    balanced_scores = scores if balanced is None else dict.fromkeys(scores, balanced)
     test = {
         "accuracy": scores,
-        "balanced_accuracy": scores,
+        "balanced_accuracy": balanced_scores,
         "per_class_recall": {name: [value] * CLASSES for name, value in scores.items()},
     }
     result = {
@@ -48,14 +61,19 @@ def write_run(
         for epoch in range(1, EPOCH_ROWS + 1)
     ]
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    if config.method.generations > 1:
+    if config.generations > 1:
         empty = [None] * CLASSES
-        result["generations"] = [{"accuracy": scores, "precision": empty, "recall": empty}]
-        result["generations"] += [
-            {"accuracy": scores, "precision": [0.9] * CLASSES, "recall": [0.3] * CLASSES}
-            for _ in range(1, config.method.generations)
+        of_each = by_generation or [balanced_scores["ema"]] * config.generations
+        result["generations"] = [
+            {
+                "accuracy": scores,
+                "balanced_accuracy": dict.fromkeys(scores, value),
+                "precision": [0.9] * CLASSES if number else empty,
+                "recall": [0.3] * CLASSES if number else empty,
+            }
+            for number, value in enumerate(of_each)
         ]
-        for number in range(config.method.generations):
+        for number in range(config.generations):
             own = folder / f"generation_{number}"
             own.mkdir()
             (own / "metrics.jsonl").write_text(text, encoding="utf-8")

@@ -19,7 +19,7 @@ from udal_tf.registry import BACKBONES, Backbone
 APPLICATIONS = [name for name, record in BACKBONES.items() if record.keras_name]
 # Where Keras has each backbone's own preprocessing.
 MODULES = {
-    "resnet50": "resnet",
+    "keras_resnet50": "resnet",
     "resnet101": "resnet",
     "resnet50v2": "resnet_v2",
     "densenet121": "densenet",
@@ -148,14 +148,18 @@ def test_files_that_do_not_fit_are_named_with_the_reason(tiny, tmp_path):
 
 
 def test_a_config_without_weights_asks_for_no_file():
-    build.check_pretrained(ModelConfig(arch="resnet50"), SHAPE)
+    build.check_pretrained(ModelConfig(arch="keras_resnet50"), SHAPE)
 
 
 @pytest.mark.parametrize(
     "given, said",
     [
-        ({"arch": "wrn", "pretrained": "a.h5"}, "--pretrained needs --arch=resnet50"),
-        ({"arch": "resnet50", "pretrained": "imagenet"}, "must be none or a .weights.h5 or .h5 file, got 'imagenet'"),
+        ({"arch": "wrn", "pretrained": "a.h5"}, "--pretrained needs --arch=keras_resnet50"),
+        (
+            {"arch": "keras_resnet50", "pretrained": "imagenet"},
+            "must be none or a .weights.h5 or .h5 file, got 'imagenet'",
+        ),
+        ({"arch": "resnet50", "pretrained": "a.h5"}, "Keras's weights of ResNet-50 are for --arch=keras_resnet50"),
         ({"arch": "resnet51"}, "--arch must be one of wrn, resnet50"),
     ],
 )

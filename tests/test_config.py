@@ -1,7 +1,10 @@
 """The resolved settings: recipes, presets, flags, validation."""
 
 import dataclasses
+import re
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from absl import flags
 
@@ -14,9 +17,11 @@ from udal_tf.config import (
     define_flags,
     differences,
     from_flags,
+    given_on_command_line,
     resolve,
     section_fields,
 )
+from udal_tf.methods.crest import keep_rates
 from udal_tf.registry import BASE_LEARNERS, DATASETS, METHODS, TABLES, Shift, Targets
 
 
@@ -73,7 +78,7 @@ def test_names_of_settings_are_unique_over_the_sections():
 
 def test_recipes_set_only_settings_that_exist():
     for dataset in DATASETS.values():
-        assert set(dataset.recipe) - {"protocols", "bases"} <= set(section_fields())
+        assert set(dataset.recipe) - {"protocols", "bases", "methods"} <= set(section_fields())
     for base in BASE_LEARNERS.values():
         assert set(base.preset) <= set(section_fields())
     for method in METHODS.values():
@@ -215,3 +220,48 @@ def test_no_two_methods_are_drawn_alike():
     for look in ("color", "marker"):
         looks = [getattr(method, look) for method in METHODS.values()]
         assert all(looks) and len(set(looks)) == len(looks) == 10
+
+
+@pytest.mark.parametrize("base", ["fixmatch", "mixmatch", "remixmatch"])
+def test_crest_takes_its_label_average_away_as_the_release(base):
+    priors = {
+        method: resolve({"base": base, "method": method}).method.la_prior
+        for method in ("crest", "crest+", "udal", "none")
+    }
+    assert priors == {"crest": "label_average", "crest+": "label_average", "udal": "labeled", "none": "labeled"}
+    assert resolve({"base": base, "method": "crest+", "la_prior": "labeled"}).method.la_prior == "labeled"
+
+
+@pytest.mark.parametrize("method", ["crest", "crest+"])
+def test_crest_on_imagenet_127_is_three_generations_with_the_exponent_0_7(method):
+    config = resolve({"dataset": "imagenet127", "method": method})
+    assert (config.generations, config.train.epochs, config.method.alpha_min) == (3, 2000, 0.5)
+    # The rarest of 286:1 keeps all, the largest class 286^-0.7 = exp(-0.7 · 5.65599) = 0.01908.
+    rates = keep_rates(np.array([286, 1], np.float32) / 287, config.own.method.select_alpha)
+    np.testing.assert_allclose(rates, [0.01908, 1.0], rtol=1e-3)
+    assert resolve({"dataset": "imagenet127", "method": method, "epochs": 5}).train.epochs == 5
+
+
+def test_schedule_boundaries_are_exact_however_they_are_written():
+    config = resolve({"schedule": "steps", "schedule_boundaries": ("0.1", "1/2", 0.75)})
+    assert config.optimizer.boundaries == (Fraction(1, 10), Fraction(1, 2), Fraction(3, 4))
+    assert Config.from_dict(config.to_dict()) == config
+    assert given_on_command_line(["--schedule_boundaries=1/3,2/3"]) == {"schedule_boundaries": ("1/3", "2/3")}
+
+
+@pytest.mark.parametrize(
+    ("boundaries", "said"),
+    [
+        (("half",), "must be numbers such as 0.5 or 1/2, got 'half'"),
+        (("1/0",), "must be numbers such as 0.5 or 1/2, got '1/0'"),
+        (("nan",), "must be numbers such as 0.5 or 1/2, got 'nan'"),
+        (("0", "1/2"), "must be between 0 and 1 and rise, got '0,1/2'"),
+        (("1/2", "1"), "must be between 0 and 1 and rise, got '1/2,1'"),
+        (("3/4", "1/2"), "must be between 0 and 1 and rise, got '3/4,1/2'"),
+        (("1/2", "0.5"), "must be between 0 and 1 and rise, got '1/2,0.5'"),
+        ((), "--schedule=steps needs at least one"),
+    ],
+)
+def test_schedule_boundaries_that_are_none_are_refused(boundaries, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        resolve({"schedule": "steps", "schedule_boundaries": boundaries})

@@ -107,14 +107,18 @@ def test_a_generation_to_which_nothing_was_added_is_its_base_run(tmp_path, monke
         crest, "select", lambda probs, positions, p_data, alpha: (np.zeros(0, np.int64), np.zeros(0, np.int64))
     )
     grown = experiment.train_and_evaluate(make_config(tmp_path / "crest", method="crest", generations=2))
-    base = experiment.train_and_evaluate(make_config(tmp_path / "base", method="none", generations=1))
+    base = experiment.train_and_evaluate(
+        make_config(tmp_path / "base", method="none", generations=1, la_prior="label_average")
+    )
     for name in FIGURES[:-1]:
         assert grown[name] == base[name]
 
 
 def test_the_first_generation_of_crest_plus_is_alignment_to_p_data(finished, tmp_path):
     _, folder, _ = finished
-    aligned = experiment.train_and_evaluate(make_config(tmp_path, method="da", generations=1, alpha_min=1.0))
+    aligned = experiment.train_and_evaluate(
+        make_config(tmp_path, method="da", generations=1, alpha_min=1.0, la_prior="label_average")
+    )
     first = json.loads((folder / "generation_0" / "result.json").read_text())
     assert figures(first) == figures(aligned)
 

@@ -148,8 +148,9 @@ def test_lower_precision_stays_close_and_keeps_logits_and_averages_in_float32(pl
     assert (trained.metrics["loss"] != plain["fixmatch"].metrics["loss"]).any()
 
 
-def test_an_overflow_in_float16_changes_nothing_and_the_step_counts(tmp_path):
-    trained = Trained(tmp_path, precision="float16")
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_an_overflow_in_float16_changes_nothing_and_the_step_counts(tmp_path, optimizer):
+    trained = Trained(tmp_path, precision="float16", optimizer=optimizer)
     learner = trained.run.learner
     before = {v.path: v.numpy() for v in learner.model.trainable_variables}
     learner._scaling.dynamic_scale.assign(1e38)

@@ -51,6 +51,13 @@ def test_large_pictures_train_resnet50_on_random_resized_crops(side, seen):
     assert (made["arch"], made["crop"], made["image_size"]) == ("resnet50", "resized", seen)
 
 
+def test_published_weights_need_keras_own_network():
+    made = recipe(PHOTOGRAPHS, pretrained="weights.h5")
+    assert made["arch"] == "keras_resnet50"
+    assert recipe(PHOTOGRAPHS, pretrained="none")["arch"] == "resnet50"
+    assert recipe(PHOTOGRAPHS, pretrained="weights.h5", arch="mobilenetv2")["arch"] == "mobilenetv2"
+
+
 def test_more_pictures_train_larger_networks_for_longer():
     networks, steps = [], []
     for pool in (5_000, 20_000, 50_000, 50_001):

@@ -71,7 +71,7 @@ def test_a_run_by_the_folders_own_recipe_is_refused_once_pictures_were_added(tmp
     write_pictures(tmp_path / "pictures")
     config = settings.resolve(given(tmp_path))
     # 16 small pictures of 30 rows and more, the smallest class with one label.
-    assert (config.model.arch, config.model.depth, config.data.image_size) == ("wrn", 10, 32)
+    assert (config.model.arch, config.own.arch.depth, config.data.image_size) == ("wrn", 10, 32)
     assert config.method.threshold == 0.8
     result = train_and_evaluate(config)
     assert result["config"]["data"]["pictures"] == config.data.pictures

@@ -2,17 +2,18 @@
 
 import json
 import pathlib
+import re
 
 import pytest
 
 from udal_tf import registry
-from udal_tf.config import flat, is_identity, resolve
+from udal_tf.config import flat, given_on_command_line, is_identity, resolve
 from udal_tf.reporting import grids, paper
-from udal_tf.reporting.runs import identity_of, tuples
+from udal_tf.reporting.runs import identity_of, shown, tuples
 
 FLAGS = str(pathlib.Path(__file__).resolve().parents[1] / "flags")
-SIZES = {"table1": 120, "table2": 150, "table3": 60, "table4": 15, "fig1": 15, "fig3a": 65, "fig3b": 60, "fig3c": 65}
-SIZES |= {"digits": 45, "digits_fixmatch": 30, "fashion": 45}
+SIZES = {"table1": 120, "table2": 150, "table3": 60, "table4": 13, "fig1": 13, "fig3a": 65, "fig3b": 60, "fig3c": 65}
+SIZES |= {"table1_open": 165, "table3_adam": 60, "digits": 45, "digits_fixmatch": 30, "fashion": 45}
 
 
 def cells_of(name, further=()):
@@ -81,6 +82,7 @@ def test_settings_that_leave_the_recipe_are_in_the_name():
         ("table1", "g50_b0.1_fixmatch_crest+_fold1", 6 * 65_536 * 960),
         ("table1", "g50_b0.1_mixmatch_udal_fold1", 131_072 * 192),
         ("table4", "b0.1_supervised_none_fold1_epochs3000", 3000 * 501 * 256),
+        ("table4", "b0.1_fixmatch_crest+_fold1", 6000 * 501 * 2816),
         ("digits", "b0.1_supervised_none_fold1", 1000 * 32),
     ],
 )
@@ -129,3 +131,42 @@ def test_every_cell_that_does_not_resolve_is_named():
     assert "--fold must be at least 1 and at most 5, got 9" in errors[0]
     assert "no.flags" in errors[1]
     assert "nothing" in errors[2]
+
+
+def differences_by_flagfile(grid, twin_prefix):
+    """For each twin's flagfile of a grid: the settings in which it leaves the flagfile that it names as its twin."""
+    files = {block.flagfile for block in grids.GRIDS[grid]}
+    found = {}
+    for file in sorted(name for name in files if name.startswith(twin_prefix)):
+        text = (pathlib.Path(FLAGS) / file).read_text(encoding="utf-8")
+        (named,) = re.findall(r"Twin of (\S+\.flags)", text)
+        assert named in files
+        ours, theirs = (identity_of(given_on_command_line([f"--flagfile={FLAGS}/{name}"])) for name in (file, named))
+        found[file] = {name: value for name, value in ours.items() if value != theirs[name]}
+        first = pathlib.Path(FLAGS) / f"{grid.split('_')[0]}_{file.partition('_')[2]}"
+        assert file in first.read_text(encoding="utf-8"), "a row names its twins, too"
+    return found
+
+
+def test_the_open_rows_of_table_1_differ_from_their_twins_in_what_is_open():
+    assert differences_by_flagfile("table1_open", "table1-") == {
+        "table1-k0_fixmatch_da.flags": {"k": 0.0},
+        "table1-k0_fixmatch_da_la.flags": {"k": 0.0},
+        "table1-ramp0_mixmatch_none.flags": {"unlabeled_ramp": 0.0},
+        "table1-ramp0_mixmatch_udal.flags": {"unlabeled_ramp": 0.0},
+        "table1-ramp0_mixmatch_crest+.flags": {"unlabeled_ramp": 0.0},
+        "table1-t08_mixmatch_crest+.flags": {"alpha_min": 0.8, "select_alpha": 2.0, "schedule_level": 5.0},
+    }
+
+
+def test_the_adam_twins_of_table_3_have_darps_recipe():
+    recipe = {"optimizer": "adamw", "learning_rate": 0.002, "schedule": "constant", "weight_decay": 0.02}
+    recipe |= {"epochs": 500, "steps_per_epoch": 500, "unlabeled_ratio": 1}
+    assert differences_by_flagfile("table3_adam", "table3-") == {
+        "table3-adam_fixmatch_none.flags": recipe,
+        "table3-adam_fixmatch_darp.flags": recipe,
+    }
+
+
+def test_a_setting_that_six_digits_do_not_say_keeps_all_of_them_on_a_command_line():
+    assert [shown(value) for value in (0.1, 2.0, 1 / 0.7, 1e-4)] == ["0.1", "2", "1.4285714285714286", "0.0001"]

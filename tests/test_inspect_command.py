@@ -127,7 +127,7 @@ def test_a_sheet_that_exists_is_not_overwritten_unasked(capsys, root, tmp_path):
         (["--", "cats"], "unexpected argument 'cats'"),
         (["--", "--dataset=digitslt"], "only --dataset=folder is inspected"),
         (["--", "--beta=2"], "--beta must be above 0 and at most 1"),
-        (["--", "--arch=resnet50", "--pretrained=gone.h5"], "--pretrained=gone.h5 is no file"),
+        (["--", "--arch=keras_resnet50", "--pretrained=gone.h5"], "--pretrained=gone.h5 is no file"),
     ],
 )
 def test_bad_settings_are_refused(capsys, root, arguments, words):

@@ -44,7 +44,9 @@ def network() -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(NUM_CLASSES, name="predictions")(x))
 
 
-def make_learner(base="fixmatch", method="udal", p_data=P_DATA, p_unlabeled=None, **settings) -> Learner:
+def make_learner(
+    base="fixmatch", method="udal", p_data=P_DATA, p_unlabeled=None, optimizer=None, **settings
+) -> Learner:
     keras.utils.set_random_seed(1)
     model = network()
     of_base = registry.BASE_LEARNERS[base].settings
@@ -57,7 +59,7 @@ def make_learner(base="fixmatch", method="udal", p_data=P_DATA, p_unlabeled=None
     problem = Problem(p_data, p_unlabeled, known_shares=np.full(NUM_CLASSES, 0.01), pool_size=POOL)
     of_method = DarpConfig(darp_warmup=0.5, darp_every=2) if METHODS[method].settings is DarpConfig else None
     sections = Own(base=of_base(**own) if of_base else None, method=of_method)
-    return Learner(model, problem, config, OptimizerConfig(), train, sections)
+    return Learner(model, problem, config, optimizer or OptimizerConfig(), train, sections)
 
 
 @functools.cache
@@ -211,6 +213,76 @@ def test_weight_decay_leaves_batch_norm_alone_and_takes_the_dense_bias():
     names = {v.path: id(v) in decayed for v in learner.model.trainable_variables}
     assert all(taken == ("_bn/" not in name) for name, taken in names.items()), names
     assert names["predictions/bias"]
+
+
+def adam_in_numpy(weights, gradients, rates, decay=0.0):
+    """Kingma & Ba 2015, Algorithm 1, in the form without bias-corrected copies; decoupled decay as DARP shrinks."""
+    mean = square = np.zeros_like(weights)
+    for t, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
+        weights = weights * (1 - rate * decay)
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        rate = rate * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        weights = weights - rate * mean / (np.sqrt(square) + 1e-8)
+    return weights
+
+
+def record_gradients(learner) -> list[list[np.ndarray]]:
+    """What the optimizer is given, per eager step."""
+    steps, apply = [], learner.optimizer.apply
+
+    def recorded(gradients, variables):
+        steps.append([np.float64(gradient) for gradient in gradients])
+        apply(gradients, variables)
+
+    learner.optimizer.apply = recorded
+    return steps
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_moves_every_weight_by_its_formula_at_the_schedules_rate(name):
+    """Three steps. The linear schedule of 6 steps: factors 1, 5/6, 4/6. Batch norm is not decayed."""
+    learner = make_learner(
+        optimizer=OptimizerConfig(optimizer=name, learning_rate=0.01, schedule="linear", weight_decay=0.5)
+    )
+    variables = learner.model.trainable_variables
+    before, gradients = [np.float64(v) for v in variables], record_gradients(learner)
+    for number in range(3):
+        learner.train_step(make_batch(seed=number))
+    rates = [0.01, 0.01 * 5 / 6, 0.01 * 4 / 6]
+    for i, (start, variable) in enumerate(zip(before, variables, strict=True)):
+        decay = 0.5 if name == "adamw" and "_bn/" not in variable.path else 0.0
+        expected = adam_in_numpy(start, [step[i] for step in gradients], rates, decay)
+        np.testing.assert_allclose(variable, expected, rtol=2e-5, atol=2e-6, err_msg=variable.path)
+
+
+def test_decoupled_weight_decay_is_not_in_the_loss():
+    batch, losses_of = make_batch(), {}
+    for name in ("adam", "adamw"):
+        for decay in (0.0, 0.5):
+            learner = make_learner(optimizer=OptimizerConfig(optimizer=name, weight_decay=decay))
+            losses_of[name, decay] = {key: float(value) for key, value in learner.train_step(batch).items()}
+    plain, decayed = losses_of["adam", 0.0], losses_of["adam", 0.5]
+    assert decayed["loss"] == pytest.approx(plain["loss"] + 0.5 * plain["loss_l2"], rel=1e-6)
+    assert losses_of["adamw", 0.5]["loss"] == losses_of["adamw", 0.0]["loss"] == plain["loss"]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_resumed_from_a_checkpoint_continues_bit_identically(tmp_path, name):
+    """Both moments and the step count of their bias correction come back."""
+    settings = OptimizerConfig(optimizer=name, learning_rate=0.01, schedule="constant")
+    learner, resumed = (make_learner(optimizer=settings) for _ in range(2))
+    for number in range(2):
+        learner.train_step(make_batch(seed=number))
+    path = tf.train.Checkpoint(learner=learner).write(str(tmp_path / "ckpt"))
+    tf.train.Checkpoint(learner=resumed).read(path).assert_consumed()
+    for one in (learner, resumed):
+        one.train_step(make_batch(seed=2))
+    for ours, theirs in zip(learner.optimizer.variables, resumed.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+    for ours, theirs in zip(learner.model.trainable_variables, resumed.model.trainable_variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+    slots = [v for v in resumed.optimizer.variables if "velocity" in v.path]
+    assert len(slots) == len(learner.model.trainable_variables) and all(np.abs(slot).max() > 0 for slot in slots)
 
 
 def test_masked_examples_count_in_the_divisor():

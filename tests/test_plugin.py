@@ -48,17 +48,22 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+# The program's own records.
+OWN_RECORDS = [dict(table) for table in registry.TABLES]
+
+
+def forget():
+    """What the next command finds is what a new process would: no plugin."""
+    for table, records in zip(registry.TABLES, OWN_RECORDS, strict=True):
+        table._records = dict(records)
+    registry._imported.clear()
+
+
 @pytest.fixture(autouse=True)
-def _registry_as_it_was(monkeypatch):
-    """Every test, and with `fresh` every command, begins without plugins."""
-    forget(monkeypatch)
-
-
-def forget(monkeypatch):
-    monkeypatch.undo()
-    for table in registry.TABLES:
-        monkeypatch.setattr(table, "_records", dict(table._all()))
-    monkeypatch.setattr(registry, "_imported", {})
+def _no_plugin_before_and_after():
+    forget()
+    yield
+    forget()
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +136,7 @@ def test_a_killed_run_of_a_plugin_ends_as_one_that_was_not_killed(resumed, swept
     assert cell.name.startswith("stripes_g4_b0.2_softlabel_balanced_head_fold1_archsmall")
 
 
-def test_a_report_finds_the_plugin_and_draws_its_runs(swept, tmp_path, monkeypatch, capsys):
+def test_a_report_finds_the_plugin_and_draws_its_runs(swept, tmp_path, capsys):
     report.main([str(swept), f"--out={tmp_path / 'report'}"])
     assert "1 runs, 0 left out" in capsys.readouterr().out
     page = (tmp_path / "report" / "report.html").read_text()
@@ -139,7 +144,7 @@ def test_a_report_finds_the_plugin_and_draws_its_runs(swept, tmp_path, monkeypat
     assert any("Balanced_head" in path.name for path in (tmp_path / "report" / "figures").iterdir())
 
 
-def test_predict_evaluate_and_export_find_the_plugin_and_take_the_second_head(resumed, tmp_path, monkeypatch, capsys):
+def test_predict_evaluate_and_export_find_the_plugin_and_take_the_second_head(resumed, tmp_path, capsys):
     model = udal_tf.load(resumed)
     source = registry.resolved(registry.DATASETS["stripes"].load)(None, model.folder.config.own.dataset)
     images = source.test.fetch(np.arange(40)).numpy()
@@ -152,20 +157,20 @@ def test_predict_evaluate_and_export_find_the_plugin_and_take_the_second_head(re
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[..., 0]).save(folder / f"{number}.png")
 
-    forget(monkeypatch)
+    forget()
     with pytest.raises(SystemExit) as ended:
         predict.main([str(resumed), str(tmp_path / "images"), "--format=csv"])
     assert ended.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 9 and {line.split(",")[1] for line in lines[1:]} <= set(source.class_names)
 
-    forget(monkeypatch)
+    forget()
     with pytest.raises(SystemExit) as ended:
         evaluate.main([str(resumed), str(tmp_path / "images"), f"--out={tmp_path / 'evaluation'}"])
     assert ended.value.code == 0
     assert json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())["count"] == 8
 
-    forget(monkeypatch)
+    forget()
     export.main([str(resumed), str(tmp_path / "exported"), "--format=keras"])
     assert "Written and checked" in capsys.readouterr().out
 
@@ -223,7 +228,7 @@ def test_a_setting_that_is_taken_is_refused(tmp_path, name, said):
         resolve({"plugin": (str(path),)})
 
 
-def test_a_plugin_that_has_changed_or_gone_is_refused_by_name(resumed, swept, plugin, tmp_path, monkeypatch, capsys):
+def test_a_plugin_that_has_changed_or_gone_is_refused_by_name(resumed, swept, plugin, tmp_path, capsys):
     kept = CODE.replace("0.9 * self.bias", "0.8 * self.bias")
     plugin.write_text(kept, encoding="utf-8")
     try:
@@ -232,7 +237,7 @@ def test_a_plugin_that_has_changed_or_gone_is_refused_by_name(resumed, swept, pl
         again = resolve({**GIVEN, "plugin": (str(plugin),), "workdir": str(resumed)})
         with pytest.raises(WorkdirError, match=f"run of another plugin: the plugin {plugin} has changed"):
             Workdir(again)
-        forget(monkeypatch)
+        forget()
         with pytest.raises(SystemExit):
             report.main([str(swept), f"--out={tmp_path / 'report'}"])
         assert "has changed" in capsys.readouterr().err

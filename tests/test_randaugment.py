@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from udal_tf import recipes
+from udal_tf import config
 from udal_tf.augment import randaugment
 
 GEOMETRIC = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
@@ -26,7 +26,7 @@ def apply_to_row(values, op, level=0.0):
 
 
 def test_ops_are_those_that_the_configuration_offers():
-    assert randaugment.OPS == recipes.RANDAUGMENT_OPS
+    assert randaugment.OPS == config.RANDAUGMENT_OPS
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,19 @@ def test_sharpness_blends_with_the_smoothed_inner_pixels():
     # Smoothed: 5/13 and 1/13 of 130, that is 50 and 10; then smooth + 0.1 * (x - smooth).
     np.testing.assert_array_equal(blurred[1:4, 1:4], [[9, 9, 9], [9, 58, 9], [9, 9, 9]])
     assert blurred.sum() == 58 + 8 * 9
+
+
+def test_the_largest_translation_can_be_another_fraction():
+    """FixMatch's for ImageNet: 100 of 224 pixels. At level 1/2, 50."""
+    images = random_images(1, 224, 224, 1)
+    for op, moved in (("TranslateX", images[:, :, 50:]), ("TranslateY", images[:, 50:])):
+        result = randaugment.apply_op(images, op, 0.5, 1.0, max_translation=100 / 224).numpy()
+        np.testing.assert_array_equal(result[:, : moved.shape[1], : moved.shape[2]], moved)
+    draws = random_draws(1)
+    draws[:, :4] = [0.0, 0.0, 0.5, 0.9]
+    for static in (False, True):
+        one = randaugment.rand_augment(images, draws[:, :4], ["TranslateX"], 1, 1.0, static, 100 / 224).numpy()
+        np.testing.assert_array_equal(one[:, :, :174], images[:, :, 50:])
 
 
 @pytest.mark.parametrize(("sign", "pixels"), [(1.0, 5), (-1.0, -5)])

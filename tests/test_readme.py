@@ -54,7 +54,7 @@ def test_make_targets_exist():
 
 
 def test_files_and_modules_that_it_names_exist():
-    files = set(re.findall(r"\b((?:benchmarks|flags|tests)/[\w.+-]+)", TEXT))
+    files = set(re.findall(r"\b((?:benchmarks|examples|flags|tests)/[\w.+-]+)", TEXT))
     assert files
     for name in files:
         assert (ROOT / name).exists(), name

@@ -36,8 +36,10 @@ def cell_at(table, base, method, heading, score="ema"):
 def test_papers_cells_hold_its_printed_values():
     assert {name: len(table.rows) for name, table in paper.TABLES.items()} == {
         "table1": 11,
+        "table1_open": 11,
         "table2": 3,
         "table3": 4,
+        "table3_adam": 4,
         "table4": 8,
     }
     for table in paper.TABLES.values():
@@ -114,7 +116,7 @@ def test_darps_protocol_has_its_own_table(tmp_path):
 
 def test_table_4_tells_lengths_generations_and_alphas_apart(tmp_path):
     shared = {"dataset": "imagenet127", "fold": 1}
-    write_run(tmp_path, 0.73, **shared, method="crest+")
+    write_run(tmp_path, 0.73, **shared, method="crest+", epochs=1000)
     write_run(tmp_path, 0.70, **shared, method="crest+", generations=4)
     write_run(tmp_path, 0.75, **shared, alpha_min=0.55)
     write_run(tmp_path, 0.76, **shared, base="supervised", method="none", beta=1.0, epochs=300, steps_per_epoch=5005)
@@ -126,8 +128,6 @@ def test_table_4_tells_lengths_generations_and_alphas_apart(tmp_path):
         if cell and cell.runs
     }
     assert shown == {
-        ("w/ CReST+", "6000"): "73.0",
-        ("w/ CReST+", "4000"): "70.0",
         ("w/ UDAL (ours, α_min = 0.55)", "1000"): "75.0",
         ("Supervised (100% labels)", "supervised"): "76.0",
     }
@@ -273,9 +273,10 @@ def test_csv_has_a_line_per_cell(written):
     rows = list(csv.DictReader(io.StringIO((written / "tables/table1_digitslt.csv").read_text(encoding="utf-8"))))
     own = [row for row in rows if row["method"] == "udal" and row["base"] == "fixmatch" and row["score"] == "ema"]
     ours, *papers = own
-    assert (ours["mean"], ours["folds"], ours["missing_folds"]) == ("81.5000", "1 2", "3 4 5")
-    assert [row["paper_mean"] for row in papers] == ["85.3000", "80.2000", "68.6000"]
-    assert all(row["difference"] == "" for row in own)
+    assert (ours["accuracy_mean"], ours["folds"], ours["missing_folds"]) == ("81.5000", "1 2", "3 4 5")
+    assert ours["balanced_accuracy_mean"] == "81.5000"
+    assert [row["paper_accuracy_mean"] for row in papers] == ["85.3000", "80.2000", "68.6000"]
+    assert all(row["accuracy_difference"] == "" for row in own)
 
 
 def test_latex_is_escaped(written):
@@ -284,7 +285,8 @@ def test_latex_is_escaped(written):
     assert r"\multicolumn{3}{c}{$\beta$ = 10 \%}" in text
     rows = [line for line in text.splitlines() if line.startswith("FixMatch")]
     assert len(rows) > 5
-    assert all(line.replace(r"\&", "").count("&") == 4 for line in rows)
+    # Our setting's two measures and the paper's three columns.
+    assert all(line.replace(r"\&", "").count("&") == 5 for line in rows)
 
 
 def test_figures_3_have_one_scale(written):
@@ -457,3 +459,130 @@ def test_class_names_have_room_beside_their_panel_and_above_its_legend(side, tmp
 def test_a_folders_name_with_dollar_signs_is_no_formula_in_a_title(tmp_path):
     Panel(r"own pictures, $\wrong{$", "x", "y").save("named", "", tmp_path)
     assert (tmp_path / "named.png").exists()
+
+
+IMAGENET = {"dataset": "imagenet127", "fold": 1}
+
+
+def shown_in(table):
+    """What a table's Markdown says: (row, heading) -> cell."""
+    lines = [line for line in table_text.markdown(table).splitlines() if line.startswith("| ")]
+    (_, *headings), *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return {(label, heading): cell for label, *cells in rows for heading, cell in zip(headings, cells, strict=True)}
+
+
+def test_table_4_and_figure_1_show_balanced_accuracy(tmp_path):
+    write_run(tmp_path, 0.903, balanced=0.751, **IMAGENET, alpha_min=0.55)
+    write_run(tmp_path, 0.901, balanced=0.748, **IMAGENET, alpha_min=0.55, epochs=2000)
+    table = tables_of(tmp_path)["table4"]
+    cells = {(row["row"], row["column"]): row for row in csv.DictReader(io.StringIO(table_text.csv_text(table)))}
+    ours = cells["FixMatch w/ UDAL (ours, α_min = 0.55)", "Epochs, 1000"]
+    assert (ours["balanced_accuracy_mean"], ours["balanced_accuracy_difference"]) == ("75.1000", "0.0000")
+    assert not {"accuracy_mean", "paper_accuracy_mean"} & set(ours)
+    text = table_text.markdown(table)
+    assert "75.1 · paper 75.1 · +0.0" in text and "90.3" not in text
+    drawn = []
+
+    class Seen(Panel):
+        def save(self, name, caption, folder):
+            drawn.append((name, caption, self.axes))
+            return super().save(name, caption, folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "Panel", Seen)
+        for draw in figures.paper_figures(read_runs([tmp_path])[0], tmp_path):
+            draw()
+    ((name, caption, axes),) = drawn
+    assert name.startswith("fig1_") and "balanced accuracy" in caption and "balanced accuracy" in axes.get_ylabel()
+    assert axes.lines[0].get_ydata() == pytest.approx([75.1, 74.8])
+
+
+def test_one_run_of_three_generations_fills_crests_row_of_table_4(tmp_path):
+    write_run(tmp_path, 0.88, balanced=0.737, by_generation=(0.683, 0.707, 0.737), **IMAGENET, method="crest+")
+    table = tables_of(tmp_path)["table4"]
+    row = {column: cell for (label, column), cell in shown_in(table).items() if label == "FixMatch w/ CReST+"}
+    assert row == {
+        "Epochs, supervised": "–",
+        "Epochs, 1000": "–",
+        "Epochs, 2000": "68.3 · paper 68.3 · +0.0",
+        "Epochs, 4000": "70.7 · paper 70.7 · +0.0",
+        "Epochs, 6000": "73.7 · paper 73.7 · +0.0",
+    }
+
+
+def test_a_run_that_lacks_a_generation_or_its_balanced_accuracy_is_left_out(tmp_path):
+    for fold, change in enumerate((lambda of: of.pop(), lambda of: of[1].pop("balanced_accuracy")), start=1):
+        folder = write_run(tmp_path, 0.8, dataset="digitslt", method="crest+", generations=3, fold=fold)
+        result = json.loads((folder / "result.json").read_text())
+        change(result["generations"])
+        (folder / "result.json").write_text(json.dumps(result))
+    runs, left_out = read_runs([tmp_path])
+    assert runs == []
+    assert ["must hold 3 generations, got 2" in one.reason for one in left_out] == [True, False]
+    assert ["generation 2, must hold 'balanced_accuracy'" in one.reason for one in left_out] == [False, True]
+
+
+def test_elsewhere_both_measures_have_a_column_where_runs_stand(tmp_path):
+    write_run(tmp_path, 0.80, balanced=0.70, **IMAGENET, base="mixmatch", method="udal")
+    write_run(tmp_path, 0.82, **CIFAR, fold=1)
+    found = tables_of(tmp_path)
+    cells = shown_in(found["table1"])
+    setting = "CIFAR10-LT, β = 10 %, γ = 100"
+    row = "FixMatch w/ UDAL (ours)"
+    missing = "(folds 2, 3, 4, 5 missing)"
+    assert cells[row, f"{setting}, accuracy"] == f"82.0 {missing} · paper 80.2 ± 0.59 · +1.8"
+    assert cells[row, f"{setting}, balanced accuracy"] == f"82.0 {missing}"
+    assert (row, "CIFAR10-LT, β = 10 %, γ = 50, balanced accuracy") not in cells
+    cells = shown_in(found["table1_imagenet127"])
+    own = {heading: cell for (label, heading), cell in cells.items() if label == "MixMatch w/ UDAL (ours)"}
+    assert [cell.split()[0] for heading, cell in own.items() if "ImageNet" in heading] == ["80.0", "70.0"]
+
+
+def test_every_table_says_its_measures(written):
+    measures = {"table4": "balanced accuracy"}
+    for path in sorted((written / "tables").glob("table*.md")):
+        said = f"({measures.get(path.stem, 'accuracy and balanced accuracy')}, %)"
+        assert said in path.read_text(encoding="utf-8").splitlines()[0]
+        latex = path.with_suffix(".tex").read_text(encoding="utf-8")
+        assert said.replace("%", r"\%") in re.search(r"\\caption\{(.*)\}\n", latex)[1]
+        header = path.with_suffix(".csv").read_text(encoding="utf-8").splitlines()[0]
+        assert ("balanced_accuracy_mean" in header, ",accuracy_mean" in header) == (True, path.stem != "table4")
+    page = (written / "report.html").read_text(encoding="utf-8")
+    assert page.count("(accuracy and balanced accuracy, %)") >= 5 and "(balanced accuracy, %)" in page
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page)
+    assert all("accuracy" in caption for caption in captions if re.match("Figure [13]|Training time", caption))
+
+
+def test_headings_of_the_page_span_all_columns_of_the_rows_below(written):
+    page = (written / "report.html").read_text(encoding="utf-8")
+    for text in re.findall("<table>(.*?)</table>", page):
+        head, body = text.split("</thead>")
+        widths = {
+            sum(int(n or 1) for n in re.findall(r'<th(?: colspan="(\d+)")?', row)) for row in head.split("<tr>")[1:]
+        }
+        widths |= {len(re.findall("<t[hd]", row)) for row in body.split("<tr>")[1:]}
+        assert len(widths) == 1
+
+
+def test_twins_stand_one_under_the_other_against_the_papers_figure(tmp_path):
+    write_run(tmp_path, 0.745, **CIFAR, method="da", fold=1)
+    write_run(tmp_path, 0.715, **CIFAR, method="da", k=0.0, fold=1)
+    darp = {"dataset": "cifar10lt", "protocol": "darp", "imbalance": 100.0, "method": "none", "fold": 1}
+    write_run(tmp_path, 0.710, **darp)
+    write_run(tmp_path, 0.714, **darp, **paper.DARP_RECIPE)
+    found = tables_of(tmp_path)
+    for name, setting, expected in (
+        ("table1_open", "CIFAR10-LT, β = 10 %, γ = 100", {"74.5": "+0.9", "71.5": "−2.1"}),
+        ("table3_adam", "CIFAR10, DARP's protocol, γ = 100", {"71.0": "−0.5", "71.4": "−0.1"}),
+    ):
+        cells = [cell for (_, heading), cell in shown_in(found[name]).items() if heading == f"{setting}, accuracy"]
+        filled = {
+            cell.split()[0]: (place, cell.split()[-1]) for place, cell in enumerate(cells) if "no run" not in cell
+        }
+        assert {own: difference for own, (_, difference) in filled.items()} == expected
+        (first, _), (second, _) = filled.values()
+        assert second == first + 1
+    assert "as DARP's own paper has them, trained by Adam at 0.002 for 500 × 500 steps" in found["table3"].notes[-1]
+    # In the paper's own table the recipe's run alone stands.
+    row = {cell for (label, _), cell in shown_in(found["table1"]).items() if label == "FixMatch w/ DA (α_min = 0.5)"}
+    assert any(cell.startswith("74.5") for cell in row) and not any(cell.startswith("71.5") for cell in row)

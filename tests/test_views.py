@@ -53,6 +53,17 @@ def test_weak_view_without_padding_and_flip_is_the_plain_view():
     np.testing.assert_allclose(weak, images / 127.5 - 1.0, atol=1e-6)
 
 
+def test_strong_view_translates_by_no_more_than_it_is_told():
+    images, moved = random_images(8, 32, 32, 3), []
+    for largest in (0.0, 10 / 32):
+        settings = {"strong_ops": ("TranslateX",), "strong_probability": 1.0, "cutout": 0.0, "max_translation": largest}
+        made = views.make_views(dataclasses.replace(DEFAULT, **settings), 32, 32, 3)
+        draws = random_draws(8, made.strong.draws)
+        weak = made.weak.apply(images, draws[:, : made.weak.draws])
+        moved.append((made.strong.apply(images, draws).numpy() != weak.numpy()).any())
+    assert moved == [False, True]
+
+
 def test_strong_view_without_ops_and_cutout_is_the_weak_view():
     # CReST makes 47 of the values one darker here, by its way over float and back.
     made = views.make_views(dataclasses.replace(DEFAULT, strong_probability=0.0, cutout=0.0), 32, 32, 3)

@@ -1,5 +1,7 @@
 """UDAL on TensorFlow and Keras: imbalanced semi-supervised learning by distribution alignment as a loss."""
 
+import importlib
+
 __version__ = "0.1.0"
 
 
@@ -11,3 +13,9 @@ def load(workdir, weights="last", unfinished=False, batch_size=0):
     from udal_tf.inference import trained  # Here, so that importing the package does not import TensorFlow.
 
     return trained.load(workdir, weights, unfinished, batch_size)
+
+
+def __getattr__(name):
+    if name in ("alignment", "losses"):  # Imported when they are asked for, as they import TensorFlow.
+        return importlib.import_module(f"udal_tf.{name}")
+    raise AttributeError(f"module 'udal_tf' has no attribute {name!r}")

@@ -2,14 +2,16 @@
 
 Every field of every section is one command-line flag of the same name; the flags are generated from the fields
 (`define_flags`). What a user leaves out comes from four layers, the later one winning: the field's default (the
-paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's recipe, the method's preset. The recipe of
-one's own folder also follows from the pictures in it (`folder_recipe.py`).
+paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's recipe, the method's preset (and what the
+dataset's recipe says of that method). The recipe of one's own folder also follows from the pictures in it
+(`folder_recipe.py`).
 
 What holds this file together: the settings that every run has stand in it, once, and how a run's settings are made of
 what a user gave. Settings of one data set, base learner, method or backbone alone are in `udal_tf.records`.
 """
 
 import dataclasses
+import fractions
 import functools
 import json
 import pathlib
@@ -124,6 +126,12 @@ class AugmentConfig(Section):
     strong_ops: tuple = setting(RANDAUGMENT_OPS, "RandAugment's operations, comma-separated.", choices=RANDAUGMENT_OPS)
     strong_layers: int = setting(2, "RandAugment operations drawn per picture.", low=0)
     strong_probability: float = setting(0.5, "Probability with which a drawn operation is applied.", low=0, high=1)
+    max_translation: float = setting(
+        10 / 32,
+        "RandAugment's largest translation as a fraction of the image's side: 10 of 32 pixels as in CReST.",
+        low=0,
+        high=1,
+    )
     cutout: float = setting(
         0.5, "Side of the cutout square as a fraction of the picture's side; 0: none.", low=0, high=1
     )
@@ -138,7 +146,10 @@ class ModelConfig(Section):
     """The network, its initial weights and its batch norm."""
 
     arch: str = setting(
-        "wrn", "Network: Wide ResNet, or one of Keras Applications for large images.", choices=_names(BACKBONES)
+        "wrn",
+        "Network: a Wide ResNet; `resnet50`, ResNet-50 as FixMatch trains it on ImageNet; or, for large images, one of "
+        "Keras Applications, whose own ResNet-50 is `keras_resnet50`.",
+        choices=_names(BACKBONES),
     )
     pretrained: str = setting(
         NO_WEIGHTS,
@@ -154,7 +165,8 @@ class ModelConfig(Section):
             return
         if not BACKBONES[self.arch].keras_name:
             with_weights = "|".join(name for name, backbone in BACKBONES.items() if backbone.keras_name)
-            raise ValueError(f"--pretrained needs --arch={with_weights}, got --arch={self.arch}")
+            hint = "; Keras's weights of ResNet-50 are for --arch=keras_resnet50" if self.arch == "resnet50" else ""
+            raise ValueError(f"--pretrained needs --arch={with_weights}, got --arch={self.arch}{hint}")
         if not self.pretrained.endswith(".h5"):
             raise ValueError(f"--pretrained must be {NO_WEIGHTS} or a .weights.h5 or .h5 file, got {self.pretrained!r}")
 
@@ -223,18 +235,57 @@ class MethodConfig(Section):
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig(Section):
-    """SGD with Nesterov momentum, its learning-rate schedule, weight decay and the averaged weights."""
+    """The optimizer, its learning-rate schedule, weight decay and the EMA weights."""
 
+    optimizer: str = setting(
+        "sgd",
+        "Optimizer: SGD with Nesterov momentum; Adam; or Adam with decoupled weight decay (adamw), as DARP's release "
+        "trains.",
+        choices=("sgd", "adam", "adamw"),
+    )
     learning_rate: float = setting(0.03, "Base learning rate.", above=0)
     schedule: str = setting(
-        "half_cosine", "Learning-rate schedule.", choices=("half_cosine", "cosine", "linear", "constant")
+        "half_cosine",
+        "Learning-rate schedule; `steps` is a staircase, as FixMatch has it for ImageNet.",
+        choices=("half_cosine", "steps", "cosine", "linear", "constant"),
     )
     schedule_level: float = setting(
         1.0, "N of half_cosine, cos(π·N/16·progress): 1 as CReST runs it, 7 as FixMatch does.", low=0, high=8
     )
-    momentum: float = setting(0.9, "Nesterov momentum.", low=0, high=1)
-    weight_decay: float = setting(5e-4, "L2 coefficient on everything but batch norm.", low=0)
+    warmup: float = setting(
+        0.0, "Fraction of the run over which the learning rate rises from 0, in any schedule.", low=0, high=1
+    )
+    schedule_boundaries: tuple = setting(
+        ("1/6", "1/3", "1/2", "2/3", "5/6"),
+        "Where --schedule=steps lowers the learning rate: rising fractions of the run, comma-separated, as 0.5 or 1/2.",
+    )
+    schedule_decay: float = setting(
+        0.1, "Factor of the learning rate at each of --schedule_boundaries.", above=0, high=1
+    )
+    momentum: float = setting(0.9, "Nesterov momentum of --optimizer=sgd.", low=0, high=1)
+    weight_decay: float = setting(
+        5e-4,
+        "Weight decay of everything but batch norm: the coefficient of Σw²/2 in the loss; with --optimizer=adamw a "
+        "step takes the learning rate times it off each weight instead.",
+        low=0,
+    )
     ema_decay: float = setting(0.999, "Decay of the exponential moving average of the weights.", low=0, high=1)
+
+    @property
+    def boundaries(self) -> tuple[fractions.Fraction, ...]:
+        """--schedule_boundaries as exact numbers: 0.1 is 1/10, whichever way it was written."""
+        return tuple(fractions.Fraction(str(boundary)) for boundary in self.schedule_boundaries)
+
+    def _check(self):
+        shown = ",".join(map(str, self.schedule_boundaries))
+        try:
+            boundaries = self.boundaries
+        except (ValueError, ZeroDivisionError) as error:
+            raise ValueError(f"--schedule_boundaries must be numbers such as 0.5 or 1/2, got {shown!r}") from error
+        if any(not 0 < boundary < 1 for boundary in boundaries) or list(boundaries) != sorted(set(boundaries)):
+            raise ValueError(f"--schedule_boundaries must be between 0 and 1 and rise, got {shown!r}")
+        if self.schedule == "steps" and not boundaries:
+            raise ValueError("--schedule=steps needs at least one of --schedule_boundaries, got none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -413,7 +464,11 @@ def section_fields() -> dict[str, dataclasses.Field]:
     Raises:
       ValueError: where a record's own setting has the name of one that every run has.
     """
-    return dict(_fields(tuple(record.settings for table in TABLES for record in table.values())))
+    return dict(_all_fields())
+
+
+def _all_fields() -> Mapping[str, dataclasses.Field]:
+    return _fields(tuple(record.settings for table in TABLES for record in table.values()))
 
 
 @functools.cache
@@ -426,7 +481,7 @@ def _fields(own_sections: tuple) -> Mapping[str, dataclasses.Field]:
 
 def is_identity(name: str) -> bool:
     """Whether the setting belongs to what a run is, rather than to where its files lie."""
-    return section_fields()[name].metadata["identity"]
+    return _all_fields()[name].metadata["identity"]
 
 
 def _chosen(values: Mapping[str, Any]) -> dict[str, Record]:
@@ -497,7 +552,8 @@ def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
     by_protocol = recipe.pop("protocols", {})
     protocol = by_protocol.get(given.get("protocol", "crest"), {})
     by_base = recipe.pop("bases", {}).get(base.name, {})
-    preset = {**base.preset, **recipe, **protocol, **by_base, **method.preset_with(base.name)}
+    by_method = {**method.preset_with(base.name), **recipe.pop("methods", {}).get(method.name, {})}
+    preset = {**base.preset, **recipe, **protocol, **by_base, **by_method}
     # A recipe may say what matters with another choice only, as the depth of a network that is not taken.
     for name, _ in list(_foreign(preset, _chosen({**preset, **given}))):
         del preset[name]

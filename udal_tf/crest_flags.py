@@ -21,7 +21,7 @@ _FIXED = {
     "weakaug": ("dh", "set --crop_padding and --flip"),
     "strongaug": ("dhrac", "set --strong_ops, --strong_layers and --cutout"),
     "num_augment": ("1", "one view of each labelled picture"),
-    "optim_type": ("sgd", "SGD with Nesterov momentum is the only optimiser"),
+    "optim_type": ("sgd", "CReST trains by SGD with Nesterov momentum: use --optimizer for another"),
     "nesterov": ("True", "the momentum is Nesterov's"),
     "unsup_loss_divisor": ("full", "masked pictures count in the divisor"),
     "update_mode": ("distribution", "CReST selects by frequency rank"),
@@ -49,8 +49,8 @@ _REFUSED = {
     "ckpt_prefix": "choose the folder by --workdir",
     "source_data": "the release ignores it: use --dataset",
     "target_data": "the release ignores it: use --dataset",
-    "sched_step_size": "there is no stepwise schedule here: use --schedule",
-    "sched_gamma": "there is no stepwise schedule here: use --schedule",
+    "sched_step_size": "use --schedule=steps with --schedule_boundaries, fractions of the run",
+    "sched_gamma": "use --schedule=steps with --schedule_decay",
 }
 # The release reads it, but nothing here depends on it.
 _WITHOUT_EFFECT = {"num_workers": "the input pipeline sets its own parallelism"}

@@ -48,7 +48,8 @@ class Dataset:
 
     name: of --dataset. label: in reports.
     load: (DataConfig) -> `data.dataset.Source`; with `settings`, (DataConfig, its section) -> Source.
-    recipe: setting -> value; "protocols" and "bases" hold settings for one protocol or one base learner only.
+    recipe: setting -> value; "protocols", "bases" and "methods" hold settings for one protocol, base learner or
+      method only; the last of them win over the method's own preset.
     settings: the class of a section of its own, or None.
     image_side, num_classes: where they are fixed, else 0; of a resizable data set the side it usually has.
     resizable: whether --image_size chooses the side of its images.

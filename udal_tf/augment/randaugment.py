@@ -1,8 +1,8 @@
 """RandAugment as CReST runs it: which operation, how strong, and each applied to a whole batch at once.
 
 Source: CReST data/augment_ops.py and third_party/rand_augment.py. Departures: pictures may have one channel; the
-largest translation is 10/32 of the side at every size, which is CReST's at 32, 96 and 128 pixels (at 256 it takes 100
-pixels, elsewhere 0.3 of the side, cut to whole pixels).
+largest translation is 10/32 of the side at every size, unless another fraction is asked for. That is CReST's at 32, 96
+and 128 pixels (at 256 it takes 100 pixels, elsewhere 0.3 of the side, cut to whole pixels).
 """
 
 from collections.abc import Sequence
@@ -35,10 +35,17 @@ OPS = (*_PLAIN, *_LEVELLED, *_GEOMETRIC)
 
 _MAX_DEGREES = 30.0
 _MAX_SHEAR = 0.3
-_MAX_SHIFT = 10.0 / 32.0
+# Largest translation as a fraction of the side.
+MAX_TRANSLATION = 10.0 / 32.0
 
 
-def apply_op(images: tf.Tensor, op: str, level: tf.Tensor | float, sign: tf.Tensor | float) -> tf.Tensor:
+def apply_op(
+    images: tf.Tensor,
+    op: str,
+    level: tf.Tensor | float,
+    sign: tf.Tensor | float,
+    max_translation: float = MAX_TRANSLATION,
+) -> tf.Tensor:
     """One operation on every picture of a batch.
 
     Args:
@@ -46,6 +53,7 @@ def apply_op(images: tf.Tensor, op: str, level: tf.Tensor | float, sign: tf.Tens
         op: one of OPS.
         level: [B] or scalar in [0, 1], how strong; AutoContrast, Equalize, Invert and Identity have no strength.
         sign: [B] or scalar, 1 or -1: the direction of Rotate, ShearX, ShearY, TranslateX and TranslateY.
+        max_translation: of TranslateX and TranslateY at level 1, as a fraction of the side.
 
     Returns:
         [B, H, W, C] uint8.
@@ -58,7 +66,7 @@ def apply_op(images: tf.Tensor, op: str, level: tf.Tensor | float, sign: tf.Tens
     level = tf.broadcast_to(tf.cast(level, tf.float32), tf.shape(images)[:1])
     if op in _GEOMETRIC:
         amount = level * tf.cast(sign, tf.float32)
-        return warp.affine(images, amount[:, tf.newaxis] * tf.constant(_largest_motion(op, images)))
+        return warp.affine(images, amount[:, tf.newaxis] * tf.constant(_largest_motion(op, images, max_translation)))
     return _change_tones(images, op, tf.reshape(level, [-1, 1, 1, 1]))
 
 
@@ -89,6 +97,7 @@ def rand_augment(
     layers: int = 2,
     probability: float = 0.5,
     static_shapes: bool = False,
+    max_translation: float = MAX_TRANSLATION,
 ) -> tf.Tensor:
     """Each picture through `layers` randomly chosen operations.
 
@@ -100,6 +109,7 @@ def rand_augment(
         probability: that a chosen operation is applied.
         static_shapes: False sorts the pictures by operation first, for the fewest pixels to compute; True applies every
           operation to every picture and chooses, so that no shape depends on the draws, which TPUs need. Same pixels.
+        max_translation: of TranslateX and TranslateY at level 1, as a fraction of the side.
 
     Returns:
         [B, H, W, C] uint8. Row i depends on row i of images and draws alone, bit for bit.
@@ -113,7 +123,9 @@ def rand_augment(
     for layer in range(layers):
         columns = draws[:, layer * DRAWS_PER_LAYER : (layer + 1) * DRAWS_PER_LAYER]
         apply_layer = _apply_layer_everywhere if static_shapes else _apply_layer
-        images = apply_layer(images, ops, *layer_choices(columns, len(ops), probability))
+        choices = layer_choices(columns, len(ops), probability)
+        largest = [_largest_motion(name, images, max_translation) for name in ops]
+        images = apply_layer(images, ops, largest, *choices)
     return images
 
 
@@ -135,7 +147,7 @@ def check_settings(ops: Sequence[str], layers: int, probability: float) -> None:
         raise ValueError(f"the probability of a RandAugment operation must be in [0, 1], got {probability}")
 
 
-def _apply_layer(images, ops, op, applied, level, sign):
+def _apply_layer(images, ops, largest, op, applied, level, sign):
     """Sorts the pictures into groups that are changed together, and puts the changed ones back.
 
     There is a group for each operation on tones, one for all motions (they differ in their numbers only), and a last
@@ -145,7 +157,7 @@ def _apply_layer(images, ops, op, applied, level, sign):
     moving, staying = len(toning), len(toning) + 1
     group_of_op = [toning.index(name) if name in toning else moving if name in _GEOMETRIC else staying for name in ops]
     group = tf.where(applied, tf.gather(group_of_op, op), staying)
-    motion = (level * sign)[:, tf.newaxis] * tf.gather([_largest_motion(name, images) for name in ops], op)
+    motion = (level * sign)[:, tf.newaxis] * tf.gather(largest, op)
 
     def grouped(values):
         return tf.dynamic_partition(values, group, staying + 1)
@@ -157,9 +169,9 @@ def _apply_layer(images, ops, op, applied, level, sign):
     return tf.tensor_scatter_nd_update(images, places[:, tf.newaxis], tf.concat(changed, axis=0))
 
 
-def _apply_layer_everywhere(images, ops, op, applied, level, sign):
+def _apply_layer_everywhere(images, ops, largest, op, applied, level, sign):
     """As `_apply_layer`, by computing everything and choosing."""
-    motion = (level * sign)[:, tf.newaxis] * tf.gather([_largest_motion(name, images) for name in ops], op)
+    motion = (level * sign)[:, tf.newaxis] * tf.gather(largest, op)
     result = images
     for name in dict.fromkeys(ops):
         if name == "Identity" or name in _GEOMETRIC:
@@ -175,15 +187,15 @@ def _change_tones(images, op, level):
     return _PLAIN[op](images) if op in _PLAIN else _LEVELLED[op](images, level)
 
 
-def _largest_motion(op, images):
+def _largest_motion(op, images, max_translation):
     """The motion (see warp.affine) of a geometric op at level 1 and sign 1; none for other ops."""
     _, height, width, _ = images.shape
     return {
         "Rotate": (_MAX_DEGREES, 0.0, 0.0, 0.0, 0.0),
         "ShearX": (0.0, _MAX_SHEAR, 0.0, 0.0, 0.0),
         "ShearY": (0.0, 0.0, _MAX_SHEAR, 0.0, 0.0),
-        "TranslateX": (0.0, 0.0, 0.0, _MAX_SHIFT * width, 0.0),
-        "TranslateY": (0.0, 0.0, 0.0, 0.0, _MAX_SHIFT * height),
+        "TranslateX": (0.0, 0.0, 0.0, max_translation * width, 0.0),
+        "TranslateY": (0.0, 0.0, 0.0, 0.0, max_translation * height),
     }.get(op, (0.0, 0.0, 0.0, 0.0, 0.0))
 
 

@@ -17,7 +17,10 @@ def quarter_turns(images: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: for pictures that are not square.
 
-    Example: the rows (1, 2), (3, 4) turned once are (2, 4), (1, 3).
+    Example:
+      >>> print(quarter_turns(tf.reshape([[1, 2], [3, 4]], [1, 2, 2, 1]), turns=tf.constant([1]))[0, :, :, 0].numpy())
+      [[2 4]
+       [1 3]]
     """
     if images.shape[1] != images.shape[2]:
         raise ValueError(f"quarter turns need square pictures, got {images.shape[1]} x {images.shape[2]}")

@@ -34,6 +34,7 @@ class Settings(Protocol):
     strong_ops: tuple[str, ...]
     strong_layers: int
     strong_probability: float
+    max_translation: float
     cutout: float
 
 
@@ -63,7 +64,12 @@ class Views:
 
 
 def normalize(images: tf.Tensor) -> tf.Tensor:
-    """uint8 to float32 in [-1, 1]: 0 becomes -1, 255 becomes 1."""
+    """uint8 to float32 in [-1, 1].
+
+    Example:
+      >>> print(normalize(tf.constant([0, 51, 255], tf.uint8)).numpy().round(4))
+      [-1.  -0.6  1. ]
+    """
     return (tf.cast(images, tf.float32) - MIDDLE) * SCALE
 
 
@@ -102,7 +108,8 @@ def make_views(config: Settings, height: int, width: int, channels: int, static_
 
     Args:
         config: padding in pixels and whether to flip (weak and strong view); RandAugment's operations, layers and
-          probability; the side of the cutout square as a fraction of the picture's side, 0 for none.
+          probability, its largest translation as a fraction of the side; the side of the cutout square as a fraction of
+          the picture's side, 0 for none.
         height, width, channels: of every picture; channels is 1 or 3.
         static_shapes: see `randaugment.rand_augment`.
 
@@ -134,7 +141,13 @@ def make_views(config: Settings, height: int, width: int, channels: int, static_
         draws = checked("draws", draws, tf.float32, [None, sum(strong_draws)])
         for_crop, for_layers, for_cutout = tf.split(draws, strong_draws, axis=1)
         images = randaugment.rand_augment(
-            crop_flip(images, for_crop), for_layers, config.strong_ops, layers, config.strong_probability, static_shapes
+            crop_flip(images, for_crop),
+            for_layers,
+            config.strong_ops,
+            layers,
+            config.strong_probability,
+            static_shapes,
+            config.max_translation,
         )
         if config.cutout == 0:
             return normalize(images)

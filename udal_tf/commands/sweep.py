@@ -91,7 +91,10 @@ def train_all(jobs: dict[str, tuple[grids.Cell, Job]], engine, total: int, done:
 def _accuracy(job: Job) -> str:
     try:
         result = json.loads((pathlib.Path(job.workdir) / RESULT).read_text(encoding="utf-8"))
-        return f"{100 * result['accuracy']['ema']:.1f} %, with LA (Inf) {100 * result['accuracy']['ema_la']:.1f} %"
+        plain, balanced = result["accuracy"], result["balanced_accuracy"]
+        return ", with LA (Inf) ".join(
+            f"{100 * plain[score]:.1f} % (balanced {100 * balanced[score]:.1f} %)" for score in ("ema", "ema_la")
+        )
     except (OSError, ValueError, KeyError):
         return ""
 

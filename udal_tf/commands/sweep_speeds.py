@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from udal_tf.commands.plugins import prepare_tensorflow
 from udal_tf.commands.sweep_engines import SweepError
 from udal_tf.config import Config
+from udal_tf.registry import Method
 from udal_tf.reporting.grids import Cell, pictures_per_step
 from udal_tf.reporting.listing import Speeds
 
@@ -18,7 +19,8 @@ def _kind(config: Config) -> tuple:
     """What a step's cost depends on; cells that agree in it are timed once."""
     data, train = config.data, config.train
     sizes = (train.batch_size, train.unlabeled_batch_size, config.method.joint_forward)
-    behavior = config.records["method"].behavior
+    method = config.records["method"]
+    behavior = Method.behavior if method.generational else method.behavior
     own = (config.own.base, config.own.arch)
     return data.dataset, data.image_size, config.method.base, behavior, config.model, config.device, *own, *sizes
 

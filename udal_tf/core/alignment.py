@@ -19,9 +19,12 @@ def tempered(p_data: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
     Returns:
       [C] float32, sums to 1.
 
-    Example: p_data (0.8, 0.2) at α = 0.5 becomes (2/3, 1/3).
+    Example:
+      >>> print(tempered(tf.constant([0.8, 0.2]), 0.5).numpy().round(4))
+      [0.6667 0.3333]
     """
-    return normalized(tf.pow(p_data, tf.cast(alpha, p_data.dtype)))
+    powered = tf.pow(p_data, tf.cast(alpha, p_data.dtype))
+    return powered / tf.reduce_sum(powered)
 
 
 def normalized(values: tf.Tensor) -> tf.Tensor:
@@ -40,7 +43,10 @@ def align_probs(probs: tf.Tensor, p_target: tf.Tensor, p_model: tf.Tensor) -> tf
     Returns:
       [B, C] float32, rows sum to 1.
 
-    Example: a row (0.6, 0.4) with p_model (0.75, 0.25) and p_target (0.5, 0.5) becomes (1/3, 2/3).
+    Example:
+      >>> uniform = tf.constant([0.5, 0.5])
+      >>> print(align_probs(tf.constant([[0.6, 0.4]]), uniform, p_model=tf.constant([0.75, 0.25])).numpy().round(4))
+      [[0.3333 0.6667]]
     """
     aligned = probs * (PROBS_EPSILON + p_target) / (PROBS_EPSILON + p_model)
     return aligned / tf.reduce_sum(aligned, axis=-1, keepdims=True)
@@ -59,6 +65,8 @@ def log_ratio(p_source: tf.Tensor, p_target: tf.Tensor) -> tf.Tensor:
     Returns:
       [C] float32, exactly zero where both agree.
 
-    Example: source (0.8, 0.2), target (0.5, 0.5): (log 1.6, log 0.4).
+    Example:
+      >>> print(log_ratio(tf.constant([0.8, 0.2]), tf.constant([0.5, 0.5])).numpy().round(4))
+      [ 0.47   -0.9163]
     """
     return tf.math.log(p_source + LOG_EPSILON) - tf.math.log(p_target + LOG_EPSILON)

@@ -25,8 +25,11 @@ def em_step(shares: tf.Tensor, probs: tf.Tensor, p_own: tf.Tensor) -> tf.Tensor:
     Returns:
       [C] float32, sums to 1.
 
-    Example: rows (0.9, 0.1) and (0.1, 0.9) made under (0.75, 0.25), from shares (0.5, 0.5): the rows become
-    (0.75, 0.25) and (1/28, 27/28), so the step gives (0.3929, 0.6071).
+    Example:
+      >>> # The rows become (0.75, 0.25) and (1/28, 27/28) before their mean is taken.
+      >>> probs = tf.constant([[0.9, 0.1], [0.1, 0.9]])
+      >>> print(em_step(tf.constant([0.5, 0.5]), probs, p_own=tf.constant([0.75, 0.25])).numpy().round(4))
+      [0.3929 0.6071]
     """
     return tf.reduce_mean(alignment.align_probs(probs, shares, p_own), axis=0)
 
@@ -41,12 +44,19 @@ def at_least(shares: tf.Tensor, floor: tf.Tensor) -> tf.Tensor:
       [C] float32, sums to 1, nowhere below the floor: floor + (1 − Σ floor) · Normalize(max(shares − floor, 0)), and
       the floor itself where it sums to 1.
 
-    Example: (0.0, 0.3, 0.7) with floor (0.1, 0.1, 0.1) becomes (0.1, 0.275, 0.625).
+    Example:
+      >>> print(at_least(tf.constant([0.0, 0.3, 0.7]), floor=tf.constant([0.1, 0.1, 0.1])).numpy().round(4))
+      [0.1   0.275 0.625]
     """
     above = tf.maximum(shares - floor, 0.0)
     return floor + (1.0 - tf.reduce_sum(floor)) * tf.math.divide_no_nan(above, tf.reduce_sum(above))
 
 
 def total_variation(p: tf.Tensor, q: tf.Tensor) -> tf.Tensor:
-    """½ Σ_c |p − q|: the share of pictures that one distribution gives to other classes than the other does. Scalar."""
+    """½ Σ_c |p − q|: the share of images that one distribution gives to other classes than the other does. Scalar.
+
+    Example:
+      >>> float(total_variation(tf.constant([0.75, 0.25]), tf.constant([0.5, 0.5])))
+      0.25
+    """
     return 0.5 * tf.reduce_sum(tf.abs(p - q))

@@ -9,7 +9,13 @@ LABEL_DECAY = 0.999
 
 
 def uniform_history(num_classes: int, batches: int = HISTORY_BATCHES) -> tf.Tensor:
-    """The history before the first step: [batches, C] float32, every row uniform."""
+    """The history before the first step: [batches, C] float32, every row uniform.
+
+    Example:
+      >>> print(uniform_history(num_classes=4, batches=2).numpy())
+      [[0.25 0.25 0.25 0.25]
+       [0.25 0.25 0.25 0.25]]
+    """
     return tf.fill([batches, num_classes], 1.0 / num_classes)
 
 
@@ -21,6 +27,10 @@ def distribution(history: tf.Tensor) -> tf.Tensor:
 
     Returns:
       [C] float32, sums to 1.
+
+    Example:
+      >>> print(distribution(tf.constant([[0.5, 0.5], [1.0, 0.0]])).numpy())
+      [0.75 0.25]
     """
     mean = tf.reduce_mean(history, axis=0)
     return mean / tf.reduce_sum(mean)
@@ -35,6 +45,12 @@ def push(history: tf.Tensor, probs: tf.Tensor) -> tf.Tensor:
 
     Returns:
       [batches, C] float32.
+
+    Example:
+      >>> history = tf.constant([[0.5, 0.5], [0.75, 0.25]])
+      >>> print(push(history, probs=tf.constant([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])).numpy())
+      [[0.75 0.25]
+       [0.75 0.25]]
     """
     return tf.concat([history[1:], tf.reduce_mean(probs, axis=0, keepdims=True)], axis=0)
 
@@ -48,6 +64,10 @@ def decayed(average: tf.Tensor, labels: tf.Tensor, decay: float = LABEL_DECAY) -
 
     Returns:
       [C] float32.
+
+    Example:
+      >>> print(decayed(tf.constant([0.5, 0.5]), labels=tf.constant([0, 0, 0, 1]), decay=0.5).numpy())
+      [0.625 0.375]
     """
     shares = tf.reduce_mean(tf.one_hot(labels, average.shape[0], dtype=average.dtype), axis=0)
     return average * decay + shares * (1.0 - decay)

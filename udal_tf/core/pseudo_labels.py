@@ -6,13 +6,17 @@ import tensorflow as tf
 
 
 def average_views(probs: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Mean of the predictions for several views of the same pictures, as MixMatch guesses labels.
+    """Mean of the predictions for several views of the same images, as MixMatch guesses labels.
 
     Args:
-      probs: list of [U, C] float32, row i of each the same picture.
+      probs: list of [U, C] float32, row i of each the same image.
 
     Returns:
       [U, C] float32, rows sum to 1.
+
+    Example:
+      >>> print(average_views([tf.constant([[0.75, 0.25]]), tf.constant([[0.25, 0.75]])]).numpy())
+      [[0.5 0.5]]
     """
     return tf.reduce_mean(tf.stack(probs), axis=0)
 
@@ -27,7 +31,9 @@ def sharpen(probs: tf.Tensor, temperature: float) -> tf.Tensor:
     Returns:
       [U, C] float32, rows sum to 1.
 
-    Example: a row (0.8, 0.2) at temperature 0.5 becomes (16/17, 1/17).
+    Example:
+      >>> print(sharpen(tf.constant([[0.8, 0.2]]), temperature=0.5).numpy().round(4))
+      [[0.9412 0.0588]]
     """
     powered = tf.pow(probs, 1.0 / temperature)
     return powered / tf.reduce_sum(powered, axis=-1, keepdims=True)
@@ -43,6 +49,12 @@ def pseudo_labels(probs: tf.Tensor, threshold: float, temperature: float = 0.0) 
 
     Returns:
       targets [U, C] float32, mask [U] float32 of 0 and 1; no gradient flows through either.
+
+    Example:
+      >>> targets, mask = pseudo_labels(tf.constant([[0.9, 0.1], [0.4, 0.6]]), threshold=0.8)
+      >>> print(targets.numpy(), mask.numpy())
+      [[1. 0.]
+       [0. 1.]] [1. 0.]
     """
     probs = tf.stop_gradient(probs)
     if temperature > 0:

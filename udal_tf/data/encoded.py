@@ -162,7 +162,8 @@ def centre_view(content: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def _resized(image: tf.Tensor, size: int) -> tf.Tensor:
-    resized = tf.image.resize(image, [size, size], antialias=True)
+    """Bicubic, as FixMatch has it; with a low-pass filter where it shrinks, which that has not."""
+    resized = tf.image.resize(image, [size, size], tf.image.ResizeMethod.BICUBIC, antialias=True)
     return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
 
 

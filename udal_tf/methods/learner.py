@@ -1,5 +1,7 @@
 """The training step that serves every base learner and method, and all state that training moves."""
 
+import dataclasses
+
 import keras
 import tensorflow as tf
 
@@ -17,21 +19,39 @@ from udal_tf.registry import BASE_LEARNERS, METHODS, P_DATA, P_MODEL, P_UNLABELE
 
 
 class _LearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """The base rate times the factor of `core.schedules`, as a function of the optimiser's step."""
+    """The base rate times the factor of `core.schedules`, as a function of the optimizer's step."""
 
-    def __init__(self, base_rate: float, name: str, total_steps: int, level: float):
-        self.base_rate, self.name, self.total_steps, self.level = base_rate, name, total_steps, level
+    def __init__(self, config: OptimizerConfig, total_steps: int):
+        self.config, self.total_steps = config, total_steps
 
     def __call__(self, step):
-        return self.base_rate * schedules.learning_rate_factor(self.name, step, self.total_steps, self.level)
+        config = self.config
+        return config.learning_rate * schedules.learning_rate_factor(
+            config.schedule,
+            step,
+            self.total_steps,
+            config.schedule_level,
+            config.warmup,
+            config.boundaries,
+            config.schedule_decay,
+        )
 
     def get_config(self):
-        return {
-            "base_rate": self.base_rate,
-            "name": self.name,
-            "total_steps": self.total_steps,
-            "level": self.level,
-        }
+        return {"config": dataclasses.asdict(self.config), "total_steps": self.total_steps}
+
+
+# Adam's own (Kingma & Ba 2015, Algorithm 1), which DARP's release trains with; Keras's default is 1e-7.
+ADAM_EPSILON = 1e-8
+
+
+def _make_optimizer(config: OptimizerConfig, total_steps: int) -> keras.optimizers.Optimizer:
+    """The optimizer that `config` names; its learning rate follows the schedule."""
+    rate = _LearningRate(config, total_steps)
+    if config.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=config.momentum, nesterov=True)
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(rate, epsilon=ADAM_EPSILON)
+    return keras.optimizers.AdamW(rate, epsilon=ADAM_EPSILON, weight_decay=config.weight_decay)
 
 
 def _distribution(name: str, shares, num_classes: int) -> tf.Tensor:
@@ -88,12 +108,20 @@ class Learner(tf.Module):
         self._seed = problem.seed
         self._trained = [*model.trainable_variables, *(v for h in self.heads.values() for v in h.trainable_variables)]
         self._method, self._train = method, train
-        self._weight_decay, self._ema_decay = optimizer.weight_decay, optimizer.ema_decay
-        self.optimizer = keras.optimizers.SGD(
-            _LearningRate(optimizer.learning_rate, optimizer.schedule, train.total_steps, optimizer.schedule_level),
-            momentum=optimizer.momentum,
-            nesterov=True,
-        )
+        self._ema_decay = optimizer.ema_decay
+        self._decayed = [
+            v
+            for layer in (*model.layers, *self.heads.values())
+            if not isinstance(layer, (FusedBatchNorm, keras.layers.BatchNormalization))
+            for v in layer.trainable_variables
+        ]
+        self.optimizer = _make_optimizer(optimizer, train.total_steps)
+        # Coefficient of Σw²/2 in the loss.
+        self._l2_weight = optimizer.weight_decay
+        if optimizer.optimizer == "adamw":
+            self._l2_weight = 0.0
+            decayed = {id(v) for v in self._decayed}
+            self.optimizer.exclude_from_weight_decay([v for v in self._trained if id(v) not in decayed])
         self.optimizer.build(self._trained)
         # Gradients of float16 layers vanish unless the loss is scaled up; where they overflow, a step changes nothing.
         scales = any(layer.compute_dtype == "float16" for layer in model.layers)
@@ -124,12 +152,6 @@ class Learner(tf.Module):
             name="label_average",
             aggregation=tf.VariableAggregation.MEAN,
         )
-        self._decayed = [
-            v
-            for layer in (*model.layers, *self.heads.values())
-            if not isinstance(layer, (FusedBatchNorm, keras.layers.BatchNormalization))
-            for v in layer.trainable_variables
-        ]
 
     def begin_averages(self) -> None:
         """Lets the averaged weights begin at the model's, where these were not the initial ones it was made with."""
@@ -187,7 +209,7 @@ class Learner(tf.Module):
             parts_beside = {**parts.auxiliary, **self.method.auxiliary(step)}
             auxiliary = {name: share(part.values) for name, part in parts_beside.items()}
             ramp = self._ramp()
-            loss = loss_l + ramp * self._method.unlabeled_weight * loss_u + self._weight_decay * l2
+            loss = loss_l + ramp * self._method.unlabeled_weight * loss_u + self._l2_weight * l2
             for name, part in parts_beside.items():
                 loss += part.weight * (ramp if part.ramped else 1.0) * auxiliary[name]
             scaled_loss = loss if self._scaling is None else self._scaling.scale_loss(loss)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from udal_tf.core import pseudo_labels
 from udal_tf.methods.aligner import Aligner
-from udal_tf.methods.network import Network
+from udal_tf.methods.network import SECOND_HEAD, Network
 
 # Beyond the streams of `input.pipeline`, so that a method's random numbers are not those of the images' order or views.
 _FIRST_STREAM = 1000
@@ -52,6 +52,11 @@ class Step:
         self._method, self._seed = method, seed
         self.values.update(method.values(self))
         self.aligner = Aligner(method.targets, self.values)
+
+    @property
+    def second_head(self) -> dict[str, tf.Tensor]:
+        """Logits [n, C] of the second head by view, where the method has one."""
+        return self.heads[SECOND_HEAD]
 
     def forward(self, *heads: str, **views: tf.Tensor) -> list[tf.Tensor]:
         """Logits [n, C] of each view's images, of one pass in training mode, so that batch norm sees all together.

@@ -1,4 +1,4 @@
-"""Backbones of Keras Applications for large pictures; ResNet-50 is that of UDAL's ImageNet-127 (§4.4.2).
+"""Backbones of Keras Applications for large pictures; `resnet.py` has the ResNet-50 of UDAL's ImageNet-127 (§4.4.2).
 
 Each is built with random weights; `load_pretrained` puts a local file's in their place. Its batch norm is Keras's own
 layer, with the momentum of ours: `--batch_norm_momentum` in the place of the value that the network was published with.

@@ -1,4 +1,4 @@
-"""The backbones: CReST's Wide ResNet, and some of Keras Applications for large images."""
+"""The backbones: CReST's Wide ResNet, FixMatch's ResNet-50, and some of Keras Applications for large images."""
 
 import dataclasses
 
@@ -43,6 +43,7 @@ def _application(name: str, keras_name: str, pixels: str, smallest_side: int = 3
     )
 
 
+# Keras's own ResNet-50 goes by `keras_resnet50`; plain `resnet50` is FixMatch's.
 # EfficientNet's first version is left out: its published weights need a scaling that Keras adds only when it downloads
 # them itself.
 RECORDS = (
@@ -53,7 +54,14 @@ RECORDS = (
         settings=WideResNetConfig,
         speed=_WRN_SPEED,
     ),
-    _application("resnet50", "ResNet50", "caffe"),
+    Backbone(
+        name="resnet50",
+        label="ResNet-50",
+        build="udal_tf.models.resnet:build",
+        smallest_side=32,
+        speed=_APPLICATION_SPEED,
+    ),
+    _application("keras_resnet50", "ResNet50", "caffe"),
     _application("resnet101", "ResNet101", "caffe"),
     _application("resnet50v2", "ResNet50V2", "tf"),
     _application("densenet121", "DenseNet121", "torch"),

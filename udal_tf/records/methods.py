@@ -62,7 +62,8 @@ _DA = {"alpha_min": 0.5, "k": 1.0}
 # Alignment to p_data itself: ReMixMatch as it was published, also beneath DARP.
 _FIXED_DA = {"alpha_min": 1.0}
 _CREST = {
-    "preset": {"generations": 6, "alpha_min": 0.5},
+    # CReST's LA (Inf) takes away its moving average of label batches, which follows the grown labeled set, not p_data.
+    "preset": {"generations": 6, "alpha_min": 0.5, "la_prior": "label_average"},
     "settings": CrestConfig,
     "behavior": "udal_tf.methods.crest:Crest",
     "train": "udal_tf.training.crest:train_generations",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from scipy import stats
 
+from udal_tf.reporting.paper import MEASURES
 from udal_tf.reporting.tables import Table, TableRow
 
 CAUTION = (
@@ -60,9 +61,10 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Paired | None:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One line of the comparisons: A against B in one column of a table."""
+    """One line of the comparisons: A against B in one column of a table, by the table's first measure."""
 
     column: str
+    measure: str
     a: str
     b: str
     result: Paired
@@ -71,6 +73,8 @@ class Comparison:
 def _pairs(table: Table) -> list[tuple[TableRow, TableRow]]:
     """UDAL against every other row of its base learner with the same score, and LA (Inf) against the plain score."""
     by_key = {(row.base, row.method, row.score): row for row in table.rows}
+    if len(by_key) < len(table.rows):
+        return []  # Rows of one method by several readings: there is no such thing as "the" row of UDAL.
     pairs = []
     for (base, method, score), row in by_key.items():
         udal = by_key.get((base, "udal", score))
@@ -91,7 +95,8 @@ def compare(table: Table) -> list[Comparison]:
                 continue
             result = paired(a.cells[place].by_fold, b.cells[place].by_fold)
             if result and len(result.folds) > 1:
-                found.append(Comparison(column.heading, a.full_label, b.full_label, result))
+                measure = MEASURES[table.measures[0]]
+                found.append(Comparison(column.heading, measure, a.full_label, b.full_label, result))
     return found
 
 
@@ -104,7 +109,7 @@ def _sign(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
 
 
-HEADINGS = ("setting", "A", "B", "folds", "A − B, points", "A above B", "t-test p", "Wilcoxon p")
+HEADINGS = ("setting", "measure", "A", "B", "folds", "A − B, points", "A above B", "t-test p", "Wilcoxon p")
 
 
 def line(comparison: Comparison) -> tuple[str, ...]:
@@ -112,8 +117,8 @@ def line(comparison: Comparison) -> tuple[str, ...]:
     r = comparison.result
     spread = f" ± {r.std:.1f}" if r.std is not None else ""
     return (
-        comparison.column, comparison.a, comparison.b, ", ".join(map(str, r.folds)), _sign(r.mean) + spread,
-        f"{r.wins} of {len(r.folds)}", p_text(r.t_p), p_text(r.wilcoxon_p),
+        comparison.column, comparison.measure, comparison.a, comparison.b, ", ".join(map(str, r.folds)),
+        _sign(r.mean) + spread, f"{r.wins} of {len(r.folds)}", p_text(r.t_p), p_text(r.wilcoxon_p),
     )  # fmt: skip
 
 

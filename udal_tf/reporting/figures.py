@@ -27,7 +27,6 @@ from udal_tf.reporting.tables import dataset_text, setting_text, variant_text
 VARIED = ("alpha_min", "k", "epochs", "generations", "select_alpha")
 # Those of Table 4, in its order.
 FIGURE_1_METHODS = ("none", "da", "crest+", "udal")
-ACCURACY = "test accuracy, %"
 # Bytes; a file's name, made of several parts, may have 255.
 LONGEST_SLUG = 100
 # Curves with error bars stand this part of the axis apart, so that the bars do not hide each other.
@@ -96,15 +95,20 @@ def _curve(label: str, points: Mapping[float, list[float]], **options) -> Curve:
     return Curve(label, x, means, stds if any(stds) else (), **options)
 
 
-def _level(label: str, runs: Sequence[Run], **options) -> Curve:
-    mean, std = mean_and_std([run.accuracy(paper.EMA) for run in runs])
+def axis_text(measure: str) -> str:
+    """`test accuracy, %`: what an axis of that measure is called."""
+    return f"test {paper.MEASURES[measure]}, %"
+
+
+def _level(label: str, runs: Sequence[Run], measure: str, **options) -> Curve:
+    mean, std = mean_and_std([run.figure(measure, paper.EMA) for run in runs])
     return Curve(label, (), (mean,), (std,) if std else (), level=True, **options)
 
 
-def _over(runs: Iterable[Run], name: str) -> dict[float, list[float]]:
+def _over(runs: Iterable[Run], name: str, measure: str) -> dict[float, list[float]]:
     points = collections.defaultdict(list)
     for run in runs:
-        points[run.settings[name]].append(run.accuracy(paper.EMA))
+        points[run.settings[name]].append(run.figure(measure, paper.EMA))
     return points
 
 
@@ -120,7 +124,7 @@ def _reference(runs: Sequence[Run], method: str) -> list[Run]:
 
 def figure_3(runs: Sequence[Run], group: str, folder: pathlib.Path) -> list[Picture]:
     """Figures 3a, 3b and 3c of one setting, those of them that have runs, on one scale."""
-    length = usual_epochs(runs)
+    length, measure = usual_epochs(runs), paper.FIGURE_MEASURES["3"]
     alone = [run for run in runs if run.settings["base"] == "fixmatch"]
     hybrid = [r for r in alone if r.settings["method"] == "hybrid" and r.settings["epochs"] == length]
     udal = [r for r in alone if r.settings["method"] == "udal"]
@@ -128,22 +132,24 @@ def figure_3(runs: Sequence[Run], group: str, folder: pathlib.Path) -> list[Pict
     fixed = [r for r in udal if r.settings["k"] == 0]
     by_k, by_length = lambda r: r.settings["k"], lambda r: r.settings["epochs"]
     best = _reference(runs, "udal")
-    levels = [_level(_udal_label(best[0]), best, style="--", place=-1)] if best else []
+    levels = [_level(_udal_label(best[0]), best, measure, style="--", place=-1)] if best else []
     crest = _reference(runs, "crest+")
     drawn = {}
     if hybrid and (len({r.settings["alpha_min"] for r in hybrid}) > 1 or len({r.settings["k"] for r in hybrid}) > 1):
         curves = [
-            _curve(f"hybrid, k = {k:g}", _over(of, "alpha_min")) for k, of in sorted(grouped(hybrid, by_k).items())
+            _curve(f"hybrid, k = {k:g}", _over(of, "alpha_min", measure))
+            for k, of in sorted(grouped(hybrid, by_k).items())
         ]
-        curves += levels + ([_level("CReST+", crest, style=":", color=method_style("crest+")[0])] if crest else [])
+        level = [_level("CReST+", crest, measure, style=":", color=method_style("crest+")[0])] if crest else []
+        curves += levels + level
         drawn["3a"] = ("UDAL's labelled loss with aligned pseudo-labels", curves, hybrid + best + crest)
     if len({(r.settings["alpha_min"], r.settings["k"]) for r in scheduled}) > 1:
         groups = sorted(grouped(scheduled, by_k).items())
-        curves = [_curve(f"UDAL, k = {k:g}", _over(of, "alpha_min")) for k, of in groups]
+        curves = [_curve(f"UDAL, k = {k:g}", _over(of, "alpha_min", measure)) for k, of in groups]
         drawn["3b"] = ("schedule parameters k and α_min of UDAL", curves, scheduled)
     if fixed:
         curves = [
-            _curve(f"k = 0, {epochs} epochs", _over(of, "alpha_min"))
+            _curve(f"k = 0, {epochs} epochs", _over(of, "alpha_min", measure))
             for epochs, of in sorted(grouped(fixed, by_length).items())
         ]
         drawn["3c"] = ("UDAL without a schedule (k = 0)", curves + levels, fixed + best)
@@ -152,14 +158,15 @@ def figure_3(runs: Sequence[Run], group: str, folder: pathlib.Path) -> list[Pict
     limits = common_limits([curve for _, curves, _ in drawn.values() for curve in curves])
     pictures = []
     for name, (title, curves, used) in drawn.items():
-        panel = Panel(group, r"$\alpha_{min}$", ACCURACY)
+        panel = Panel(group, r"$\alpha_{min}$", axis_text(measure))
         for curve in _apart(curves):
             panel.draw(curve)
         panel.axes.set_ylim(*limits)
         lengths = sorted({run.settings["epochs"] for run in used})
         caption = (
             f"Figure {name}: {title}; {group}, {_folds_text(used)}, "
-            f"{' and '.join(map(str, lengths))} epochs. Mean and standard deviation of the averaged weights' accuracy."
+            f"{' and '.join(map(str, lengths))} epochs. Mean and standard deviation of the EMA weights' "
+            f"{paper.MEASURES[measure]}."
         )
         panel.title = f"Figure {name}: {title}"
         pictures.append(panel.save(f"fig{name}_{slug(group)}", caption, folder))
@@ -178,19 +185,19 @@ def _udal_label(run: Run) -> str:
     return f"UDAL, k = {run.settings['k']:g}, α_min = {run.settings['alpha_min']:g}"
 
 
-def _length_points(runs: Sequence[Run]) -> dict[float, list[float]]:
-    """Accuracy by epochs trained; generations that a run reports are points, too, where no shorter run stands there."""
+def _length_points(runs: Sequence[Run], measure: str) -> dict[float, list[float]]:
+    """Figures by epochs trained; generations that a run reports are points, too, where no shorter run stands there."""
     points = collections.defaultdict(list)
     inner = collections.defaultdict(list)
     for run in runs:
-        points[run.epochs].append(run.accuracy(paper.EMA))
-        for number, summary in enumerate(run.result.get("generations", ())[:-1], start=1):
-            inner[number * run.settings["epochs"]].append(100 * summary["accuracy"]["ema"])
+        points[run.epochs].append(run.figure(measure, paper.EMA))
+        for number in range(1, run.settings.get("generations", 1)):
+            inner[number * run.settings["epochs"]].append(run.figure(measure, paper.EMA, number))
     return {**inner, **points}
 
 
 def figure_1(runs: Sequence[Run], name: str, folder: pathlib.Path) -> list[Picture]:
-    """Figure 1: accuracy against the epochs trained, between training on few labels and on all.
+    """Figure 1: balanced accuracy against the epochs trained, between training on few labels and on all.
 
     Args:
       runs: of one data set and imbalance; supervised ones with β = 1 are the upper bound.
@@ -199,16 +206,19 @@ def figure_1(runs: Sequence[Run], name: str, folder: pathlib.Path) -> list[Pictu
     shown = [r for r in runs if r.settings["base"] == "fixmatch" and r.settings["method"] in FIGURE_1_METHODS]
     shown.sort(key=lambda r: (FIGURE_1_METHODS.index(r.settings["method"]), r.settings["alpha_min"], r.settings["k"]))
     methods = grouped(shown, _figure_1_label)
-    curves = {label: _length_points(of) for label, of in methods.items()}
+    measure = paper.FIGURE_MEASURES["1"]
+    curves = {label: _length_points(of, measure) for label, of in methods.items()}
     if all(len(points) < 2 for points in curves.values()):
         return []
-    panel = Panel(name, "epochs trained, all generations", ACCURACY)
+    panel = Panel(name, "epochs trained, all generations", axis_text(measure))
     for label, points in curves.items():
         panel.draw(_curve(label, points))
     supervised = [r for r in runs if r.settings["base"] == "supervised" and r.settings["method"] == "none"]
     for (beta, _), of in sorted(grouped(supervised, lambda r: (r.settings["beta"], r.settings["epochs"])).items()):
-        panel.draw(_level(f"supervised, {100 * beta:g} % of the labels", of, style="--" if beta < 1 else ":", place=-1))
-    caption = f"Figure 1: accuracy against the epochs trained; {name}, {_folds_text(runs)}."
+        label = f"supervised, {100 * beta:g} % of the labels"
+        panel.draw(_level(label, of, measure, style="--" if beta < 1 else ":", place=-1))
+    title = f"Figure 1: {paper.MEASURES[measure]} against the epochs trained"
+    caption = f"{title}; {name}, {_folds_text(runs)}."
     if any(label.startswith("CReST") for label in curves):
         caption += (
             " Points of CReST+ before its last are the ends of its generations, unless a shorter run stands there."
@@ -217,7 +227,7 @@ def figure_1(runs: Sequence[Run], name: str, folder: pathlib.Path) -> list[Pictu
         _draw_paper(panel)
         caption += " Crosses are the paper's figures (Table 4)."
     panel.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panel.title = "Figure 1: accuracy against the epochs trained"
+    panel.title = title
     return [panel.save(f"fig1_{slug(name)}", caption, folder)]
 
 

@@ -61,6 +61,15 @@ def _table_1() -> list[Block]:
     return [Block(f"table1_{name}.flags", axes) for name in names]
 
 
+def _table_1_open() -> list[Block]:
+    """The rows of Table 1 whose settings the paper leaves open, each with its twins (`paper.TABLE_1_OPEN`)."""
+    axes = {"imbalance": [50.0, 100.0, 200.0], "fold": list(paper.FOLDS)}
+    readings = {"mixmatch_none": ("ramp0",), "mixmatch_crest+": ("ramp0", "t08"), "mixmatch_udal": ("ramp0",)}
+    readings |= {"fixmatch_da": ("k0",), "fixmatch_da_la": ("k0",)}
+    prefixes = [(name, ("table1", *(f"table1-{twin}" for twin in twins))) for name, twins in readings.items()]
+    return [Block(f"{prefix}_{name}.flags", axes) for name, own in prefixes for prefix in own]
+
+
 def _table_2() -> list[Block]:
     ten = {"dataset": "cifar10lt", "imbalance": [50.0, 100.0, 200.0]}
     hundred = {"dataset": "cifar100lt", "imbalance": [50.0, 100.0]}
@@ -74,11 +83,18 @@ def _table_3() -> list[Block]:
     return [Block(f"table3_fixmatch_{method}.flags", axes) for method in ("none", "darp", "crest+", "udal")]
 
 
+def _table_3_adam() -> list[Block]:
+    """Table 3's rows of DARP's paper, each with its twin by DARP's recipe (`paper.TABLE_3_ADAM`)."""
+    axes = {"imbalance": [50.0, 100.0, 150.0], "fold": list(paper.FOLDS)}
+    names = [f"{prefix}_fixmatch_{method}" for method in ("none", "darp") for prefix in ("table3", "table3-adam")]
+    return [Block(f"{name}.flags", axes) for name in names]
+
+
 def _table_4() -> list[Block]:
     both = {"epochs": [1000, 2000]}
     blocks = [Block("table4-all_supervised_none.flags"), Block("table4_supervised_none.flags")]
     blocks += [Block(f"table4_fixmatch_{method}.flags", both) for method in ("none", "da")]
-    blocks += [Block("table4_fixmatch_crest+.flags", {"generations": [2, 4, 6]})]
+    blocks += [Block("table4_fixmatch_crest+.flags")]
     return blocks + [Block(f"table4-a{alpha}_fixmatch_udal.flags", both) for alpha in ("050", "055", "060")]
 
 
@@ -115,8 +131,10 @@ def _miniature(dataset: str, epochs: int) -> dict[str, list[Block]]:
 
 GRIDS: dict[str, list[Block]] = {
     "table1": _table_1(),
+    "table1_open": _table_1_open(),
     "table2": _table_2(),
     "table3": _table_3(),
+    "table3_adam": _table_3_adam(),
     "table4": _table_4(),
     "fig1": _table_4(),
     "fig3a": [Block("fig3a_fixmatch_hybrid.flags", {"k": list(KS), **_FIGURE_AXES}), _CIFAR_UDAL],

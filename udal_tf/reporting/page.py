@@ -8,6 +8,7 @@ from typing import Any
 from udal_tf.reporting import comparison, table_text
 from udal_tf.reporting.comparison import Comparison
 from udal_tf.reporting.drawing import Picture
+from udal_tf.reporting.paper import ACCURACY, BALANCED, EMA, EMA_LA
 from udal_tf.reporting.runs import LeftOut, Run
 from udal_tf.reporting.tables import Cell, Table, TableColumn, name_of
 
@@ -64,19 +65,20 @@ def _cell(cell: Cell | None, column: TableColumn) -> str:
 
 
 def _table(table: Table) -> str:
-    kinds = {column.label: column.kind for column in table.columns}
+    kinds = [table.columns[place].kind for place, _ in table.shown_columns()]
     rows = []
     headings = table_text.heading_rows(table)
     for depth, heading in enumerate(headings):
-        first = "<th>accuracy in %</th>" if depth == len(headings) - 1 else "<th></th>"
-        cells = []
+        first = f"<th>{_text(table_text.corner(table)) if depth == len(headings) - 1 else ''}</th>"
+        cells, left = [], list(kinds)
         for label, count in heading:
-            marked = label.startswith("paper:") or (depth == len(headings) - 1 and kinds[label] == "paper")
+            spanned, left = left[:count], left[count:]
+            marked = set(spanned) == {"paper"}
             cells.append(f'<th colspan="{count}"{" class=paper" if marked else ""}>{_text(label)}</th>')
         rows.append(f"<tr>{first}{''.join(cells)}</tr>")
     body = []
     for label, row in zip(table_text.row_labels(table), table.rows, strict=True):
-        cells = "".join(_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True))
+        cells = "".join(_cell(cell, column) for cell, column in table_text.measured_cells(table, row))
         body.append(f"<tr><th>{_text(label)}</th>{cells}</tr>")
     notes = "".join(f'<p class="note">{_text(note)}</p>' for note in table.notes)
     return (
@@ -86,8 +88,7 @@ def _table(table: Table) -> str:
 
 
 def _table_section(table: Table) -> str:
-    number = table.name.partition("_")[0].replace("table", "Table ")
-    title = table.title if "_" in table.name else f"{number}: {table.title}"
+    title = table.caption if "_" in table.name else table_text.caption(table)
     if table.runs:
         return f'<h3 id="{_text(table.name)}">{_text(title)}</h3>{_table(table)}'
     return f"<details><summary>{_text(title)} <small>no finished run</small></summary>{_table(table)}</details>"
@@ -96,12 +97,12 @@ def _table_section(table: Table) -> str:
 def _comparisons(comparisons: Sequence[Comparison]) -> str:
     if not comparisons:
         return "<p>No two methods have two folds of one setting in common.</p>"
-    head = "".join(f"<th>{_text(name)}</th>" for name in ("A − B", *comparison.HEADINGS[4:], comparison.HEADINGS[3]))
+    head = "".join(f"<th>{_text(name)}</th>" for name in ("A − B", *comparison.HEADINGS[5:], comparison.HEADINGS[4]))
     by_setting: dict[str, list[str]] = {}
     for one in comparisons:
-        setting, a, b, folds, *figures = comparison.line(one)
+        setting, measure, a, b, folds, *figures = comparison.line(one)
         cells = "".join(f"<td>{_text(value)}</td>" for value in (*figures, folds))
-        by_setting.setdefault(setting, []).append(f"<tr><th>{_text(a)} − {_text(b)}</th>{cells}</tr>")
+        by_setting.setdefault(f"{setting}; {measure}", []).append(f"<tr><th>{_text(a)} − {_text(b)}</th>{cells}</tr>")
     parts = [
         f"<details{' open' if place == 0 else ''}><summary>{_text(setting)}</summary>"
         f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(setting)}"><table>'
@@ -151,7 +152,9 @@ def _run(run: Run) -> str:
         "config": f"<code>{_text(config)}</code>",
     }
     lines = "".join(f"<dt>{_text(name)}</dt><dd>{value}</dd>" for name, value in facts.items())
-    scores = f"{run.accuracy('ema'):.1f} %, with LA (Inf) {run.accuracy('ema_la'):.1f} %"
+    scores = ", with LA (Inf) ".join(
+        f"{run.figure(ACCURACY, score):.1f} % (balanced {run.figure(BALANCED, score):.1f} %)" for score in (EMA, EMA_LA)
+    )
     summary = f"{_text(name_of(*run.pair))}, fold {run.fold}: {scores} <small>{_text(run.label)}</small>"
     return f"<details><summary>{summary}</summary><dl>{lines}</dl></details>"
 
@@ -172,9 +175,11 @@ def page(
     sections = {
         "tables": (
             "Tables",
-            "<p>Test accuracy of the averaged weights in per cent, mean ± standard deviation of the sample over folds; "
-            "rows with “LA (Inf)” take the log prior away from the logits of the same runs. Only runs of the paper's "
-            "own settings stand in its columns.</p>" + "".join(map(_table_section, _shown_first(tables))),
+            "<p>Test figures of the EMA weights in percent, mean ± standard deviation of the sample over folds. Each "
+            "table says its measure; where it has two, the paper's figures stand beside the first. Balanced accuracy "
+            "is the mean per-class recall; rows with “LA (Inf)” take the log prior away from the logits of the same "
+            "runs. Only runs of the paper's own settings stand in its columns.</p>"
+            + "".join(map(_table_section, _shown_first(tables))),
         ),
         "comparisons": ("Which beats which", _comparisons(comparisons)),
         "figures": ("Figures", f'<div class="figures">{"".join(map(_figure, pictures))}</div>'),

@@ -17,7 +17,7 @@ from udal_tf.registry import BASE_LEARNERS, METHODS
 from udal_tf.reporting import class_figures, paper
 from udal_tf.reporting.class_figures import Rows
 from udal_tf.reporting.drawing import Curve, Panel, Picture, common_limits
-from udal_tf.reporting.figures import ACCURACY, figure_groups, grouped, mean_and_std, slug
+from udal_tf.reporting.figures import axis_text, figure_groups, grouped, mean_and_std, slug
 from udal_tf.reporting.names import base_marker, base_name, name_of, style_of
 from udal_tf.reporting.runs import BadRun, LeftOut, Run
 
@@ -134,10 +134,11 @@ def pseudo_labels(methods: Mapping[str, Sequence[Rows]], group: str, folder: pat
 
 def time_and_accuracy(methods: Mapping[str, Sequence[Run]], group: str, folder: pathlib.Path) -> list[Picture]:
     """Training time against accuracy, a point per method."""
-    panel = Panel(group, "training time, minutes", ACCURACY)
+    measure = paper.FIGURE_MEASURES["time"]
+    panel = Panel(group, "training time, minutes", axis_text(measure))
     for name, of in methods.items():
         minutes = [run.result["seconds"] / 60 for run in of]
-        mean, std = mean_and_std([run.accuracy(paper.EMA) for run in of])
+        mean, std = mean_and_std([run.figure(measure, paper.EMA) for run in of])
         panel.draw(
             Curve(
                 name,
@@ -150,9 +151,10 @@ def time_and_accuracy(methods: Mapping[str, Sequence[Run]], group: str, folder: 
             )
         )
     panel.axes.set_xlim(left=0)
-    panel.title = "Training time against accuracy"
+    words = paper.MEASURES[measure]
+    panel.title = f"Training time against {words}"
     caption = (
-        f"Training time, mean over folds, against accuracy; {group}. Seconds as the runs recorded them, "
+        f"Training time, mean over folds, against {words}; {group}. Seconds as the runs recorded them, "
         "on whatever machine and beside whatever else ran there."
     )
     return [panel.save(f"time_{slug(group)}", caption, folder)]

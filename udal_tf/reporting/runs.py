@@ -18,6 +18,7 @@ from typing import Any
 from udal_tf.config import Config, flat, is_identity, resolve
 from udal_tf.folder_recipe import FolderFacts
 from udal_tf.registry import DATASETS, PluginError
+from udal_tf.reporting.paper import MEASURES
 
 RESULT, CONFIG, METRICS, RECORD = "result.json", "config.json", "metrics.jsonl", "cell.json"
 SCORES = ("raw", "ema", "raw_la", "ema_la")
@@ -66,9 +67,16 @@ class Run:
         """Epochs over all generations."""
         return self.settings["epochs"] * self.settings.get("generations", 1)
 
-    def accuracy(self, score: str) -> float:
-        """Test accuracy in per cent; score: one of SCORES."""
-        return 100 * self.result["accuracy"][score]
+    def figure(self, measure: str, score: str, generation: int | None = None) -> float:
+        """A test figure in percent.
+
+        Args:
+          measure: one of `paper.MEASURES`.
+          score: one of SCORES.
+          generation: of CReST, from 1; None: the end of the run.
+        """
+        result = self.result if generation is None else self.result["generations"][generation - 1]
+        return 100 * result[measure][score]
 
     @functools.cached_property
     def identity(self) -> Mapping[str, Any]:
@@ -130,7 +138,9 @@ def shown(value: Any) -> str:
     """A setting's value as the command line takes it."""
     if isinstance(value, (tuple, list)):
         return ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)
 
 
 def tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,16 +212,27 @@ def _share(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
 
 
+def _check_figures(holder: Any, name: str) -> None:
+    for measure in MEASURES:
+        figures = holder.get(measure) if isinstance(holder, dict) else None
+        if not isinstance(figures, dict):
+            raise BadRun(f"{name} must hold {measure!r}, got {figures!r:.60}")
+        for score in SCORES:
+            if not _share(figures.get(score)):
+                raise BadRun(f"{name}: {measure}.{score} must be a number from 0 to 1, got {figures.get(score)}")
+
+
 def _check(result: Mapping[str, Any]) -> None:
     """Raises BadRun where a key that a report reads is missing or has a value of another kind."""
-    for key, kind in (("accuracy", dict), ("per_class_recall", dict), ("config", dict), ("data", dict)):
-        if not isinstance(result.get(key), kind):
+    for key in ("per_class_recall", "config", "data"):
+        if not isinstance(result.get(key), dict):
             raise BadRun(f"{RESULT} must hold {key!r}, got {result.get(key)!r:.60}")
+    _check_figures(result, RESULT)
+    if not isinstance(result.get("generations", []), list):
+        raise BadRun(f"{RESULT}: generations must be a list, got {result['generations']!r:.60}")
+    for number, generation in enumerate(result.get("generations", []), start=1):
+        _check_figures(generation, f"{RESULT}, generation {number},")
     for score in SCORES:
-        if not _share(result["accuracy"].get(score)):
-            raise BadRun(
-                f"{RESULT}: accuracy.{score} must be a number from 0 to 1, got {result['accuracy'].get(score)}"
-            )
         recall = result["per_class_recall"].get(score)
         if not isinstance(recall, list) or not all(value is None or _share(value) for value in recall):
             raise BadRun(f"{RESULT}: per_class_recall.{score} must be a list of numbers from 0 to 1")
@@ -238,6 +259,9 @@ def read_run(folder: pathlib.Path, label: str) -> Run:
         record = _object(folder / RECORD) if (folder / RECORD).exists() else {}
         run = Run(folder, label, result, settings, record)
         run.deviations  # noqa: B018 (resolves the run's recipe: an unknown method shows here)
+        generations = settings.get("generations", 1)
+        if generations > 1 and len(result.get("generations", [])) != generations:
+            raise BadRun(f"{RESULT} must hold {generations} generations, got {len(result.get('generations', []))}")
     except PluginError as error:
         raise BadRun(str(error)) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 
 from udal_tf.reporting.names import base_name
-from udal_tf.reporting.paper import Value
-from udal_tf.reporting.tables import Cell, Table, TableColumn
+from udal_tf.reporting.paper import MEASURES, Value
+from udal_tf.reporting.tables import Cell, Table, TableColumn, TableRow
 
 NO_RUN = "no run"
 _LATEX = {
@@ -24,10 +24,7 @@ _LATEX = {
     "−": "$-$",
     "–": "--",
 }
-CSV_COLUMNS = (
-    "table", "row", "base", "method", "score", "column", "kind", "mean", "std", "folds", "missing_folds",
-    "paper_mean", "paper_std", "difference",
-)  # fmt: skip
+PLACE_COLUMNS = ("table", "row", "base", "method", "score", "column", "kind", "folds", "missing_folds")
 
 
 def _signed(value: float, digits: int) -> str:
@@ -78,34 +75,64 @@ def row_labels(table: Table) -> list[str]:
     return [f"{base_name(row.base)} {row.label}" if row.label.startswith("w/") else row.label for row in table.rows]
 
 
+def measured_cells(table: Table, row: TableRow) -> list[tuple[Cell | None, TableColumn]]:
+    """What a row shows in each of the table's shown columns."""
+    return [
+        (row.cells[place] and row.cells[place].measured(measure), table.columns[place])
+        for place, measure in table.shown_columns()
+    ]
+
+
+def corner(table: Table) -> str:
+    """Above the rows' labels: the measure, where the columns do not say theirs."""
+    return f"{MEASURES[table.measures[0]]} in %" if len(_shown_measures(table)) == 1 else "in %"
+
+
+def _shown_measures(table: Table) -> set[str]:
+    return {measure for _, measure in table.shown_columns()}
+
+
+def caption(table: Table) -> str:
+    """`Table 4: … (balanced accuracy, %)`."""
+    return f"{table.name.split('_')[0].replace('table', 'Table ')}: {table.caption}"
+
+
 def markdown(table: Table) -> str:
     """A heading, the table and its notes."""
-    lines = [f"## {table.name.split('_')[0].replace('table', 'Table ')}: {table.title}", ""]
-    lines.append("| accuracy in % | " + " | ".join(column.heading for column in table.columns) + " |")
-    lines.append("|---" * (len(table.columns) + 1) + "|")
+    several = len(_shown_measures(table)) > 1
+    headings = [
+        table.columns[place].heading + (f", {MEASURES[measure]}" if several else "")
+        for place, measure in table.shown_columns()
+    ]
+    lines = [f"## {caption(table)}", "", f"| {corner(table)} | " + " | ".join(headings) + " |"]
+    lines.append("|---" * (len(headings) + 1) + "|")
     for label, row in zip(row_labels(table), table.rows, strict=True):
-        cells = [cell_text(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)]
+        cells = [cell_text(cell, column) for cell, column in measured_cells(table, row)]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     lines += ["", *(f"- {note}" for note in table.notes)] if table.notes else []
     return "\n".join(lines) + "\n"
 
 
 def csv_text(table: Table) -> str:
-    """A line per cell, with every figure in a column of its own."""
+    """A line per cell, with every figure in a column of its own that says its measure."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    own = [f"{measure}_{statistic}" for measure in table.measures for statistic in ("mean", "std")]
+    first = table.measures[0]
+    papers = [f"paper_{first}_mean", f"paper_{first}_std", f"{first}_difference"]
+    writer.writerow([*PLACE_COLUMNS, *own, *papers])
     for label, row in zip(row_labels(table), table.rows, strict=True):
         for cell, column in zip(row.cells, table.columns, strict=True):
             if cell is None:
                 continue
-            figures = [cell.mean, cell.std, " ".join(map(str, cell.by_fold))]
-            figures += [" ".join(map(str, cell.missing)) if column.kind != "paper" else ""]
+            place = [table.name, label, row.base, row.method, row.score, column.heading, column.kind]
+            place += [" ".join(map(str, cell.by_fold))]
+            place += [" ".join(map(str, cell.missing)) if column.kind != "paper" else ""]
+            measured = [cell.measured(measure) for measure in table.measures]
+            figures = [figure for one in measured for figure in (one.mean, one.std)]
             figures += [cell.printed.mean, cell.printed.std] if cell.printed else [None, None]
-            shown = [
-                "" if f is None else f"{f:.4f}" if isinstance(f, float) else f for f in (*figures, cell.difference)
-            ]
-            writer.writerow([table.name, label, row.base, row.method, row.score, column.heading, column.kind, *shown])
+            figures += [cell.difference]
+            writer.writerow([*place, *("" if figure is None else f"{figure:.4f}" for figure in figures)])
     return file.getvalue()
 
 
@@ -126,29 +153,37 @@ def _spans(labels: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def heading_rows(table: Table) -> list[list[tuple[str, int]]]:
-    """The headings from the top down, each a list of (label, columns that it spans); the lowest has one per column."""
+    """The headings from the top down, each a list of (label, shown columns that it spans).
+
+    The lowest says the measures, where the shown columns have several.
+    """
     depth = max(len(column.above) for column in table.columns)
-    padded = [("",) * (depth - len(column.above)) + column.above for column in table.columns]
+    shown = table.shown_columns()
+    above = [table.columns[place].above for place, _ in shown]
+    padded = [("",) * (depth - len(labels)) + labels for labels in above]
     rows = []
     for level in range(depth):
-        # A label spans its neighbours only below one and the same label.
-        paths = ["\0".join(above[: level + 1]) for above in padded]
+        # A label spans its neighbors only below one and the same label.
+        paths = ["\0".join(labels[: level + 1]) for labels in padded]
         rows.append([(path.split("\0")[-1], count) for path, count in _spans(paths)])
-    return [*rows, [(column.label, 1) for column in table.columns]]
+    places = [place for place, _ in shown]
+    rows.append([(table.columns[place].label, places.count(place)) for place in dict.fromkeys(places)])
+    return [*rows, [(MEASURES[measure], 1) for _, measure in shown]] if len(_shown_measures(table)) > 1 else rows
 
 
 def latex(table: Table) -> str:
-    """A tabular for the booktabs package; below our figure the paper's and the difference, in small type."""
-    lines = ["% \\usepackage{booktabs}", f"\\begin{{tabular}}{{l{'c' * len(table.columns)}}}", "\\toprule"]
+    """A table for the booktabs package; below our figure the paper's and the difference, in small type."""
+    lines = ["% \\usepackage{booktabs}", "\\begin{table}", "\\centering", f"\\caption{{{_latex(caption(table))}}}"]
+    lines += [f"\\begin{{tabular}}{{l{'c' * len(table.shown_columns())}}}", "\\toprule"]
     for row in heading_rows(table):
         cells = [f"\\multicolumn{{{n}}}{{c}}{{{_latex(label)}}}" if n > 1 else _latex(label) for label, n in row]
         lines.append("& " + " & ".join(cells) + " \\\\")
     lines.append("\\midrule")
     for label, row in zip(row_labels(table), table.rows, strict=True):
         cells = []
-        for cell, column in zip(row.cells, table.columns, strict=True):
+        for cell, column in measured_cells(table, row):
             first, *rest = cell_text(cell, column).split(" · ")
             cells.append(_latex(first) + (f" {{\\scriptsize ({_latex(', '.join(rest))})}}" if rest else ""))
         lines.append(f"{_latex(label)} & " + " & ".join(cells) + " \\\\")
-    lines += ["\\bottomrule", "\\end{tabular}", *(f"% {note}" for note in table.notes)]
+    lines += ["\\bottomrule", "\\end{tabular}", *(f"% {note}" for note in table.notes), "\\end{table}"]
     return "\n".join(lines) + "\n"

@@ -27,20 +27,27 @@ ABLATED = ("alpha_min", "k", "generations", "select_alpha")
 class Cell:
     """What a table says at one place.
 
-    runs: at most one per fold. folds: those that belong there. printed: the paper's value. comparable: whether the runs
-    are of the paper's own setting, so that a difference means something.
+    runs: at most one per fold. measure, score: which of their figures. folds: those that belong there. printed: the
+    paper's value. comparable: whether the runs are of the paper's own setting, so that a difference means something.
+    generation: after which one of CReST the runs are read; None: at their end.
     """
 
     runs: tuple[Run, ...]
+    measure: str
     score: str
     folds: tuple[int, ...]
     printed: Value | None = None
     comparable: bool = True
+    generation: int | None = None
 
     @property
     def by_fold(self) -> dict[int, float]:
-        """Test accuracy in per cent of each fold."""
-        return {run.fold: run.accuracy(self.score) for run in self.runs}
+        """The figure of each fold, in percent."""
+        return {run.fold: run.figure(self.measure, self.score, self.generation) for run in self.runs}
+
+    def measured(self, measure: str) -> "Cell":
+        """The same runs by another measure, for which nothing is printed."""
+        return self if measure == self.measure else dataclasses.replace(self, measure=measure, printed=None)
 
     @property
     def missing(self) -> list[int]:
@@ -97,13 +104,31 @@ class TableRow:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A filled table. name: of its files. notes: sentences to print below."""
+    """A filled table. name: of its files. notes: sentences to print below.
+
+    measures: of its figures; that of the cells, which the paper's values are of, comes first.
+    """
 
     name: str
     title: str
     columns: tuple[TableColumn, ...]
     rows: tuple[TableRow, ...]
     notes: tuple[str, ...]
+    measures: tuple[str, ...]
+
+    @property
+    def caption(self) -> str:
+        """The title with the measures."""
+        return f"{self.title} ({' and '.join(paper.MEASURES[measure] for measure in self.measures)}, %)"
+
+    def shown_columns(self) -> list[tuple[int, str]]:
+        """The columns to show as (place, measure): every measure where runs stand, the first one elsewhere."""
+        return [
+            (place, measure)
+            for place in range(len(self.columns))
+            for measure in self.measures
+            if measure == self.measures[0] or any(row.cells[place] and row.cells[place].runs for row in self.rows)
+        ]
 
     @property
     def runs(self) -> list[Run]:
@@ -184,7 +209,7 @@ def paper_table(table: PaperTable, runs: Sequence[Run]) -> Table:
     """The paper's table with the runs of its own settings; a further draw or numerics doubles a column."""
     index = _Index(runs)
     rows = list(table.rows)
-    if all(not row.by_column and set(row.settings) == {"base", "method"} for row in rows) and table.name != "table2":
+    if all(set(row.settings) == {"base", "method"} for row in rows) and table.name != "table2":
         pairs = {run.pair: run for run in runs}
         here = [
             run
@@ -203,12 +228,18 @@ def paper_table(table: PaperTable, runs: Sequence[Run]) -> Table:
             if variant:
                 draws[columns[-1].heading] = variant[0]
             for row, runs_of_row, line in zip(rows, found, cells, strict=True):
-                has = _has_cell(table, row, place)
-                line.append(
-                    Cell(_chosen(runs_of_row, variant), row.score, table.folds, row.values[place]) if has else None
+                cell = Cell(
+                    _chosen(runs_of_row, variant),
+                    table.measures[0],
+                    row.score,
+                    table.folds,
+                    row.values[place],
+                    generation=row.generations.get(place),
                 )
+                line.append(cell if _has_cell(table, row, place) else None)
     filled = tuple(_filled(row, line) for row, line in zip(rows, cells, strict=True))
-    return Table(table.name, table.title, tuple(columns), filled, _draw_notes(draws))
+    notes = (*_draw_notes(draws), *table.notes)
+    return Table(table.name, table.title, tuple(columns), filled, notes, table.measures)
 
 
 def _draw_notes(draws: Mapping[str, str]) -> tuple[str, ...]:
@@ -262,15 +293,15 @@ def _other_table(layout: PaperTable, dataset: str, by_column: Mapping[tuple, lis
         cells: list[Cell | None] = []
         for _, runs in ordered:
             own = sorted((run for run in runs if run.pair == tuple(row.settings.values())), key=lambda run: run.fold)
-            cells.append(Cell(tuple(own), row.score, paper.FOLDS, None, False))
-        cells += [Cell((), row.score, (), value, False) if value else None for value in row.values]
+            cells.append(Cell(tuple(own), layout.measures[0], row.score, paper.FOLDS, None, False))
+        cells += [Cell((), layout.measures[0], row.score, (), value, False) if value else None for value in row.values]
         filled.append(_filled(row, cells))
     title = f"The rows of {layout.name.replace('table', 'Table ')} on {name}"
-    return Table(f"{layout.name}_{dataset}", title, tuple(columns), tuple(filled), notes)
+    return Table(f"{layout.name}_{dataset}", title, tuple(columns), tuple(filled), notes, layout.measures)
 
 
 def build_tables(runs: Sequence[Run]) -> list[Table]:
-    """The paper's four tables, then those of other data; every run stands in one kind of column only."""
+    """The paper's four tables with their twins, then those of other data, for the runs that stand in none of them."""
     tables = [paper_table(table, runs) for table in paper.TABLES.values()]
     used = {run.label for table in tables for run in table.runs}
     return tables + other_tables([run for run in runs if run.label not in used])
