@@ -1,6 +1,6 @@
 """A model in training with the linear heads beside its own, and the model that is evaluated in the end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
@@ -33,16 +33,19 @@ class Network:
             self.evaluated = keras.Model(model.input, head(features), name=model.name)
             self.averaged += head.trainable_variables
             self.heads[SECOND_HEAD] = head
-        self._outputs = {name: head(features) for name, head in self.heads.items()}
-        self._with: dict[tuple[str, ...], keras.Model] = {(): model}
+        outputs = {name: head(features) for name, head in self.heads.items()}
+        self._models: dict[tuple[str, ...], keras.Model] = {(): model}
+        for names in (self._names(False), self._names(True)):
+            if names not in self._models:
+                self._models[names] = keras.Model(model.input, [model.output, *(outputs[name] for name in names)])
 
-    def __call__(self, images: tf.Tensor, heads: Sequence[str] = ()) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Logits of the model, and those of the second head and of `heads` by name, in training mode."""
-        names = tuple(name for name in self.heads if name in (SECOND_HEAD, *heads))
-        if names not in self._with:
-            outputs = [self.model.output, *(self._outputs[name] for name in names)]
-            self._with[names] = keras.Model(self.model.input, outputs)
-        logits = self._with[names](images, training=True)
+    def _names(self, all_heads: bool) -> tuple[str, ...]:
+        return tuple(name for name in self.heads if all_heads or name == SECOND_HEAD)
+
+    def __call__(self, images: tf.Tensor, all_heads: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Logits of the model, and those of the second head or of all heads by name, in training mode."""
+        names = self._names(all_heads)
+        logits = self._models[names](images, training=True)
         return (logits[0], dict(zip(names, logits[1:], strict=True))) if names else (logits, {})
 
     def logits(self, images: tf.Tensor, averages: list[tf.Variable] | None = None) -> tf.Tensor:

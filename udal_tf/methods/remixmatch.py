@@ -38,10 +38,10 @@ class ReMixMatch:
         x_w, x_s, turns = batch["x_w"], batch["x_s1"], batch["turns_u"]
         strong = {"x_s1": x_s, "turned": quarter_turns(x_s, turns)}
         if self.joint_forward:
-            logits_w, logits_s, _ = step.forward("rotation", x_w=x_w, **strong)
+            logits_w, logits_s, _ = step.forward(True, x_w=x_w, **strong)
         else:
             (logits_w,) = step.forward(x_w=x_w)
-            logits_s, _ = step.forward("rotation", **strong)
+            logits_s, _ = step.forward(True, **strong)
         logits_turns = step.heads["rotation"]["turned"]
 
         probs_w = tf.stop_gradient(tf.nn.softmax(logits_w))

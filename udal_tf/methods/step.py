@@ -58,14 +58,14 @@ class Step:
         """Logits [n, C] of the second head by view, where the method has one."""
         return self.heads[SECOND_HEAD]
 
-    def forward(self, *heads: str, **views: tf.Tensor) -> list[tf.Tensor]:
+    def forward(self, all_heads: bool = False, /, **views: tf.Tensor) -> list[tf.Tensor]:
         """Logits [n, C] of each view's images, of one pass in training mode, so that batch norm sees all together.
 
-        heads: of the base learner's own those whose logits are wanted, too; a second head's always are.
+        all_heads: whether the base learner's own heads see the images, too; a second head always does.
         """
         sizes = [images.shape[0] for images in views.values()]
         joined = tf.concat(list(views.values()), axis=0) if len(views) > 1 else next(iter(views.values()))
-        logits, others = self.network(joined, heads)
+        logits, others = self.network(joined, all_heads)
         self.logits.update(zip(views, self._split(logits, sizes), strict=True))
         for name, of_head in others.items():
             self.heads[name].update(zip(views, self._split(of_head, sizes), strict=True))
