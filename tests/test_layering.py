@@ -18,6 +18,8 @@ import pathlib
 import subprocess
 import sys
 
+from conftest import LONGEST
+
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
 SETTINGS = {"settings", "class_shares", "registry", "records", "folder_recipe", "config", ""}
 GROUND = {"core", "data", "augment", "models", "reporting"}
@@ -103,6 +105,10 @@ print('tensorflow' in sys.modules)
 """
     told = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
+
+
+def test_the_files_of_the_suite_that_run_first_are_there():
+    assert [name for name in LONGEST if not (PACKAGE.parent / "tests" / name).is_file()] == []
 
 
 def test_listing_and_inspecting_a_folder_import_no_tensorflow():

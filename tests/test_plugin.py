@@ -5,9 +5,8 @@ import os
 import pathlib
 import re
 import signal
-import subprocess
-import sys
 
+import forked
 import numpy as np
 import pytest
 from absl import flags
@@ -30,22 +29,21 @@ OWN = {"stripe_noise": 0.3, "soft_temperature": 0.4, "debias": 1.0, "small_filte
 SHORT = {"epochs": 2, "steps_per_epoch": 8}
 GIVEN = {**CHOICES, **OWN, **SHORT}
 
-# Runs run.py and ends its process by SIGKILL once the first epoch is saved.
-KILLED = """
-import os, runpy, signal, sys
-import tensorflow as tf
-save = tf.train.CheckpointManager.save
 
-def killed_save(self, checkpoint_number):
-    path = save(self, checkpoint_number=checkpoint_number)
-    if self.directory.endswith("checkpoints"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return path
+def killed_command(*arguments: str) -> None:
+    """`run.py` in this process, which SIGKILL ends once the first epoch is saved."""
+    import tensorflow as tf
 
-tf.train.CheckpointManager.save = killed_save
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
+    save = tf.train.CheckpointManager.save
+
+    def killed_save(self, checkpoint_number):
+        path = save(self, checkpoint_number=checkpoint_number)
+        if self.directory.endswith("checkpoints"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return path
+
+    tf.train.CheckpointManager.save = killed_save
+    forked.run_command(*arguments)
 
 
 # The program's own records.
@@ -73,23 +71,16 @@ def plugin(tmp_path_factory) -> pathlib.Path:
     return path
 
 
-def run(workdir: pathlib.Path, plugin: pathlib.Path, *wrapper: str) -> subprocess.CompletedProcess:
+def run(workdir: pathlib.Path, plugin: pathlib.Path, command=forked.run_command) -> forked.Finished:
     settings = [f"--{name}={value}" for name, value in GIVEN.items()]
-    return subprocess.run(
-        [sys.executable, *wrapper, str(ROOT / "run.py"), f"--plugin={plugin}", *settings, f"--workdir={workdir}"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        cwd=workdir.parent,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    return forked.Started(command, f"--plugin={plugin}", *settings, f"--workdir={workdir}", cwd=workdir.parent).finish()
 
 
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory, plugin) -> pathlib.Path:
     """The work folder of a run that was killed after its first epoch and resumed."""
     workdir = tmp_path_factory.mktemp("plugin_runs") / "resumed"
-    killed = run(workdir, plugin, "-c", KILLED)
+    killed = run(workdir, plugin, killed_command)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (workdir / "result.json").exists()
     again = run(workdir, plugin)
@@ -105,7 +96,9 @@ def swept(tmp_path_factory, plugin) -> pathlib.Path:
     (folder / "grid.json").write_text(json.dumps([{"settings": GIVEN}]))
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        sweep.main([str(folder / "grid.json"), f"--out={folder / 'runs'}", f"--plugin={plugin}"])
+        with pytest.MonkeyPatch.context() as patch:  # In the arithmetic of the other runs.
+            patch.setenv("TF_ENABLE_ONEDNN_OPTS", forked.ENVIRONMENT["TF_ENABLE_ONEDNN_OPTS"])
+            sweep.main([str(folder / "grid.json"), f"--out={folder / 'runs'}", f"--plugin={plugin}"])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
