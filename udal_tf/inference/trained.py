@@ -223,5 +223,5 @@ def _network(folder: WorkFolder, weights: str, input_shape, num_classes: int) ->
             variable.assign(average)
     shift = method.inference_shift(network.logits) if method else None
     if shift is not None:
-        network.evaluated.layers[-1].bias.assign_add(shift)
+        network.evaluated.layers[-1].bias.assign_add(shift.numpy())
     return network.evaluated
