@@ -15,34 +15,34 @@ from udal_tf.registry import METHODS
 PROBS = np.float32([[0.7, 0.3], [0.6, 0.4], [0.8, 0.2]])
 
 
-def make_refiner(pool=3, every=2, warmup_steps=4):
+def make_tables(pool=3, every=2, warmup_steps=4):
     return DarpTables(pool, 2, warmup_steps, every, delta=10.0)
 
 
-def call(refiner, step, probs=PROBS, rows=(0, 1, 2), shares=(0.5, 0.5)):
+def call(tables, step, probs=PROBS, rows=(0, 1, 2), shares=(0.5, 0.5)):
     step = tf.constant(step, tf.int64)
-    return refiner(tf.constant(probs), tf.constant(rows, tf.int64), step, tf.constant(shares)).numpy()
+    return tables(tf.constant(probs), tf.constant(rows, tf.int64), step, tf.constant(shares)).numpy()
 
 
 def test_predictions_pass_unchanged_during_the_warm_up_and_are_remembered():
-    refiner = make_refiner()
-    np.testing.assert_array_equal(call(refiner, 0, PROBS[:2], [2, 0]), PROBS[:2])
-    np.testing.assert_array_equal(refiner.predictions[2], PROBS[0])
-    np.testing.assert_array_equal(refiner.predictions[0], PROBS[1])
-    np.testing.assert_array_equal(refiner.predictions[1], [0.5, 0.5])
+    tables = make_tables()
+    np.testing.assert_array_equal(call(tables, 0, PROBS[:2], [2, 0]), PROBS[:2])
+    np.testing.assert_array_equal(tables.predictions[2], PROBS[0])
+    np.testing.assert_array_equal(tables.predictions[0], PROBS[1])
+    np.testing.assert_array_equal(tables.predictions[1], [0.5, 0.5])
 
 
 def test_after_the_warm_up_columns_sum_to_the_totals():
-    refined = call(make_refiner(), step=4)
+    refined = call(make_tables(), step=4)
     np.testing.assert_allclose(refined.sum(axis=0), [1.5, 1.5], atol=1e-4)
     np.testing.assert_allclose(refined.sum(axis=1), np.ones(3), atol=1e-5)
     assert (refined.argmax(axis=1) != PROBS.argmax(axis=1)).any()
 
 
 def test_it_moves_to_the_distribution_of_the_call():
-    refiner = make_refiner()
-    np.testing.assert_allclose(call(refiner, step=4, shares=(0.5, 0.5)).sum(axis=0), [1.5, 1.5], atol=1e-4)
-    np.testing.assert_allclose(call(refiner, step=6, shares=(0.6, 0.4)).sum(axis=0), [1.8, 1.2], atol=1e-4)
+    tables = make_tables()
+    np.testing.assert_allclose(call(tables, step=4, shares=(0.5, 0.5)).sum(axis=0), [1.5, 1.5], atol=1e-4)
+    np.testing.assert_allclose(call(tables, step=6, shares=(0.6, 0.4)).sum(axis=0), [1.8, 1.2], atol=1e-4)
 
 
 @pytest.mark.parametrize(("prepared", "totals"), [({}, [1.8, 1.2]), ({PRIOR: np.float32([0.3, 0.7])}, [0.9, 2.1])])
@@ -60,20 +60,20 @@ def test_the_method_takes_a_prior_of_its_own_before_that_of_the_unlabeled_set(pr
 
 
 def test_between_refinements_the_last_ones_are_used():
-    refiner = make_refiner()
-    first = call(refiner, step=4)
+    tables = make_tables()
+    first = call(tables, step=4)
     other = PROBS[:, ::-1].copy()
-    np.testing.assert_array_equal(call(refiner, step=5, probs=other), first)
-    assert (call(refiner, step=6, probs=other) != first).any()
+    np.testing.assert_array_equal(call(tables, step=5, probs=other), first)
+    assert (call(tables, step=6, probs=other) != first).any()
 
 
 def test_marginals_that_match_already_change_nothing():
     shares = tuple(PROBS.mean(axis=0))
-    np.testing.assert_allclose(call(make_refiner(), step=4, shares=shares), PROBS, atol=1e-5)
+    np.testing.assert_allclose(call(make_tables(), step=4, shares=shares), PROBS, atol=1e-5)
 
 
 def test_eager_equals_graph():
-    eager, graph = make_refiner(), make_refiner()
+    eager, graph = make_tables(), make_tables()
     compiled = tf.function(graph)
     for step in range(8):
         ours = call(eager, step)

@@ -353,7 +353,8 @@ def test_remixmatch_losses_are_cross_entropies_with_the_sharpened_guess_of_the_w
     metrics = make_learner("remixmatch", "none", temperature=0.5, threshold=0.0).train_step(batch)
     learner = make_learner("remixmatch", "none")
     turned = np.stack([np.rot90(x, k) for x, k in zip(batch["x_s1"].numpy(), batch["turns_u"].numpy(), strict=True)])
-    first, turns = learner.base.both(tf.concat([batch["x_w"], batch["x_s1"], turned], 0), training=True)
+    first, heads = learner.network(tf.concat([batch["x_w"], batch["x_s1"], turned], 0), all_heads=True)
+    turns = heads["rotation"]
     second = learner.model(tf.concat([batch[key] for key in ("x_l", "x_w", "x_s1", "x_s2")], 0), training=True)
     guess = np.exp(first[:12]) / np.exp(first[:12]).sum(axis=1, keepdims=True)
     guess = guess**2 / (guess**2).sum(axis=1, keepdims=True)
