@@ -99,3 +99,9 @@ def test_a_command_line_without_crest_flags_translates_nothing():
     config, notes = parsed("--dataset=cifar10lt", "--method=udal")
     assert notes == []
     assert config == resolve({"dataset": "cifar10lt", "method": "udal"})
+
+
+def test_crests_alpha_without_generations_does_nothing_and_says_so():
+    config, notes = parsed("--method=fixmatch", "--alpha=3")
+    assert config.own.method is None
+    assert notes[-1] == "--alpha=3.0 has no effect: nothing is selected without generations"
