@@ -6,6 +6,7 @@ registry       what can be chosen by name, each a record; plugins add to it
 folder_recipe  settings that follow from what lies in a folder
 records        the program's own data sets, base learners, methods and backbones
 config         every setting of a run, made of what a user gave
+storage, run_records, run_dir   files written whole; what a run says of itself; the folder of a run
 core, data, augment, models, reporting   arithmetic; images; views; networks; what is written about runs
 input, methods     batches; the training step and what methods add to it; neither knows the other
 training       a run from its config to its result
@@ -21,7 +22,8 @@ import sys
 from conftest import LONGEST
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
-SETTINGS = {"settings", "class_shares", "registry", "records", "folder_recipe", "config", ""}
+RUN_DIR = {"run_dir", "run_records", "storage"}
+SETTINGS = {"settings", "class_shares", "registry", "records", "folder_recipe", "config", *RUN_DIR, ""}
 GROUND = {"core", "data", "augment", "models", "reporting"}
 MAY_IMPORT = {
     "": {"inference"},  # Inside of `load`, when it is called.
@@ -33,6 +35,9 @@ MAY_IMPORT = {
     # The records themselves come by way of the registry.
     "config": {"settings", "class_shares", "registry"},
     "crest_flags": {"config"},
+    "storage": set(),
+    "run_records": {""},
+    "run_dir": {"config", "registry", "storage", "run_records", ""},
     # Public, for training loops of the user's own: core under the names of the paper. Nothing in the package uses them.
     "alignment": {"core"},
     "losses": {"core"},
@@ -112,7 +117,8 @@ def test_the_files_of_the_suite_that_run_first_are_there():
 
 
 def test_listing_and_inspecting_a_folder_import_no_tensorflow():
-    code = "import sys, udal_tf.commands.inspect, udal_tf.commands.train; print('tensorflow' in sys.modules)"
+    modules = "udal_tf.commands.inspect, udal_tf.commands.train, udal_tf.commands.sweep, udal_tf.run_dir"
+    code = f"import sys, {modules}; print('tensorflow' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
 

@@ -20,7 +20,7 @@ from udal_tf.commands.help_text import help_text
 from udal_tf.config import resolve
 from udal_tf.inference.workfolder import ModelError
 from udal_tf.registry import PluginError
-from udal_tf.training.workdir import Workdir, WorkdirError
+from udal_tf.run_dir import OwnRunDir, RunDirError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CODE = re.search(r"^```python\n(.*?)^```", (ROOT / "docs/extending.md").read_text(encoding="utf-8"), re.S | re.M)[1]
@@ -228,8 +228,8 @@ def test_a_plugin_that_has_changed_or_gone_is_refused_by_name(resumed, swept, pl
         with pytest.raises(ModelError, match=f"the plugin {plugin} has changed: its SHA-256 was"):
             udal_tf.load(resumed)
         again = resolve({**GIVEN, "plugin": (str(plugin),), "workdir": str(resumed)})
-        with pytest.raises(WorkdirError, match=f"run of another plugin: the plugin {plugin} has changed"):
-            Workdir(again)
+        with pytest.raises(RunDirError, match=f"the plugin {plugin} has changed"):
+            OwnRunDir(again)
         forget()
         with pytest.raises(SystemExit):
             report.main([str(swept), f"--out={tmp_path / 'report'}"])

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from udal_tf.commands import model_arguments, outputs, plugins
+from udal_tf.storage import write_json
 
 if TYPE_CHECKING:
     from udal_tf.inference.assessment import Predicted
@@ -63,7 +64,6 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
     """Writes all files of an evaluation into an empty folder."""
     from udal_tf.inference import assessment
     from udal_tf.reporting import assessment_plots, assessment_tables
-    from udal_tf.reporting.run_log import write_json
 
     names, titles = model.class_names, assessment_tables.titles(evaluation)
     _write_csv(folder / "per_class.csv", assessment_tables.per_class_rows(evaluation))

@@ -1,10 +1,12 @@
 """What a run prints: its settings, a progress bar, a line per epoch, the table at the end."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
+
+from udal_tf.run_records import ByWeights, EpochRow, Result
 
 SCORE_COLUMNS = {"raw": "raw", "ema": "EMA", "raw_la": "raw + LA", "ema_la": "EMA + LA"}
 # DARP's class totals, met to this share of all unlabelled pictures, count as met.
@@ -82,10 +84,10 @@ class Progress:
         self._bar.close()
 
 
-def epoch_text(row: dict[str, Any], epochs: int, class_names: Sequence[str] = ()) -> str:
+def epoch_text(row: EpochRow, epochs: int, class_names: Sequence[str] = ()) -> str:
     """One line for an epoch's row, and now and then lines about its pseudo-labels."""
-    train, test = row["train"], row["test"]["accuracy"]
-    parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}", f"loss {train['loss']:.4f}"]
+    train, test = row.train, row.test.accuracy
+    parts = [f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}", f"loss {train['loss']:.4f}"]
     if "confident" in train:
         parts.append(f"confident {100 * train['confident']:5.1f} %")
     parts.append(f"α {train['alpha']:.3f}")
@@ -93,11 +95,9 @@ def epoch_text(row: dict[str, Any], epochs: int, class_names: Sequence[str] = ()
         parts.append(f"DARP misses a class's total by {100 * train['darp_residual']:.1f} % of the pictures")
     parts.append("test accuracy " + ", ".join(f"{SCORE_COLUMNS[key]} {100 * test[key]:.1f}" for key in SCORE_COLUMNS))
     lines = ["  ".join(parts)]
-    pseudo_labels = row.get("pseudo_labels")
-    if pseudo_labels and (row["epoch"] == FIRST_LOOK or row["epoch"] % LOOK_EVERY == 0):
-        lines += pseudo_label_warnings(
-            pseudo_labels["confident"], pseudo_labels.get("correct"), row["p_target"], class_names, row["epoch"]
-        )
+    counts = row.pseudo_labels
+    if counts and (row.epoch == FIRST_LOOK or row.epoch % LOOK_EVERY == 0):
+        lines += pseudo_label_warnings(counts.confident, counts.correct, row.p_target, class_names, row.epoch)
     return "\n  ".join(lines)
 
 
@@ -144,19 +144,19 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + more
 
 
-def result_text(result: dict[str, Any], class_names: list[str]) -> str:
+def result_text(result: Result) -> str:
     """The table at the end: accuracy and mean per-class recall, then the recall of each class, in per cent."""
 
-    width = max(len(name) for name in ["mean per-class recall", *(f"recall of {name}" for name in class_names)])
+    width = max(len(name) for name in ["mean per-class recall", *(f"recall of {name}" for name in result.class_names)])
 
-    def row(name: str, scores: dict[str, float | None]) -> str:
+    def row(name: str, scores: Mapping[str, float | None] | ByWeights) -> str:
         cells = ("    –" if scores[key] is None else f"{100 * scores[key]:.2f}" for key in SCORE_COLUMNS)
         return f"  {name:<{width}}" + "".join(f"{cell:>10}" for cell in cells)
 
     lines = [f"  {'test, %':<{width}}" + "".join(f"{title:>10}" for title in SCORE_COLUMNS.values())]
-    lines.append(row("accuracy", result["accuracy"]))
-    lines.append(row("mean per-class recall", result["balanced_accuracy"]))
-    for c, name in enumerate(class_names):
-        recalls = {key: result["per_class_recall"][key][c] for key in SCORE_COLUMNS}
+    lines.append(row("accuracy", result.accuracy))
+    lines.append(row("mean per-class recall", result.balanced_accuracy))
+    for c, name in enumerate(result.class_names):
+        recalls = {key: result.per_class_recall[key][c] for key in SCORE_COLUMNS}
         lines.append(row(f"recall of {name}", recalls))
     return "\n".join(lines)
