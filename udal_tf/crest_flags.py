@@ -158,6 +158,9 @@ def translate(crest: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[
                 "--dalign_t and --num_generation: give one of them"
             )
         settings.update(_method(crest, notes))
+    if "alpha" in crest and settings.get("method", "none") not in ("crest", "crest+"):
+        del settings["select_alpha"]
+        notes.append(f"--alpha={crest['alpha']} has no effect: nothing is selected without generations")
     for name, by_base in _FIXED_BY_BASE.items():
         base = settings.get("base", "fixmatch")
         if name in crest and str(crest[name]) != by_base.get(base):

@@ -111,6 +111,11 @@ def _main(argv: list[str]) -> None:
 
 def main() -> None:
     """Entry point; defines the flags and runs."""
+    try:
+        config_module.load_plugins_on(sys.argv[1:])
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
     config_module.define_flags(flags.FLAGS)
     flags.DEFINE_string("out", None, "Folder to write to; CReST's ML_DATA.")
     app.run(_main)

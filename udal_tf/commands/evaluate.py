@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from udal_tf.commands import model_arguments, outputs
+from udal_tf.commands import model_arguments, outputs, plugins
 from udal_tf.storage import write_json
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _write_csv(path: pathlib.Path, rows: list[list]) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     """Evaluates by the arguments; returns the exit code."""
-    model_arguments.prepare_tensorflow()
+    plugins.prepare_tensorflow()
     with outputs.new_folder(args.out, args.overwrite, RESULT) as folder:
         model = model_arguments.load_model(args)
         evaluation, predicted = evaluate(model, args)

@@ -13,7 +13,6 @@ then belong to the recommended command.
 import argparse
 import dataclasses
 import json
-import os
 import pathlib
 import shlex
 import sys
@@ -24,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from udal_tf import config as config_module
+from udal_tf.commands.plugins import add_plugin_argument, load_plugins
 from udal_tf.config import NO_WEIGHTS, Config
 from udal_tf.data import concerns, decoding, folder_listing, inspection, settings
 from udal_tf.data.errors import DataError
@@ -118,8 +118,8 @@ def _recommendation(
     return {
         "command": shlex.join(["python", "run.py", *arguments]),
         "settings": {name: value for name, value in sorted(chosen.items()) if name not in given},
-        "steps": config.train.total_steps * config.method.generations,
-        "epochs": config.train.epochs * config.method.generations,
+        "steps": config.train.total_steps * config.generations,
+        "epochs": config.train.epochs * config.generations,
     }
 
 
@@ -169,6 +169,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="replace a sheet that is there already")
     parser.add_argument("--json", action="store_true", help="print everything found as JSON in the place of a text")
     parser.add_argument("--no_timing", action="store_true", help="do not time any training steps")
+    add_plugin_argument(parser)
     args = parser.parse_args(argv[:cut])
     args.settings = argv[cut + 1 :]
     return args
@@ -186,11 +187,10 @@ def _sheet_path(args: argparse.Namespace) -> pathlib.Path:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     args = _parse(sys.argv[1:] if argv is None else argv)
-    # As for training, before TensorFlow is imported.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
+        load_plugins(args.plugin)
         given = config_module.given_on_command_line(args.settings)
+        given |= {"plugin": args.plugin} if args.plugin else {}
         folder = folder_listing.read_folder(args.folder)
         found = inspect(folder, given, _sheet_path(args), timed=not args.no_timing)
     except (ValueError, OSError) as error:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import pathlib
 import sys
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
+
+from udal_tf.commands.plugins import add_plugin_argument, load_plugins
 
 if TYPE_CHECKING:  # At run time TensorFlow is imported when the arguments are known to be good.
     from udal_tf.inference.trained import TrainedModel
@@ -32,6 +33,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unfinished", action="store_true", help="take the last checkpoint of a training that is not finished"
     )
+    add_plugin_argument(parser)
 
 
 def add_prior_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
@@ -54,14 +56,9 @@ def add_prior_arguments(parser: argparse.ArgumentParser, default: str | None = N
     )
 
 
-def prepare_tensorflow() -> None:
-    """What has to be said before TensorFlow is imported; so it comes first in a command."""
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # TensorFlow leaves oneDNN off on some processors.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-
 def load_model(args: argparse.Namespace) -> TrainedModel:
-    """The model that the arguments name. Raises ModelError where it cannot be used."""
+    """The model that the arguments name. Raises ModelError or PluginError where it cannot be used."""
+    load_plugins(args.plugin)
     from udal_tf.inference import trained
 
     return trained.load(args.workdir, args.weights, args.unfinished)

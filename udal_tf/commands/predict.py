@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from udal_tf.commands import model_arguments, outputs
+from udal_tf.commands import model_arguments, outputs, plugins
 
 if TYPE_CHECKING:
     from udal_tf.inference.trained import TrainedModel
@@ -128,7 +128,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _predict(args: argparse.Namespace, file: TextIO) -> int:
     """Writes all predictions; the number of files that cannot be read. Raises ValueError where that is all of them."""
-    model_arguments.prepare_tensorflow()
+    plugins.prepare_tensorflow()
     from udal_tf.inference import pictures
 
     pictures.check_named(args.pictures)

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from udal_tf.commands import outputs
+from udal_tf.commands.plugins import add_plugin_argument, load_plugins
 from udal_tf.reporting import comparison, drawing, figures, page, run_figures, table_text, tables
 from udal_tf.reporting.runs import LeftOut, read_runs
 from udal_tf.run_dir import RESULT
@@ -81,8 +82,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("folders", nargs="+", type=pathlib.Path, help="folders with runs, at any depth")
     parser.add_argument("--out", default="report", type=pathlib.Path, help="folder to write to (default: report)")
+    add_plugin_argument(parser)
     args = parser.parse_args(argv)
     try:
+        load_plugins(args.plugin)
         local(args.out)
         for folder in args.folders:
             if not folder.is_dir():

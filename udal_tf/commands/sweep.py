@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from udal_tf.commands import outputs
+from udal_tf.commands.plugins import add_plugin_argument, load_plugins
 from udal_tf.commands.sweep_engines import ENGINES, ROOT, SweepError
 from udal_tf.commands.sweep_jobs import Job
 from udal_tf.commands.sweep_speeds import measured_speeds
@@ -130,8 +131,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--num_cpus", default=1.0, type=float, help="cores of a Ray task (default: 1)")
     parser.add_argument("--num_gpus", default=0.0, type=float, help="GPUs of a Ray task (default: 0)")
     parser.add_argument("--resources", default=(), type=_resources, help="further resources of a Ray task: TPU=4,…")
+    add_plugin_argument(parser)
     args = parser.parse_args(argv[:cut])
-    args.further = list(argv[cut + 1 :])
+    args.further = [*argv[cut + 1 :], *([f"--plugin={','.join(args.plugin)}"] if args.plugin else [])]
     for name, lowest in (("jobs", 1), ("retries", 0), ("images_per_second", 0), ("num_cpus", 0), ("num_gpus", 0)):
         if not getattr(args, name) >= lowest:
             parser.error(f"--{name} must be at least {lowest}, got {getattr(args, name)}")
@@ -167,6 +169,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not (ROOT / "run.py").exists():
         sys.exit(_refuse(f"run.py and flags/ must lie beside the package, got no {ROOT / 'run.py'}: use a checkout"))
     try:
+        load_plugins(args.plugin)
         cells = chosen_cells(args)
         states = [listing.state_of(cell, args.out / cell.name) for cell in cells]
     except ValueError as error:

@@ -17,7 +17,7 @@ from udal_tf.config import DataConfig
 from udal_tf.data import files, tfds_folder, tfrecords
 from udal_tf.data.dataset import DataError, Source
 from udal_tf.data.encoded import EncodedPictures, FileReader, Reader, ShardReader, file_fault
-from udal_tf.recipes import RECIPES
+from udal_tf.registry import DATASETS
 
 GROUPS_FILE = "imagenet127.tsv"
 # Pictures of ILSVRC 2012, by TFDS's name of the split.
@@ -50,7 +50,7 @@ def load(config: DataConfig) -> Source:
     Raises:
       DataError: where it is missing, incomplete or damaged.
     """
-    natural = RECIPES[config.dataset]["imbalance"]
+    natural = DATASETS[config.dataset].recipe["imbalance"]
     if config.protocol != "crest" or config.imbalance != natural:
         raise DataError(
             f"{config.dataset} is imbalanced by nature and is taken whole: leave out --imbalance and --protocol "

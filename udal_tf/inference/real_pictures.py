@@ -9,6 +9,7 @@ from udal_tf.data import files, sources
 from udal_tf.data.dataset import DataError
 from udal_tf.inference import pictures
 from udal_tf.inference.trained import TrainedModel
+from udal_tf.registry import DATASETS
 
 MOST = 64
 
@@ -25,7 +26,7 @@ def find(model: TrainedModel, named: Sequence[str]) -> tuple[np.ndarray, str]:
     Raises:
       ValueError: where pictures are named and none can be read.
     """
-    config = model.folder.config.data
+    config, own = model.folder.config.data, model.folder.config.own.dataset
     empty = np.zeros([0, *model.input_shape], np.uint8)
     if named:
         pictures.check_named(named)
@@ -34,11 +35,11 @@ def find(model: TrainedModel, named: Sequence[str]) -> tuple[np.ndarray, str]:
             raise ValueError(f"none of {', '.join(named)} is a picture that can be read")
         return np.stack(found), f"{len(found)} pictures that were named"
     try:
-        if config.dataset in sources.RESIZABLE:
+        if DATASETS[config.dataset].resizable:
             folder = files.data_dirs(config)[0]
             found = _readable(model, pictures.below(str(folder)))
             return (np.stack(found), f"{len(found)} pictures below {folder}") if found else (empty, "none found")
-        test = sources.load_source(config).test
+        test = sources.load_source(config, own).test
         count = min(MOST, len(test))
         return test.fetch(np.arange(count)).numpy(), f"{count} test pictures of {config.dataset}"
     except DataError as error:

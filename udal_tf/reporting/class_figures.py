@@ -9,7 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from udal_tf.reporting import paper
 from udal_tf.reporting.drawing import Curve, Panel, Picture
-from udal_tf.reporting.figures import mean_and_std, place_of, slug
+from udal_tf.reporting.figures import mean_and_std, slug
+from udal_tf.reporting.names import style_of
 from udal_tf.reporting.runs import Run
 from udal_tf.run_records import EpochRow
 
@@ -36,9 +37,8 @@ def recall(methods: Mapping[str, Sequence[Run]], group: str, folder: pathlib.Pat
     order = _from_frequent_to_rare(first)
     for name, of in methods.items():
         curve = _by_class(name, [run.result.per_class_recall[paper.EMA] for run in of], order)
-        panel.draw(
-            dataclasses.replace(curve, spread=(), place=place_of(name), style="--" if place_of(name) < 0 else "-")
-        )
+        color, marker, line = style_of(name)
+        panel.draw(dataclasses.replace(curve, spread=(), color=color, marker=marker, style=line))
     panel.axes.set_ylim(-3, 103)
     panel.name_classes(panel.axes.xaxis, [first.result.class_names[c] for c in order])
     panel.title = "Recall of each class"

@@ -17,12 +17,10 @@ from matplotlib.image import AxesImage
 
 from udal_tf import storage
 from udal_tf.reporting.fonts import families
+from udal_tf.reporting.names import COLORS, MARKERS
 from udal_tf.reporting.plots import literal, name_classes
 
-# Okabe & Ito's colours, told apart by colour-blind readers, without what vanishes on white or on black, and three more.
 GREY = "#808080"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A07800", "#56B4E9", "#8C6BD8", "#66A61E", "#B2506E")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 # Text and axes have this colour in the figure, and that of the surrounding text in the page.
 INK = "#010203"
 # Of the panel with its labels; the legend stands below it, where it hides no curve.
@@ -66,8 +64,8 @@ class Curve:
     """A line with its spread.
 
     label: in the legend. x, y: points; y alone for a level. spread: of y, or empty. style: of the line.
-    marked: whether points are marked. level: a horizontal line. place: of its colour; None: the next one, -1: grey.
-    marker: its form; None: that of the place.
+    marked: whether points are marked. level: a horizontal line. color: of a method; "": that of `place`, whose None is
+    the next one and -1 grey. marker: its form; None: that of the place.
     """
 
     label: str
@@ -78,6 +76,7 @@ class Curve:
     marked: bool = True
     level: bool = False
     place: int | None = None
+    color: str = ""
     marker: str | None = None
 
 
@@ -111,8 +110,8 @@ class Panel:
     def draw(self, curve: Curve) -> None:
         """Adds a curve in the next colour; a level is a horizontal line through all x with a band of its spread."""
         place = self._drawn if curve.place is None else curve.place
-        self._drawn += curve.place is None
-        colour = GREY if place < 0 else COLOURS[place % len(COLOURS)]
+        self._drawn += curve.place is None and not curve.color
+        colour = curve.color or (GREY if place < 0 else COLORS[place % len(COLORS)])
         marker = curve.marker or ("*" if place < 0 else MARKERS[place % len(MARKERS)])
         if curve.level:
             self.axes.axhline(curve.y[0], color=colour, linestyle=curve.style, label=curve.label)

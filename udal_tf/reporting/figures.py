@@ -19,8 +19,9 @@ from matplotlib.ticker import MaxNLocator
 
 from udal_tf.reporting import paper
 from udal_tf.reporting.drawing import Curve, Panel, Picture, common_limits
+from udal_tf.reporting.names import base_name, dataset_name, method_name, method_style
 from udal_tf.reporting.runs import Run
-from udal_tf.reporting.tables import BASES, DATASETS, METHODS, dataset_text, setting_text, variant_text
+from udal_tf.reporting.tables import dataset_text, setting_text, variant_text
 
 # What the curves and points of Figures 1 and 3 vary.
 VARIED = ("alpha_min", "k", "epochs", "generations", "select_alpha")
@@ -66,12 +67,6 @@ def figure_groups(runs: Iterable[Run]) -> dict[str, list[Run]]:
         else:
             groups |= {f"{text}, {setting_text(dict(varied))}": same for varied, same in variants.items()}
     return groups
-
-
-def place_of(name: str) -> int:
-    """A method's colour, the same in every figure; training on the labelled pictures alone is grey."""
-    methods = [method for method in METHODS if name.endswith(f"w/ {METHODS[method]}") and METHODS[method]]
-    return list(METHODS).index(methods[0]) if methods else -1 if name == BASES["supervised"] else 0
 
 
 def slug(text: str) -> str:
@@ -145,7 +140,8 @@ def figure_3(runs: Sequence[Run], group: str, folder: pathlib.Path) -> list[Pict
             _curve(f"hybrid, k = {k:g}", _over(of, "alpha_min", measure))
             for k, of in sorted(grouped(hybrid, by_k).items())
         ]
-        curves += levels + ([_level("CReST+", crest, measure, style=":", place=8)] if crest else [])
+        level = [_level("CReST+", crest, measure, style=":", color=method_style("crest+")[0])] if crest else []
+        curves += levels + level
         drawn["3a"] = ("UDAL's labelled loss with aligned pseudo-labels", curves, hybrid + best + crest)
     if len({(r.settings["alpha_min"], r.settings["k"]) for r in scheduled}) > 1:
         groups = sorted(grouped(scheduled, by_k).items())
@@ -195,7 +191,7 @@ def _length_points(runs: Sequence[Run], measure: str) -> dict[float, list[float]
     inner = collections.defaultdict(list)
     for run in runs:
         points[run.epochs].append(run.figure(measure, paper.EMA))
-        for number in range(1, run.settings["generations"]):
+        for number in range(1, run.settings.get("generations", 1)):
             inner[number * run.settings["epochs"]].append(run.figure(measure, paper.EMA, number))
     return {**inner, **points}
 
@@ -236,7 +232,7 @@ def figure_1(runs: Sequence[Run], name: str, folder: pathlib.Path) -> list[Pictu
 
 
 def _figure_1_label(run: Run) -> str:
-    label = METHODS.get(run.settings["method"], run.settings["method"]) or "FixMatch"
+    label = method_name(run.settings["method"]) or base_name(run.settings["base"])
     further = {n: v for n, v in run.deviations.items() if n in ("alpha_min", "k", "select_alpha")}
     return label + (f", {setting_text(further)}" if further else "")
 
@@ -260,7 +256,7 @@ def paper_figures(runs: Sequence[Run], folder: pathlib.Path) -> list[Callable[[]
         if protocol == "crest" and labelled:
             beta = statistics.mode(labelled)
             chosen = [r for r in shared if r.settings["beta"] in (beta, 1.0) and _of_figure_1(r, beta)]
-            name = f"{DATASETS.get(dataset, dataset)}, γ = {imbalance:g}, β = {100 * beta:g} %"
+            name = f"{dataset_name(dataset)}, γ = {imbalance:g}, β = {100 * beta:g} %"
             tasks.append(functools.partial(figure_1, chosen, name, folder))
     return tasks + [functools.partial(figure_3, of, group, folder) for group, of in setting_groups(runs).items()]
 

@@ -13,15 +13,14 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
+from udal_tf.registry import BASE_LEARNERS, METHODS
 from udal_tf.reporting import class_figures, paper
 from udal_tf.reporting.class_figures import Rows
 from udal_tf.reporting.drawing import Curve, Panel, Picture, common_limits
-from udal_tf.reporting.figures import axis_text, figure_groups, grouped, mean_and_std, place_of, slug
+from udal_tf.reporting.figures import axis_text, figure_groups, grouped, mean_and_std, slug
+from udal_tf.reporting.names import base_marker, base_name, name_of, style_of
 from udal_tf.reporting.runs import LeftOut, Run
-from udal_tf.reporting.tables import BASES, METHODS, name_of
 from udal_tf.run_records import EpochRow, RunDirError
-
-BASE_MARKERS = {"supervised": "*", "fixmatch": "o", "mixmatch": "s", "remixmatch": "^"}
 
 
 def read_all_rows(runs: Sequence[Run]) -> tuple[dict[str, Rows], list[LeftOut]]:
@@ -39,7 +38,7 @@ def _over_epochs(
     label: str,
     of: Sequence[Rows],
     value: Callable[[EpochRow], float | None],
-    place: int | None = None,
+    color: str = "",
     spread: bool = True,
 ) -> Curve | None:
     """A curve of `value` by epoch over the runs that have it at every epoch of the shortest."""
@@ -50,7 +49,7 @@ def _over_epochs(
     length = min(map(len, series))
     means, stds = zip(*(mean_and_std([values[i] for values in series]) for i in range(length)), strict=True)
     epochs = [row.epoch for row in max(of, key=len)[:length]]
-    return Curve(label, epochs, means, stds if spread and any(stds) else (), marked=length < 3, place=place)
+    return Curve(label, epochs, means, stds if spread and any(stds) else (), marked=length < 3, color=color)
 
 
 def _train(name: str, factor: float = 1.0) -> Callable[[EpochRow], float | None]:
@@ -88,7 +87,7 @@ def divergence(methods: Mapping[str, Sequence[Rows]], group: str, folder: pathli
     own = [
         _over_epochs(label, of, _train(n)) for n, label in names for m, of in methods.items() if m.endswith("w/ UDAL")
     ]
-    all_methods = [_over_epochs(m, of, _train("kl_data"), place_of(m), spread=False) for m, of in methods.items()]
+    all_methods = [_over_epochs(m, of, _train("kl_data"), style_of(m)[0], spread=False) for m, of in methods.items()]
     own, all_methods = ([curve for curve in curves if curve] for curves in (own, all_methods))
     if not all_methods:
         return []
@@ -122,7 +121,7 @@ def pseudo_labels(methods: Mapping[str, Sequence[Rows]], group: str, folder: pat
             _train("confident_correct", 100),
         ),
     ):
-        found = [_over_epochs(label, of, value, place_of(label), spread=False) for label, of in methods.items()]
+        found = [_over_epochs(label, of, value, style_of(label)[0], spread=False) for label, of in methods.items()]
         curves = [curve for curve in found if curve]
         if curves:
             panel = _epoch_panel(group, f"{name} of the pseudo-labels, %", curves)
@@ -148,8 +147,8 @@ def time_and_accuracy(methods: Mapping[str, Sequence[Run]], group: str, folder: 
                 [mean],
                 [std] if std else (),
                 "none",
-                place=place_of(name),
-                marker=BASE_MARKERS[of[0].settings["base"]],
+                color=style_of(name)[0],
+                marker=base_marker(of[0].settings["base"]),
             )
         )
     panel.axes.set_xlim(left=0)
@@ -179,15 +178,16 @@ def run_figures(
     for group, of in figure_groups(runs).items():
         of = sorted(of, key=lambda run: (run.settings["base"], order.index(run.settings["method"]), run.fold))
         everything = {name_of(*pair): same for pair, same in grouped(of, lambda run: run.pair).items()}
-        lower = {name: same for name, same in everything.items() if name == BASES["supervised"]}
+        lower = {name: same for name, same in everything.items() if name == base_name("supervised")}
         for base, same_base in grouped(of, lambda run: run.settings["base"]).items():
             methods = {name_of(*pair): same for pair, same in grouped(same_base, lambda run: run.pair).items()}
-            beside = f"{BASES[base]}; {group}"
+            beside = f"{base_name(base)}; {group}"
             curves = {name: [rows.get(run.label, ()) for run in same] for name, same in methods.items()}
-            if base != "supervised":
+            trains_alone = not BASE_LEARNERS[base].unlabeled_views
+            if not trains_alone:
                 add(divergence, curves, beside)
                 add(pseudo_labels, curves, beside)
-            add(class_figures.recall, methods if base == "supervised" else {**lower, **methods}, beside)
+            add(class_figures.recall, methods if trains_alone else {**lower, **methods}, beside)
             for name, same in methods.items():
                 add(class_figures.confusion, same, name, group)
                 add(class_figures.pseudo_labels, same, curves[name], name, group)

@@ -4,8 +4,9 @@ import csv
 import io
 from collections.abc import Sequence
 
+from udal_tf.reporting.names import base_name
 from udal_tf.reporting.paper import MEASURES, Value
-from udal_tf.reporting.tables import BASES, Cell, Table, TableColumn, TableRow
+from udal_tf.reporting.tables import Cell, Table, TableColumn, TableRow
 
 NO_RUN = "no run"
 _LATEX = {
@@ -71,7 +72,7 @@ def cell_text(cell: Cell | None, column: TableColumn) -> str:
 
 def row_labels(table: Table) -> list[str]:
     """The rows' labels, `w/ …` with its base learner: `FixMatch w/ DA (α_min = 0.5)`."""
-    return [f"{BASES[row.base]} {row.label}" if row.label.startswith("w/") else row.label for row in table.rows]
+    return [f"{base_name(row.base)} {row.label}" if row.label.startswith("w/") else row.label for row in table.rows]
 
 
 def measured_cells(table: Table, row: TableRow) -> list[tuple[Cell | None, TableColumn]]:

@@ -13,33 +13,14 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from udal_tf.registry import BASE_LEARNERS, DATASETS, METHODS
 from udal_tf.reporting import paper
+from udal_tf.reporting.names import dataset_name, name_of
 from udal_tf.reporting.paper import EMA, PaperTable, Row, Value
 from udal_tf.reporting.runs import NUMERICS, Run, identity_of, shown
 
 # What Figure 3 varies: such runs are points of a figure, not columns of a table.
 ABLATED = ("alpha_min", "k", "generations", "select_alpha")
-DATASETS = {
-    "digitslt": "digits-LT",
-    "cifar10lt": "CIFAR10-LT",
-    "cifar100lt": "CIFAR100-LT",
-    "fashionlt": "Fashion-MNIST-LT",
-    "imagenet127": "ImageNet-127",
-    "folder": "own pictures",
-}
-BASES = {"fixmatch": "FixMatch", "mixmatch": "MixMatch", "remixmatch": "ReMixMatch", "supervised": "Supervised"}
-METHODS = {
-    "none": "",
-    "udal": "UDAL",
-    "da": "DA",
-    "da_la": "DA + LA (Sup)",
-    "la": "LA (Sup)",
-    "hybrid": "hybrid of Figure 3a",
-    "crest": "CReST",
-    "crest+": "CReST+",
-    "darp": "DARP",
-    "da_darp": "DA + DARP",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,13 +136,6 @@ class Table:
         return [run for row in self.rows for cell in row.cells if cell for run in cell.runs]
 
 
-def name_of(base: str, method: str, score: str = EMA) -> str:
-    """`FixMatch w/ UDAL & LA (Inf)`: a row in full."""
-    added = [METHODS.get(method, method)] if method != "none" else []
-    added += ["LA (Inf)"] if score == paper.EMA_LA else []
-    return BASES.get(base, base) + (" w/ " + " & ".join(added) if added else "")
-
-
 def setting_text(deviations: Mapping[str, Any]) -> str:
     """`γ = 50, β = 30 %, epochs 32`: what a column's runs have in common beside their data set."""
     symbols = {"imbalance": lambda v: f"γ = {v:g}", "beta": lambda v: f"β = {100 * v:g} %"}
@@ -172,13 +146,12 @@ def setting_text(deviations: Mapping[str, Any]) -> str:
 
 def _folder_name(run: Run) -> str:
     """Of a folder of one's own; empty for a data set of the literature."""
-    return pathlib.PurePath(run.settings["data_dir"]).name if run.settings["dataset"] == "folder" else ""
+    return pathlib.PurePath(run.settings["data_dir"]).name if DATASETS[run.settings["dataset"]].by_folder else ""
 
 
 def dataset_text(run: Run) -> str:
     """`CIFAR10-LT`; `own pictures, flowers` for a folder of that name."""
-    dataset = run.settings["dataset"]
-    return ", ".join(filter(None, (DATASETS.get(dataset, dataset), _folder_name(run))))
+    return ", ".join(filter(None, (dataset_name(run.settings["dataset"]), _folder_name(run))))
 
 
 def variant_text(run: Run, but_for: Sequence[str] = ()) -> str:
@@ -187,7 +160,7 @@ def variant_text(run: Run, but_for: Sequence[str] = ()) -> str:
     A folder of one's own has neither γ nor, with all of its labels, β. but_for: settings that are not said.
     """
     always = ("imbalance",) if run.settings["protocol"] == "darp" else ("imbalance", "beta")
-    own = () if run.settings["dataset"] == "folder" else always
+    own = always if DATASETS[run.settings["dataset"]].long_tailed else ()
     said = {**{name: run.settings[name] for name in own}, **run.deviations}
     return setting_text({name: value for name, value in said.items() if name not in but_for})
 
@@ -225,7 +198,7 @@ def _extra_rows(known: Iterable[Row], runs: Iterable[Run], columns: int) -> tupl
         for score in (EMA, paper.EMA_LA):
             if (base, method, score) not in listed:
                 row = Row(name_of(base, method, score), {"base": base, "method": method}, score, (None,) * columns)
-                (first if base == "supervised" else last).append(row)
+                (last if BASE_LEARNERS[base].unlabeled_views else first).append(row)
     order = list(METHODS)
     for rows in (first, last):
         rows.sort(key=lambda row: (row.settings["base"], order.index(row.settings["method"]), row.score))
@@ -302,7 +275,7 @@ def _other_table(layout: PaperTable, dataset: str, by_column: Mapping[tuple, lis
     everything = [run for runs in by_column.values() for run in runs]
     first, last = _extra_rows(layout.rows, everything, len(layout.columns))
     rows = [*first, *layout.rows, *last]
-    name = DATASETS.get(dataset, dataset)
+    name = dataset_name(dataset)
     ordered = sorted(by_column.items(), key=lambda item: (-len(item[1]), str(item[0])))
     columns, draws = [], {}
     for (_, draw), runs in ordered:

@@ -13,14 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from udal_tf.augment.views import Views, make_views
-from udal_tf.config import ESTIMATE, Config
+from udal_tf.config import Config
 from udal_tf.data.dataset import DataError, SslData
 from udal_tf.input import pipeline
 from udal_tf.methods.learner import Learner
-from udal_tf.methods.prior_estimator import PriorEstimator
-from udal_tf.methods.refiner import Refiner
+from udal_tf.methods.method import Problem
 from udal_tf.models.build import build_model, load_pretrained
-from udal_tf.recipes import METHODS
 from udal_tf.reporting import console
 from udal_tf.run_dir import CHECKPOINTS, RunDir
 from udal_tf.run_records import Result
@@ -79,15 +77,21 @@ class _StopRequest:
 
 def make_learner(config: Config, data: SslData) -> Learner:
     """A new learner; its weights come from Keras's generator, which the run has seeded."""
-    model = build_model(config.model, data.train.shape, data.num_classes, config.device.precision)
-    refiner = None
-    if METHODS[config.method.method].refined:
-        refiner = Refiner(config.darp, len(data.unlabeled), data.num_classes, config.train.total_steps, data.p_refined)
-    estimator = None
-    if config.method.unlabeled_prior == (ESTIMATE,):
-        estimator = PriorEstimator(data.p_unlabeled, data.known_shares)
-    return Learner(
-        model, data.p_data, config.method, config.optimizer, config.train, refiner, data.p_unlabeled, estimator
+    model = build_model(config.model, data.train.shape, data.num_classes, config.device.precision, config.own.arch)
+    problem = problem_of(data, run_seed(config))
+    return Learner(model, problem, config.method, config.optimizer, config.train, config.own)
+
+
+def problem_of(data: SslData, seed: int) -> Problem:
+    """What a method may know of the data."""
+    return Problem(
+        p_data=data.p_data,
+        p_unlabeled=data.p_unlabeled,
+        known_shares=data.known_shares,
+        labeled_counts=np.bincount(data.labels_l, minlength=data.num_classes),
+        pool_size=len(data.unlabeled),
+        prepared=data.prepared,
+        seed=seed,
     )
 
 
@@ -103,8 +107,7 @@ def make_batch_maker(config: Config, data: SslData, views: Views, learner: Learn
             sets[pipeline.UNLABELED] = pipeline.PictureSet(
                 pictures, data.unlabeled, data.train_labels[data.unlabeled], train.unlabeled_batch_size
             )
-    mixup_beta = config.method.mixup_beta if base.mixes else None
-    return pipeline.BatchMaker(sets, base.views, views, run_seed(config), mixup_beta)
+    return pipeline.BatchMaker(sets, base.views, views, run_seed(config), base.mixup_beta)
 
 
 def run_seed(config: Config) -> int:

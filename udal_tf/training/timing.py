@@ -63,7 +63,7 @@ def measure(config: Config, num_classes: int, test_pictures: int, side: int = 0)
         evaluation = _evaluation_seconds(config, data, views, learner) * test_pictures / len(data.test)
     per_step = seconds / steps
     total = compiling + config.train.total_steps * per_step + config.train.epochs * evaluation
-    return Timing(steps, per_step, evaluation, compiling, total * config.method.generations)
+    return Timing(steps, per_step, evaluation, compiling, total * config.generations)
 
 
 def _random_problem(config: Config, num_classes: int, side: int, test_pictures: int) -> SslData:
