@@ -26,11 +26,11 @@ setup(
         "matplotlib",
         "numpy",
         "pillow>=10.1",
+        "rich",
         "scikit-learn",
         "scipy",
         "tensorboard",
         "tensorflow-datasets",
-        "tqdm",
     ],
     extras_require={
         "cpu": ["tensorflow>=2.18,<2.22"],

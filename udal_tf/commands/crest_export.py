@@ -14,6 +14,7 @@ from absl import app, flags
 
 from udal_tf import config as config_module
 from udal_tf.config import DataConfig
+from udal_tf.reporting import terminal
 
 FOLDS = range(1, 6)
 EXIT_BAD_INPUT = 2
@@ -108,6 +109,7 @@ def _main(argv: list[str]) -> None:
 
 def main() -> None:
     """Entry point; defines the flags and runs."""
+    terminal.accept_any_text()
     config_module.define_flags(flags.FLAGS)
     flags.DEFINE_string("out", None, "Folder to write to; CReST's ML_DATA.")
     app.run(_main)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from udal_tf.commands import model_arguments, outputs
+from udal_tf.reporting import terminal
 
 if TYPE_CHECKING:
     from udal_tf.inference.assessment import Predicted
@@ -37,8 +38,8 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
 
     shift = model.shift(args.target_prior, args.source_prior)
     paths, labels, unknown = pictures.by_class(args.folder, model.class_names, args.skip_unknown)
-    with model_arguments.Progress(len(paths)) as bar:
-        predicted = assessment.predict(model, paths, labels, shift, bar.advance)
+    with model_arguments.ImageProgress(len(paths)) as bar:
+        predicted = assessment.predict(model, paths, labels, shift, bar.image)
     target = priors.target_prior(args.target_prior, model.class_names, model.p_data)
     evaluation = {
         "workdir": str(args.workdir),
@@ -112,7 +113,7 @@ def _run(args: argparse.Namespace) -> int:
     supports = evaluation["plain"]["per_class"]["support"]
     empty = [name for name, support in zip(model.class_names, supports, strict=True) if not support]
     if empty:
-        print(f"\nNo pictures of {', '.join(empty)}: left out of the mean per-class recall")
+        print(f"\nNo pictures of {', '.join(empty)}: left out of the balanced accuracy")
     print(f"\n{evaluation['count']} pictures. Everything in numbers and pictures: {args.out}")
     if not predicted.unreadable:
         return 0
@@ -122,6 +123,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
+    terminal.accept_any_text()
     parser = argparse.ArgumentParser(
         prog="udal-evaluate",
         description=__doc__,

@@ -15,6 +15,7 @@ import pathlib
 from collections.abc import Sequence
 
 from udal_tf.commands import model_arguments, outputs
+from udal_tf.reporting import terminal
 
 FORMATS = ("savedmodel", "keras", "tflite", "onnx")
 CARD, CLASSES = "MODEL_CARD.md", "classes.json"
@@ -47,6 +48,7 @@ def _run(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
+    terminal.accept_any_text()
     parser = argparse.ArgumentParser(
         prog="udal-export",
         description=__doc__,

@@ -21,7 +21,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from udal_tf import config as config_module
 from udal_tf.config import NO_WEIGHTS, Config
@@ -30,7 +29,7 @@ from udal_tf.data.errors import DataError
 from udal_tf.data.folder_listing import LABELED, TEST, UNLABELED, Folder
 from udal_tf.data.inspection import Picture
 from udal_tf.folder_recipe import LARGEST, folder_recipe
-from udal_tf.reporting import contact_sheet
+from udal_tf.reporting import contact_sheet, terminal
 from udal_tf.reporting.inspection_text import inspection_text
 
 EXIT_BAD_INPUT = 2
@@ -85,10 +84,8 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
 def _read_pictures(folder: Folder, size: int) -> list[Picture]:
     in_classes = [*folder.labeled.values(), *(folder.test or {}).values()]
     total = len(folder.unlabeled) + sum(map(len, in_classes))
-    # Into a file each print of the bar is a line.
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    with tqdm(total=total, unit="picture", mininterval=interval, dynamic_ncols=True, leave=False) as bar:
-        pictures = inspection.read_pictures(folder, size, bar.update)
+    with terminal.Progress(total, "images") as bar:
+        pictures = inspection.read_pictures(folder, size, bar.advance)
     if not any(not picture.fault and picture.part != TEST for picture in pictures):
         faults = [f"; {picture.path}: {picture.fault}" for picture in pictures[:1]]
         raise DataError(f"{folder.root}: no picture to train on can be read{''.join(faults)}")
@@ -185,6 +182,7 @@ def _sheet_path(args: argparse.Namespace) -> pathlib.Path:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
+    terminal.accept_any_text()
     args = _parse(sys.argv[1:] if argv is None else argv)
     # As for training, before TensorFlow is imported.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

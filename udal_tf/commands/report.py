@@ -13,7 +13,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from udal_tf.reporting import comparison, drawing, figures, page, run_figures, table_text, tables
+from udal_tf.reporting import comparison, drawing, figures, page, run_figures, table_text, tables, terminal
 from udal_tf.reporting.runs import LeftOut, read_runs
 
 EXIT_BAD_INPUT = 2
@@ -71,6 +71,7 @@ def write_report(roots: Sequence[pathlib.Path], out: pathlib.Path, processes: in
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
+    terminal.accept_any_text()
     parser = argparse.ArgumentParser(
         prog="python -m udal_tf.commands.report",
         description=__doc__,

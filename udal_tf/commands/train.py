@@ -8,6 +8,7 @@ from absl import app, flags, logging
 from udal_tf import config as config_module
 from udal_tf import crest_flags
 from udal_tf.data import settings
+from udal_tf.reporting import terminal
 from udal_tf.reporting.console import result_text
 
 EXIT_BAD_INPUT, EXIT_FAILED = 2, 1
@@ -87,6 +88,7 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
 
 def main() -> None:
     """Entry point; defines the flags and runs."""
+    terminal.accept_any_text()
     define_flags()
     for name in config_module.section_fields():  # --help shows the flags of the program's own module only.
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])

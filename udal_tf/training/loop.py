@@ -24,7 +24,7 @@ from udal_tf.methods.prior_estimator import PriorEstimator
 from udal_tf.methods.refiner import Refiner
 from udal_tf.models.build import build_model, load_pretrained
 from udal_tf.recipes import METHODS
-from udal_tf.reporting import console
+from udal_tf.reporting import console, terminal
 from udal_tf.reporting.run_log import RunLog, write_json
 from udal_tf.training import record
 from udal_tf.training.checkpointing import Checkpoints
@@ -218,7 +218,7 @@ class _Run:
             while True:
                 with _storage(self.folder):
                     log = RunLog(self.folder, step) if self.workers.is_chief else None
-                progress = console.Progress(train.total_steps, step, self.maker.images_per_step, log is not None)
+                progress = terminal.Progress(train.total_steps, "steps", step, shown=log is not None)
                 try:
                     self._train(step, log, progress, stop)
                     break
@@ -250,7 +250,7 @@ class _Run:
         print(f"The loss of step {error.step} is not finite: back to {path}, and on without that batch")
         return int(self.learner.step.numpy())
 
-    def _train(self, step: int, log: RunLog | None, progress: console.Progress, stop: _StopRequest) -> None:
+    def _train(self, step: int, log: RunLog | None, progress: terminal.Progress, stop: _StopRequest) -> None:
         """Trains from a step to the end; `log` is the chief's, who alone evaluates and writes."""
         train = self.config.train
         on_device = self.config.device.input == "device"
@@ -270,7 +270,8 @@ class _Run:
             for row in rows.astype(np.float64):  # One after the other: the sum must not depend on the calls' lengths.
                 totals = totals + row
             step += count
-            progress.advance(count, dict(zip(self.runner.names, rows[-1], strict=True)), seconds)
+            speed = count * self.maker.images_per_step / max(seconds, 1e-9)
+            progress.advance(count, console.metrics_text(dict(zip(self.runner.names, rows[-1], strict=True)), speed))
             if step > 1:
                 count = max(1, min(2 * count, round(count * CALL_SECONDS / seconds)))
             # Workers have to make calls of the same length, and to stop at the same step.
