@@ -9,6 +9,7 @@ import sys
 import pytest
 from absl import flags, logging
 from absl.testing import flagsaver
+from forked import Started, run_command
 
 from udal_tf.commands import train
 from udal_tf.config import resolve
@@ -21,7 +22,7 @@ FEW_LINES = 15
 
 
 def start(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
-    """The command, started in `folder`."""
+    """The command, started in `folder` as from a shell."""
     return subprocess.run(
         [sys.executable, str(REPOSITORY / "run.py"), *arguments],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
@@ -70,13 +71,14 @@ REFUSED = {
 
 @pytest.mark.parametrize("arguments", REFUSED)
 def test_a_bad_setting_is_named_with_what_came_and_what_is_allowed(tmp_path, arguments):
-    process = start(tmp_path, *arguments.split())
+    (tmp_path / "folder").mkdir()
+    process = Started(run_command, *arguments.split(), cwd=tmp_path / "folder", printed=tmp_path).finish()
     assert process.returncode == 2
     message = error_text(process.stderr)
     for words in REFUSED[arguments]:
         assert words in message
     assert len(process.stderr.splitlines()) <= FEW_LINES
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "folder").iterdir()) == []
 
 
 def test_help_lists_every_setting_with_its_bounds(tmp_path):
