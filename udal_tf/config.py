@@ -40,7 +40,16 @@ _PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of shares"
 NO_WEIGHTS = "none"
 
 
-def setting(default: Any, help: str, *, low=None, high=None, above=None, choices=None, identity: bool = True) -> Any:
+def setting(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    choices: Sequence[Any] | None = None,
+    identity: bool = True,
+) -> Any:
     """A dataclass field that knows its help text and its allowed values.
 
     Args:
@@ -80,10 +89,11 @@ def _is_allowed(value: Any, meta: Mapping[str, Any]) -> bool:
     )
 
 
+@dataclasses.dataclass(frozen=True)
 class _Section:
     """Checks every field against its own metadata; `_check` adds what concerns several fields."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if type(value) is not type(field.default) and not (
@@ -95,7 +105,7 @@ class _Section:
                 raise ValueError(f"--{field.name} must be {_allowed(field.metadata)}, got {shown!r}")
         self._check()
 
-    def _check(self):
+    def _check(self) -> None:
         """Nothing to check across fields unless a section says so."""
 
 
@@ -141,7 +151,7 @@ class DataConfig(_Section):
     )
     cache_dir: str = setting("", "Folder for indices and resized pictures (default: ~/.cache/udal_tf).", identity=False)
 
-    def _check(self):
+    def _check(self) -> None:
         if not re.fullmatch(r"first_n|seed\d+", self.draw):
             raise ValueError(f"--draw must be first_n or seed<k> (seed0, seed1, …), got {self.draw!r}")
         if 0 < self.imbalance_u < 1:
@@ -179,7 +189,7 @@ class AugmentConfig(_Section):
         0.5, "Side of the cutout square as a fraction of the picture's side; 0: none.", low=0, high=1
     )
 
-    def _check(self):
+    def _check(self) -> None:
         if self.strong_layers and not self.strong_ops:
             raise ValueError("--strong_ops must name at least one operation while --strong_layers > 0, got none")
 
@@ -205,7 +215,7 @@ class ModelConfig(_Section):
     batch_norm_momentum: float = setting(0.999, "Decay of batch norm's moving statistics.", low=0, high=1)
     sync_batch_norm: bool = setting(False, "Batch norm over the pictures of all replicas, not each replica's own.")
 
-    def _check(self):
+    def _check(self) -> None:
         if (self.depth - 4) % 6:
             raise ValueError(f"--depth must be 6n + 4 (10, 16, 22, 28, …), got {self.depth}")
         if self.pretrained == NO_WEIGHTS:
@@ -260,7 +270,7 @@ class MethodConfig(_Section):
     premixup_weight: float = setting(0.5, "Weight of ReMixMatch's loss on a strong view before MixUp.", low=0)
     rotation_weight: float = setting(0.5, "Weight of ReMixMatch's rotation loss.", low=0)
 
-    def _check(self):
+    def _check(self) -> None:
         generational = self.method in GENERATIONAL_METHODS
         if self.generations > 1 and not generational:
             raise ValueError(
@@ -275,7 +285,7 @@ class MethodConfig(_Section):
             )
         self._check_unlabeled_prior()
 
-    def _check_unlabeled_prior(self):
+    def _check_unlabeled_prior(self) -> None:
         shown = f"--unlabeled_prior={','.join(self.unlabeled_prior)}"
         if self.unlabeled_prior == (LABELED,):
             return
@@ -311,7 +321,7 @@ class DarpConfig(_Section):
         "the labels predicts the other half.",
     )
 
-    def _check(self):
+    def _check(self) -> None:
         if self.darp_prior == (ESTIMATE,):
             return
         try:
@@ -365,7 +375,7 @@ class OptimizerConfig(_Section):
         """--schedule_boundaries as exact numbers: 0.1 is 1/10, whichever way it was written."""
         return tuple(fractions.Fraction(str(boundary)) for boundary in self.schedule_boundaries)
 
-    def _check(self):
+    def _check(self) -> None:
         shown = ",".join(map(str, self.schedule_boundaries))
         try:
             boundaries = self.boundaries
@@ -440,7 +450,7 @@ class DeviceConfig(_Section):
     )
     threads: int = setting(0, "Threads for TensorFlow; 0: the cores that this process may use.", low=0, identity=False)
 
-    def _check(self):
+    def _check(self) -> None:
         if self.tpu and self.strategy != "auto":
             raise ValueError(f"--tpu={self.tpu} is a strategy of its own: leave out --strategy={self.strategy}")
 
@@ -470,7 +480,7 @@ class Config:
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     device: DeviceConfig = dataclasses.field(default_factory=DeviceConfig)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.darp.darp_prior and self.method.unlabeled_prior != (LABELED,):
             raise ValueError(
                 f"--darp_prior={','.join(self.darp.darp_prior)} and "
@@ -485,7 +495,7 @@ class Config:
     @classmethod
     def from_dict(cls, nested: Mapping[str, Mapping[str, Any]]) -> "Config":
         """The inverse of `to_dict`. Raises ValueError for an unknown section or field and for a bad value."""
-        flat = {}
+        flat: dict[str, Any] = {}
         for section, values in nested.items():
             if section not in SECTIONS:
                 raise ValueError(f"unknown config section {section!r}; expected {', '.join(SECTIONS)}")

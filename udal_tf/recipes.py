@@ -4,6 +4,7 @@ The paper's CIFAR10-LT recipe (§4.3) is the default of every setting in `config
 """
 
 import dataclasses
+from typing import Any
 
 RANDAUGMENT_OPS = (
     "AutoContrast",
@@ -135,7 +136,7 @@ _CIFAR_DARP = {"n1": 1500, "m1": 3000}
 # (BUILD_NOTES.md: both readings of a public configuration).
 _IMAGENET_CREST = {"generations": 3, "epochs": 2000, "select_alpha": 1 / 0.7}
 
-RECIPES = {
+RECIPES: dict[str, dict[str, Any]] = {
     "digitslt": {
         "imbalance": 12.0,
         "n1": 120,

@@ -15,12 +15,14 @@ import csv
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from udal_tf.commands import model_arguments, outputs
 from udal_tf.reporting import terminal
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from udal_tf.inference.assessment import Predicted
     from udal_tf.inference.trained import TrainedModel
 
@@ -83,7 +85,7 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
     worst = assessment.worst_mistakes(probs, predicted.labels, MOST_MISTAKES)
     wrong = [
         assessment_plots.Mistake(
-            image=model.pixels(predicted.paths[i]),
+            image=cast("np.ndarray", model.pixels(predicted.paths[i])),
             file=predicted.paths[i],
             true=names[predicted.labels[i]],
             predicted=names[probs[i].argmax()],

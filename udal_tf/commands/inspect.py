@@ -61,7 +61,8 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
     if config.model.pretrained != NO_WEIGHTS and not pathlib.Path(config.model.pretrained).expanduser().is_file():
         raise ValueError(f"--pretrained={config.model.pretrained} is no file")
     problems = folder_listing.problems(folder, config.data.beta)
-    recipe, test_pictures = None, 0
+    recipe: dict[str, Any] | None = None
+    test_pictures = 0
     if not problems:
         listing = folder_listing.make_listing(folder, config.data.beta)
         facts = settings.facts_of(listing, folder.root, config.data)
@@ -73,8 +74,8 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
     found["problems"] = problems or _emptied(folder, found)
     from_scratch = config.model.arch != "wrn" and config.model.pretrained == NO_WEIGHTS
     found["warnings"] = concerns.concerns(found, from_scratch)
-    usable = recipe is not None and not found["problems"]
-    found["recipe"] = _recommendation(given, config, recipe, found) if usable else None
+    usable = recipe and not found["problems"]
+    found["recipe"] = _recommendation(given, config, recipe, found) if recipe and usable else None
     _draw_sheet(folder, pictures, config, size, sheet)
     found["time"] = _timing(config, len(found["classes"]), test_pictures) if usable and timed else None
     found["contact_sheet"] = str(sheet)
@@ -129,7 +130,8 @@ def _draw_sheet(folder: Folder, pictures: Sequence[Picture], config: Config, siz
     from udal_tf.augment.views import make_views
     from udal_tf.input.samples import view_samples
 
-    first, labeled, unlabeled = {}, {name: 0 for name in folder.labeled}, []
+    first: dict[str, str] = {}
+    labeled, unlabeled = {name: 0 for name in folder.labeled}, []
     for picture in pictures:
         if picture.part == LABELED and not picture.fault:
             first.setdefault(picture.class_name, picture.path)

@@ -23,6 +23,8 @@ from udal_tf.commands import model_arguments, outputs
 from udal_tf.reporting import terminal
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from udal_tf.inference.trained import TrainedModel
 
 # Six decimal places tell float32 probabilities apart as far as they are reproducible.
@@ -41,7 +43,7 @@ def _table(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
 
 
 def _csv(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
-    def line(*cells) -> str:
+    def line(*cells: object) -> str:
         text = io.StringIO()
         csv.writer(text, lineterminator="").writerow(cells)
         return text.getvalue()
@@ -63,7 +65,7 @@ def _jsonl(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
 FORMATS = {"table": _table, "csv": _csv, "jsonl": _jsonl}
 
 
-def ranked(probs, class_names: Sequence[str], top_k: int) -> Ranked:
+def ranked(probs: np.ndarray, class_names: Sequence[str], top_k: int) -> Ranked:
     """The likeliest classes of a picture with their probabilities [C], the likeliest first; of equal ones the first."""
     order = (-probs).argsort(kind="stable")[:top_k]
     return [(class_names[c], round(float(probs[c]), DECIMALS)) for c in order]

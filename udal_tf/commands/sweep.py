@@ -24,9 +24,10 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from types import FrameType
 
 from udal_tf.commands import outputs
-from udal_tf.commands.sweep_engines import ENGINES, ROOT, SweepError
+from udal_tf.commands.sweep_engines import ENGINES, ROOT, LocalEngine, RayEngine, SweepError
 from udal_tf.commands.sweep_jobs import Job
 from udal_tf.commands.sweep_speeds import measured_speeds
 from udal_tf.data import settings
@@ -39,19 +40,22 @@ EXIT_BAD_INPUT, EXIT_FAILED, EXIT_SIGNAL = 2, 1, 128
 class _StopRequest:
     """The last stop signal that came; a second one is passed on as SIGKILL."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.number, self.exit_number = 0, 0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
 
-    def _handle(self, number, frame):
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         self.number = signal.SIGKILL if self.exit_number else number
         self.exit_number = self.exit_number or number
 
 
-def train_all(jobs: dict[str, tuple[grids.Cell, Job]], engine, total: int, done: int) -> tuple[dict[str, str], int]:
+def train_all(
+    jobs: dict[str, tuple[grids.Cell, Job]], engine: LocalEngine | RayEngine, total: int, done: int
+) -> tuple[dict[str, str], int]:
     """Runs the jobs to their end. Returns the failed cells' reasons by name, and the signal that stopped it or 0."""
-    stop, failed, told = _StopRequest(), {}, 0
+    stop, told = _StopRequest(), 0
+    failed: dict[str, str] = {}
     whole = sum(cell.pictures for cell, _ in jobs.values())
     bar = terminal.Progress(whole, "images")
     left = dict(jobs)

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import os
-import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import keras
@@ -155,7 +154,7 @@ class TrainedModel:
         if isinstance(images, (str, os.PathLike)):
             raise ValueError(f"pictures must come as an array or as a list of paths, got {images!r}")
         if isinstance(images, np.ndarray) or not all(isinstance(path, (str, os.PathLike)) for path in images):
-            logits = self.logits(images)
+            logits = self.logits(np.asarray(images))
         else:
             logits = self._all_logits([os.fspath(path) for path in images])
         return self.prediction(logits, added)
@@ -177,7 +176,7 @@ class TrainedModel:
 
 
 def load(
-    workdir: str | pathlib.Path, weights: str = LAST, unfinished: bool = False, batch_size: int = 0
+    workdir: str | os.PathLike[str], weights: str = LAST, unfinished: bool = False, batch_size: int = 0
 ) -> TrainedModel:
     """The model of a work folder, ready to predict.
 
@@ -196,7 +195,7 @@ def load(
     return TrainedModel(workfolder.read(workdir, weights, unfinished), weights, batch_size)
 
 
-def _network(folder: WorkFolder, weights: str, input_shape, num_classes: int) -> keras.Model:
+def _network(folder: WorkFolder, weights: str, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
     """The network with its weights: the averaged ones, or those of RAW."""
     try:
         network = build_model(folder.config.model, input_shape, num_classes)

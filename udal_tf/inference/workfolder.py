@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -43,7 +44,7 @@ class WorkFolder:
     row: dict[str, Any] | None
 
 
-def read(workdir: str | pathlib.Path, weights: str = LAST, unfinished: bool = False) -> WorkFolder:
+def read(workdir: str | os.PathLike[str], weights: str = LAST, unfinished: bool = False) -> WorkFolder:
     """Finds the model of a training; of generations, the last one's.
 
     Args:

@@ -87,7 +87,8 @@ def confusion(runs: Sequence[Run], method: str, group: str, folder: pathlib.Path
     size = len(runs[0].result["class_names"])
     if not matrices or any(matrix.shape != (size, size) for matrix in matrices):
         return []
-    shares = sum(matrices) / np.maximum(sum(matrices).sum(axis=1, keepdims=True), 1)
+    counts = np.sum(matrices, axis=0)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     words = ("predicted class", "true class", "share of the true class, %")
     panel = _matrix_panel(f"{method}; {group}", runs[0], shares, *words)
     panel.name_classes(panel.axes.xaxis, runs[0].result["class_names"])

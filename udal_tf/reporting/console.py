@@ -105,8 +105,8 @@ def pseudo_label_warnings(
     if correct is not None:
         for name, count, right in zip(class_names, confident, correct, strict=True):
             if count >= ENOUGH_TO_JUDGE and right < HALF * count:
-                share = f"{100 * right / count:.0f} %"
-                warnings.append(f"of class {name}'s {count:.0f} confident pseudo-labels {share} are right")
+                right_share = f"{100 * right / count:.0f} %"
+                warnings.append(f"of class {name}'s {count:.0f} confident pseudo-labels {right_share} are right")
     return warnings
 
 

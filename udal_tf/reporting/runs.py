@@ -125,7 +125,7 @@ class Run:
         if not parts[0].exists():
             numbered = {int(m[1]): p for p in self.folder.glob("generation_*") if (m := _GENERATION.fullmatch(p.name))}
             parts = [numbered[number] / METRICS for number in sorted(numbered)]
-        rows = []
+        rows: list[dict[str, Any]] = []
         for part in parts:
             before = rows[-1]["epoch"] if rows else 0
             rows += [{**row, "epoch": before + row["epoch"]} for row in _read_rows(part)]

@@ -8,7 +8,7 @@ import io
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from rich import progress
 from rich.console import Console
@@ -18,6 +18,8 @@ from rich.table import Table
 PLAIN_WIDTH, LINE_EVERY = 80, 60.0
 # The time left is estimated by the work of so many seconds, for some work tells of its progress once in minutes.
 _SPEED_OF = 3600.0
+
+Own = TypeVar("Own", bound="Progress")
 
 
 def accept_any_text() -> None:
@@ -103,10 +105,11 @@ class Progress:
             refresh_per_second=4,
             disable=not (shown and screen.is_interactive),
         )
-        self._task = self._bar.add_task("", total=total, completed=done, note="")
+        self._task = self._bar.add_task("", total=total, note="")
+        self._bar.update(self._task, completed=done)
         self._bar.start()
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self: Own) -> Own:
         return self
 
     def __exit__(self, *exception: object) -> None:
