@@ -371,8 +371,8 @@ class OptimizerConfig(_Section):
     ema_decay: float = setting(0.999, "Decay of the exponential moving average of the weights.", low=0, high=1)
 
     @property
-    def boundaries(self) -> tuple[fractions.Fraction, ...]:
-        """--schedule_boundaries as exact numbers: 0.1 is 1/10, whichever way it was written."""
+    def boundaries(self) -> tuple[Any, ...]:
+        """--schedule_boundaries as exact numbers, `fractions.Fraction`: 0.1 is 1/10, whichever way it was written."""
         return tuple(fractions.Fraction(str(boundary)) for boundary in self.schedule_boundaries)
 
     def _check(self) -> None:

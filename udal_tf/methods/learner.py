@@ -135,7 +135,7 @@ class Learner(tf.Module):
         # Gradients of float16 layers vanish unless the loss is scaled up; where they overflow, a step changes nothing.
         scales = any(layer.compute_dtype == "float16" for layer in model.layers)
         self._scaling = keras.optimizers.LossScaleOptimizer(self.optimizer) if scales else None
-        if scales:
+        if self._scaling:
             self._scaling.build(self._trained)
         # Steps done. A count of its own, for the optimizer leaves out those that overflow.
         self.step = tf.Variable(
@@ -182,9 +182,10 @@ class Learner(tf.Module):
         return Aligner(self.places, self.p_data, self.p_unlabeled(), self.p_model(), alpha)
 
     def _refined(self, batch: dict[str, tf.Tensor]) -> Refine:
-        if self.refiner is None:
+        refiner = self.refiner
+        if refiner is None:
             return lambda probs: probs
-        return lambda probs: self.refiner(probs, batch["rows_u"], self.step, self.p_unlabeled())
+        return lambda probs: refiner(probs, batch["rows_u"], self.step, self.p_unlabeled())
 
     def _ramp(self) -> tf.Tensor:
         return schedules.linear_ramp(self.step, self._method.unlabeled_ramp * self._train.total_steps)

@@ -24,7 +24,7 @@ def _finish(figure: Figure, path: pathlib.Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _epochs(rows: list[dict[str, Any]]) -> list[int]:
+def _epochs(rows: Sequence[dict[str, Any]]) -> list[int]:
     return [row["epoch"] for row in rows]
 
 
@@ -56,7 +56,7 @@ def _label_classes(axes: Axes, class_names: list[str]) -> None:
     name_classes(axes.xaxis, class_names)
 
 
-def training_curves(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
+def training_curves(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
     """Losses, test accuracy, and the shares of confident and of correct pseudo-labels, over the epochs."""
     figure = Figure(figsize=(13, 4), layout="constrained")
     losses, accuracy, pseudo = figure.subplots(1, 3)
@@ -126,7 +126,7 @@ def per_class_recall(
 
 
 def pseudo_label_divergence(
-    rows: list[dict[str, Any]], p_data: list[float], class_names: list[str], path: pathlib.Path
+    rows: Sequence[dict[str, Any]], p_data: list[float], class_names: list[str], path: pathlib.Path
 ) -> None:
     """Appendix A.1: the divergence of the pseudo-labels' moving average over training, and the distributions.
 

@@ -94,7 +94,8 @@ def make_learner(config: Config, data: SslData) -> Learner:
 
 def make_batch_maker(config: Config, data: SslData, views: Views, learner: Learner) -> pipeline.BatchMaker:
     """What makes the batches of a run: the sets of pictures that its base learner sees, and their views."""
-    train, base, pictures = config.train, learner.base, data.train
+    train, base = config.train, learner.base
+    pictures: Any = data.train
     if config.device.input == "device":
         pictures = pictures.on_device()
     # The sets' tensors belong where batches are made.

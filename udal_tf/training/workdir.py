@@ -3,7 +3,7 @@
 import fcntl
 import json
 import pathlib
-from typing import Any
+from typing import Any, TextIO
 
 from udal_tf.config import Config, differences
 from udal_tf.reporting.run_log import write_json
@@ -30,7 +30,7 @@ class Workdir:
     def __init__(self, config: Config):
         self.path = pathlib.Path(config.train.workdir).expanduser()
         self._config = config
-        self._lock = None
+        self._lock: TextIO | None = None
         try:
             self._check()
         except OSError as error:
@@ -80,8 +80,8 @@ class Workdir:
         """Creates the folder, takes its lock and writes `config.json`; the first thing that a run writes."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / LOCK, "w", encoding="utf-8")  # noqa: SIM115 (held while the run lasts)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = self._lock = open(self.path / LOCK, "w", encoding="utf-8")  # noqa: SIM115 (held while the run lasts)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._check()  # Another run may have come and gone since the first look.
             if not (self.path / CONFIG).exists():
                 write_json(self.path / CONFIG, self._config.to_dict())
