@@ -22,6 +22,7 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "absl-py",
+        "etils[epath]",
         "importlib_resources",
         "matplotlib",
         "numpy",

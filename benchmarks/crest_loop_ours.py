@@ -122,6 +122,7 @@ def make_run(config, out: pathlib.Path, folder: str):
     from udal_tf.data import crest_files
     from udal_tf.data.dataset import ArrayPictures, Source
     from udal_tf.data.problem import make_problem
+    from udal_tf.run_dir import RunDir
     from udal_tf.training import distribute, loop
 
     place = crest_files.find([out / "data"], crest_files.folder_name("cifar-10-data-im-", IMBALANCE))
@@ -139,7 +140,7 @@ def make_run(config, out: pathlib.Path, folder: str):
     )
     strategy = distribute.make_strategy(config.device)
     with strategy.scope():
-        return loop._Run(config, make_problem(source, config.data), pathlib.Path(folder))
+        return loop._Run(config, make_problem(source, config.data), RunDir(folder))
 
 
 def train(out: pathlib.Path, settings: dict, seed: int) -> None:

@@ -10,7 +10,6 @@ checkpoint (of its last generation) is evaluated on its test images:
 """
 
 import argparse
-import json
 import pathlib
 import statistics
 import sys
@@ -33,13 +32,14 @@ def evaluated(workdir: pathlib.Path) -> dict[str, dict]:
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
     import tensorflow as tf
 
-    from udal_tf.config import Config
     from udal_tf.data import sources
+    from udal_tf.run_dir import RunDir
     from udal_tf.training import loop
 
-    config = Config.from_dict(json.loads((workdir / "config.json").read_text(encoding="utf-8")))
-    last = workdir / f"generation_{config.method.generations - 1}"
-    run = loop._Run(config, sources.load(config.data), last if last.exists() else workdir)
+    run_dir = RunDir(workdir)
+    config = run_dir.config()
+    last = [run_dir, *run_dir.generations().values()][-1]
+    run = loop._Run(config, sources.load(config.data), last)
     run.checkpoints.restore()
     average = run.learner.label_average / tf.reduce_sum(run.learner.label_average)
     priors = {"labeled": run.learner.p_data.numpy(), "label_average": average.numpy()}

@@ -84,9 +84,10 @@ class TimedRun:
     """What `serve` asks for, done by the objects of a training: those that `loop.train` makes for itself."""
 
     def __init__(self, config, data, folder: pathlib.Path):
+        from udal_tf.run_dir import RunDir
         from udal_tf.training import loop
 
-        self._run = loop._Run(config, data, folder)
+        self._run = loop._Run(config, data, RunDir(folder))
         self._iterator = self._batches()
         self._fixed_batch = None
 

@@ -1,13 +1,16 @@
 """Made-up finished runs: folders as `train_and_evaluate` leaves them, without training."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from run_files import make_result, make_row, scores
+
 from udal_tf.config import resolve
 from udal_tf.folder_recipe import FolderFacts
+from udal_tf.run_dir import RunDir
+from udal_tf.run_records import ByWeights, Generation, PseudoLabelCounts
 
 CLASSES = 3
 EPOCH_ROWS = 3
@@ -31,55 +34,36 @@ def write_run(
     config = resolve(given, facts)
     folder = root / "_".join(f"{name}{value}" for name, value in given.items())
     folder.mkdir(parents=True)
-    scores = {"raw": accuracy, "ema": accuracy, "raw_la": accuracy, "ema_la": accuracy if ema_la is None else ema_la}
-    balanced_scores = scores if balanced is None else dict.fromkeys(scores, balanced)
-    test = {
-        "accuracy": scores,
-        "balanced_accuracy": balanced_scores,
-        "per_class_recall": {name: [value] * CLASSES for name, value in scores.items()},
-    }
-    result = {
-        **test,
-        "config": config.to_dict(),
-        "class_names": [f"class{c}" for c in range(CLASSES)],
-        "p_data": [1 / CLASSES] * CLASSES,
-        "la_prior": {"kind": "labeled"},
-        "steps": config.train.total_steps,
-        "seconds": 60.0,
-        "data": {
-            "source": "made up",
-            "draw": config.data.draw,
-            **({"recipe_facts": dataclasses.asdict(facts)} if facts else {}),
-        },
-        "versions": {"udal_tf": "0"},
-    }
+    test = scores(accuracy, ema_la, CLASSES)
+    if balanced is not None:
+        test = dataclasses.replace(test, balanced_accuracy=ByWeights(*[balanced] * 4))
+    facts_of_data = {"recipe_facts": dataclasses.asdict(facts)} if facts else {}
+    result = make_result(
+        test,
+        config=config.to_dict(),
+        steps=config.train.total_steps,
+        data={"source": "made up", "draw": config.data.draw, **facts_of_data},
+    )
     train = {"alpha": 1.0, "confident": 0.5, "confident_correct": 0.4}
     train |= {"kl_data": 0.1, "kl_target": 0.2, "kl_uniform": 0.3}
-    counts = {"confident": [8, 4, 0], "correct": [6, 1, 0], "shown": [12, 4, 2]}
-    rows = [
-        {"step": epoch, "epoch": epoch, "seconds": 1.0, "train": train, "test": test, "pseudo_labels": counts}
-        for epoch in range(1, EPOCH_ROWS + 1)
-    ]
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    if config.method.generations > 1:
-        empty = [None] * CLASSES
-        of_each = by_generation or [balanced_scores["ema"]] * config.method.generations
-        result["generations"] = [
-            {
-                "accuracy": scores,
-                "balanced_accuracy": dict.fromkeys(scores, value),
-                "precision": [0.9] * CLASSES if number else empty,
-                "recall": [0.3] * CLASSES if number else empty,
-            }
-            for number, value in enumerate(of_each)
+    counts = PseudoLabelCounts(confident=[8, 4, 0], correct=[6, 1, 0], shown=[12, 4, 2])
+    rows = [make_row(epoch, train=train, test=test, pseudo_labels=counts) for epoch in range(1, EPOCH_ROWS + 1)]
+    run_dir, count = RunDir(folder), config.method.generations
+    parts = [run_dir]
+    if count > 1:
+        own = {"precision": [0.9] * CLASSES, "recall": [0.3] * CLASSES}
+        of_each = by_generation or [test.balanced_accuracy.ema] * count
+        summaries = [
+            Generation(1.0, test.accuracy, ByWeights(*[value] * 4), 1.0, [n] * CLASSES, **(own if n else {}))
+            for n, value in enumerate(of_each)
         ]
-        for number in range(config.method.generations):
-            own = folder / f"generation_{number}"
-            own.mkdir()
-            (own / "metrics.jsonl").write_text(text, encoding="utf-8")
-            (own / "result.json").write_text("{}", encoding="utf-8")
-    else:
-        (folder / "metrics.jsonl").write_text(text, encoding="utf-8")
-    (folder / "config.json").write_text(json.dumps(config.to_dict()), encoding="utf-8")
-    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+        result = dataclasses.replace(result, generations=summaries)
+        parts = [run_dir.generation(number) for number in range(count)]
+    for part in parts:
+        part.path.mkdir(exist_ok=True)
+        part.write_result(result)
+        for row in rows:
+            part.append_row(row)
+    run_dir.write_config(config)
+    run_dir.write_result(result)
     return folder

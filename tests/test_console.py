@@ -1,5 +1,9 @@
 """What a run prints: the figures of a hand-made row and result, in per cent."""
 
+import dataclasses
+
+from run_files import make_result, make_row
+
 from udal_tf.reporting.console import (
     epoch_text,
     metrics_text,
@@ -8,25 +12,13 @@ from udal_tf.reporting.console import (
     result_text,
     settings_text,
 )
+from udal_tf.run_records import ByWeights, ClassesByWeights, PseudoLabelCounts, Scores
 
-ROW = {
-    "epoch": 3,
-    "train": {"loss": 1.23456, "alpha": 0.775, "confident": 0.5, "confident_correct": 0.25},
-    "test": {
-        "accuracy": {"raw": 0.5, "ema": 0.625, "raw_la": 0.7, "ema_la": 0.8126},
-        "balanced_accuracy": {"raw": 0.25, "ema": 0.3, "raw_la": 0.4, "ema_la": 0.45},
-    },
-}
-RESULT = {
-    "accuracy": {"raw": 0.5, "ema": 0.625, "raw_la": 0.7, "ema_la": 0.81234},
-    "balanced_accuracy": {"raw": 0.25, "ema": 0.3, "raw_la": 0.4, "ema_la": 0.45},
-    "per_class_recall": {
-        "raw": [1.0, 0.0, None],
-        "ema": [0.9, 0.1, None],
-        "raw_la": [0.8, 0.2, None],
-        "ema_la": [0.7, 0.3, None],
-    },
-}
+RECALL = ClassesByWeights(raw=[1.0, 0.0, None], ema=[0.9, 0.1, None], raw_la=[0.8, 0.2, None], ema_la=[0.7, 0.3, None])
+SCORES = Scores(ByWeights(0.5, 0.625, 0.7, 0.8126), ByWeights(0.25, 0.3, 0.4, 0.45), RECALL)
+TRAIN = {"loss": 1.23456, "alpha": 0.775, "confident": 0.5, "confident_correct": 0.25}
+ROW = make_row(3, train=TRAIN, test=SCORES)
+RESULT = make_result(SCORES, class_names=["cat", "dog", "cow"])
 
 
 def cells(line: str) -> list[str]:
@@ -42,13 +34,13 @@ def test_epoch_text_holds_the_figures_in_per_cent():
 
 
 def test_epoch_text_leaves_out_what_a_supervised_run_has_not():
-    row = {**ROW, "train": {"loss": 1.0, "alpha": 1.0}}
+    row = make_row(3, train={"loss": 1.0, "alpha": 1.0}, test=SCORES)
     assert "confident" not in epoch_text(row, 20)
 
 
 def test_epoch_text_says_where_darp_cannot_reach_its_totals():
     for residual, said in ((0.0004, False), (0.0123, True)):
-        text = epoch_text({**ROW, "train": {**ROW["train"], "darp_residual": residual}}, 20)
+        text = epoch_text(make_row(3, train={**TRAIN, "darp_residual": residual}, test=SCORES), 20)
         assert ("DARP misses a class's total by 1.2 % of the pictures" in text) == said
 
 
@@ -81,14 +73,15 @@ def test_wrong_pseudo_labels_are_named_where_there_are_enough_to_judge():
 
 
 def test_pseudo_labels_are_looked_at_after_the_third_epoch_and_every_tenth():
-    row = {**ROW, "pseudo_labels": {"confident": [5, 0, 5], "correct": None}, "p_target": [0.4, 0.2, 0.4]}
-    said = [n for n in range(1, 31) if "class dog" in epoch_text({**row, "epoch": n}, 30, NAMES)]
+    row = make_row(3, pseudo_labels=PseudoLabelCounts([5, 0, 5]), p_target=[0.4, 0.2, 0.4])
+    rows = [dataclasses.replace(row, epoch=epoch) for epoch in range(1, 31)]
+    said = [row.epoch for row in rows if "class dog" in epoch_text(row, 30, NAMES)]
     assert said == [3, 10, 20, 30]
-    assert epoch_text({**row, "epoch": 3}, 30, NAMES).count("\n") == 1
+    assert epoch_text(row, 30, NAMES).count("\n") == 1
 
 
 def test_result_text_holds_the_figures_in_per_cent():
-    lines = result_text(RESULT, ["cat", "dog", "cow"]).splitlines()
+    lines = result_text(RESULT).splitlines()
     assert " ".join(lines[0].split()) == "test, % raw EMA raw + LA EMA + LA"
     assert [line.split()[:-4] for line in lines[1:]] == [
         ["accuracy"],
@@ -97,19 +90,19 @@ def test_result_text_holds_the_figures_in_per_cent():
         ["recall", "of", "dog"],
         ["recall", "of", "cow"],
     ]
-    assert cells(lines[1]) == ["50.00", "62.50", "70.00", "81.23"]
+    assert cells(lines[1]) == ["50.00", "62.50", "70.00", "81.26"]
     assert cells(lines[2]) == ["25.00", "30.00", "40.00", "45.00"]
     assert cells(lines[3]) == ["100.00", "90.00", "80.00", "70.00"]
     assert cells(lines[4]) == ["0.00", "10.00", "20.00", "30.00"]
 
 
 def test_result_text_marks_a_class_without_pictures():
-    assert cells(result_text(RESULT, ["cat", "dog", "cow"]).splitlines()[5]) == ["–", "–", "–", "–"]
+    assert cells(result_text(RESULT).splitlines()[5]) == ["–", "–", "–", "–"]
 
 
 def test_columns_of_the_result_stand_under_their_titles_within_80_columns():
     for name, lines in (("a_class_of_20_letters", 6), ("a class " * 20, 8)):
-        printed = result_text(RESULT, ["cat", "dog", name]).splitlines()
+        printed = result_text(make_result(SCORES, class_names=["cat", "dog", name])).splitlines()
         assert len(printed) >= lines
         assert len({len(line) for line in printed}) == 1
         assert len(printed[0]) <= 80

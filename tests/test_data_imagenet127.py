@@ -257,6 +257,6 @@ def test_the_recipe_trains_its_network_on_random_resized_crops(tmp_path):
     config = resolve(settings)
     assert (config.model.arch, config.augment.crop) == ("resnet50", "resized")
     result = train_and_evaluate(config)
-    assert result["steps"] == 1
-    assert result["class_names"] == list(NAMES)
-    assert result["data"]["labeled_counts"] == [2, 14, 2]
+    assert result.steps == 1
+    assert result.class_names == list(NAMES)
+    assert result.data["labeled_counts"] == [2, 14, 2]

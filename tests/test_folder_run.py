@@ -6,16 +6,16 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from run_files import read_rows
 from tiny_application import tiny
 
 from udal_tf.config import resolve
 from udal_tf.data import settings, sources
 from udal_tf.data.dataset import DataError
 from udal_tf.recipes import APPLICATIONS, Application
-from udal_tf.reporting.run_log import read_rows
+from udal_tf.run_dir import RunDir, RunDirError
 from udal_tf.training import loop
 from udal_tf.training.experiment import train_and_evaluate
-from udal_tf.training.workdir import WorkdirError
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -43,11 +43,11 @@ def test_a_folder_of_pictures_trains_and_reports_by_class_name(tmp_path):
         }
     )  # fmt: skip
     result = train_and_evaluate(config)
-    assert result["class_names"] == ["apple", "mango", "zebra"]
-    assert result["data"]["labeled_counts"] == [2, 1, 4]
-    np.testing.assert_allclose(result["p_data"], [2 / 7, 1 / 7, 4 / 7], rtol=1e-5)
-    assert result["p_unlabeled"] == [0.25, 0.25, 0.5]
-    assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
+    assert result.class_names == ["apple", "mango", "zebra"]
+    assert result.data["labeled_counts"] == [2, 1, 4]
+    np.testing.assert_allclose(result.p_data, [2 / 7, 1 / 7, 4 / 7], rtol=1e-5)
+    assert result.p_unlabeled == [0.25, 0.25, 0.5]
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == result.to_json()
     assert (tmp_path / "run" / "pseudo_labels.png").is_file()
     for row in read_rows(tmp_path / "run" / "metrics.jsonl"):
         assert "confident" in row["train"]
@@ -76,13 +76,13 @@ def test_a_run_by_the_folders_own_recipe_is_refused_once_pictures_were_added(tmp
     assert (config.model.arch, config.model.depth, config.data.image_size) == ("wrn", 10, 32)
     assert config.method.threshold == 0.8
     result = train_and_evaluate(config)
-    assert result["config"]["data"]["pictures"] == config.data.pictures
+    assert result.config["data"]["pictures"] == config.data.pictures
     printed = capsys.readouterr().out
     assert "labeled_counts: apple 2, mango 1, zebra 4" in printed
     assert "recall of mango" not in printed  # The table at the end is the command's.
     assert train_and_evaluate(settings.resolve(given(tmp_path))) == result
     Image.new("RGB", (30, 40)).save(tmp_path / "pictures" / "unlabeled" / "new.png")
-    with pytest.raises(WorkdirError, match=r"(?s)on other pictures.*9 unlabelled.*there, .*10 unlabelled"):
+    with pytest.raises(RunDirError, match=r"(?s)on other pictures.*9 unlabelled.*there, .*10 unlabelled"):
         train_and_evaluate(settings.resolve(given(tmp_path)))
 
 
@@ -99,7 +99,7 @@ def test_pretrained_weights_are_read_when_a_run_begins_and_never_again(tmp_path,
     assert config.augment.crop == "resized"
     train_and_evaluate(config)
     path.unlink()
-    learner = loop.trained_learner(config, sources.load(config.data), tmp_path / "run")
+    learner = loop.trained_learner(config, sources.load(config.data), RunDir(tmp_path / "run"))
     backbone = published.trainable_variables
     assert len(learner.ema) == len(backbone) + 2  # The last layer is new.
     for ours, theirs in zip(learner.ema, backbone, strict=False):

@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 import pytest
+from run_files import read_rows
 
 from udal_tf.config import resolve
 from udal_tf.data import sources
-from udal_tf.reporting.run_log import read_rows
 from udal_tf.training import experiment, generations
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -29,7 +29,7 @@ def finished(undrawn, tmp_path_factory):
     """A finished CReST+ run of three generations: config, folder, result."""
     folder = tmp_path_factory.mktemp("crest")
     config = make_config(folder)
-    return config, folder, experiment.train_and_evaluate(config)
+    return config, folder, experiment.train_and_evaluate(config).to_json()
 
 
 def test_alpha_falls_in_a_straight_line_over_the_generations():
@@ -107,10 +107,10 @@ def test_a_generation_to_which_nothing_was_added_is_its_base_run(tmp_path, monke
     monkeypatch.setattr(
         generations, "select", lambda probs, positions, p_data, alpha: (np.zeros(0, np.int64), np.zeros(0, np.int64))
     )
-    grown = experiment.train_and_evaluate(make_config(tmp_path / "crest", method="crest", generations=2))
+    grown = experiment.train_and_evaluate(make_config(tmp_path / "crest", method="crest", generations=2)).to_json()
     base = experiment.train_and_evaluate(
         make_config(tmp_path / "base", method="none", generations=1, la_prior="label_average")
-    )
+    ).to_json()
     for name in FIGURES[:-1]:
         assert grown[name] == base[name]
 
@@ -121,14 +121,14 @@ def test_the_first_generation_of_crest_plus_is_alignment_to_p_data(finished, tmp
         make_config(tmp_path, method="da", generations=1, alpha_min=1.0, la_prior="label_average")
     )
     first = json.loads((folder / "generation_0" / "result.json").read_text())
-    assert figures(first) == figures(aligned)
+    assert figures(first) == figures(aligned.to_json())
 
 
 def test_every_generation_estimates_the_unlabelled_prior_anew(tmp_path):
     given = {"base": "mixmatch", "threshold": 0.0, "generations": 2, "unlabeled_prior": ("estimate",)}
     result = experiment.train_and_evaluate(make_config(tmp_path, **given))
     rows = [read_rows(tmp_path / f"generation_{number}" / "metrics.jsonl") for number in range(2)]
-    assert rows[1][-1]["p_unlabeled"] == result["p_unlabeled"] != rows[0][-1]["p_unlabeled"]
+    assert rows[1][-1]["p_unlabeled"] == result.p_unlabeled != rows[0][-1]["p_unlabeled"]
     # After three steps both are still near where they began.
     np.testing.assert_allclose(rows[0][0]["p_unlabeled"], rows[1][0]["p_unlabeled"], atol=0.03)
 

@@ -8,7 +8,7 @@ import sys
 from conftest import LONGEST
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
-SETTINGS = {"config", "recipes", "folder_recipe", "class_shares", ""}
+SETTINGS = {"config", "recipes", "folder_recipe", "class_shares", "run_dir", "run_records", "storage", ""}
 GROUND = {"core", "data", "augment", "models", "reporting"}
 MAY_IMPORT = {
     "": {"inference"},  # Inside of `load`, when it is called.
@@ -17,6 +17,9 @@ MAY_IMPORT = {
     "folder_recipe": set(),
     "config": {"recipes", "folder_recipe", "class_shares"},
     "crest_flags": {"config"},
+    "storage": set(),
+    "run_records": {""},
+    "run_dir": {"config", "storage", "run_records", ""},
     # Public, for training loops of the user's own: core under the names of the paper. Nothing in the package uses them.
     "alignment": {"core"},
     "losses": {"core"},
@@ -84,7 +87,8 @@ def test_the_files_of_the_suite_that_run_first_are_there():
 
 
 def test_listing_and_inspecting_a_folder_import_no_tensorflow():
-    code = "import sys, udal_tf.commands.inspect, udal_tf.commands.train; print('tensorflow' in sys.modules)"
+    modules = "udal_tf.commands.inspect, udal_tf.commands.train, udal_tf.commands.sweep, udal_tf.run_dir"
+    code = f"import sys, {modules}; print('tensorflow' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
 

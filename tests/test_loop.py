@@ -8,12 +8,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from run_files import read_rows
 
 from udal_tf import __version__
 from udal_tf.config import resolve
 from udal_tf.data import sources
 from udal_tf.data.dataset import DataError
-from udal_tf.reporting.run_log import read_rows
+from udal_tf.run_dir import RunDir
 from udal_tf.training import experiment, loop
 
 WEIGHTS = ["raw", "ema", "raw_la", "ema_la"]
@@ -51,7 +52,7 @@ def run(config, call_seconds=LONG_CALLS, runner=Recorder, drawn=False):
             patch.setattr(loop.record, "draw", lambda rows, data, folder: None)
         patch.setattr(loop, "CALL_SECONDS", call_seconds)
         patch.setattr(loop, "StepRunner", runner)
-        return experiment.train_and_evaluate(config)
+        return experiment.train_and_evaluate(config).to_json()
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +220,7 @@ def test_a_finished_run_started_again_returns_the_saved_result_without_training(
     config, folder, result, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     monkeypatch.setattr(sources, "load", lambda config: pytest.fail("read the data again"))
-    assert experiment.train_and_evaluate(config) == result
+    assert experiment.train_and_evaluate(config).to_json() == result
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert "finished already" in capsys.readouterr().out
 
@@ -266,7 +267,7 @@ def test_no_fold_of_one_seed_is_the_run_of_another():
     assert len(seeds) == 100
 
 
-def broken_write(path, value):
+def broken_write(run_dir, result):
     raise OSError("disk full")
 
 
@@ -287,7 +288,7 @@ def test_a_run_that_failed_can_go_on_in_the_same_process(tmp_path, capsys):
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4]
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(loop.StorageError, match="disk full"):
-        patch.setattr(loop, "write_json", broken_write)
+        patch.setattr(RunDir, "write_result", broken_write)
         run(config)
     assert "Going on from step 4 of 12" in capsys.readouterr().out
     assert not (tmp_path / "result.json").exists()

@@ -25,7 +25,7 @@ def test_its_cells_run_in_order(undrawn, cells, monkeypatch, tmp_path, capsys):
     names = {}
     for number, source in enumerate(sources):
         exec(compile(source.replace(LENGTH, SHORT), f"cell {number}", "exec"), names)
-    assert {name: result["config"]["method"]["method"] for name, result in names["results"].items()} == {
+    assert {name: result.config["method"]["method"] for name, result in names["results"].items()} == {
         "none": "none",
         "udal": "udal",
     }

@@ -1,16 +1,19 @@
 """Pictures of a run: drawn from rows alone, for any number of rows and classes, without a complaint."""
 
+import dataclasses
 import logging
 import warnings
 
 import matplotlib.image
 import numpy as np
 import pytest
+from run_files import make_row, scores
 
 from udal_tf.reporting import plots
+from udal_tf.run_records import EpochRow
 
 
-def make_rows(epochs: int, num_classes: int, supervised: bool = False) -> list[dict]:
+def make_rows(epochs: int, num_classes: int, supervised: bool = False) -> list[EpochRow]:
     random = np.random.RandomState(0)
     rows = []
     for epoch in range(1, epochs + 1):
@@ -19,16 +22,12 @@ def make_rows(epochs: int, num_classes: int, supervised: bool = False) -> list[d
         if not supervised:
             train |= {"confident": 0.4, "confident_correct": 0.3}
         p_model, p_target = random.dirichlet(np.ones(num_classes), 2)
-        accuracy = {key: 1 - 0.5 / epoch for key in ("raw", "ema", "raw_la", "ema_la")}
-        rows.append(
-            {
-                "epoch": epoch,
-                "train": train,
-                "test": {"accuracy": accuracy},
-                "p_model": p_model.tolist(),
-                "p_target": p_target.tolist(),
-            }
-        )
+        distributions = {
+            "p_model": p_model.tolist(),
+            "p_target": p_target.tolist(),
+            "p_unlabeled": [1 / num_classes] * num_classes,
+        }
+        rows.append(make_row(epoch, train=train, test=scores(1 - 0.5 / epoch), **distributions))
     return rows
 
 
@@ -95,7 +94,7 @@ def test_divergence_shows_an_unlabelled_prior_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "_finish", finish_and_read)
     uniform, other = [0.5, 0.5], [0.25, 0.75]
     for p_unlabeled in (uniform, other):
-        rows = [{**row, "p_unlabeled": p_unlabeled} for row in make_rows(1, 2)]
+        rows = [dataclasses.replace(row, p_unlabeled=p_unlabeled) for row in make_rows(1, 2)]
         plots.pseudo_label_divergence(rows, uniform, ["a", "b"], tmp_path / "picture.png")
     assert r"$p_{unlabeled}$" not in labels[0]
     assert labels[1] == [*labels[0], r"$p_{unlabeled}$"]
@@ -117,8 +116,9 @@ def test_classes_stand_from_frequent_to_rare_whatever_order_their_names_are_in(m
 
 
 def test_divergence_of_equal_distributions(draws_well):
-    rows = make_rows(2, 4)
-    for row in rows:
-        row["train"] |= {"kl_data": 0.0, "kl_target": 0.0}
-        row["p_model"] = row["p_target"] = [0.25] * 4
+    even = {"p_model": [0.25] * 4, "p_target": [0.25] * 4}
+    rows = [
+        dataclasses.replace(row, train={**row.train, "kl_data": 0.0, "kl_target": 0.0}, **even)
+        for row in make_rows(2, 4)
+    ]
     draws_well(plots.pseudo_label_divergence, rows, [0.25] * 4, ["a", "b", "c", "d"])

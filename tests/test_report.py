@@ -180,7 +180,7 @@ def test_broken_results_are_named_and_left_out(tmp_path):
     assert len(runs) == 1 and len(left_out) == 5
     assert "no JSON" in reasons["2"]
     assert "only the first epochs" in reasons["3"]
-    assert "accuracy.ema must be a number" in reasons["4"]
+    assert reasons["4"] == "result.json: accuracy.ema is missing"
     assert "must" in reasons["5"]
     assert any("same settings, fold and pictures" in one.reason for one in left_out)
     assert {good.name, again.name} >= {runs[0].folder.name}
@@ -325,7 +325,7 @@ def test_command_line_refuses_what_it_cannot_use(tmp_path, capsys):
 def test_a_run_that_holds_confusions_gets_a_matrix(tmp_path):
     folder = write_run(tmp_path / "runs", 0.8, dataset="digitslt", fold=1)
     result = json.loads((folder / "result.json").read_text())
-    result["confusion"] = {"ema": [[8 if a == b else 1 for b in range(CLASSES)] for a in range(CLASSES)]}
+    result["confusion"]["ema"] = [[8 if a == b else 1 for b in range(CLASSES)] for a in range(CLASSES)]
     (folder / "result.json").write_text(json.dumps(result))
     report.write_report([tmp_path / "runs"], tmp_path / "out")
     assert (tmp_path / "out/figures/confusion_FixMatch_w_UDAL_digits_LT_g12_b10.png").exists()
@@ -519,7 +519,7 @@ def test_a_run_that_lacks_a_generation_or_its_balanced_accuracy_is_left_out(tmp_
     runs, left_out = read_runs([tmp_path])
     assert runs == []
     assert ["must hold 3 generations, got 2" in one.reason for one in left_out] == [True, False]
-    assert ["generation 2, must hold 'balanced_accuracy'" in one.reason for one in left_out] == [False, True]
+    assert ["generations.1.balanced_accuracy is missing" in one.reason for one in left_out] == [False, True]
 
 
 def test_elsewhere_both_measures_have_a_column_where_runs_stand(tmp_path):

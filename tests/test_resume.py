@@ -68,7 +68,7 @@ def run_until(moment: str, *arguments: str) -> None:
 
     def killed_write(path, value):
         if moment == GROWN and path.name == "labeled.json":
-            path.with_name(path.name + ".partial").write_text('{"positions": [1, 2')
+            path.with_name(f"{path.name}.{os.getpid()}.partial").write_text('{"positions": [1, 2')
             kill()
         write(path, value)
         if moment == BETWEEN and path.name == "labeled.json":

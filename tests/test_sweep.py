@@ -14,8 +14,8 @@ import pytest
 
 from udal_tf.commands import report, sweep, sweep_engines, sweep_jobs
 from udal_tf.config import resolve
+from udal_tf.run_dir import RunDir
 from udal_tf.training import timing
-from udal_tf.training import workdir as training_workdir
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TINY = ["--epochs=1", "--steps_per_epoch=2", "--batch_size=4", "--unlabeled_ratio=1", "--depth=10"]
@@ -38,10 +38,6 @@ def make_job(tmp_path):
 def failures(tmp_path):
     path = tmp_path / "sweep" / "failures.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def test_the_lock_is_the_one_that_runs_take():
-    assert training_workdir.LOCK == sweep_jobs.LOCK
 
 
 def test_a_finished_cell_is_recorded(make_job, tmp_path):
@@ -162,7 +158,7 @@ def test_list_has_every_command_its_state_and_cost(tmp_path, monkeypatch, capsys
     name = "cifar10lt_g50_b0.1_fixmatch_udal_fold1"
     (tmp_path / name).mkdir()
     config = resolve({"dataset": "cifar10lt", "imbalance": 50.0, "beta": 0.1})
-    (tmp_path / name / "config.json").write_text(json.dumps(config.to_dict()))
+    RunDir(tmp_path / name).write_config(config)
     (tmp_path / name / "result.json").write_text("{}")
     sweep.main(["table1", "--list", f"--out={tmp_path}", "--images_per_second=1000"])
     text = capsys.readouterr().out
@@ -211,7 +207,7 @@ def test_a_listing_can_be_left_in_the_middle(tmp_path):
 def test_a_folder_of_another_run_is_refused(tmp_path, capsys):
     folder = tmp_path / "digitslt_g12_b0.1_fixmatch_udal_fold1"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(resolve({"epochs": 3}).to_dict()))
+    RunDir(folder).write_config(resolve({"epochs": 3}))
     assert "--epochs: 3 there" in refused(capsys, "digits", "--dry_run", f"--out={tmp_path}")
 
 

@@ -13,7 +13,7 @@ from forked import Started, run_command
 
 from udal_tf.commands import train
 from udal_tf.config import resolve
-from udal_tf.reporting.run_log import write_json
+from udal_tf.run_dir import RunDir
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 SECONDS_ALLOWED = 300
@@ -136,7 +136,7 @@ def command(tmp_path, monkeypatch, capsys):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("It was a dark and stormy night.")
     (tmp_path / "earlier").mkdir()
-    write_json(tmp_path / "earlier" / "config.json", resolve({"fold": 2, "workdir": "earlier"}).to_dict())
+    RunDir("earlier").write_config(resolve({"fold": 2, "workdir": "earlier"}))
     verbosity = logging.get_verbosity()
 
     def call(*arguments: str) -> tuple[int, str]:
@@ -154,6 +154,13 @@ def assert_untouched(folder: pathlib.Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["earlier", "notes.txt", "thesis"]
     assert (folder / "notes.txt").read_text() == "mine"
     assert '"fold": 2' in (folder / "earlier" / "config.json").read_text()
+
+
+def test_a_work_folder_in_a_bucket_is_refused(command, tmp_path):
+    code, message = command("--workdir=gs://bucket/run")
+    assert code == 2
+    assert "gs:// is not supported, only local folders" in message
+    assert_untouched(tmp_path)
 
 
 def test_the_work_folder_of_another_config_names_the_flags_that_differ(command, tmp_path):

@@ -9,13 +9,13 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from run_files import read_rows
 
 import udal_tf
 from udal_tf.config import DataConfig
 from udal_tf.data import digits
 from udal_tf.data.dataset import DataError
 from udal_tf.inference.workfolder import ModelError
-from udal_tf.reporting.run_log import read_rows
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 VARIANTS = {

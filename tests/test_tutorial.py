@@ -40,7 +40,7 @@ def run(command: str) -> None:
         assert flag_values([program, *arguments]) == [program]
         config, _ = crest_flags.resolve_command_line(flag_values, resolve=settings.resolve)
         result = train_and_evaluate(config)
-        print(result_text(result, result["class_names"]))
+        print(result_text(result))
     elif program in INSTALLED:
         ended = 0
         try:

@@ -100,10 +100,10 @@ def test_the_estimate_is_recorded_and_trained_with(estimated):
     config, folder, result = estimated
     saved = json.loads((folder / "unlabeled_prior.json").read_text(encoding="utf-8"))
     assert saved["held_out"] == 49  # 50 labelled pictures, the last class has one.
-    stated = result["data"]["unlabeled_prior"]
-    assert stated["kind"] == "estimate" and result["config"] == config.to_dict()
+    stated = result.data["unlabeled_prior"]
+    assert stated["kind"] == "estimate" and result.config == config.to_dict()
     np.testing.assert_allclose(stated["shares"], saved["shares"], rtol=1e-6)
-    assert not np.allclose(stated["shares"], result["p_data"], atol=1e-3)
+    assert not np.allclose(stated["shares"], result.p_data, atol=1e-3)
 
 
 def test_an_estimate_cut_between_its_halves_ends_the_same(estimated, tmp_path, monkeypatch):
@@ -113,15 +113,15 @@ def test_an_estimate_cut_between_its_halves_ends_the_same(estimated, tmp_path, m
     class Cut(Exception):
         pass
 
-    def cut_before_the_second(config, data, folder, train=loop.train):
-        if folder.name == "unlabeled_prior_1":
+    def cut_before_the_second(config, data, run_dir, train=loop.train):
+        if run_dir.path.name == "unlabeled_prior_1":
             raise Cut
-        return train(config, data, folder)
+        return train(config, data, run_dir)
 
     with monkeypatch.context() as patch:
         patch.setattr(unlabeled_prior.loop, "train", cut_before_the_second)
         with pytest.raises(Cut):
             experiment.train_and_evaluate(config)
     resumed = experiment.train_and_evaluate(config)
-    assert resumed["accuracy"] == expected["accuracy"]
-    assert resumed["data"] == expected["data"]
+    assert resumed.accuracy == expected.accuracy
+    assert resumed.data == expected.data

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from udal_tf.config import Config, resolve
 from udal_tf.inference.workfolder import ModelError, read
+from udal_tf.run_dir import RunDir
 
 
 @pytest.fixture
@@ -35,15 +36,15 @@ def refusal(folder, **options) -> str:
 def test_a_finished_run_has_its_last_step_its_row_and_its_result(run):
     found = read(run)
     assert found.checkpoint == str(run / "checkpoints" / "ckpt-4")
-    assert (found.step, found.row["step"], found.row["epoch"]) == (4, 4, 2)
-    assert found.facts["input_shape"] == [8, 8, 1]
-    assert found.result["steps"] == 4
-    assert found.config == Config.from_dict(found.result["config"])
+    assert (found.step, found.row.step, found.row.epoch) == (4, 4, 2)
+    assert found.facts.input_shape == [8, 8, 1]
+    assert found.result.steps == 4
+    assert found.config == Config.from_dict(found.result.config)
 
 
 def test_the_best_weights_are_those_of_the_best_epoch(run):
     found = read(run, weights="best")
-    assert found.step == found.result["best"]["step"] == found.row["step"]
+    assert found.step == found.result.best.step == found.row.step
     assert found.checkpoint == str(run / "best" / f"ckpt-{found.step}")
 
 
@@ -80,7 +81,7 @@ def generations(run, tmp_path):
     for path in folder.glob("generation_*/config.json"):
         path.unlink()
     settings = {"method": "crest", "generations": 3, "epochs": 2, "steps_per_epoch": 2, "workdir": str(folder)}
-    (folder / "config.json").write_text(json.dumps(resolve(settings).to_dict()))
+    RunDir(folder).write_config(resolve(settings))
     return folder
 
 
@@ -114,7 +115,7 @@ def test_what_is_no_work_folder_is_refused(run, tmp_path):
 
 
 def test_a_model_of_a_newer_version_is_refused_before_its_settings_are_read(run):
-    change(run / "model.json", format=99, udal_tf="9.9")
+    change(run / "config.json", format=99, udal_tf="9.9")
     set_config(run, setting_of_the_future=1)
     message = refusal(run)
     assert "format 99" in message
@@ -127,10 +128,28 @@ def test_damaged_files_are_named(run):
     assert "setting_of_the_future" in refusal(run)
     (run / "config.json").write_text("{")
     assert f"{run / 'config.json'} cannot be read" in refusal(run)
+
+
+def test_a_damaged_model_is_named(run):
+    change(run / "model.json", input_shape="8x8")
+    assert f"{run / 'model.json'}: input_shape must be a list, each a whole number, got '8x8'" in refusal(run)
     (run / "model.json").write_text("[]")
-    assert "its format is missing" in refusal(run)
+    assert f"{run / 'model.json'} must hold an object, got list" in refusal(run)
     (run / "model.json").unlink()
-    assert "has no model.json" in refusal(run)
+    assert f"{run / 'model.json'} cannot be read: No such file" in refusal(run)
+
+
+def test_a_folder_elsewhere_is_refused_by_its_scheme():
+    assert "gs:// is not supported" in refusal("gs://bucket/run")
+
+
+def test_a_run_of_an_earlier_version_is_refused_by_its_format(run):
+    config = json.loads((run / "config.json").read_text())
+    del config["format"]
+    (run / "config.json").write_text(json.dumps(config))
+    assert f"{run / 'config.json'} is no config of this program's: its format is missing" in refusal(run)
+    change(run / "config.json", format=1, udal_tf="0.0.9")
+    assert "is of format 1, by udal-tf 0.0.9" in refusal(run)
 
 
 def test_missing_best_weights_and_unknown_ones_are_refused(run):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from absl import app, flags
 
 from udal_tf import config as config_module
+from udal_tf import storage
 from udal_tf.config import DataConfig
 from udal_tf.reporting import terminal
 
@@ -81,14 +82,16 @@ def export(config: DataConfig, out: str | pathlib.Path) -> pathlib.Path:
         "subset": manifest.hashed(pool),
         "folds": folds,
     }
-    folder.mkdir(parents=True)
-    content["files"] = {
-        crest_files.TRAIN_FILE: crest_files.write(folder / crest_files.TRAIN_FILE, _pixels(source.train, pool), labels),
-        crest_files.EVAL_FILE: crest_files.write(
-            folder / crest_files.EVAL_FILE, _pixels(source.test, range(len(source.test))), source.test_labels
-        ),
-    }
-    (folder / manifest.FILE_NAME).write_text(json.dumps(content) + "\n")
+    with storage.written_whole(folder) as partial:
+        partial.mkdir(parents=True)
+        content["files"] = {
+            name: crest_files.write(partial / name, _pixels(images, positions), labels_of)
+            for name, images, positions, labels_of in (
+                (crest_files.TRAIN_FILE, source.train, pool, labels),
+                (crest_files.EVAL_FILE, source.test, range(len(source.test)), source.test_labels),
+            )
+        }
+        (partial / manifest.FILE_NAME).write_text(json.dumps(content) + "\n")
     return folder
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from udal_tf.commands import model_arguments, outputs
 from udal_tf.reporting import terminal
+from udal_tf.storage import write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +67,6 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
     """Writes all files of an evaluation into an empty folder."""
     from udal_tf.inference import assessment
     from udal_tf.reporting import assessment_plots, assessment_tables
-    from udal_tf.reporting.run_log import write_json
 
     names, titles = model.class_names, assessment_tables.titles(evaluation)
     _write_csv(folder / "per_class.csv", assessment_tables.per_class_rows(evaluation))

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from udal_tf.commands import model_arguments, outputs
 from udal_tf.reporting import terminal
+from udal_tf.storage import write_json, write_text
 
 FORMATS = ("savedmodel", "keras", "tflite", "onnx")
 CARD, CLASSES = "MODEL_CARD.md", "classes.json"
@@ -26,7 +27,6 @@ def _run(args: argparse.Namespace) -> None:
     model_arguments.prepare_tensorflow()
     with outputs.new_folder(args.out, args.overwrite, CARD) as folder:
         from udal_tf.inference import exporting, model_card, real_pictures
-        from udal_tf.reporting.run_log import write_json
 
         if missing := exporting.missing_packages(args.format):
             raise ValueError(
@@ -39,7 +39,7 @@ def _run(args: argparse.Namespace) -> None:
         differences = exporting.export(model, shift, args.format, folder, real)
         source = args.source_prior or model.folder.config.method.la_prior
         export = model_card.Export(args.format, args.target_prior, source, differences, compared)
-        (folder / CARD).write_text(model_card.card(model, export), encoding="utf-8")
+        write_text(folder / CARD, model_card.card(model, export))
         write_json(folder / CLASSES, model_card.facts(model, export))
     for kind, difference in differences.items():
         print(f"Largest difference of a probability on {kind} pictures: {difference:.1e}")

@@ -3,10 +3,13 @@
 import contextlib
 import os
 import pathlib
-import shutil
 import sys
 from collections.abc import Iterator
 from typing import TextIO
+
+from etils import epath
+
+from udal_tf.storage import written_whole
 
 
 @contextlib.contextmanager
@@ -17,18 +20,16 @@ def new_file(path: pathlib.Path, overwrite: bool) -> Iterator[TextIO]:
       ValueError: where the name is taken and `overwrite` is false. OSError: where it cannot be written.
     """
     _check(path, overwrite, path.is_file())
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        # File names need not be text; what is not is written as an escape, which JSON reads, too.
-        with open(partial, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # File names need not be text; what is not is written as an escape, which JSON reads, too.
+    with (
+        written_whole(path) as partial,
+        open(partial, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        yield file
 
 
 @contextlib.contextmanager
-def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[pathlib.Path]:
+def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[epath.Path]:
     """An empty folder to write to, which takes its name when the block ends without an exception.
 
     Args:
@@ -39,15 +40,9 @@ def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[pathl
       ValueError: where the name is taken and may not be. OSError: where it cannot be written.
     """
     _check(path, overwrite, (path / mark).is_file() or (path.is_dir() and not any(path.iterdir())))
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
+    with written_whole(path) as partial:
         partial.mkdir(parents=True)
         yield partial
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def stop_printing() -> None:

@@ -13,8 +13,11 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from udal_tf.commands import outputs
 from udal_tf.reporting import comparison, drawing, figures, page, run_figures, table_text, tables, terminal
 from udal_tf.reporting.runs import LeftOut, read_runs
+from udal_tf.run_dir import RESULT
+from udal_tf.storage import local, write_text
 
 EXIT_BAD_INPUT = 2
 PAGE, TABLES, FIGURES = "report.html", "tables", "figures"
@@ -47,25 +50,25 @@ def write_report(roots: Sequence[pathlib.Path], out: pathlib.Path, processes: in
     runs, left_out = read_runs(roots)
     if not runs:
         named = "".join(f"\n  {one.label}: {one.reason}" for one in left_out)
-        raise ValueError(f"no finished run (result.json) below {', '.join(map(str, roots))}{named}")
+        raise ValueError(f"no finished run ({RESULT}) below {', '.join(map(str, roots))}{named}")
     _clear(out)
     filled = tables.build_tables(runs)
     for table in filled:
         stem = out / TABLES / table.name
-        stem.with_suffix(".md").write_text(table_text.markdown(table), encoding="utf-8")
-        stem.with_suffix(".csv").write_text(table_text.csv_text(table), encoding="utf-8")
-        stem.with_suffix(".tex").write_text(table_text.latex(table), encoding="utf-8")
+        write_text(stem.with_suffix(".md"), table_text.markdown(table))
+        write_text(stem.with_suffix(".csv"), table_text.csv_text(table))
+        write_text(stem.with_suffix(".tex"), table_text.latex(table))
     # Tables 1 and 2 share runs; what both compare is said once.
     comparisons = list({(c.column, c.a, c.b): c for table in filled for c in comparison.compare(table)}.values())
-    (out / TABLES / "comparisons.md").write_text(comparison.markdown(comparisons), encoding="utf-8")
-    with open(out / TABLES / "comparisons.csv", "w", encoding="utf-8", newline="") as file:
+    write_text(out / TABLES / "comparisons.md", comparison.markdown(comparisons))
+    with outputs.new_file(out / TABLES / "comparisons.csv", overwrite=True) as file:
         csv.writer(file).writerows([comparison.HEADINGS, *map(comparison.line, comparisons)])
     rows, bad_rows = run_figures.read_all_rows(runs)
     left_out = [*left_out, *bad_rows]
     tasks = figures.paper_figures(runs, out / FIGURES) + run_figures.run_figures(runs, rows, out / FIGURES)
     pictures = drawing.drawn(tasks, processes)
     text = page.page(filled, comparisons, pictures, runs, left_out)
-    (out / PAGE).write_text(text, encoding="utf-8")
+    write_text(out / PAGE, text)
     return len(runs), left_out
 
 
@@ -81,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", default="report", type=pathlib.Path, help="folder to write to (default: report)")
     args = parser.parse_args(argv)
     try:
+        local(args.out)
         for folder in args.folders:
             if not folder.is_dir():
                 raise ValueError(f"{folder} must be a folder with runs, and is none")

@@ -16,7 +16,6 @@ which gives each cell its own; --engine=local leaves them all to every cell.
 
 import argparse
 import fnmatch
-import json
 import os
 import pathlib
 import shlex
@@ -32,7 +31,8 @@ from udal_tf.commands.sweep_jobs import Job
 from udal_tf.commands.sweep_speeds import measured_speeds
 from udal_tf.data import settings
 from udal_tf.reporting import grids, listing, revision, terminal
-from udal_tf.reporting.runs import RESULT
+from udal_tf.run_dir import RunDir
+from udal_tf.run_records import RunDirError
 
 EXIT_BAD_INPUT, EXIT_FAILED, EXIT_SIGNAL = 2, 1, 128
 
@@ -87,13 +87,13 @@ def train_all(
 
 def _accuracy(job: Job) -> str:
     try:
-        result = json.loads((pathlib.Path(job.workdir) / RESULT).read_text(encoding="utf-8"))
-        plain, balanced = result["accuracy"], result["balanced_accuracy"]
-        return ", with LA (Inf) ".join(
-            f"{100 * plain[score]:.1f} % (balanced {100 * balanced[score]:.1f} %)" for score in ("ema", "ema_la")
-        )
-    except (OSError, ValueError, KeyError):
+        result = RunDir(job.workdir).result()
+    except RunDirError:
         return ""
+    plain, balanced = result.accuracy, result.balanced_accuracy
+    return ", with LA (Inf) ".join(
+        f"{100 * plain[score]:.1f} % (balanced {100 * balanced[score]:.1f} %)" for score in ("ema", "ema_la")
+    )
 
 
 def _resources(text: str) -> tuple[tuple[str, float], ...]:

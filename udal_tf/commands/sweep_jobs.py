@@ -6,9 +6,7 @@ Both engines of `sweep_engines` run cells by `run_job`, which is why it knows no
 import ctypes
 import dataclasses
 import datetime
-import fcntl
 import functools
-import json
 import os
 import pathlib
 import shlex
@@ -18,10 +16,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from udal_tf.reporting.runs import RECORD, RESULT
+from udal_tf import storage
+from udal_tf.run_dir import CELL, RunDir
 
-# The lock of a work folder, as training.workdir names it; importing that would import TensorFlow.
-LOCK = ".lock"
 POLL_SECONDS = 0.3
 LINES_OF_REASON = 3
 # prctl's number for "send me this signal when my parent dies" (linux/prctl.h).
@@ -46,8 +43,8 @@ class Job:
         return shlex.join(("python", *self.command[1:]))
 
     @property
-    def finished(self) -> bool:
-        return (pathlib.Path(self.cwd) / self.workdir / RESULT).exists()
+    def run_dir(self) -> RunDir:
+        return RunDir(pathlib.Path(self.cwd) / self.workdir)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,18 +53,6 @@ class Outcome:
 
     state: str
     reason: str = ""
-
-
-def _in_use(workdir: pathlib.Path) -> bool:
-    """Whether another process trains there: one of another sweep, or one that outlived its own."""
-    try:
-        with open(workdir / LOCK, "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def core_numbers() -> list[int]:
@@ -116,23 +101,23 @@ def run_job(job: Job, cores: Sequence[int] | None = None, stop: Callable[[], int
     Args:
       cores: the cores that it may use; None for all. stop: the number of the signal to stop by; 0 for none.
     """
-    workdir, notes = pathlib.Path(job.cwd) / job.workdir, pathlib.Path(job.cwd) / job.notes
+    run_dir, notes = job.run_dir, pathlib.Path(job.cwd) / job.notes
     attempt, reason = 1, ""
     while attempt <= job.retries + 1:
-        while _in_use(workdir) and not stop():
+        while run_dir.in_use and not stop():
             time.sleep(POLL_SECONDS)
-        if job.finished:
+        if run_dir.finished:
             return Outcome("finished")
         if stop():
             return Outcome("cut")
         began = time.monotonic()
         code, last_lines = _run_once(job, cores, stop)
-        if job.finished:
-            _record(job, workdir, len(cores or core_numbers()), attempt)
+        if run_dir.finished:
+            _record(job, run_dir, len(cores or core_numbers()), attempt)
             return Outcome("finished")
         if stop():
             return Outcome("cut")
-        if _in_use(workdir):
+        if run_dir.in_use:
             continue  # Another sweep was faster; its run is waited for.
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         reason = f"{how}: {last_lines}"
@@ -145,20 +130,16 @@ def _now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
-def _record(job: Job, workdir: pathlib.Path, cores: int, attempt: int) -> None:
+def _record(job: Job, run_dir: RunDir, cores: int, attempt: int) -> None:
     """Leaves beside the result how it came about; the result itself names the hardware."""
     record = {"command": job.shown, "commit": job.commit, "cores": cores, "attempt": attempt, "finished": _now()}
-    partial = workdir / f"{RECORD}.partial"
-    partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, workdir / RECORD)
+    storage.write_json(run_dir / CELL, record)
 
 
 def note_failure(notes: pathlib.Path, job: Job, attempt: int, reason: str, seconds: float) -> None:
     """Adds a line to failures.jsonl, in one write."""
     entry = {"cell": job.name, "attempt": attempt, "reason": reason, "seconds": round(seconds, 1), "time": _now()}
-    entry["command"] = job.shown
-    with open(notes / "failures.jsonl", "a", encoding="utf-8") as file:
-        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    storage.append_json(notes / "failures.jsonl", {**entry, "command": job.shown})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +160,6 @@ class StopFile:
     def ask(self, number: int) -> None:
         """Asks all who look to stop; 0 takes that back."""
         if number:
-            self.path.write_text(str(number), encoding="utf-8")
+            storage.write_text(self.path, str(number))
         else:
             self.path.unlink(missing_ok=True)

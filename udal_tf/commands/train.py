@@ -10,6 +10,7 @@ from udal_tf import crest_flags
 from udal_tf.data import settings
 from udal_tf.reporting import terminal
 from udal_tf.reporting.console import result_text
+from udal_tf.run_records import RunDirError
 
 EXIT_BAD_INPUT, EXIT_FAILED = 2, 1
 # A process ended by a signal is reported as 128 + its number, so that schedulers start it again.
@@ -37,11 +38,10 @@ def _main(argv: list[str]) -> None:
     from udal_tf.training.distribute import DeviceError, WorkerLost
     from udal_tf.training.experiment import train_and_evaluate
     from udal_tf.training.loop import Interrupted, NonFiniteLoss, StorageError
-    from udal_tf.training.workdir import WorkdirError
 
     try:
         result = train_and_evaluate(config)
-    except (DataError, DeviceError, WorkdirError) as error:
+    except (DataError, DeviceError, RunDirError) as error:
         sys.exit(_refuse(str(error)))
     except (CheckpointError, NonFiniteLoss, StorageError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -52,8 +52,8 @@ def _main(argv: list[str]) -> None:
     except WorkerLost as error:
         _start_again(str(error))
     folder = config.train.workdir
-    print(f"\n{result_text(result, result['class_names'])}")
-    print(f"\n{result['steps']} steps in {result['seconds']:.0f} s. Results, metrics and pictures: {folder}")
+    print(f"\n{result_text(result)}")
+    print(f"\n{result.steps} steps in {result.seconds:.0f} s. Results, metrics and pictures: {folder}")
 
 
 def _start_again(reason: str) -> None:

@@ -1,7 +1,6 @@
 """The long-tailed CIFAR files that CReST reads: raw TFRecords of 3,072 bytes in CHW order and a label."""
 
 import hashlib
-import os
 import pathlib
 
 import numpy as np
@@ -60,8 +59,7 @@ def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
 
 def write(path: pathlib.Path, images: np.ndarray, labels: np.ndarray) -> str:
     """Writes pictures [N, 32, 32, 3] uint8 and labels as CReST reads them; returns the file's SHA-256."""
-    partial = path.with_name(path.name + ".partial")
-    with tf.io.TFRecordWriter(str(partial)) as writer:
+    with tf.io.TFRecordWriter(str(path)) as writer:
         for picture, label in zip(images, labels, strict=True):
             planes = np.ascontiguousarray(picture.transpose(2, 0, 1)).tobytes()
             feature = {
@@ -70,5 +68,4 @@ def write(path: pathlib.Path, images: np.ndarray, labels: np.ndarray) -> str:
             }
             example = tf.train.Example(features=tf.train.Features(feature=feature))
             writer.write(example.SerializeToString(deterministic=True))
-    os.replace(partial, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()

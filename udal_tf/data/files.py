@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import BinaryIO
 
+from udal_tf import storage
 from udal_tf.config import DataConfig
 from udal_tf.data.errors import DataError
 
@@ -70,14 +71,11 @@ def fingerprint(paths: Iterable[pathlib.Path], root: pathlib.Path, *facts: objec
 
 def keep(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
     """Writes a file of the cache folder, whole or not at all. Raises DataError where the folder cannot be written."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
+        with storage.written_whole(path) as partial, open(partial, "wb") as file:
             write(file)
-        os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DataError(f"cannot write {path} ({error.strerror}); choose another folder with --cache_dir") from error
 
 

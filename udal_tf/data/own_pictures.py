@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from udal_tf import storage
 from udal_tf.config import DataConfig
 from udal_tf.data import files
 from udal_tf.data.dataset import ArrayPictures, DataError, Pictures, crops_of
@@ -100,16 +101,10 @@ def _make(folder: pathlib.Path, paths: Sequence[pathlib.Path], size: int, config
             f"{folder.parent}: {len(paths)} pictures of {size}×{size} take {needed >> 20} MB, {free >> 20} MB are "
             "free; choose a smaller --image_size or another --cache_dir"
         )
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
-    try:
+    with storage.written_whole(folder) as partial:
         partial.mkdir()
         bad = _decode_all(paths, size, partial / PICTURES_FILE, config)
         (partial / FACTS_FILE).write_text(json.dumps({"size": size, "bad": bad}))
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return bad
 
 

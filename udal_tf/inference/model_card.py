@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from udal_tf import __version__
@@ -10,6 +11,7 @@ from udal_tf.inference import priors, usage
 from udal_tf.inference.exporting import FORMATS, PICTURES, PROBS
 from udal_tf.inference.trained import TrainedModel
 from udal_tf.inference.workfolder import BEST_EPOCH
+from udal_tf.run_records import Result
 
 # Classes with fewer labelled, or fewer test pictures, are named among the limits.
 FEW_LABELED, FEW_TESTED = 10, 30
@@ -70,13 +72,13 @@ def facts(model: TrainedModel, export: Export) -> dict[str, Any]:
 def card(model: TrainedModel, export: Export) -> str:
     """The card in Markdown."""
     folder, config = model.folder, model.folder.config
-    data = folder.result["data"] if folder.result else {}
+    data = folder.result.data if folder.result else {}
     trained = f"`--base={config.method.base} --method={config.method.method}`"
     state = "" if folder.result else " **The training was not finished.**"
     compared = " and ".join(f"{value:.1e} on {kind} pictures" for kind, value in export.differences.items())
     parts = [
         f"# {len(model.class_names)} classes of pictures, {config.data.dataset}",
-        f"A {model.network.name} network, trained by udal-tf {folder.facts['udal_tf']} with {trained}: its "
+        f"A {model.network.name} network, trained by udal-tf {folder.facts.udal_tf} with {trained}: its "
         f"{_weights(model)}, step {folder.step:,} of {config.train.total_steps:,}.{state}",
         "## Use",
         usage.contract(model),
@@ -124,7 +126,7 @@ def _prior(export: Export) -> str:
     )
 
 
-def _classes(model: TrainedModel, data: dict[str, Any], export: Export) -> str:
+def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> str:
     row, variants = model.folder.row, _VARIANTS[model.weights]
     columns: dict[str, list] = {"class": list(model.class_names)}
     grown = model.folder.config.method.generations > 1
@@ -141,7 +143,7 @@ def _classes(model: TrainedModel, data: dict[str, Any], export: Export) -> str:
         if tested:
             columns["tested"] = tested
         for title, variant in zip(("recall, %", "recall with LA (Inf), %"), variants, strict=True):
-            recall = row["test"]["per_class_recall"][variant]
+            recall = row.test.per_class_recall[variant]
             columns[title] = ["–" if value is None else f"{100 * value:.1f}" for value in recall]
     lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
     lines += [" | ".join(map(str, cells)) for cells in zip(*columns.values(), strict=True)]
@@ -149,8 +151,8 @@ def _classes(model: TrainedModel, data: dict[str, Any], export: Export) -> str:
     if not row:
         return f"{table}\n\nThese weights were saved within an epoch and were not tested."
     scores = "; ".join(
-        f"{name}: accuracy {100 * row['test']['accuracy'][variant]:.1f} %, mean per-class recall "
-        f"{100 * row['test']['balanced_accuracy'][variant]:.1f} %"
+        f"{name}: accuracy {100 * row.test.accuracy[variant]:.1f} %, mean per-class recall "
+        f"{100 * row.test.balanced_accuracy[variant]:.1f} %"
         for name, variant in zip(("as they are", "with LA (Inf) to the uniform distribution"), variants, strict=True)
     )
     return f"On the test pictures of the training, {scores}.\n\n{table}"
@@ -159,10 +161,10 @@ def _classes(model: TrainedModel, data: dict[str, Any], export: Export) -> str:
 def _tested(model: TrainedModel) -> list[int]:
     """Test pictures per class, where the result says."""
     result = model.folder.result
-    return [sum(row) for row in result["confusion"]["ema"]] if result else []
+    return [sum(row) for row in result.confusion.ema] if result else []
 
 
-def _limits(model: TrainedModel, data: dict[str, Any]) -> list[str]:
+def _limits(model: TrainedModel, data: Mapping[str, Any]) -> list[str]:
     def named(counts: list[int], few: int) -> str:
         return ", ".join(f"{n} ({c})" for n, c in zip(model.class_names, counts, strict=True) if c < few)
 
@@ -180,9 +182,9 @@ def _limits(model: TrainedModel, data: dict[str, Any]) -> list[str]:
     return limits
 
 
-def _versions(result: dict[str, Any] | None) -> str:
+def _versions(result: Result | None) -> str:
     if not result:
         return ""
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    commit = f", commit {result['commit']}" if result.get("commit") else ""
-    return f"{result['steps']:,} steps in {result['seconds']:,.0f} s; {versions}{commit}."
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    commit = f", commit {result.commit}" if result.commit else ""
+    return f"{result.steps:,} steps in {result.seconds:,.0f} s; {versions}{commit}."

@@ -51,10 +51,10 @@ class TrainedModel:
     def __init__(self, folder: WorkFolder, weights: str, batch_size: int):
         facts = folder.facts
         self.folder, self.weights = folder, weights
-        self.class_names = tuple(facts["class_names"])
-        self.input_shape = tuple(facts["input_shape"])
-        self.p_data = np.array(facts["p_data"], np.float32)
-        height, width, _ = self.input_shape
+        self.class_names = tuple(facts.class_names)
+        height, width, channels = facts.input_shape
+        self.input_shape = (height, width, channels)
+        self.p_data = np.array(facts.p_data, np.float32)
         self.batch_size = batch_size or max(1, min(PIXELS_PER_PASS // (height * width), MOST_PER_PASS))
         self.network = _network(folder, weights, self.input_shape, len(self.class_names))
         self._read = pictures.reader(folder.config.data.dataset, self.input_shape)
@@ -106,7 +106,7 @@ class TrainedModel:
           ModelError: where it is not known for weights of this step.
         """
         config, row = self.folder.config, self.folder.row
-        p_target = np.array(row["p_target"], np.float32) if row else None
+        p_target = np.array(row.p_target, np.float32) if row else None
         kind = kind or config.method.la_prior
         if kind == priors.LABELED:
             return self.p_data
@@ -114,11 +114,11 @@ class TrainedModel:
             if kind == priors.OWN:
                 return priors.own_prior(config.method.method, self.p_data, p_target)
         except ValueError as error:
-            raise ModelError(f"{self.folder.root}: {error}") from error
+            raise ModelError(f"{self.folder.run_dir.path}: {error}") from error
         if self.folder.result:  # --la_prior=label_average or target, as it was at the end.
-            return np.array(self.folder.result["la_prior"]["shares"], np.float32)
+            return np.array(self.folder.result.la_prior.shares, np.float32)
         raise ModelError(
-            f"{self.folder.root}: --la_prior={kind} is known at the end of a training; use the source prior "
+            f"{self.folder.run_dir.path}: --la_prior={kind} is known at the end of a training; use the source prior "
             f"{priors.LABELED} for now"
         )
 

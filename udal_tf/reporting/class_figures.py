@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -12,15 +11,14 @@ from udal_tf.reporting import paper
 from udal_tf.reporting.drawing import Curve, Panel, Picture
 from udal_tf.reporting.figures import mean_and_std, place_of, slug
 from udal_tf.reporting.runs import Run
+from udal_tf.run_records import EpochRow
 
-Rows = Sequence[Mapping[str, Any]]
-# What a row of `metrics.jsonl` counts per class where the true labels are known.
-_COUNTS = ("confident", "correct", "shown")
+Rows = Sequence[EpochRow]
 
 
 def _from_frequent_to_rare(run: Run) -> np.ndarray:
     """[C] integer, the classes by their share of the labelled pictures: one's own are in the order of their names."""
-    return np.argsort(-np.asarray(run.result["p_data"]), kind="stable")
+    return np.argsort(-np.asarray(run.result.p_data), kind="stable")
 
 
 def _by_class(label: str, of: Sequence[Sequence[float | None]], order: np.ndarray) -> Curve:
@@ -37,12 +35,12 @@ def recall(methods: Mapping[str, Sequence[Run]], group: str, folder: pathlib.Pat
     first = next(iter(methods.values()))[0]
     order = _from_frequent_to_rare(first)
     for name, of in methods.items():
-        curve = _by_class(name, [run.result["per_class_recall"][paper.EMA] for run in of], order)
+        curve = _by_class(name, [run.result.per_class_recall[paper.EMA] for run in of], order)
         panel.draw(
             dataclasses.replace(curve, spread=(), place=place_of(name), style="--" if place_of(name) < 0 else "-")
         )
     panel.axes.set_ylim(-3, 103)
-    panel.name_classes(panel.axes.xaxis, [first.result["class_names"][c] for c in order])
+    panel.name_classes(panel.axes.xaxis, [first.result.class_names[c] for c in order])
     panel.title = "Recall of each class"
     caption = f"Test recall of each class with the averaged weights; {group}. Means over folds."
     return [panel.save(f"recall_{slug(group)}", caption, folder)]
@@ -54,16 +52,16 @@ def added_labels(runs: Sequence[Run], method: str, group: str, folder: pathlib.P
     order = _from_frequent_to_rare(runs[0])
     for measure in ("precision", "recall"):
         panel = Panel(f"{method}; {group}", "class, from frequent to rare", f"{measure} of the added labels, %")
-        count = max(len(run.result["generations"]) for run in runs)
-        for generation in range(1, count):
-            of = [run.result["generations"][generation].get(measure) for run in runs]
+        generations = [run.result.generations or [] for run in runs]
+        for generation in range(1, max(map(len, generations))):
+            of = [getattr(own[generation], measure) for own in generations]
             of = [values for values in of if values and any(value is not None for value in values)]
             if of:
                 panel.draw(_by_class(f"into generation {generation + 1}", of, order))
         if not panel.axes.get_legend_handles_labels()[0]:
             continue
         panel.axes.set_ylim(-3, 103)
-        panel.name_classes(panel.axes.xaxis, [runs[0].result["class_names"][c] for c in order])
+        panel.name_classes(panel.axes.xaxis, [runs[0].result.class_names[c] for c in order])
         panel.title = f"{method}: {measure} of the labels that each generation adds"
         caption = f"{measure.capitalize()} per class of the pictures that join each generation; {method}, {group}."
         pictures.append(panel.save(f"added_{measure}_{slug(method)}_{slug(group)}", caption, folder))
@@ -76,22 +74,21 @@ def _matrix_panel(title: str, run: Run, shares: np.ndarray, x_label: str, y_labe
     panel.axes.grid(False)
     image = panel.axes.imshow(100 * shares, cmap="viridis", vmin=0, vmax=100, aspect="auto", interpolation="nearest")
     panel.add_colour_bar(image, colour_label)
-    panel.name_classes(panel.axes.yaxis, run.result["class_names"])
+    panel.name_classes(panel.axes.yaxis, run.result.class_names)
     return panel
 
 
 def confusion(runs: Sequence[Run], method: str, group: str, folder: pathlib.Path) -> list[Picture]:
-    """The confusion matrix, over all folds, of runs whose result holds "confusion": score -> [C][C] counts."""
-    found = [run.result.get("confusion") for run in runs]
-    matrices = [np.array(c[paper.EMA], float) for c in found if isinstance(c, dict) and paper.EMA in c]
-    size = len(runs[0].result["class_names"])
-    if not matrices or any(matrix.shape != (size, size) for matrix in matrices):
+    """The confusion matrix, over all folds, as shares of each true class."""
+    matrices = [np.array(run.result.confusion.ema, float) for run in runs]
+    size = len(runs[0].result.class_names)
+    if any(matrix.shape != (size, size) for matrix in matrices):
         return []
     counts = np.sum(matrices, axis=0)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     words = ("predicted class", "true class", "share of the true class, %")
     panel = _matrix_panel(f"{method}; {group}", runs[0], shares, *words)
-    panel.name_classes(panel.axes.xaxis, runs[0].result["class_names"])
+    panel.name_classes(panel.axes.xaxis, runs[0].result.class_names)
     panel.title = f"Confusion matrix, {method}"
     caption = f"Confusion matrix of the averaged weights, {len(matrices)} folds together; {method}, {group}."
     return [panel.save(f"confusion_{slug(method)}_{slug(group)}", caption, folder)]
@@ -102,15 +99,15 @@ def pseudo_labels(
 ) -> list[Picture]:
     """Precision and recall of each class's confident pseudo-labels over training, all folds together.
 
-    rows: of each run; only runs whose rows count "confident", "correct" and "shown" per class take part.
+    rows: of each run; only runs take part whose rows count the right pseudo-labels of each class, too.
     """
-    counted = [of for of in rows if of and all(set(_COUNTS) <= set(row["pseudo_labels"]) for row in of)]
+    counted = [of for of in rows if of and all(row.pseudo_labels and row.pseudo_labels.correct for row in of)]
     if not counted:
         return []
     length = min(map(len, counted))
     sums = {
-        name: sum(np.array([row["pseudo_labels"][name] for row in of[:length]], float).T for of in counted)
-        for name in _COUNTS
+        name: sum(np.array([getattr(row.pseudo_labels, name) for row in of[:length]], float).T for of in counted)
+        for name in ("confident", "correct", "shown")
     }
     pictures = []
     for measure, whole, words in (

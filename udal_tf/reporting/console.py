@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from udal_tf.reporting.terminal import table_text
+from udal_tf.run_records import ByWeights, EpochRow, Result
 
 SCORE_COLUMNS = {"raw": "raw", "ema": "EMA", "raw_la": "raw + LA", "ema_la": "EMA + LA"}
 # DARP's class totals, met to this share of all unlabelled pictures, count as met.
@@ -52,10 +53,10 @@ def metrics_text(metrics: Mapping[str, float], images_per_second: float) -> str:
     return f"loss={metrics['loss']:.3f} α={metrics['alpha']:.2f}{confident} {images_per_second:,.0f} img/s"
 
 
-def epoch_text(row: dict[str, Any], epochs: int, class_names: Sequence[str] = ()) -> str:
+def epoch_text(row: EpochRow, epochs: int, class_names: Sequence[str] = ()) -> str:
     """One line for an epoch's row, and now and then lines about its pseudo-labels."""
-    train, test, balanced = row["train"], row["test"]["accuracy"], row["test"]["balanced_accuracy"]
-    parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}", f"loss {train['loss']:.4f}"]
+    train, test, balanced = row.train, row.test.accuracy, row.test.balanced_accuracy
+    parts = [f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}", f"loss {train['loss']:.4f}"]
     if "confident" in train:
         parts.append(f"confident {100 * train['confident']:5.1f} %")
     parts.append(f"α {train['alpha']:.3f}")
@@ -64,11 +65,9 @@ def epoch_text(row: dict[str, Any], epochs: int, class_names: Sequence[str] = ()
     scores = (f"{title} {100 * test[key]:.1f} ({100 * balanced[key]:.1f})" for key, title in SCORE_COLUMNS.items())
     parts.append("test accuracy (balanced) " + ", ".join(scores))
     lines = ["  ".join(parts)]
-    pseudo_labels = row.get("pseudo_labels")
-    if pseudo_labels and (row["epoch"] == FIRST_LOOK or row["epoch"] % LOOK_EVERY == 0):
-        lines += pseudo_label_warnings(
-            pseudo_labels["confident"], pseudo_labels.get("correct"), row["p_target"], class_names, row["epoch"]
-        )
+    counts = row.pseudo_labels
+    if counts and (row.epoch == FIRST_LOOK or row.epoch % LOOK_EVERY == 0):
+        lines += pseudo_label_warnings(counts.confident, counts.correct, row.p_target, class_names, row.epoch)
     return "\n  ".join(lines)
 
 
@@ -115,15 +114,15 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + more
 
 
-def result_text(result: dict[str, Any], class_names: Sequence[str]) -> str:
+def result_text(result: Result) -> str:
     """The table at the end: accuracy and balanced accuracy, then the recall of each class, in per cent."""
 
-    def row(name: str, scores: Mapping[str, float | None]) -> list[str]:
+    def row(name: str, scores: Mapping[str, float | None] | ByWeights) -> list[str]:
         return [name, *(_percent(scores[key]) for key in SCORE_COLUMNS)]
 
-    rows = [row("accuracy", result["accuracy"]), row("balanced accuracy", result["balanced_accuracy"])]
-    for c, name in enumerate(class_names):
-        rows.append(row(f"recall of {name}", {key: result["per_class_recall"][key][c] for key in SCORE_COLUMNS}))
+    rows = [row("accuracy", result.accuracy), row("balanced accuracy", result.balanced_accuracy)]
+    for c, name in enumerate(result.class_names):
+        rows.append(row(f"recall of {name}", {key: result.per_class_recall[key][c] for key in SCORE_COLUMNS}))
     return table_text(["test, %", *SCORE_COLUMNS.values()], rows)
 
 

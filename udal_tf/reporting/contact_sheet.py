@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from udal_tf.reporting.fonts import families
 from udal_tf.reporting.plots import literal, shortened
+from udal_tf.storage import written_whole
 
 # Of one picture on the sheet, a letter of the names beside, and the headings above.
 CELL_INCHES, LETTER_INCHES, HEADING_INCHES = 0.85, 0.085, 0.6
@@ -60,7 +61,8 @@ def draw(
         fontfamily=families(title),
     )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI, facecolor="white")
+    with written_whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=DPI, facecolor="white")
 
 
 def some_rows(ranked: Sequence[Row]) -> list[Row]:

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from udal_tf import storage
 from udal_tf.reporting.fonts import families
 from udal_tf.reporting.plots import literal, name_classes
 
@@ -148,9 +149,10 @@ class Panel:
             self._add_legend()
             file = io.StringIO()
             self.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-            self.figure.savefig(folder / f"{name}.png", dpi=PNG_DPI, facecolor="white")
+            with storage.written_whole(folder / f"{name}.png") as partial:
+                self.figure.savefig(partial, format="png", dpi=PNG_DPI, facecolor="white")
         svg = file.getvalue()
-        (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+        storage.write_text(folder / f"{name}.svg", svg)
         return Picture(name, self.title, caption, _for_page(svg, name))
 
     def _make_room(self) -> None:

@@ -1,13 +1,12 @@
 """What a sweep would do: each cell's state, its cost in pictures and hours, and its command."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable, Sequence
 
 from udal_tf.config import Config, differences
 from udal_tf.reporting.grids import Cell
-from udal_tf.reporting.runs import CONFIG, METRICS, RESULT
+from udal_tf.run_dir import RunDir
 
 # Training pictures a second, each view counted once. On two cores: BUILD_NOTES.md's digits-LT (288,000 pictures of
 # UDAL in 65 s) and Fashion-MNIST-LT (172,800 in 161 s). On one GPU: what others measured with other code, in float32;
@@ -19,26 +18,22 @@ FINISHED, BEGUN, NEW = "finished", "begun", "new"
 
 def state_of(cell: Cell, workdir: pathlib.Path) -> str:
     """FINISHED, BEGUN or NEW. Raises ValueError where the folder belongs to a run of other settings."""
-    if not (workdir / CONFIG).exists():
+    run_dir = RunDir(workdir)
+    if not run_dir.begun:
         return NEW
-    try:
-        theirs = Config.from_dict(json.loads((workdir / CONFIG).read_text(encoding="utf-8")))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{workdir / CONFIG} is no config of this program's ({error})") from error
-    different = differences(cell.config, theirs)
+    different = differences(cell.config, run_dir.config())
     if different:
         raise ValueError(f"{workdir} belongs to a run with other settings: {'; '.join(different)}")
-    return FINISHED if (workdir / RESULT).exists() else BEGUN
+    return FINISHED if run_dir.finished else BEGUN
 
 
 def pictures_done(cell: Cell, workdir: pathlib.Path) -> float:
     """How many of the cell's pictures are trained, by the epochs that its folder counts."""
     train, generations = cell.config.train, cell.config.method.generations
-    if (workdir / RESULT).exists():
+    run_dir = RunDir(workdir)
+    if run_dir.finished:
         return cell.pictures
-    files = [workdir / METRICS, *workdir.glob("generation_*/" + METRICS)]
-    epochs = sum(path.read_bytes().count(b"\n") for path in files if path.exists())
-    return cell.pictures * min(1.0, epochs / (train.epochs * generations))
+    return cell.pictures * min(1.0, run_dir.epochs / (train.epochs * generations))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -129,26 +129,26 @@ def _facts(values: Mapping[str, Any]) -> str:
 
 def hardware_of(run: Run) -> str:
     """What the run's result, or the sweep's record, says of the machine."""
-    known = run.result.get("hardware") or run.record.get("hardware")
+    known = run.result.hardware or run.record.get("hardware")
     return _facts(known) if isinstance(known, dict) else str(known or "not recorded")
 
 
 def commit_of(run: Run) -> str:
     """The commit that the run's result, or the sweep's record, names."""
-    return str(run.result.get("commit") or run.record.get("commit") or "not recorded")
+    return str(run.result.commit or run.record.get("commit") or "not recorded")
 
 
 def _run(run: Run) -> str:
-    config = " ".join(f"{name}={value}" for section in run.result["config"].values() for name, value in section.items())
+    config = " ".join(f"{name}={value}" for section in run.result.config.values() for name, value in section.items())
     recorded = "" if run.record.get("command") else " (not recorded; gives the same settings)"
     facts = {
         f"command{recorded}": f"<code>{_text(run.command())}</code>",
         "commit": _text(commit_of(run)),
         "hardware": _text(hardware_of(run)),
-        "time": _text(f"{run.result['steps']:,} steps in {run.result['seconds']:,.0f} s"),
-        "data": _text(_facts(run.result["data"])),
-        "versions": _text(_facts(run.result.get("versions", {}))),
-        "LA (Inf) takes away": _text(run.result.get("la_prior", {}).get("kind", "not recorded")),
+        "time": _text(f"{run.result.steps:,} steps in {run.result.seconds:,.0f} s"),
+        "data": _text(_facts(run.result.data)),
+        "versions": _text(_facts(run.result.versions)),
+        "LA (Inf) takes away": _text(run.result.la_prior.kind),
         "config": f"<code>{_text(config)}</code>",
     }
     lines = "".join(f"<dt>{_text(name)}</dt><dd>{value}</dd>" for name, value in facts.items())

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from udal_tf.reporting.fonts import families
+from udal_tf.run_records import ClassesByWeights, EpochRow
+from udal_tf.storage import written_whole
 
 # Okabe & Ito's palette: told apart in print and by colour-blind readers.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
@@ -21,11 +23,12 @@ LONGEST_NAME = 18
 
 
 def _finish(figure: Figure, path: pathlib.Path) -> None:
-    figure.savefig(path, dpi=120)
+    with written_whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)
 
 
-def _epochs(rows: Sequence[dict[str, Any]]) -> list[int]:
-    return [row["epoch"] for row in rows]
+def _epochs(rows: Sequence[EpochRow]) -> list[int]:
+    return [row.epoch for row in rows]
 
 
 def literal(text: str) -> str:
@@ -56,7 +59,7 @@ def _label_classes(axes: Axes, class_names: list[str]) -> None:
     name_classes(axes.xaxis, class_names)
 
 
-def training_curves(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
+def training_curves(rows: Sequence[EpochRow], path: pathlib.Path) -> None:
     """Losses, test accuracy, and the shares of confident and of correct pseudo-labels, over the epochs."""
     figure = Figure(figsize=(13, 4), layout="constrained")
     losses, accuracy, pseudo = figure.subplots(1, 3)
@@ -67,7 +70,7 @@ def training_curves(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
         ("loss_labeled", BLUE, "labelled"),
         ("loss_unlabeled", ORANGE, "unlabelled"),
     ):
-        losses.plot(epochs, [row["train"][name] for row in rows], color=colour, label=label, marker=marker)
+        losses.plot(epochs, [row.train[name] for row in rows], color=colour, label=label, marker=marker)
     losses.set_ylabel("loss, nats")
     losses.set_title("Training loss")
     for key, colour, style, label in (
@@ -75,17 +78,17 @@ def training_curves(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
         ("ema", ORANGE, "-", "EMA weights"),
         ("ema_la", ORANGE, ":", "EMA weights & LA (Inf)"),
     ):
-        values = [100 * row["test"]["accuracy"][key] for row in rows]
+        values = [100 * row.test.accuracy[key] for row in rows]
         accuracy.plot(epochs, values, style, color=colour, label=label, marker=marker)
     accuracy.set_ylabel("test accuracy, %")
     accuracy.set_title("Test accuracy")
-    if "confident" in rows[0]["train"]:
-        confident = np.array([row["train"]["confident"] for row in rows])
+    if "confident" in rows[0].train:
+        confident = np.array([row.train["confident"] for row in rows])
         pseudo.plot(epochs, 100 * confident, color=BLUE, label="confident", marker=marker)
-    if "confident_correct" in rows[0]["train"]:
-        correct = np.array([row["train"]["confident_correct"] for row in rows])
+    if "confident_correct" in rows[0].train:
+        correct = np.array([row.train["confident_correct"] for row in rows])
         pseudo.plot(epochs, 100 * correct, color=GREEN, label="confident and correct", marker=marker)
-    pseudo.plot(epochs, [100 * row["train"]["alpha"] for row in rows], "--", color=GREY, label="100 · α", marker=marker)
+    pseudo.plot(epochs, [100 * row.train["alpha"] for row in rows], "--", color=GREY, label="100 · α", marker=marker)
     pseudo.set_ylabel("share of unlabelled pictures, %")
     pseudo.set_title("Pseudo-labels and α")
     pseudo.set_ylim(0, 105)
@@ -98,7 +101,7 @@ def training_curves(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
 
 
 def per_class_recall(
-    scores: dict[str, list[float | None]], class_names: list[str], labeled_counts: list[int], path: pathlib.Path
+    scores: ClassesByWeights, class_names: list[str], labeled_counts: list[int], path: pathlib.Path
 ) -> None:
     """Recall of each class with the EMA weights, plain and with LA (Inf), over its number of labelled pictures.
 
@@ -126,7 +129,7 @@ def per_class_recall(
 
 
 def pseudo_label_divergence(
-    rows: Sequence[dict[str, Any]], p_data: list[float], class_names: list[str], path: pathlib.Path
+    rows: Sequence[EpochRow], p_data: list[float], class_names: list[str], path: pathlib.Path
 ) -> None:
     """Appendix A.1: the divergence of the pseudo-labels' moving average over training, and the distributions.
 
@@ -144,7 +147,7 @@ def pseudo_label_divergence(
         ("kl_data", BLUE, r"KL($\hat{q}$ || $p_{data}$)"),
         ("kl_target", ORANGE, r"KL($\hat{q}$ || $\tilde{p}_{\alpha_t}$)"),
     ):
-        values = [row["train"][name] for row in rows]
+        values = [row.train[name] for row in rows]
         divergence.plot(_epochs(rows), values, color=colour, label=label, marker=marker)
     divergence.set_xlabel("epoch")
     divergence.set_ylabel("KL divergence, nats")
@@ -160,16 +163,16 @@ def pseudo_label_divergence(
         first = first or axes
         lines = [
             (p_data, BLUE, "-", r"$p_{data}$"),
-            (row["p_target"], ORANGE, "--", r"target $\tilde{p}_{\alpha_t}$"),
-            (row["p_model"], GREEN, "-", r"$p_{model}$ ($\hat{q}$)"),
+            (row.p_target, ORANGE, "--", r"target $\tilde{p}_{\alpha_t}$"),
+            (row.p_model, GREEN, "-", r"$p_{model}$ ($\hat{q}$)"),
         ]
-        if row.get("p_unlabeled", p_data) != p_data:
-            lines.append((row["p_unlabeled"], GREY, ":", r"$p_{unlabeled}$"))
+        if row.p_unlabeled != p_data:
+            lines.append((row.p_unlabeled, GREY, ":", r"$p_{unlabeled}$"))
         for values, colour, style, label in lines:
             dots = "." if len(values) <= MOST_NAMED_CLASSES else None
             axes.plot(np.asarray(values)[order], style, color=colour, label=label, marker=dots)
         axes.set_yscale("log")
-        axes.set_title(f"epoch {row['epoch']}, α {row['train']['alpha']:.2f}")
+        axes.set_title(f"epoch {row.epoch}, α {row.train['alpha']:.2f}")
         _label_classes(axes, class_names)
         axes.grid(alpha=0.3)
         if place == 0:

@@ -17,8 +17,9 @@ from udal_tf.reporting import class_figures, paper
 from udal_tf.reporting.class_figures import Rows
 from udal_tf.reporting.drawing import Curve, Panel, Picture, common_limits
 from udal_tf.reporting.figures import axis_text, figure_groups, grouped, mean_and_std, place_of, slug
-from udal_tf.reporting.runs import BadRun, LeftOut, Run
+from udal_tf.reporting.runs import LeftOut, Run
 from udal_tf.reporting.tables import BASES, METHODS, name_of
+from udal_tf.run_records import EpochRow, RunDirError
 
 BASE_MARKERS = {"supervised": "*", "fixmatch": "o", "mixmatch": "s", "remixmatch": "^"}
 
@@ -30,15 +31,15 @@ def read_all_rows(runs: Sequence[Run]) -> tuple[dict[str, Rows], list[LeftOut]]:
     for run in runs:
         try:
             rows[run.label] = run.rows()
-        except BadRun as error:
-            bad.append(LeftOut(run.label, f"its curves: {error}"))
+        except RunDirError as error:
+            bad.append(LeftOut(run.label, f"its curves: {error}".replace(f"{run.folder}/", "")))
     return rows, bad
 
 
 def _over_epochs(
     label: str,
     of: Sequence[Rows],
-    value: Callable[[Mapping[str, Any]], float | None],
+    value: Callable[[EpochRow], float | None],
     place: int | None = None,
     spread: bool = True,
 ) -> Curve | None:
@@ -49,16 +50,16 @@ def _over_epochs(
         return None
     length = min(map(len, series))
     means, stds = zip(*(mean_and_std([values[i] for values in series]) for i in range(length)), strict=True)
-    epochs = [row["epoch"] for row in max(of, key=len)[:length]]
+    epochs = [row.epoch for row in max(of, key=len)[:length]]
     return Curve(label, epochs, means, stds if spread and any(stds) else (), marked=length < 3, place=place)
 
 
-def _train(name: str, factor: float = 1.0) -> Callable[[Mapping[str, Any]], float | None]:
-    return lambda row: factor * row["train"][name] if row["train"].get(name) is not None else None
+def _train(name: str, factor: float = 1.0) -> Callable[[EpochRow], float | None]:
+    return lambda row: factor * row.train[name] if name in row.train else None
 
 
-def _precision(row: Mapping[str, Any]) -> float | None:
-    confident, correct = row["train"].get("confident"), row["train"].get("confident_correct")
+def _precision(row: EpochRow) -> float | None:
+    confident, correct = row.train.get("confident"), row.train.get("confident_correct")
     if confident is None or correct is None:
         return None
     return 100 * correct / confident if confident > 0 else float("nan")
@@ -141,7 +142,7 @@ def time_and_accuracy(methods: Mapping[str, Sequence[Run]], group: str, folder: 
     measure = paper.FIGURE_MEASURES["time"]
     panel = Panel(group, "training time, minutes", axis_text(measure))
     for name, of in methods.items():
-        minutes = [run.result["seconds"] / 60 for run in of]
+        minutes = [run.result.seconds / 60 for run in of]
         mean, std = mean_and_std([run.figure(measure, paper.EMA) for run in of])
         panel.draw(
             Curve(
@@ -193,7 +194,7 @@ def run_figures(
             for name, same in methods.items():
                 add(class_figures.confusion, same, name, group)
                 add(class_figures.pseudo_labels, same, curves[name], name, group)
-                if all(run.result.get("generations") for run in same):
+                if all(run.result.generations for run in same):
                     add(class_figures.added_labels, same, name, group)
         if len(everything) > 1:
             add(time_and_accuracy, everything, group)

@@ -1,9 +1,8 @@
 """Checkpoints: all state of a run in one `tf.train.Checkpoint`, whole or not there at all."""
 
-import pathlib
-
 import tensorflow as tf
 from absl import logging
+from etils import epath
 
 KEPT_CHECKPOINTS = 3
 # The file in which TensorFlow names the checkpoints that are complete.
@@ -25,7 +24,7 @@ class Checkpoints:
       state: named trackable objects, e.g. learner=…, totals=….
     """
 
-    def __init__(self, folder: pathlib.Path, **state):
+    def __init__(self, folder: epath.Path, **state):
         self._folder = folder
         self._checkpoint = tf.train.Checkpoint(**state)
         # Made at the first save otherwise, which one worker does alone, and variables are made by all of them together.

@@ -1,7 +1,5 @@
 """One experiment from its config to its result: `train_and_evaluate`, what `run.py` calls."""
 
-from typing import Any
-
 import tensorflow as tf
 
 from udal_tf.augment.views import make_views
@@ -11,17 +9,18 @@ from udal_tf.data.dataset import ArrayPictures, DataError
 from udal_tf.models.build import check_pictures_fit, check_pretrained
 from udal_tf.recipes import GENERATIONAL_METHODS
 from udal_tf.reporting import console
+from udal_tf.run_dir import OwnRunDir
+from udal_tf.run_records import Result
 from udal_tf.training import generations, loop
 from udal_tf.training.distribute import Workers, check_fits, hardware, make_strategy
 from udal_tf.training.unlabeled_prior import stated_prior, stated_shares, with_unlabeled_prior
-from udal_tf.training.workdir import Workdir
 
 
-def train_and_evaluate(config: Config) -> dict[str, Any]:
+def train_and_evaluate(config: Config) -> Result:
     """Trains by `config`, going on from its work folder's last state, and returns what `result.json` holds.
 
     Raises:
-      DataError, DeviceError, WorkdirError: before anything is written.
+      DataError, DeviceError, RunDirError: before anything is written.
       CheckpointError: where no checkpoint can be read.
       NonFiniteLoss, Interrupted, StorageError, WorkerLost: the same command goes on from the last checkpoint.
     """
@@ -30,14 +29,13 @@ def train_and_evaluate(config: Config) -> dict[str, Any]:
         return _train_and_evaluate(config, strategy)
 
 
-def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> dict[str, Any]:
+def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Result:
     check_fits(strategy, config.train.batch_size, config.device.jit)
     workers = Workers()
-    workdir = Workdir(config)
-    finished = workdir.result()
-    if finished:
-        print(f"This run is finished already; its results are in {workdir.path}")
-        return finished
+    run_dir = OwnRunDir(config)
+    if run_dir.finished:
+        print(f"This run is finished already; its results are in {run_dir.path}")
+        return run_dir.result()
     if workers.is_chief:
         print(console.settings_text(config.to_dict()))
         print("Hardware: " + "  ".join(f"{name}={value}" for name, value in hardware(strategy).items()))
@@ -57,7 +55,7 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> dic
     try:
         make_views(config.augment, *data.train.shape)
         check_pictures_fit(config.model, data.train.shape)
-        if workdir.is_new:
+        if not run_dir.begun:
             check_pretrained(config.model, data.train.shape)
         stated_shares(config.darp, data.p_data)
         stated_prior(config.method, data.p_data, data.class_names)
@@ -65,12 +63,12 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> dic
         raise DataError(f"The settings do not fit {config.data.dataset}: {error}") from error
     with workers.chief_first():
         if workers.is_chief:
-            workdir.open()
+            run_dir.open()
     try:
         with workers.watched():
-            data = with_unlabeled_prior(config, data, workdir.path)
+            data = with_unlabeled_prior(config, data, run_dir)
             if generational:
-                return generations.train_generations(config, data, workdir.path)
-            return loop.train(config, data, workdir.path)
+                return generations.train_generations(config, data, run_dir)
+            return loop.train(config, data, run_dir)
     finally:
-        workdir.close()
+        run_dir.close()

@@ -5,11 +5,10 @@ checkpoints lies `labeled.json`, the set that it trains on. So a run killed anyw
 """
 
 import dataclasses
-import json
-import pathlib
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from udal_tf.augment.views import make_views
 from udal_tf.config import Config
@@ -19,7 +18,9 @@ from udal_tf.data.manifest import positions_sha256
 from udal_tf.data.selection import select
 from udal_tf.input import pipeline
 from udal_tf.methods.learner import Learner
-from udal_tf.reporting.run_log import write_json
+from udal_tf.run_dir import LABELED, RunDir, read_object
+from udal_tf.run_records import Generation, Result
+from udal_tf.storage import write_json
 from udal_tf.training import loop
 from udal_tf.training.distribute import Workers
 from udal_tf.training.evaluation import Predictor
@@ -88,53 +89,46 @@ def _with_added(data: SslData, added: dict[str, Any]) -> SslData:
     )
 
 
-def train_generations(config: Config, data: SslData, folder: pathlib.Path) -> dict[str, Any]:
+def train_generations(config: Config, data: SslData, run_dir: RunDir) -> Result:
     """Trains all generations, going on where an earlier start was cut; returns the last one's result.
 
     Returns:
-      As `loop.train`, with "steps" and "seconds" over all generations and "generations": for each its α, accuracy,
-      balanced accuracy and what it added to the labelled set.
+      As `loop.train`, with `steps` and `seconds` over all generations and `generations`.
     """
     count, workers = config.method.generations, Workers()
     summaries, nothing = [], {"positions": [], "labels": [], "added": [0] * data.num_classes}
     for generation in range(count):
-        own_folder, own_config = folder / f"generation_{generation}", _generation_config(config, generation)
-        listed = own_folder / "labeled.json"
-        added = json.loads(listed.read_text(encoding="utf-8")) if generation else nothing
+        own_dir, own_config = run_dir.generation(generation), _generation_config(config, generation)
+        added = read_object(own_dir / LABELED) if generation else nothing
         own_data = _with_added(data, added)
         print(
             f"Generation {generation + 1} of {count}: {len(own_data.labeled)} labelled pictures, "
             f"{len(added['positions'])} of them pseudo-labelled; α {own_config.method.alpha_min:.2f}"
         )
-        result = loop.train(own_config, own_data, own_folder)
-        following = folder / f"generation_{generation + 1}" / "labeled.json"
+        result = loop.train(own_config, own_data, own_dir)
+        following = run_dir.generation(generation + 1) / LABELED
         if generation + 1 < count and not following.exists():
-            learner = loop.trained_learner(own_config, own_data, own_folder)
+            learner = loop.trained_learner(own_config, own_data, own_dir)
             with workers.chief_first():
                 if workers.is_chief:
                     _grow(learner, data, config, following)
+        kept: dict[str, Any] = {key: value for key, value in added.items() if key not in ("positions", "labels")}
         summaries.append(
-            {
-                "alpha": own_config.method.alpha_min,
-                "accuracy": result["accuracy"],
-                "balanced_accuracy": result["balanced_accuracy"],
-                "seconds": result["seconds"],
-                **{key: value for key, value in added.items() if key not in ("positions", "labels")},
-            }
+            Generation(own_config.method.alpha_min, result.accuracy, result.balanced_accuracy, result.seconds, **kept)
         )
-    result = {
-        **result,
-        "config": config.to_dict(),
-        "steps": count * config.train.total_steps,
-        "seconds": sum(summary["seconds"] for summary in summaries),
-        "generations": summaries,
-    }
+    result = dataclasses.replace(
+        result,
+        config=config.to_dict(),
+        steps=count * config.train.total_steps,
+        seconds=sum(summary.seconds for summary in summaries),
+        generations=summaries,
+    )
     if workers.is_chief:
-        write_json(folder / "result.json", result)
+        run_dir.write_result(result)
     return result
 
 
-def _grow(learner: Learner, data: SslData, config: Config, path: pathlib.Path) -> None:
+def _grow(learner: Learner, data: SslData, config: Config, path: epath.Path) -> None:
     plain = make_views(config.augment, *data.train.shape).plain
     pictures = pipeline.evaluation_batches(data.train, data.rest, plain, config.train.eval_batch_size)
     probs = Predictor(learner)(pictures)

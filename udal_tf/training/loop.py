@@ -4,8 +4,6 @@ The file is long because everything that decides how a run is stopped, cut, roll
 """
 
 import contextlib
-import json
-import pathlib
 import signal
 import time
 from collections.abc import Iterator
@@ -25,14 +23,16 @@ from udal_tf.methods.refiner import Refiner
 from udal_tf.models.build import build_model, load_pretrained
 from udal_tf.recipes import METHODS
 from udal_tf.reporting import console, terminal
-from udal_tf.reporting.run_log import RunLog, write_json
+from udal_tf.run_dir import CHECKPOINTS, RunDir
+from udal_tf.run_records import Result
 from udal_tf.training import record
 from udal_tf.training.checkpointing import Checkpoints
 from udal_tf.training.distribute import Workers, hardware
 from udal_tf.training.early_look import EarlyLook
 from udal_tf.training.evaluation import Evaluator
+from udal_tf.training.run_log import RunLog
 from udal_tf.training.steps import StepRunner
-from udal_tf.training.weights import CHECKPOINTS, BestWeights, write_model_facts
+from udal_tf.training.weights import BestWeights, model_facts
 
 # A compiled call runs as many steps as take about this long, to show progress and to stop in time.
 CALL_SECONDS = 1.0
@@ -114,44 +114,41 @@ def run_seed(config: Config) -> int:
     return config.train.seed * FOLD_SEEDS + config.data.fold
 
 
-def train(config: Config, data: SslData, folder: pathlib.Path) -> dict[str, Any]:
-    """Trains by `config` on `data`, going on from the folder's last checkpoint; writes and returns `result.json`.
+def train(config: Config, data: SslData, run_dir: RunDir) -> Result:
+    """Trains by `config` on `data`, going on from the folder's last checkpoint; writes and returns the result.
 
     Raises:
       CheckpointError: where no checkpoint can be read. DataError: where --pretrained cannot be read.
       NonFiniteLoss, Interrupted, StorageError: see there; the same call goes on from the last checkpoint.
     """
-    finished = folder / "result.json"
-    if finished.exists():
-        return json.loads(finished.read_text(encoding="utf-8"))
-    return _Run(config, data, folder).run()
+    return run_dir.result() if run_dir.finished else _Run(config, data, run_dir).run()
 
 
-def trained_learner(config: Config, data: SslData, folder: pathlib.Path) -> Learner:
+def trained_learner(config: Config, data: SslData, run_dir: RunDir) -> Learner:
     """The learner of a training that `train` has finished, with its last state."""
-    run = _Run(config, data, folder)
+    run = _Run(config, data, run_dir)
     run.checkpoints.restore()
     return run.learner
 
 
 @contextlib.contextmanager
-def _storage(folder: pathlib.Path) -> Iterator[None]:
+def _storage(run_dir: RunDir) -> Iterator[None]:
     """Turns a failure to write into a StorageError that says what to do."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
         raise StorageError(
-            f"{folder} cannot be written: {reason.splitlines()[0]}. What was saved before is whole: make room or give "
-            "write access, and the same command goes on from there."
+            f"{run_dir.path} cannot be written: {reason.splitlines()[0]}. What was saved before is whole: make room or "
+            "give write access, and the same command goes on from there."
         ) from error
 
 
 class _Run:
     """The objects of one training while it lasts."""
 
-    def __init__(self, config: Config, data: SslData, folder: pathlib.Path):
-        self.config, self.data, self.folder = config, data, folder
+    def __init__(self, config: Config, data: SslData, run_dir: RunDir):
+        self.config, self.data, self.run_dir = config, data, run_dir
         self.strategy, self.workers = tf.distribute.get_strategy(), Workers()
         static = config.device.jit or isinstance(self.strategy, tf.distribute.TPUStrategy)
         self.views = make_views(config.augment, *data.train.shape, static_shapes=static)
@@ -172,10 +169,10 @@ class _Run:
         # Steps whose batch made the loss not finite; each shows the pictures of a step behind the run's last instead.
         self.skipped = tf.Variable([], shape=[None], dtype=tf.int64)
         self.checkpoints = Checkpoints(
-            folder / CHECKPOINTS, learner=self.learner, totals=self.totals, skipped=self.skipped
+            run_dir / CHECKPOINTS, learner=self.learner, totals=self.totals, skipped=self.skipped
         )
-        self.best = BestWeights(folder, self.learner)
-        self.early_look = EarlyLook(self.learner, data, self.views.plain, config.train, folder)
+        self.best = BestWeights(run_dir, self.learner)
+        self.early_look = EarlyLook(self.learner, data, self.views.plain, config.train, run_dir.path)
 
     def _shown_step(self, step: tf.Tensor, skipped_steps: list[int]) -> tf.Tensor:
         """Whose pictures a step shows: its own, or those of a step behind the last where its own are skipped."""
@@ -201,7 +198,7 @@ class _Run:
 
         return iter(self.strategy.distribute_datasets_from_function(own_batches))
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Result:
         train = self.config.train
         restored = self.checkpoints.restore()
         step = int(self.learner.step.numpy())
@@ -210,15 +207,15 @@ class _Run:
         else:
             self._begin()
         if self.workers.is_chief:
-            with _storage(self.folder):
-                self.folder.mkdir(exist_ok=True)
-                write_model_facts(self.folder, self.data)
+            with _storage(self.run_dir):
+                self.run_dir.path.mkdir(exist_ok=True)
+                self.run_dir.write_model(model_facts(self.data))
                 if train.on_nan == "rollback" and not restored:
                     self.checkpoints.save(step)
         with _StopRequest() as stop:
             while True:
-                with _storage(self.folder):
-                    log = RunLog(self.folder, step) if self.workers.is_chief else None
+                with _storage(self.run_dir):
+                    log = RunLog(self.run_dir, step) if self.workers.is_chief else None
                 progress = terminal.Progress(train.total_steps, "steps", step, shown=log is not None)
                 try:
                     self._train(step, log, progress, stop)
@@ -229,9 +226,9 @@ class _Run:
                     progress.close()
         with self.workers.chief_first():
             if log is not None:
-                with _storage(self.folder):
+                with _storage(self.run_dir):
                     return self._finish(log)
-        return json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
+        return self.run_dir.result()
 
     def _begin(self) -> None:
         """Takes the weights of --pretrained, which a run that goes on has in its checkpoint."""
@@ -283,10 +280,10 @@ class _Run:
                     sums = dict(zip(self.runner.names, totals.tolist(), strict=True))
                     trained_for = time.monotonic() - started
                     row = record.epoch_row(train, self.data, self.learner, self.evaluator, sums, trained_for)
-                    with _storage(self.folder):
+                    with _storage(self.run_dir):
                         log.append(row)
                         self.best.offer(log.rows)
-                        self.early_look.after(row["epoch"])
+                        self.early_look.after(row.epoch)
                     progress.line(console.epoch_text(log.rows[-1], train.epochs, self.data.class_names))
                 totals = totals[:0]
             due = time.monotonic() - saved > 60 * train.checkpoint_minutes
@@ -294,7 +291,7 @@ class _Run:
                 self.totals.assign(totals)
                 saved = time.monotonic()
                 if log is not None:
-                    with _storage(self.folder):
+                    with _storage(self.run_dir):
                         self.checkpoints.save(step)
                 if stopping:
                     raise Interrupted(
@@ -314,8 +311,8 @@ class _Run:
                 "Try a lower --learning_rate, or look at the pictures.",
             )
 
-    def _finish(self, log: RunLog) -> dict[str, Any]:
-        record.draw(log.rows, self.data, self.folder)
+    def _finish(self, log: RunLog) -> Result:
+        record.draw(log.rows, self.data, self.run_dir.path)
         result = record.result(self.config, self.data, self.learner, self.evaluator, log.rows, hardware(self.strategy))
-        write_json(self.folder / "result.json", result)
+        self.run_dir.write_result(result)
         return result

@@ -1,6 +1,5 @@
 """What a training writes down: the row of an epoch, and the result and its pictures at the end."""
 
-import pathlib
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from etils import epath
 
 from udal_tf import __version__
 from udal_tf.config import Config, TrainConfig
@@ -16,9 +16,19 @@ from udal_tf.core import alignment, label_shift
 from udal_tf.data.dataset import SslData
 from udal_tf.methods.learner import Learner
 from udal_tf.reporting import plots, revision
+from udal_tf.run_records import (
+    BestEpoch,
+    Confusion,
+    EpochRow,
+    LaPrior,
+    MedianAccuracy,
+    PseudoLabelCounts,
+    Result,
+    Scores,
+    best_row,
+)
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.steps import by_class
-from udal_tf.training.weights import best_row
 
 # CReST also reports the median of the last epochs.
 MEDIAN_EPOCHS = 20
@@ -31,16 +41,11 @@ def epoch_row(
     evaluator: Evaluator,
     sums: Mapping[str, float],
     seconds: float,
-) -> dict[str, Any]:
+) -> EpochRow:
     """The row of the epoch that has just ended.
 
     Args:
       sums: each of the step runner's figures, summed over the epoch's steps. seconds: of training, up to here.
-
-    Returns:
-      "step", "epoch", "seconds"; "train": means over the steps; "test": scores; "p_model", "p_target", "p_unlabeled":
-      [C]; "pseudo_labels": counts per class over the epoch, "confident" and, where the labels are known, "correct" and
-      "shown".
     """
     step = int(learner.step.numpy())
     figures, _ = by_class({name: value / train.steps_per_epoch for name, value in sums.items()})
@@ -52,23 +57,24 @@ def epoch_row(
         counts = {name: values for name, values in counts.items() if name == "confident_of_class"}
     else:
         figures["p_unlabeled_error"] = float(label_shift.total_variation(p_unlabeled, tf.constant(true_shares)))
-    return {
-        "step": step,
-        "epoch": step // train.steps_per_epoch,
-        "seconds": seconds,
-        "train": figures,
-        "test": evaluator(learner.la_prior().numpy()),
-        "p_model": learner.p_model().numpy().tolist(),
-        "p_target": p_target.numpy().tolist(),
-        "p_unlabeled": p_unlabeled.numpy().tolist(),
-        "pseudo_labels": {name.removesuffix("_of_class"): values for name, values in counts.items()},
-    }
+    pseudo_labels = {name.removesuffix("_of_class"): values for name, values in counts.items()}
+    return EpochRow(
+        step=step,
+        epoch=step // train.steps_per_epoch,
+        seconds=seconds,
+        train=figures,
+        test=Scores.from_json(evaluator(learner.la_prior().numpy()), "test"),
+        p_model=learner.p_model().numpy().tolist(),
+        p_target=p_target.numpy().tolist(),
+        p_unlabeled=p_unlabeled.numpy().tolist(),
+        pseudo_labels=PseudoLabelCounts(**pseudo_labels) if pseudo_labels else None,
+    )
 
 
-def draw(rows: Sequence[dict[str, Any]], data: SslData, folder: pathlib.Path) -> None:
+def draw(rows: Sequence[EpochRow], data: SslData, folder: epath.Path) -> None:
     """The pictures of a finished training."""
     names = list(data.class_names)
-    recall, counts = rows[-1]["test"]["per_class_recall"], data.provenance["labeled_counts"]
+    recall, counts = rows[-1].test.per_class_recall, data.provenance["labeled_counts"]
     plots.training_curves(rows, folder / "training_curves.png")
     plots.per_class_recall(recall, names, counts, folder / "per_class_recall.png")
     plots.pseudo_label_divergence(rows, data.p_data.tolist(), names, folder / "pseudo_label_divergence.png")
@@ -79,37 +85,33 @@ def result(
     data: SslData,
     learner: Learner,
     evaluator: Evaluator,
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[EpochRow],
     hardware: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What `result.json` holds: the last epoch's scores, and all that says how they came about."""
+) -> Result:
+    """The result of a finished training: the last epoch's scores, and all that says how they came about."""
     prior, best = learner.la_prior().numpy(), best_row(rows)
     last = rows[-MEDIAN_EPOCHS:]
-    median = statistics.median(row["test"]["accuracy"]["ema"] for row in last)
-    return {
-        **rows[-1]["test"],
-        "confusion": evaluator.confusion(prior),
-        "best": {
-            "epoch": best["epoch"],
-            "step": best["step"],
-            "balanced_accuracy": best["test"]["balanced_accuracy"]["ema"],
-        },
-        "median_ema_accuracy": {"epochs": len(last), "accuracy": median},
-        "config": config.to_dict(),
-        "class_names": list(data.class_names),
-        "p_data": data.p_data.tolist(),
-        "p_unlabeled": learner.p_unlabeled().numpy().tolist(),
-        "la_prior": {"kind": config.method.la_prior, "shares": prior.tolist()},
-        "steps": config.train.total_steps,
-        "seconds": rows[-1]["seconds"],
-        "data": data.provenance,
-        "hardware": hardware,
-        "commit": revision.commit(),
-        "versions": {
+    median = statistics.median(row.test.accuracy.ema for row in last)
+    return Result(
+        **vars(rows[-1].test),
+        confusion=Confusion(**evaluator.confusion(prior)),
+        best=BestEpoch(best.epoch, best.step, best.test.balanced_accuracy.ema),
+        median_ema_accuracy=MedianAccuracy(len(last), median),
+        config=config.to_dict(),
+        class_names=list(data.class_names),
+        p_data=data.p_data.tolist(),
+        p_unlabeled=learner.p_unlabeled().numpy().tolist(),
+        la_prior=LaPrior(config.method.la_prior, prior.tolist()),
+        steps=config.train.total_steps,
+        seconds=rows[-1].seconds,
+        data=data.provenance,
+        hardware=hardware,
+        commit=revision.commit(),
+        versions={
             "udal_tf": __version__,
             "python": sys.version.split()[0],
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "numpy": np.__version__,
         },
-    }
+    )

@@ -5,8 +5,6 @@ What is estimated before training stands here (DARP, Kim et al. 2020, §3.3); wh
 """
 
 import dataclasses
-import json
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +19,8 @@ from udal_tf.data.dataset import SslData
 from udal_tf.data.manifest import positions_sha256
 from udal_tf.input import pipeline
 from udal_tf.recipes import METHODS
-from udal_tf.reporting.run_log import write_json
+from udal_tf.run_dir import PRIOR, RunDir, read_object
+from udal_tf.storage import write_json
 from udal_tf.training import loop
 from udal_tf.training.distribute import Workers
 from udal_tf.training.evaluation import Predictor
@@ -99,7 +98,7 @@ def shares_from_predictions(
     return shares / shares.sum()
 
 
-def with_unlabeled_prior(config: Config, data: SslData, folder: pathlib.Path) -> SslData:
+def with_unlabeled_prior(config: Config, data: SslData, run_dir: RunDir) -> SslData:
     """The problem with `p_unlabeled` as --unlabeled_prior says, and for DARP `p_refined` as --darp_prior does.
 
     What the run takes for the distribution is noted in the data's provenance, unless it is p_data and nothing is
@@ -110,7 +109,7 @@ def with_unlabeled_prior(config: Config, data: SslData, folder: pathlib.Path) ->
     refined = METHODS[config.method.method].refined
     if refined and darp_prior:
         estimating = darp_prior == (ESTIMATE,)
-        shares = _estimated_shares(config, data, folder) if estimating else stated_shares(config.darp, data.p_data)
+        shares = _estimated_shares(config, data, run_dir) if estimating else stated_shares(config.darp, data.p_data)
         data = dataclasses.replace(data, p_refined=shares)
         return _noted(data, kind=ESTIMATE if estimating else "given", shares=shares.tolist())
     if prior == (ESTIMATE,):
@@ -125,25 +124,25 @@ def _noted(data: SslData, **facts: Any) -> SslData:
     return dataclasses.replace(data, provenance={**data.provenance, "unlabeled_prior": facts})
 
 
-def _estimated_shares(config: Config, data: SslData, folder: pathlib.Path) -> np.ndarray:
+def _estimated_shares(config: Config, data: SslData, run_dir: RunDir) -> np.ndarray:
     """DARP's estimate: [C] float32, sums to 1.
 
     It trains a supervised model twice by the run's settings, each time on one half of the labelled pictures, to see how
     the other half's classes are predicted. (DARP's code holds ten pictures of each class out, once, which a class of
     few labels does not have.) It goes on where it was cut, and stands in the folder's `unlabeled_prior.json` when done.
     """
-    path = folder / "unlabeled_prior.json"
+    path = run_dir / PRIOR
     if not path.exists():
-        estimated, workers = _estimated(config, data, folder), Workers()
+        estimated, workers = _estimated(config, data, run_dir), Workers()
         with workers.chief_first():
             if workers.is_chief:
                 write_json(path, estimated)
-    shares = np.array(json.loads(path.read_text(encoding="utf-8"))["shares"], np.float32)
+    shares = np.array(read_object(path)["shares"], np.float32)
     print(f"The unlabelled pictures are taken to have the shares {', '.join(f'{share:.3f}' for share in shares)}")
     return shares / shares.sum()
 
 
-def _estimated(config: Config, data: SslData, folder: pathlib.Path) -> dict[str, Any]:
+def _estimated(config: Config, data: SslData, run_dir: RunDir) -> dict[str, Any]:
     plain = make_views(config.augment, *data.train.shape).plain
     supervised = dataclasses.replace(
         config, method=dataclasses.replace(config.method, base="supervised", method="none"), darp=DarpConfig()
@@ -167,9 +166,9 @@ def _estimated(config: Config, data: SslData, folder: pathlib.Path) -> dict[str,
             },
         )
         print(f"Prior of the unlabelled pictures, half {half + 1} of {HALVES}: {len(own_data.labeled)} labelled ones")
-        own_folder = folder / f"unlabeled_prior_{half}"
-        loop.train(supervised, own_data, own_folder)
-        learner = loop.trained_learner(supervised, own_data, own_folder)
+        own_dir = run_dir.half(half)
+        loop.train(supervised, own_data, own_dir)
+        learner = loop.trained_learner(supervised, own_data, own_dir)
         probs.append(predicted(learner, data.labeled[held_out]))
         labels.append(data.labels_l[held_out])
         mean_probs_u.append(predicted(learner, data.unlabeled).mean(axis=0))

@@ -1,8 +1,6 @@
-"""What a training leaves for those who use its model: `model.json`, and the weights of the last and the best epoch."""
+"""What a training leaves for those who use its model: its facts, and the weights of the last and the best epoch."""
 
-import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,28 +8,13 @@ import tensorflow as tf
 from udal_tf import __version__
 from udal_tf.data.dataset import SslData
 from udal_tf.methods.learner import Learner
-from udal_tf.reporting.run_log import write_json
-
-MODEL, CHECKPOINTS, BEST = "model.json", "checkpoints", "best"
-# Of `model.json` and of the names under which checkpoints hold the weights; raised when either changes.
-FORMAT = 1
+from udal_tf.run_dir import BEST, RunDir
+from udal_tf.run_records import EpochRow, ModelFacts, best_row
 
 
-def model_facts(data: SslData) -> dict[str, Any]:
-    """What `config.json` does not say of a model: "input_shape" [H, W, C], "class_names", "p_data", and the format."""
-    return {
-        "format": FORMAT,
-        "udal_tf": __version__,
-        "input_shape": list(data.train.shape),
-        "class_names": list(data.class_names),
-        "p_data": data.p_data.tolist(),
-    }
-
-
-def write_model_facts(folder: pathlib.Path, data: SslData) -> None:
-    """Writes `model.json`, unless an earlier start has."""
-    if not (folder / MODEL).exists():
-        write_json(folder / MODEL, model_facts(data))
+def model_facts(data: SslData) -> ModelFacts:
+    """What `config.json` does not say of the model that is trained on `data`."""
+    return ModelFacts(__version__, list(data.train.shape), list(data.class_names), data.p_data.tolist())
 
 
 def _weights_of(model: keras.Model, ema: Sequence[tf.Variable]) -> tf.train.Checkpoint:
@@ -60,18 +43,13 @@ class BestWeights:
     The test pictures choose the epoch, so its own figures are no fair measure of it; a run's result is its last epoch.
     """
 
-    def __init__(self, folder: pathlib.Path, learner: Learner):
+    def __init__(self, run_dir: RunDir, learner: Learner):
         checkpoint = _weights_of(learner.model, learner.ema)
         # Made at the first save otherwise, which one worker does alone, and variables are made by all of them together.
         _ = checkpoint.save_counter
-        self._manager = tf.train.CheckpointManager(checkpoint, str(folder / BEST), max_to_keep=1)
+        self._manager = tf.train.CheckpointManager(checkpoint, str(run_dir / BEST), max_to_keep=1)
 
-    def offer(self, rows: Sequence[dict[str, Any]]) -> None:
+    def offer(self, rows: Sequence[EpochRow]) -> None:
         """Saves the present weights if the last row is the best one."""
         if best_row(rows) is rows[-1]:
-            self._manager.save(checkpoint_number=rows[-1]["step"])
-
-
-def best_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The epoch's row of the highest mean per-class recall with averaged weights; the first of equal ones."""
-    return max(rows, key=lambda row: row["test"]["balanced_accuracy"]["ema"])
+            self._manager.save(checkpoint_number=rows[-1].step)

@@ -1,0 +1,285 @@
+"""What a training says of itself, typed: `EpochRow` of each epoch, `Result` at the end, `ModelFacts` for prediction.
+
+The same records are written by the training and read by everything else. `from_json` takes nothing on trust.
+"""
+
+import dataclasses
+import functools
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+from udal_tf import __version__
+
+# Of all files of a run folder and of the names under which its checkpoints hold the weights; raised when one changes.
+FORMAT = 2
+# Numbers as the fields below annotate them; a plain float may be NaN.
+Share = Annotated[float, "a number from 0 to 1"]
+Finite = Annotated[float, "a finite number"]
+R = TypeVar("R", bound="Record")
+
+
+class RunDirError(ValueError):
+    """A run folder, or what lies in it, cannot be used; the message says why and what to do."""
+
+
+def check_format(value: Any, where: str) -> None:
+    """Raises RunDirError, naming the version that wrote it, for what is not of FORMAT."""
+    found = value.get("format") if isinstance(value, Mapping) else None
+    if found == FORMAT:
+        return
+    version = value.get("udal_tf", "(unknown)") if isinstance(value, Mapping) else "(unknown)"
+    later = isinstance(found, int) and found > FORMAT
+    raise RunDirError(
+        f"{where} is of format {found or '(none)'}, by udal-tf {version}; this is udal-tf {__version__}, which reads "
+        f"format {FORMAT}: " + ("install a later version" if later else "train it again, or use the version it is of")
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+_SCALARS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+    int: ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    float: ("a number", _is_number),
+    Share: ("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
+    Finite: ("a finite number", lambda value: _is_number(value) and math.isfinite(value)),
+    str: ("a text", lambda value: isinstance(value, str)),
+    Any: ("anything", lambda value: True),
+}
+
+
+def _without_none(kind: Any) -> tuple[Any, bool]:
+    """A type without its None, and whether it had one."""
+    optional = typing.get_origin(kind) in (types.UnionType, typing.Union)
+    return (typing.get_args(kind)[0] if optional else kind), optional
+
+
+@functools.cache
+def _kind(kind: Any) -> tuple[str, Callable[[Any], bool]]:
+    """What a value of this type is called in a message, and whether a value is one."""
+    kind, optional = _without_none(kind)
+    if kind in _SCALARS:
+        name, fits = _SCALARS[kind]
+        return name, (lambda value: value is None or fits(value)) if optional else fits
+    if isinstance(kind, type):
+        return "an object", lambda value: isinstance(value, dict)
+    name, fits = _kind(typing.get_args(kind)[-1])
+    if typing.get_origin(kind) is list:
+        return f"a list, each {name}", lambda value: isinstance(value, list) and all(map(fits, value))
+    return f"an object, each {name}", lambda value: isinstance(value, dict) and all(map(fits, value.values()))
+
+
+@functools.cache
+def _fields(record: type["Record"]) -> dict[str, tuple[Any, bool]]:
+    """The type of each field, without its None, and whether it had one."""
+    return {name: _without_none(kind) for name, kind in typing.get_type_hints(record, include_extras=True).items()}
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    (item,) = typing.get_args(kind)[:1] or (None,)
+    if isinstance(kind, type) and issubclass(kind, Record):
+        return kind.from_json(value, where)
+    if isinstance(value, list) and isinstance(item, type) and issubclass(item, Record):
+        return [item.from_json(one, f"{where}.{number}") for number, one in enumerate(value)]
+    name, fits = _kind(kind)
+    if not fits(value):
+        raise RunDirError(f"{where} must be {name}, got {value!r:.60}")
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """A frozen dataclass that goes to JSON and back; a field that may be None is left out then."""
+
+    @classmethod
+    def from_json(cls: type[R], value: Any, where: str) -> R:
+        """The record that `value` holds. Raises RunDirError, naming the key; where: the file, or the key of `value`."""
+        start = where if where.endswith(" ") else f"{where}."
+        if not isinstance(value, Mapping):
+            raise RunDirError(f"{start[:-1].rstrip(':')} must hold an object, got {type(value).__name__}")
+        values = {}
+        for name, (kind, optional) in _fields(cls).items():  # type: ignore[arg-type]  # A class is hashable.
+            if name in value:
+                values[name] = _read(kind, value[name], start + name)
+            elif not optional:
+                raise RunDirError(f"{start}{name} is missing")
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self, dict_factory=lambda items: {k: v for k, v in items if v is not None})
+
+
+class _OfWeights(Record):
+    """Something of each set of weights, also by the set's name."""
+
+    def __getitem__(self, weights: str) -> Any:
+        return getattr(self, weights)
+
+
+@dataclasses.dataclass(frozen=True)
+class ByWeights(_OfWeights):
+    """A measure from 0 to 1 of each set of weights, as they are and averaged, each without and with LA (Inf)."""
+
+    raw: Share
+    ema: Share
+    raw_la: Share
+    ema_la: Share
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassesByWeights(_OfWeights):
+    """A measure of each class, of each set of weights; None for a class without test images."""
+
+    raw: list[Share | None]
+    ema: list[Share | None]
+    raw_la: list[Share | None]
+    ema_la: list[Share | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores(Record):
+    """Test scores."""
+
+    accuracy: ByWeights
+    balanced_accuracy: ByWeights
+    per_class_recall: ClassesByWeights
+
+
+@dataclasses.dataclass(frozen=True)
+class PseudoLabelCounts(Record):
+    """Per class, over an epoch: the confident pseudo-labels and, where the labels are known, how many of them were
+    right, and how many images of the class were shown."""
+
+    confident: list[float]
+    correct: list[float] | None = None
+    shown: list[float] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochRow(Record):
+    """An epoch, at its end.
+
+    seconds: of training, from the run's start. train: means over the epoch's steps. p_model, p_target, p_unlabeled:
+    [C], sum to 1. pseudo_labels: None for a base learner without.
+    """
+
+    step: int
+    epoch: int
+    seconds: Finite
+    train: Mapping[str, float]
+    test: Scores
+    p_model: list[float]
+    p_target: list[float]
+    p_unlabeled: list[float]
+    pseudo_labels: PseudoLabelCounts | None = None
+
+
+def best_row(rows: Sequence[EpochRow]) -> EpochRow:
+    """The epoch of the highest balanced accuracy with EMA weights; the first of equal ones."""
+    return max(rows, key=lambda row: row.test.balanced_accuracy.ema)
+
+
+@dataclasses.dataclass(frozen=True)
+class Confusion(Record):
+    """Confusion matrices [C][C] of the EMA weights, without and with LA (Inf): counts, true classes in rows."""
+
+    ema: list[list[int]]
+    ema_la: list[list[int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class BestEpoch(Record):
+    """The epoch whose weights lie in `best/`."""
+
+    epoch: int
+    step: int
+    balanced_accuracy: Share
+
+
+@dataclasses.dataclass(frozen=True)
+class MedianAccuracy(Record):
+    """CReST's figure: the median of the EMA weights' accuracy over the last epochs, and how many these are."""
+
+    epochs: int
+    accuracy: Share
+
+
+@dataclasses.dataclass(frozen=True)
+class LaPrior(Record):
+    """What LA (Inf) takes away: --la_prior, and the class prior [C] that it came to."""
+
+    kind: str
+    shares: list[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation(Record):
+    """One of CReST's generations: how it was trained, its scores, and what was added to the labeled set before it.
+
+    added, precision, recall: per class; the last two None where unknown and in the first generation.
+    positions_sha256, labels_sha256: of the added images; None in the first generation.
+    """
+
+    alpha: Finite
+    accuracy: ByWeights
+    balanced_accuracy: ByWeights
+    seconds: Finite
+    added: list[int]
+    precision: list[Share | None] | None = None
+    recall: list[Share | None] | None = None
+    positions_sha256: str | None = None
+    labels_sha256: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Result(Scores):
+    """A finished run: the last epoch's scores, and all that says how they came about.
+
+    config: settings by section. p_data, p_unlabeled: [C]. steps, seconds: over all generations. data: where it came
+    from and what the protocol made of it. hardware, versions: by name. generations: None where the method has none.
+    """
+
+    confusion: Confusion
+    best: BestEpoch
+    median_ema_accuracy: MedianAccuracy
+    config: Mapping[str, Mapping[str, Any]]
+    class_names: list[str]
+    p_data: list[Share]
+    p_unlabeled: list[float]
+    la_prior: LaPrior
+    steps: int
+    seconds: Finite
+    data: Mapping[str, Any]
+    hardware: Mapping[str, Any]
+    commit: str
+    versions: Mapping[str, str]
+    generations: list[Generation] | None = None
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> "Result":
+        """As of every record; raises RunDirError also where lists of one value per class differ in length."""
+        check_format(value, where.rstrip(": "))
+        result = super().from_json(value, where)
+        classes = len(result.class_names)
+        recalls = {f"per_class_recall.{weights}": values for weights, values in vars(result.per_class_recall).items()}
+        for name, values in {"p_data": result.p_data, **recalls}.items():
+            if len(values) != classes:
+                raise RunDirError(f"{where}class_names must name each class of {name}, got {classes} for {len(values)}")
+        return result
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format": FORMAT, "udal_tf": __version__, **super().to_json()}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFacts(Record):
+    """What the settings do not say of a model: its input [H, W, C], its classes, and their prior when labeled."""
+
+    udal_tf: str
+    input_shape: list[int]
+    class_names: list[str]
+    p_data: list[Share]
