@@ -8,7 +8,7 @@ from udal_tf.config import Config, differences
 from udal_tf.reporting.grids import Cell
 from udal_tf.run_dir import RunDir
 
-# Training pictures a second, each view counted once. On two cores: BUILD_NOTES.md's digits-LT (288,000 pictures of
+# Training pictures a second, each view counted once. On two cores: docs/results.md's digits-LT (288,000 pictures of
 # UDAL in 65 s) and Fashion-MNIST-LT (172,800 in 161 s). On one GPU: what others measured with other code, in float32;
 # FixMatch's 1,000 steps of 960 pictures in 5 to 6 minutes on a 2080 Ti, and ResNet-50 at 224 pixels on a V100.
 PICTURES_PER_SECOND = {"digitslt": 4_400.0, "fashionlt": 1_070.0, "wrn": 2_900.0, "applications": 412.0}
@@ -52,7 +52,7 @@ def known_speeds(cells: Sequence[Cell]) -> Speeds:
         return PICTURES_PER_SECOND.get(config.data.dataset) or PICTURES_PER_SECOND[network]
 
     if all(cell.config.data.dataset in TWO_CORES for cell in cells):
-        return Speeds(of, "as measured on two cores (BUILD_NOTES.md)")
+        return Speeds(of, "as measured on two cores (docs/results.md)")
     return Speeds(
         of,
         "as others measured other code on one GPU in float32 (WRN-28-2 on a 2080 Ti: "
