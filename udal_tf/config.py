@@ -98,7 +98,7 @@ class DataConfig(Section):
     )
     cache_dir: str = setting("", "Folder for indices and resized pictures (default: ~/.cache/udal_tf).", identity=False)
 
-    def _check(self):
+    def _check(self) -> None:
         if not re.fullmatch(r"first_n|seed\d+", self.draw):
             raise ValueError(f"--draw must be first_n or seed<k> (seed0, seed1, …), got {self.draw!r}")
         if 0 < self.imbalance_u < 1:
@@ -136,7 +136,7 @@ class AugmentConfig(Section):
         0.5, "Side of the cutout square as a fraction of the picture's side; 0: none.", low=0, high=1
     )
 
-    def _check(self):
+    def _check(self) -> None:
         if self.strong_layers and not self.strong_ops:
             raise ValueError("--strong_ops must name at least one operation while --strong_layers > 0, got none")
 
@@ -160,7 +160,7 @@ class ModelConfig(Section):
     batch_norm_momentum: float = setting(0.999, "Decay of batch norm's moving statistics.", low=0, high=1)
     sync_batch_norm: bool = setting(False, "Batch norm over the pictures of all replicas, not each replica's own.")
 
-    def _check(self):
+    def _check(self) -> None:
         if self.pretrained == NO_WEIGHTS:
             return
         if not BACKBONES[self.arch].keras_name:
@@ -204,7 +204,7 @@ class MethodConfig(Section):
         "shares themselves, comma-separated).",
     )
 
-    def _check(self):
+    def _check(self) -> None:
         if METHODS[self.method].needs_pseudo_labels and not BASE_LEARNERS[self.base].pseudo_labels:
             without = [name for name, method in METHODS.items() if not method.needs_pseudo_labels]
             making = [name for name, base in BASE_LEARNERS.items() if base.pseudo_labels]
@@ -214,7 +214,7 @@ class MethodConfig(Section):
             )
         self._check_unlabeled_prior()
 
-    def _check_unlabeled_prior(self):
+    def _check_unlabeled_prior(self) -> None:
         shown = f"--unlabeled_prior={','.join(self.unlabeled_prior)}"
         if self.unlabeled_prior == (LABELED,):
             return
@@ -272,11 +272,11 @@ class OptimizerConfig(Section):
     ema_decay: float = setting(0.999, "Decay of the exponential moving average of the weights.", low=0, high=1)
 
     @property
-    def boundaries(self) -> tuple[fractions.Fraction, ...]:
-        """--schedule_boundaries as exact numbers: 0.1 is 1/10, whichever way it was written."""
+    def boundaries(self) -> tuple[Any, ...]:
+        """--schedule_boundaries as exact numbers, `fractions.Fraction`: 0.1 is 1/10, whichever way it was written."""
         return tuple(fractions.Fraction(str(boundary)) for boundary in self.schedule_boundaries)
 
-    def _check(self):
+    def _check(self) -> None:
         shown = ",".join(map(str, self.schedule_boundaries))
         try:
             boundaries = self.boundaries
@@ -351,7 +351,7 @@ class DeviceConfig(Section):
     )
     threads: int = setting(0, "Threads for TensorFlow; 0: the cores that this process may use.", low=0, identity=False)
 
-    def _check(self):
+    def _check(self) -> None:
         if self.tpu and self.strategy != "auto":
             raise ValueError(f"--tpu={self.tpu} is a strategy of its own: leave out --strategy={self.strategy}")
 
@@ -407,7 +407,7 @@ class Config:
     plugins: PluginConfig = dataclasses.field(default_factory=PluginConfig)
     own: Own = Own()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         own = {}
         for flag, record in self.records.items():
             own[flag] = registry.section_of(record, getattr(self.own, flag))

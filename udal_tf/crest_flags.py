@@ -108,13 +108,13 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         kinds[name] = "string"
     for name, kind in kinds.items():
         help_text = f"CReST's flag, for: {_TRANSLATED[name][0]}." if name in _TRANSLATED else "CReST's flag."
-        define = {
+        kinds_of_flag: dict[str, Callable[..., Any]] = {
             "integer": flags.DEFINE_integer,
             "float": flags.DEFINE_float,
             "bool": flags.DEFINE_bool,
             "string": flags.DEFINE_string,
-        }[kind]
-        define(name, None, help_text, flag_values=flag_values)
+        }
+        kinds_of_flag[kind](name, None, help_text, flag_values=flag_values)
 
 
 def translate(crest: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

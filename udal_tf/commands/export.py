@@ -15,6 +15,7 @@ import pathlib
 from collections.abc import Sequence
 
 from udal_tf.commands import model_arguments, outputs, plugins
+from udal_tf.reporting import terminal
 from udal_tf.storage import write_json, write_text
 
 FORMATS = ("savedmodel", "keras", "tflite", "onnx")
@@ -47,6 +48,7 @@ def _run(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
+    terminal.accept_any_text()
     parser = argparse.ArgumentParser(
         prog="udal-export",
         description=__doc__,

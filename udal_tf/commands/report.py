@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from udal_tf.commands import outputs
 from udal_tf.commands.plugins import add_plugin_argument, load_plugins
-from udal_tf.reporting import comparison, drawing, figures, page, run_figures, table_text, tables
+from udal_tf.reporting import comparison, drawing, figures, page, run_figures, table_text, tables, terminal
 from udal_tf.reporting.runs import LeftOut, read_runs
 from udal_tf.run_dir import RESULT
 from udal_tf.storage import local, write_text
@@ -75,6 +75,7 @@ def write_report(roots: Sequence[pathlib.Path], out: pathlib.Path, processes: in
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
+    terminal.accept_any_text()
     parser = argparse.ArgumentParser(
         prog="python -m udal_tf.commands.report",
         description=__doc__,

@@ -10,6 +10,7 @@ from udal_tf import crest_flags
 from udal_tf.commands.help_text import help_text
 from udal_tf.commands.plugins import prepare_tensorflow
 from udal_tf.data import settings
+from udal_tf.reporting import terminal
 from udal_tf.reporting.console import result_text
 from udal_tf.run_records import RunDirError
 
@@ -86,6 +87,7 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
 
 def main() -> None:
     """Entry point; defines the flags and runs."""
+    terminal.accept_any_text()
     prepare_tensorflow()
     try:
         config_module.load_plugins_on(sys.argv[1:])

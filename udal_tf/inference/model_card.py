@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from udal_tf import __version__
@@ -128,7 +129,7 @@ def _prior(export: Export) -> str:
     )
 
 
-def _classes(model: TrainedModel, data: dict[str, Any], export: Export) -> str:
+def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> str:
     row, variants = model.folder.row, _VARIANTS[model.weights]
     columns: dict[str, list] = {"class": list(model.class_names)}
     grown = model.folder.config.generations > 1
@@ -166,7 +167,7 @@ def _tested(model: TrainedModel) -> list[int]:
     return [sum(row) for row in result.confusion.ema] if result else []
 
 
-def _limits(model: TrainedModel, data: dict[str, Any]) -> list[str]:
+def _limits(model: TrainedModel, data: Mapping[str, Any]) -> list[str]:
     def named(counts: list[int], few: int) -> str:
         return ", ".join(f"{n} ({c})" for n, c in zip(model.class_names, counts, strict=True) if c < few)
 

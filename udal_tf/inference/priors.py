@@ -47,12 +47,11 @@ def target_prior(stated: Stated, class_names: Sequence[str], p_data: np.ndarray)
     if isinstance(stated, (str, os.PathLike)):
         if not os.path.exists(stated):
             raise ValueError(f"a target prior must be {UNIFORM}, {TRAIN} or a file with shares, got {str(stated)!r}")
-        entries, source = class_shares.read(stated), f"{stated}: "
+        entries, source = class_shares.read(os.fspath(stated)), f"{stated}: "
     else:
-        by_name = isinstance(stated, Mapping)
         entries = (
             tuple(f"{n}={float(s)!r}" for n, s in stated.items())
-            if by_name
+            if isinstance(stated, Mapping)
             else tuple(repr(float(share)) for share in stated)
         )
         source = "target prior: "

@@ -1,7 +1,7 @@
 """Real pictures to compare an exported model with ours on: those that a person names, or some of the training's own."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def find(model: TrainedModel, named: Sequence[str]) -> tuple[np.ndarray, str]:
         return empty, f"none, for the data of the training is not there ({str(error).splitlines()[0]})"
 
 
-def _readable(model: TrainedModel, paths) -> list[np.ndarray]:
+def _readable(model: TrainedModel, paths: Iterable[str]) -> list[np.ndarray]:
     """The first pictures that can be read, of twice as many files."""
     read = (model.pixels(path) for path in itertools.islice(paths, 2 * MOST))
     return list(itertools.islice((pixels for pixels in read if not isinstance(pixels, str)), MOST))

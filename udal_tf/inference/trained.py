@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import os
-import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import keras
@@ -56,9 +55,9 @@ class TrainedModel:
         facts = folder.facts
         self.folder, self.weights = folder, weights
         self.class_names = tuple(facts.class_names)
-        self.input_shape = tuple(facts.input_shape)
+        height, width, channels = facts.input_shape
+        self.input_shape = (height, width, channels)
         self.p_data = np.array(facts.p_data, np.float32)
-        height, width, _ = self.input_shape
         self.batch_size = batch_size or max(1, min(PIXELS_PER_PASS // (height * width), MOST_PER_PASS))
         self.network = _network(folder, weights, self.input_shape, len(self.class_names))
         self._read = pictures.reader(folder.config.data.dataset, self.input_shape)
@@ -158,7 +157,7 @@ class TrainedModel:
         if isinstance(images, (str, os.PathLike)):
             raise ValueError(f"pictures must come as an array or as a list of paths, got {images!r}")
         if isinstance(images, np.ndarray) or not all(isinstance(path, (str, os.PathLike)) for path in images):
-            logits = self.logits(images)
+            logits = self.logits(np.asarray(images))
         else:
             logits = self._all_logits([os.fspath(path) for path in images])
         return self.prediction(logits, added)
@@ -180,7 +179,7 @@ class TrainedModel:
 
 
 def load(
-    workdir: str | pathlib.Path, weights: str = LAST, unfinished: bool = False, batch_size: int = 0
+    workdir: str | os.PathLike[str], weights: str = LAST, unfinished: bool = False, batch_size: int = 0
 ) -> TrainedModel:
     """The model of a work folder, ready to predict.
 
@@ -199,7 +198,7 @@ def load(
     return TrainedModel(workfolder.read(workdir, weights, unfinished), weights, batch_size)
 
 
-def _network(folder: WorkFolder, weights: str, input_shape, num_classes: int) -> keras.Model:
+def _network(folder: WorkFolder, weights: str, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
     """The network that predicts, with its weights: the EMA ones, or those of RAW; a method's shift is in its bias."""
     config, record = folder.config, folder.config.records["method"]
     try:

@@ -126,7 +126,7 @@ class Learner(tf.Module):
         # Gradients of float16 layers vanish unless the loss is scaled up; where they overflow, a step changes nothing.
         scales = any(layer.compute_dtype == "float16" for layer in model.layers)
         self._scaling = keras.optimizers.LossScaleOptimizer(self.optimizer) if scales else None
-        if scales:
+        if self._scaling:
             self._scaling.build(self._trained)
         # Steps done. A count of its own, for the optimizer leaves out those that overflow.
         self.step = tf.Variable(

@@ -52,9 +52,9 @@ def added_labels(runs: Sequence[Run], method: str, group: str, folder: pathlib.P
     order = _from_frequent_to_rare(runs[0])
     for measure in ("precision", "recall"):
         panel = Panel(f"{method}; {group}", "class, from frequent to rare", f"{measure} of the added labels, %")
-        count = max(len(run.result.generations) for run in runs)
-        for generation in range(1, count):
-            of = [getattr(run.result.generations[generation], measure) for run in runs]
+        generations = [run.result.generations or [] for run in runs]
+        for generation in range(1, max(map(len, generations))):
+            of = [getattr(own[generation], measure) for own in generations]
             of = [values for values in of if values and any(value is not None for value in values)]
             if of:
                 panel.draw(_by_class(f"into generation {generation + 1}", of, order))
@@ -84,7 +84,8 @@ def confusion(runs: Sequence[Run], method: str, group: str, folder: pathlib.Path
     size = len(runs[0].result.class_names)
     if any(matrix.shape != (size, size) for matrix in matrices):
         return []
-    shares = sum(matrices) / np.maximum(sum(matrices).sum(axis=1, keepdims=True), 1)
+    counts = np.sum(matrices, axis=0)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     words = ("predicted class", "true class", "share of the true class, %")
     panel = _matrix_panel(f"{method}; {group}", runs[0], shares, *words)
     panel.name_classes(panel.axes.xaxis, runs[0].result.class_names)

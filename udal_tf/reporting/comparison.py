@@ -91,9 +91,10 @@ def compare(table: Table) -> list[Comparison]:
     found = []
     for place, column in enumerate(table.columns):
         for a, b in _pairs(table):
-            if a.cells[place] is None or b.cells[place] is None:
+            ours, theirs = a.cells[place], b.cells[place]
+            if ours is None or theirs is None:
                 continue
-            result = paired(a.cells[place].by_fold, b.cells[place].by_fold)
+            result = paired(ours.by_fold, theirs.by_fold)
             if result and len(result.folds) > 1:
                 measure = MEASURES[table.measures[0]]
                 found.append(Comparison(column.heading, measure, a.full_label, b.full_label, result))

@@ -7,6 +7,7 @@ import pathlib
 import re
 import textwrap
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -33,7 +34,7 @@ LONGEST_IN_TWO_COLUMNS = 28
 LONGEST_TITLE = 54
 # Of the width, what a colour bar takes with its numbers and its name.
 COLOUR_BAR = 0.16
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 12,
     "axes.titlesize": 11.5,
     "legend.fontsize": 10.5,
@@ -120,7 +121,7 @@ class Panel:
                 self.axes.axhspan(low, high, color=colour, alpha=0.12, linewidth=0)
             return
         few = curve.marked and len(curve.x) <= 40
-        options = {"color": colour, "linestyle": curve.style, "label": curve.label}
+        options: dict[str, Any] = {"color": colour, "linestyle": curve.style, "label": curve.label}
         if curve.spread and few:
             self.axes.errorbar(
                 curve.x, curve.y, curve.spread, marker=marker, markersize=5, capsize=2.5, elinewidth=1, **options
@@ -128,9 +129,9 @@ class Panel:
             return
         self.axes.plot(curve.x, curve.y, marker=marker if few else None, markersize=5, **options)
         if curve.spread:
-            low = [y - s for y, s in zip(curve.y, curve.spread, strict=True)]
-            high = [y + s for y, s in zip(curve.y, curve.spread, strict=True)]
-            self.axes.fill_between(curve.x, low, high, color=colour, alpha=0.15, linewidth=0)
+            below = [y - s for y, s in zip(curve.y, curve.spread, strict=True)]
+            above = [y + s for y, s in zip(curve.y, curve.spread, strict=True)]
+            self.axes.fill_between(curve.x, below, above, color=colour, alpha=0.15, linewidth=0)
 
     def add_colour_bar(self, image: AxesImage, label: str) -> None:
         """Says beside the panel, which becomes narrower, what the colours of `image` stand for."""
@@ -158,7 +159,7 @@ class Panel:
         if not self._named:
             return
         renderer = FigureCanvasAgg(self.figure).get_renderer()
-        boxes = [axis.get_tightbbox(renderer) for axis in (self.axes.xaxis, self.axes.yaxis)]
+        boxes = [box for axis in (self.axes.xaxis, self.axes.yaxis) if (box := axis.get_tightbbox(renderer))]
         left = max(0.0, MARGIN_INCHES - min(box.x0 for box in boxes) / self.figure.dpi)
         below = max(0.0, MARGIN_INCHES - min(box.y0 for box in boxes) / self.figure.dpi)
         x, y, width, height = self.axes.get_position().bounds

@@ -89,7 +89,7 @@ def usual_epochs(runs: Iterable[Run]) -> int:
     return statistics.mode(run.settings["epochs"] for run in runs)
 
 
-def _curve(label: str, points: Mapping[float, list[float]], **options) -> Curve:
+def _curve(label: str, points: Mapping[float, list[float]], **options: Any) -> Curve:
     x = sorted(points)
     means, stds = zip(*(mean_and_std(points[value]) for value in x), strict=True)
     return Curve(label, x, means, stds if any(stds) else (), **options)
@@ -100,7 +100,7 @@ def axis_text(measure: str) -> str:
     return f"test {paper.MEASURES[measure]}, %"
 
 
-def _level(label: str, runs: Sequence[Run], measure: str, **options) -> Curve:
+def _level(label: str, runs: Sequence[Run], measure: str, **options: Any) -> Curve:
     mean, std = mean_and_std([run.figure(measure, paper.EMA) for run in runs])
     return Curve(label, (), (mean,), (std,) if std else (), level=True, **options)
 
@@ -240,13 +240,13 @@ def _figure_1_label(run: Run) -> str:
 def _draw_paper(panel: Panel) -> None:
     table = paper.TABLE_4
     x = [float(column.label) for column in table.columns[1:]]
-    points = [(at, row.values[1:][i].mean) for row in table.rows for i, at in enumerate(x) if row.values[1:][i]]
+    points = [(at, value.mean) for row in table.rows for at, value in zip(x, row.values[1:], strict=True) if value]
     panel.axes.plot(*zip(*points, strict=True), "x", color="#777777", label="paper")
 
 
 def paper_figures(runs: Sequence[Run], folder: pathlib.Path) -> list[Callable[[], list[Picture]]]:
     """A task for `drawing.drawn` for every figure of the paper that the runs allow, settings with most runs first."""
-    tasks = []
+    tasks: list[Callable[[], list[Picture]]] = []
     by_data = grouped(runs, lambda r: (r.settings["dataset"], r.settings["protocol"], r.settings["imbalance"], r.draw))
     for (dataset, protocol, imbalance, _), of in by_data.items():
         shared = [

@@ -107,7 +107,7 @@ _CIFAR_UDAL = Block("table1_fixmatch_udal.flags", _FOLDS)
 def _miniature(dataset: str, epochs: int) -> dict[str, list[Block]]:
     """Table 1 and Figures 1 and 3 on a small data set; epochs: of its recipe."""
 
-    def block(base: str, method: str, **settings) -> Block:
+    def block(base: str, method: str, **settings: Any) -> Block:
         fixed = {"dataset": dataset, "base": base, "method": method}
         # Digits-LT has flagfiles, whose name says all that is fixed.
         file = f"digits_{base}_{method}.flags" if dataset == "digitslt" else ""
@@ -174,7 +174,7 @@ def _assignments(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def cell_name(config: Config) -> str:
     """The folder of a run: as `run.py` calls it, then every further setting in which it leaves the recipe."""
     values = tuples(flat(config.to_dict()))
-    named = ("dataset", "imbalance", "protocol", "base", "method", "seed")
+    named: tuple[str, ...] = ("dataset", "imbalance", "protocol", "base", "method", "seed")
     named += ("beta",) if config.data.protocol == "crest" else ()
     named += ("data_dir",) if config.records["dataset"].by_folder else ()
     named += ("plugin", "plugin_sha256") if config.plugins.plugin else ()

@@ -78,8 +78,8 @@ def _table(table: Table) -> str:
         rows.append(f"<tr>{first}{''.join(cells)}</tr>")
     body = []
     for label, row in zip(table_text.row_labels(table), table.rows, strict=True):
-        cells = "".join(_cell(cell, column) for cell, column in table_text.measured_cells(table, row))
-        body.append(f"<tr><th>{_text(label)}</th>{cells}</tr>")
+        shown = "".join(_cell(cell, column) for cell, column in table_text.measured_cells(table, row))
+        body.append(f"<tr><th>{_text(label)}</th>{shown}</tr>")
     notes = "".join(f'<p class="note">{_text(note)}</p>' for note in table.notes)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(table.title)}"><table><thead>'

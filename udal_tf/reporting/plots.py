@@ -2,9 +2,11 @@
 
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from matplotlib.axis import Axis
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -42,16 +44,17 @@ def shortened(name: str, longest: int = LONGEST_NAME) -> str:
 def name_classes(axis: Axis, class_names: Sequence[str]) -> None:
     """Gives each class a tick with its name, where they are not too many; long names below a panel stand askew."""
     if len(class_names) <= MOST_NAMED_CLASSES:
-        askew = axis.axis_name == "x" and max(map(len, class_names)) > 3
+        askew = isinstance(axis, XAxis) and max(map(len, class_names)) > 3
+        turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if askew else {}
         axis.set_ticks(
             range(len(class_names)),
             [literal(shortened(name)) for name in class_names],
             fontfamily=families("".join(class_names)),
-            **({"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if askew else {}),
+            **turned,
         )
 
 
-def _label_classes(axes, class_names: list[str]) -> None:
+def _label_classes(axes: Axes, class_names: list[str]) -> None:
     axes.set_xlabel("class, from frequent to rare" if len(class_names) > MOST_NAMED_CLASSES else "class")
     name_classes(axes.xaxis, class_names)
 

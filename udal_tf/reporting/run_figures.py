@@ -25,7 +25,8 @@ from udal_tf.run_records import EpochRow, RunDirError
 
 def read_all_rows(runs: Sequence[Run]) -> tuple[dict[str, Rows], list[LeftOut]]:
     """The epochs' rows of each run by its label; a run whose rows cannot be read has none and is named."""
-    rows, bad = {}, []
+    rows: dict[str, Rows] = {}
+    bad = []
     for run in runs:
         try:
             rows[run.label] = run.rows()
@@ -42,8 +43,8 @@ def _over_epochs(
     spread: bool = True,
 ) -> Curve | None:
     """A curve of `value` by epoch over the runs that have it at every epoch of the shortest."""
-    series = [[value(row) for row in rows] for rows in of if rows]
-    series = [values for values in series if values and None not in values]
+    whole = [[value(row) for row in rows] for rows in of if rows]
+    series = [[float(v) for v in values if v is not None] for values in whole if None not in values]
     if not series:
         return None
     length = min(map(len, series))
@@ -84,11 +85,13 @@ def divergence(methods: Mapping[str, Sequence[Rows]], group: str, folder: pathli
         ("kl_target", r"KL($\hat{q}$ || $\tilde{p}_{\alpha_t}$)"),
         ("kl_uniform", r"KL($\hat{q}$ || uniform)"),
     )
-    own = [
-        _over_epochs(label, of, _train(n)) for n, label in names for m, of in methods.items() if m.endswith("w/ UDAL")
+    of_udal = [of for method, of in methods.items() if method.endswith("w/ UDAL")]
+    own = [curve for n, label in names for of in of_udal if (curve := _over_epochs(label, of, _train(n)))]
+    all_methods = [
+        curve
+        for method, of in methods.items()
+        if (curve := _over_epochs(method, of, _train("kl_data"), style_of(method)[0], spread=False))
     ]
-    all_methods = [_over_epochs(m, of, _train("kl_data"), style_of(m)[0], spread=False) for m, of in methods.items()]
-    own, all_methods = ([curve for curve in curves if curve] for curves in (own, all_methods))
     if not all_methods:
         return []
     low, high = common_limits(own + all_methods)
@@ -169,7 +172,7 @@ def run_figures(
 
     rows: of `read_all_rows`.
     """
-    tasks = []
+    tasks: list[Callable[[], list[Picture]]] = []
 
     def add(draw: Callable[..., list[Picture]], *arguments: Any) -> None:
         tasks.append(functools.partial(draw, *arguments, folder))

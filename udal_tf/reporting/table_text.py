@@ -78,7 +78,7 @@ def row_labels(table: Table) -> list[str]:
 def measured_cells(table: Table, row: TableRow) -> list[tuple[Cell | None, TableColumn]]:
     """What a row shows in each of the table's shown columns."""
     return [
-        (row.cells[place] and row.cells[place].measured(measure), table.columns[place])
+        ((cell := row.cells[place]) and cell.measured(measure), table.columns[place])
         for place, measure in table.shown_columns()
     ]
 
@@ -175,9 +175,9 @@ def latex(table: Table) -> str:
     """A table for the booktabs package; below our figure the paper's and the difference, in small type."""
     lines = ["% \\usepackage{booktabs}", "\\begin{table}", "\\centering", f"\\caption{{{_latex(caption(table))}}}"]
     lines += [f"\\begin{{tabular}}{{l{'c' * len(table.shown_columns())}}}", "\\toprule"]
-    for row in heading_rows(table):
-        cells = [f"\\multicolumn{{{n}}}{{c}}{{{_latex(label)}}}" if n > 1 else _latex(label) for label, n in row]
-        lines.append("& " + " & ".join(cells) + " \\\\")
+    for heading in heading_rows(table):
+        spanning = [f"\\multicolumn{{{n}}}{{c}}{{{_latex(label)}}}" if n > 1 else _latex(label) for label, n in heading]
+        lines.append("& " + " & ".join(spanning) + " \\\\")
     lines.append("\\midrule")
     for label, row in zip(row_labels(table), table.rows, strict=True):
         cells = []

@@ -66,7 +66,7 @@ class Cell:
     @property
     def difference(self) -> float | None:
         """Ours less the paper's, in points."""
-        if not self.runs or self.printed is None or not self.comparable:
+        if self.mean is None or self.printed is None or not self.comparable:
             return None
         return self.mean - self.printed.mean
 
@@ -127,7 +127,7 @@ class Table:
             (place, measure)
             for place in range(len(self.columns))
             for measure in self.measures
-            if measure == self.measures[0] or any(row.cells[place] and row.cells[place].runs for row in self.rows)
+            if measure == self.measures[0] or any((cell := row.cells[place]) and cell.runs for row in self.rows)
         ]
 
     @property
@@ -193,7 +193,8 @@ def _chosen(runs: Iterable[Run], variant: tuple[str, str] | None) -> tuple[Run, 
 def _extra_rows(known: Iterable[Row], runs: Iterable[Run], columns: int) -> tuple[list[Row], list[Row]]:
     """Rows for base learners and methods that the paper's table lacks: supervised ones, to stand first, and others."""
     listed = {(row.settings["base"], row.settings["method"], row.score) for row in known}
-    first, last = [], []
+    first: list[Row] = []
+    last: list[Row] = []
     for base, method in dict.fromkeys(run.pair for run in runs):
         for score in (EMA, paper.EMA_LA):
             if (base, method, score) not in listed:
@@ -218,10 +219,12 @@ def paper_table(table: PaperTable, runs: Sequence[Run]) -> Table:
         ]
         first, last = _extra_rows(rows, here, len(table.columns))
         rows = [*first, *rows, *last]
-    columns, cells, draws = [], [[] for _ in rows], {}
+    columns, draws = [], {}
+    cells: list[list[Cell | None]] = [[] for _ in rows]
     for place, column in enumerate(table.columns):
         found = [index.of(table.settings_of(row, place)) if _has_cell(table, row, place) else [] for row in rows]
-        variants = sorted({_variant(run) for runs_of_row in found for run in runs_of_row}) or [None]
+        seen = sorted({_variant(run) for runs_of_row in found for run in runs_of_row})
+        variants: Sequence[tuple[str, str] | None] = seen or [None]
         for variant in variants:
             label = column.label + (f", {variant[1]}" if variant and variant[1] else "")
             columns.append(TableColumn(label, column.above, "paper's setting"))
@@ -262,7 +265,7 @@ def _filled(row: Row, cells: Sequence[Cell | None]) -> TableRow:
 
 def other_tables(runs: Sequence[Run]) -> list[Table]:
     """Tables with the paper's rows for runs that stand in none of its own cells, one per data set."""
-    groups = collections.defaultdict(lambda: collections.defaultdict(list))
+    groups: dict[tuple[str, str], dict[Any, list[Run]]] = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
         if not set(run.deviations) & set(ABLATED):
             layout = paper.TABLE_3 if run.settings["protocol"] == "darp" else paper.TABLE_1

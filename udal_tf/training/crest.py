@@ -112,7 +112,7 @@ def train_generations(config: Config, data: SslData, run_dir: RunDir) -> Result:
             with workers.chief_first():
                 if workers.is_chief:
                     _grow(learner, data, config, following)
-        kept = {key: value for key, value in added.items() if key not in ("positions", "labels")}
+        kept: dict[str, Any] = {key: value for key, value in added.items() if key not in ("positions", "labels")}
         summaries.append(
             Generation(own_config.method.alpha_min, result.accuracy, result.balanced_accuracy, result.seconds, **kept)
         )

@@ -7,6 +7,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,7 +20,7 @@ from udal_tf.input import pipeline
 from udal_tf.methods.learner import Learner
 from udal_tf.methods.method import Problem
 from udal_tf.models.build import build_model, load_pretrained
-from udal_tf.reporting import console
+from udal_tf.reporting import console, terminal
 from udal_tf.run_dir import CHECKPOINTS, RunDir
 from udal_tf.run_records import Result
 from udal_tf.training import record
@@ -97,7 +98,8 @@ def problem_of(data: SslData, seed: int) -> Problem:
 
 def make_batch_maker(config: Config, data: SslData, views: Views, learner: Learner) -> pipeline.BatchMaker:
     """What makes the batches of a run: the sets of pictures that its base learner sees, and their views."""
-    train, base, pictures = config.train, learner.base, data.train
+    train, base = config.train, learner.base
+    pictures: Any = data.train
     if config.device.input == "device":
         pictures = pictures.on_device()
     # The sets' tensors belong where batches are made.
@@ -217,7 +219,7 @@ class _Run:
             while True:
                 with _storage(self.run_dir):
                     log = RunLog(self.run_dir, step) if self.workers.is_chief else None
-                progress = console.Progress(train.total_steps, step, self.maker.images_per_step, log is not None)
+                progress = terminal.Progress(train.total_steps, "steps", step, shown=log is not None)
                 try:
                     self._train(step, log, progress, stop)
                     break
@@ -249,7 +251,7 @@ class _Run:
         print(f"The loss of step {error.step} is not finite: back to {path}, and on without that batch")
         return int(self.learner.step.numpy())
 
-    def _train(self, step: int, log: RunLog | None, progress: console.Progress, stop: _StopRequest) -> None:
+    def _train(self, step: int, log: RunLog | None, progress: terminal.Progress, stop: _StopRequest) -> None:
         """Trains from a step to the end; `log` is the chief's, who alone evaluates and writes."""
         train = self.config.train
         on_device = self.config.device.input == "device"
@@ -269,7 +271,8 @@ class _Run:
             for row in rows.astype(np.float64):  # One after the other: the sum must not depend on the calls' lengths.
                 totals = totals + row
             step += count
-            progress.advance(count, dict(zip(self.runner.names, rows[-1], strict=True)), seconds)
+            speed = count * self.maker.images_per_step / max(seconds, 1e-9)
+            progress.advance(count, console.metrics_text(dict(zip(self.runner.names, rows[-1], strict=True)), speed))
             if step > 1:
                 count = max(1, min(2 * count, round(count * CALL_SECONDS / seconds)))
             # Workers have to make calls of the same length, and to stop at the same step.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -84,7 +85,7 @@ def _random_problem(config: Config, num_classes: int, side: int, test_pictures: 
         long_tailed=True,
         geometric=False,
     )
-    whole = {"beta": 1.0, "protocol": "crest", "imbalance_u": 0.0, "unlabeled_shape": "same"}
+    whole: dict[str, Any] = {"beta": 1.0, "protocol": "crest", "imbalance_u": 0.0, "unlabeled_shape": "same"}
     return make_problem(source, dataclasses.replace(config.data, **whole))
 
 
