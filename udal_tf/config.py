@@ -23,8 +23,8 @@ from absl import flags
 
 from udal_tf import class_shares, registry
 from udal_tf.class_shares import ESTIMATE, LABELED, UNIFORM
-from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, TABLES, Record, Table
-from udal_tf.settings import Section, allowed, setting
+from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, TABLES, R, Record, Records, Table
+from udal_tf.settings import S, Section, allowed, of_kind, setting
 
 _PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of shares"
 # --pretrained's word for random initial weights.
@@ -368,7 +368,7 @@ class PluginConfig(Section):
     )
 
 
-SECTIONS = {
+SECTIONS: Mapping[str, type[Section]] = {
     "data": DataConfig,
     "augment": AugmentConfig,
     "model": ModelConfig,
@@ -409,8 +409,9 @@ class Config:
 
     def __post_init__(self) -> None:
         own = {}
-        for flag, record in self.records.items():
-            own[flag] = registry.section_of(record, getattr(self.own, flag))
+        for flag, given in vars(self.own).items():
+            record: Record = getattr(self.records, flag)
+            own[flag] = registry.section_of(record, given)
             if own[flag] is not None and type(own[flag]) is not record.settings:
                 raise ValueError(f"--{flag}={record.name} has other settings than {own[flag]}")
         object.__setattr__(self, "own", Own(**own))
@@ -418,11 +419,18 @@ class Config:
             section.check_run(self)
 
     @property
-    def records(self) -> dict[str, Record]:
-        """What is chosen, by the flag that chooses it: `records["method"]`."""
-        names = {"dataset": self.data.dataset, "base": self.method.base, "method": self.method.method}
-        names["arch"] = self.model.arch
-        return {table.flag: table[names[table.flag]] for table in TABLES}
+    def records(self) -> Records:
+        """What is chosen: `records.method`."""
+        return Records(
+            DATASETS[self.data.dataset],
+            BASE_LEARNERS[self.method.base],
+            METHODS[self.method.method],
+            BACKBONES[self.model.arch],
+        )
+
+    def own_section(self, kind: type[S]) -> S:
+        """The section of this class that what is chosen has of its own. Raises TypeError where there is none."""
+        return of_kind(kind, *vars(self.own).values())
 
     @property
     def generations(self) -> int:
@@ -484,21 +492,23 @@ def is_identity(name: str) -> bool:
     return _all_fields()[name].metadata["identity"]
 
 
-def _chosen(values: Mapping[str, Any]) -> dict[str, Record]:
-    """The records that settings choose, by flag. Raises ValueError for a name that there is not."""
-    fields, records = common_fields(), {}
-    for table in TABLES:
+def _chosen(values: Mapping[str, Any]) -> Records:
+    """The records that settings choose. Raises ValueError for a name that there is not."""
+    fields = common_fields()
+
+    def named(table: Table[R]) -> R:
         name = values.get(table.flag, fields[table.flag].default)
         if name not in table:
             raise ValueError(f"--{table.flag} must be {allowed(fields[table.flag])}, got {name!r}")
-        records[table.flag] = table[name]
-    return records
+        return table[name]
+
+    return Records(named(DATASETS), named(BASE_LEARNERS), named(METHODS), named(BACKBONES))
 
 
-def _foreign(values: Mapping[str, Any], records: Mapping[str, Record]) -> Iterator[tuple[str, str]]:
+def _foreign(values: Mapping[str, Any], records: Records) -> Iterator[tuple[str, str]]:
     """The settings among `values` that belong to other records, each with the reason."""
     for name, owner in registry.owners().items():
-        chosen = records[owner.table.flag].name
+        chosen = getattr(records, owner.table.flag).name
         if name in values and chosen not in owner.names:
             yield name, f"--{name} belongs to {owner}, and this is --{owner.table.flag}={chosen}"
 
@@ -516,8 +526,9 @@ def _build(values: Mapping[str, Any]) -> Config:
         own = [field.name for field in dataclasses.fields(section)]
         return section(**{name: values[name] for name in own if name in values})
 
-    own = Own(**{flag: made(record.settings) for flag, record in records.items() if record.settings})
-    return Config(**{name: made(section) for name, section in SECTIONS.items()}, own=own)
+    own = Own(**{flag: made(record.settings) for flag, record in vars(records).items() if record.settings})
+    sections: dict[str, Any] = {name: made(section) for name, section in SECTIONS.items()}
+    return Config(**sections, own=own)
 
 
 def _with_plugins(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -545,9 +556,9 @@ def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
     """
     given = _with_plugins(given)
     records = _chosen(given)
-    dataset, base, method = records["dataset"], records["base"], records["method"]
+    dataset, base, method = records.dataset, records.base, records.method
     recipe = dict(dataset.recipe)
-    if facts:
+    if facts and dataset.recipe_from_facts:
         recipe |= registry.resolved(dataset.recipe_from_facts)(facts, given)
     by_protocol = recipe.pop("protocols", {})
     protocol = by_protocol.get(given.get("protocol", "crest"), {})
@@ -657,5 +668,5 @@ def load_plugins_on(arguments: Sequence[str]) -> None:
         only_plugin(["", *arguments], known_only=True)
     except (flags.Error, OSError) as error:
         raise ValueError(str(error)) from error
-    for path in only_plugin["plugin"].value:
+    for path in only_plugin.plugin:
         registry.load_plugin(path)

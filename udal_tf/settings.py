@@ -6,11 +6,22 @@ data set, base learner, method or backbone brings one of its own where it needs 
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+Choices = tuple | Callable[[], tuple] | None
 
 
-def setting(default: Any, help: str, *, low=None, high=None, above=None, choices=None, identity: bool = True) -> Any:
+def setting(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    choices: Choices = None,
+    identity: bool = True,
+) -> Any:
     """A dataclass field that knows its help text and its allowed values.
 
     Args:
@@ -37,8 +48,9 @@ def _shown(bound: float) -> str:
 def allowed(field: dataclasses.Field) -> str:
     """In words, the values that a setting may have: `above 0 and at most 1`; `finite` where there are no bounds."""
     meta = field.metadata
-    if meta["choices"] is not None:
-        return "one of " + ", ".join(str(c) for c in _choices(meta))
+    choices = _choices(meta)
+    if choices is not None:
+        return "one of " + ", ".join(map(str, choices))
     bounds = [f"above {_shown(meta['above'])}"] if meta["above"] is not None else []
     bounds += [f"at least {_shown(meta['low'])}"] if meta["low"] is not None else []
     bounds += [f"at most {_shown(meta['high'])}"] if meta["high"] is not None else []
@@ -62,7 +74,9 @@ def _is_allowed(value: Any, meta: Mapping[str, Any]) -> bool:
 class Section:
     """Checks every field against its own metadata; `_check` adds what concerns several fields."""
 
-    def __post_init__(self):
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field]]  # Every section is a frozen dataclass.
+
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if type(value) is not type(field.default) and not (
@@ -74,8 +88,19 @@ class Section:
                 raise ValueError(f"--{field.name} must be {allowed(field)}, got {shown!r}")
         self._check()
 
-    def _check(self):
+    def _check(self) -> None:
         """Raises ValueError for values that do not go together; nothing to check unless a section says so."""
 
     def check_run(self, config: Any) -> None:
         """Raises ValueError where values do not go with the run's other settings, a `udal_tf.config.Config`."""
+
+
+S = TypeVar("S", bound=Section)
+
+
+def of_kind(kind: type[S], *sections: Section | None) -> S:
+    """The section of this class, or of a subclass. Raises TypeError where there is none."""
+    for section in sections:
+        if isinstance(section, kind):
+            return section
+    raise TypeError(f"there is no {kind.__name__} among the sections of the records")

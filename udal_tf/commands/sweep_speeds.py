@@ -19,7 +19,7 @@ def _kind(config: Config) -> tuple:
     """What a step's cost depends on; cells that agree in it are timed once."""
     data, train = config.data, config.train
     sizes = (train.batch_size, train.unlabeled_batch_size, config.method.joint_forward)
-    method = config.records["method"]
+    method = config.records.method
     behavior = Method.behavior if method.generational else method.behavior
     own = (config.own.base, config.own.arch)
     return data.dataset, data.image_size, config.method.base, behavior, config.model, config.device, *own, *sizes
@@ -38,7 +38,7 @@ def measured_speeds(cells: Sequence[Cell]) -> Speeds:
     for cell in cells:
         config = cell.config
         if _kind(config) not in speeds:
-            dataset = config.records["dataset"]
+            dataset = config.records.dataset
             side = config.data.image_size or dataset.image_side
             if not side:
                 raise SweepError(f"--measure: the record of --dataset={dataset.name} does not say its image_side")

@@ -32,7 +32,7 @@ def resolve(given: Mapping[str, Any]) -> Config:
       ValueError: as `config.resolve` does. DataError: where the folder cannot be used.
     """
     config = config_module.resolve(given)
-    facts = config.records["dataset"].facts
+    facts = config.records.dataset.facts
     return config_module.resolve(given, registry.resolved(facts)(config.data)) if facts else config
 
 

@@ -200,7 +200,7 @@ def load(
 
 def _network(folder: WorkFolder, weights: str, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
     """The network that predicts, with its weights: the EMA ones, or those of RAW; a method's shift is in its bias."""
-    config, record = folder.config, folder.config.records["method"]
+    config, record = folder.config, folder.config.records.method
     try:
         model = build_model(config.model, input_shape, num_classes, own=config.own.arch)
         network = Network(model, record.second_head)

@@ -10,6 +10,7 @@ from udal_tf.methods.method import Method, Setup
 from udal_tf.methods.step import Step
 from udal_tf.records.methods import DarpConfig
 from udal_tf.registry import P_UNLABELED
+from udal_tf.settings import of_kind
 
 # Of `Problem.prepared`: the class distribution of --darp_prior, where that is another than --unlabeled_prior's.
 PRIOR = "darp_prior"
@@ -83,7 +84,7 @@ class Darp(Method):
 
     def __init__(self, setup: Setup):
         super().__init__(setup)
-        own, problem = setup.settings, setup.problem
+        own, problem = of_kind(DarpConfig, setup.settings), setup.problem
         self.tables = DarpTables(
             problem.pool_size,
             setup.num_classes,

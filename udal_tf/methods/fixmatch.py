@@ -1,5 +1,8 @@
 """FixMatch (Sohn et al. 2020) as the base learner: UDAL Eq. 5, Algorithm 1; CReST fixmatch.py."""
 
+from collections.abc import Mapping
+
+import keras
 import tensorflow as tf
 
 from udal_tf.config import MethodConfig
@@ -18,7 +21,7 @@ class FixMatch:
 
     views = (("x_l", "labeled", "weak"), ("x_w", "unlabeled", "weak"), ("x_s", "unlabeled", "strong"))
     mixup_beta = None
-    heads = {}
+    heads: Mapping[str, keras.layers.Layer] = {}
 
     def __init__(self, config: MethodConfig, own: Section | None = None):
         self.threshold = config.threshold

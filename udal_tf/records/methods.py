@@ -35,7 +35,7 @@ class DarpConfig(Section):
         "the labels predicts the other half.",
     )
 
-    def _check(self):
+    def _check(self) -> None:
         if self.darp_prior == (ESTIMATE,):
             return
         try:
@@ -61,22 +61,31 @@ _ADJUSTED, _ALIGNED = Shift(P_DATA, alpha=ZERO), Shift(P_MODEL)
 _DA = {"alpha_min": 0.5, "k": 1.0}
 # Alignment to p_data itself: ReMixMatch as it was published, also beneath DARP.
 _FIXED_DA = {"alpha_min": 1.0}
-_CREST = {
+_CREST = Method(
+    name="crest",
+    label="CReST",
     # CReST's LA (Inf) takes away its moving average of label batches, which follows the grown labeled set, not p_data.
-    "preset": {"generations": 6, "alpha_min": 0.5, "la_prior": "label_average"},
-    "settings": CrestConfig,
-    "behavior": "udal_tf.methods.crest:Crest",
-    "train": "udal_tf.training.crest:train_generations",
-    "reference": "Wei et al. 2021, CReST, arXiv 2102.09559",
-}
-_DARP = {
-    "settings": DarpConfig,
-    "behavior": "udal_tf.methods.darp:Darp",
-    "moves_pseudo_labels": True,
-    "uses_unlabeled_prior": True,
-    "prepare": "udal_tf.training.darp:with_darp_prior",
-    "reference": "Kim et al. 2020, DARP, arXiv 2007.08844",
-}
+    preset={"generations": 6, "alpha_min": 0.5, "la_prior": "label_average"},
+    settings=CrestConfig,
+    behavior="udal_tf.methods.crest:Crest",
+    moves_pseudo_labels=True,
+    train="udal_tf.training.crest:train_generations",
+    color="#8C6BD8",
+    marker="X",
+    reference="Wei et al. 2021, CReST, arXiv 2102.09559",
+)
+_DARP = Method(
+    name="darp",
+    label="DARP",
+    settings=DarpConfig,
+    behavior="udal_tf.methods.darp:Darp",
+    moves_pseudo_labels=True,
+    uses_unlabeled_prior=True,
+    prepare="udal_tf.training.darp:with_darp_prior",
+    color="#B2506E",
+    marker=">",
+    reference="Kim et al. 2020, DARP, arXiv 2007.08844",
+)
 
 RECORDS = (
     Method(
@@ -129,23 +138,24 @@ RECORDS = (
         marker="P",
         reference="the paper, §4.5, Figure 3a",
     ),
-    Method(name="crest", label="CReST", moves_pseudo_labels=True, color="#8C6BD8", marker="X", **_CREST),
-    Method(
+    _CREST,
+    dataclasses.replace(
+        _CREST,
         name="crest+",
         label="CReST+",
         targets=Targets(pseudo_label=_ALIGNED),
+        moves_pseudo_labels=False,
         color="#66A61E",
         marker="<",
-        **_CREST,
     ),
-    Method(name="darp", label="DARP", color="#B2506E", marker=">", **_DARP),
-    Method(
+    _DARP,
+    dataclasses.replace(
+        _DARP,
         name="da_darp",
         label="DA + DARP",
         targets=Targets(pseudo_label=_ALIGNED),
         preset=_FIXED_DA,
         color="#7A5230",
         marker="h",
-        **_DARP,
     ),
 )

@@ -50,7 +50,7 @@ class Cell:
 
 def pictures_per_step(config: Config) -> int:
     """Training pictures of one step, each view counted once: 960 in the paper's FixMatch recipe."""
-    views = config.records["base"].views_per_unlabeled_image(config.own.base)
+    views = config.records.base.views_per_unlabeled_image(config.own.base)
     return config.train.batch_size + views * config.train.unlabeled_batch_size
 
 
@@ -176,7 +176,7 @@ def cell_name(config: Config) -> str:
     values = tuples(flat(config.to_dict()))
     named: tuple[str, ...] = ("dataset", "imbalance", "protocol", "base", "method", "seed")
     named += ("beta",) if config.data.protocol == "crest" else ()
-    named += ("data_dir",) if config.records["dataset"].by_folder else ()
+    named += ("data_dir",) if config.records.dataset.by_folder else ()
     named += ("plugin", "plugin_sha256") if config.plugins.plugin else ()
     identity = {n: v for n, v in values.items() if is_identity(n) and n not in ("fold", "plugin_sha256")}
     further = differing(identity, {name: values[name] for name in named})

@@ -42,15 +42,15 @@ class Speeds:
 
 def _measured(config: Config) -> Speed | None:
     """What the records have: of the data set with this backbone, or else of the backbone."""
-    backbone = config.records["arch"]
-    return config.records["dataset"].speeds.get(backbone.name) or backbone.speed
+    backbone = config.records.arch
+    return config.records.dataset.speeds.get(backbone.name) or backbone.speed
 
 
 def known_speeds(cells: Sequence[Cell]) -> Speeds:
     """The speeds that the records of the cells' data sets and backbones have."""
     found = [_measured(cell.config) for cell in cells]
     sources = list(dict.fromkeys(speed.source if speed else "of some not known" for speed in found))
-    if not all(cell.config.model.arch in cell.config.records["dataset"].speeds for cell in cells):
+    if not all(cell.config.model.arch in cell.config.records.dataset.speeds for cell in cells):
         sources.append(
             "this code on none: --measure times some steps on the machine at hand, --images_per_second states a speed"
         )

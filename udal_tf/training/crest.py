@@ -18,6 +18,7 @@ from udal_tf.data.manifest import positions_sha256
 from udal_tf.input import pipeline
 from udal_tf.methods.crest import select
 from udal_tf.methods.learner import Learner
+from udal_tf.records.methods import CrestConfig
 from udal_tf.run_dir import LABELED, RunDir, read_object
 from udal_tf.run_records import Generation, Result
 from udal_tf.storage import write_json
@@ -132,7 +133,7 @@ def _grow(learner: Learner, data: SslData, config: Config, path: epath.Path) -> 
     plain = make_views(config.augment, *data.train.shape).plain
     pictures = pipeline.evaluation_batches(data.train, data.rest, plain, config.train.eval_batch_size)
     probs = Predictor(learner)(pictures)
-    added = grown(data, probs, config.own.method.select_alpha)
+    added = grown(data, probs, config.own_section(CrestConfig).select_alpha)
     for c, number in enumerate(added["added"]):
         if not number:
             print(f"  no pseudo-labelled picture of class {data.class_names[c]} joins the next generation")

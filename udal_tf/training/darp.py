@@ -16,6 +16,7 @@ from udal_tf.data.dataset import SslData
 from udal_tf.data.manifest import positions_sha256
 from udal_tf.input import pipeline
 from udal_tf.methods.darp import PRIOR, stated_shares
+from udal_tf.records.methods import DarpConfig
 from udal_tf.run_dir import PRIOR as PRIOR_FILE
 from udal_tf.run_dir import RunDir, read_object
 from udal_tf.storage import write_json
@@ -29,7 +30,7 @@ HALVES = 2
 
 def with_darp_prior(config: Config, data: SslData, run_dir: RunDir) -> SslData:
     """The problem with what --darp_prior says for `methods.darp`, and noted in its provenance; as it is without."""
-    own = config.own.method
+    own = config.own_section(DarpConfig)
     if not own.darp_prior:
         return data
     estimating = own.darp_prior == (ESTIMATE,)

@@ -42,7 +42,7 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
     data = sources.load(config.data, config.own.dataset)
     if workers.is_chief:
         print(console.provenance_text(data.provenance, data.class_names))
-    method = config.records["method"]
+    method = config.records.method
     if config.device.input == "device" and not isinstance(data.train, ArrayPictures):
         raise DataError(
             f"--input=device needs pictures in memory, and those of {config.data.dataset} are read from files"
