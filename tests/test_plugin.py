@@ -192,6 +192,15 @@ def test_methods_of_plugins_get_looks_of_their_own(plugin):
     assert len(set(map(names.base_marker, registry.BASE_LEARNERS))) == 5
 
 
+def test_a_plugins_file_may_have_any_name(tmp_path):
+    path = tmp_path / "mine"
+    path.write_text(
+        "from udal_tf import registry\nregistry.register(registry.Method(name='mine', label=__file__ + __name__))\n"
+    )
+    _, sha256 = registry.load_plugin(path)
+    assert registry.METHODS["mine"].label == f"{path}udal_tf_plugin_{sha256[:12]}"
+
+
 def test_a_name_that_is_taken_is_refused_and_nothing_of_the_file_stays(tmp_path):
     path = tmp_path / "twice.py"
     path.write_text(
