@@ -382,12 +382,15 @@ SECTIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Own:
-    """The sections that belong to what a run has chosen, by the flag that chooses; None for a record without one."""
+    """The sections that belong to what a run has chosen, by the flag that chooses; None for a record without one.
 
-    dataset: Section | None = None
-    base: Section | None = None
-    method: Section | None = None
-    arch: Section | None = None
+    Of the class that the record names, a `Section`.
+    """
+
+    dataset: Any = None
+    base: Any = None
+    method: Any = None
+    arch: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -418,7 +421,7 @@ class Config:
             section.check_run(self)
 
     @property
-    def records(self) -> dict[str, Record]:
+    def records(self) -> dict[str, Any]:
         """What is chosen, by the flag that chooses it: `records["method"]`."""
         names = {"dataset": self.data.dataset, "base": self.method.base, "method": self.method.method}
         names["arch"] = self.model.arch
@@ -484,7 +487,7 @@ def is_identity(name: str) -> bool:
     return _all_fields()[name].metadata["identity"]
 
 
-def _chosen(values: Mapping[str, Any]) -> dict[str, Record]:
+def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
     """The records that settings choose, by flag. Raises ValueError for a name that there is not."""
     fields, records = common_fields(), {}
     for table in TABLES:
@@ -512,7 +515,7 @@ def _build(values: Mapping[str, Any]) -> Config:
     for _, reason in _foreign(values, records):
         raise ValueError(reason)
 
-    def made(section: type[Section]) -> Section:
+    def made(section: type[Section]) -> Any:
         own = [field.name for field in dataclasses.fields(section)]
         return section(**{name: values[name] for name in own if name in values})
 
@@ -657,5 +660,5 @@ def load_plugins_on(arguments: Sequence[str]) -> None:
         only_plugin(["", *arguments], known_only=True)
     except (flags.Error, OSError) as error:
         raise ValueError(str(error)) from error
-    for path in only_plugin["plugin"].value:
+    for path in only_plugin["plugin"].value or ():
         registry.load_plugin(path)

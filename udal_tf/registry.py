@@ -8,9 +8,9 @@ say where code lies as "module:attribute" and import none of it, nor TensorFlow.
 import dataclasses
 import hashlib
 import importlib
-import importlib.util
 import pathlib
 import sys
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -232,7 +232,8 @@ class Table(Mapping[str, R], Generic[R]):
 
     def __init__(self, flag: str, kind: str, module: str):
         self.flag, self.kind = flag, kind
-        self._module, self._records = module, {}
+        self._module = module
+        self._records: dict[str, R] = {}
 
     def _all(self) -> dict[str, R]:
         if not self._records:  # The program's own are read where they are first asked for: they import this module.
@@ -254,7 +255,7 @@ BASE_LEARNERS: Table[BaseLearner] = Table("base", "base learner", "udal_tf.recor
 METHODS: Table[Method] = Table("method", "method", "udal_tf.records.methods")
 BACKBONES: Table[Backbone] = Table("arch", "backbone", "udal_tf.records.backbones")
 TABLES: tuple[Table, ...] = (DATASETS, BASE_LEARNERS, METHODS, BACKBONES)
-_TABLE_OF = {Dataset: DATASETS, BaseLearner: BASE_LEARNERS, Method: METHODS, Backbone: BACKBONES}
+_TABLE_OF: dict[type, Table] = {Dataset: DATASETS, BaseLearner: BASE_LEARNERS, Method: METHODS, Backbone: BACKBONES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,7 +341,8 @@ def load_plugin(path: str | pathlib.Path, sha256: str = "") -> tuple[str, str]:
 
 def _import(path: pathlib.Path, content: bytes, sha256: str) -> None:
     name = f"udal_tf_plugin_{sha256[:12]}"
-    module = importlib.util.module_from_spec(importlib.util.spec_from_file_location(name, path))
+    module = types.ModuleType(name)
+    module.__file__ = str(path)
     before = [dict(table._all()) for table in TABLES]  # noqa: SLF001
     sys.modules[name] = module
     try:

@@ -6,11 +6,20 @@ data set, base learner, method or backbone brings one of its own where it needs 
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
-def setting(default: Any, help: str, *, low=None, high=None, above=None, choices=None, identity: bool = True) -> Any:
+def setting(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    choices: Sequence[Any] | Callable[[], Sequence[Any]] | None = None,
+    identity: bool = True,
+) -> Any:
     """A dataclass field that knows its help text and its allowed values.
 
     Args:
@@ -26,7 +35,7 @@ def setting(default: Any, help: str, *, low=None, high=None, above=None, choices
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def _choices(meta: Mapping[str, Any]) -> tuple | None:
+def _choices(meta: Mapping[str, Any]) -> Sequence[Any] | None:
     return meta["choices"]() if callable(meta["choices"]) else meta["choices"]
 
 
@@ -37,8 +46,8 @@ def _shown(bound: float) -> str:
 def allowed(field: dataclasses.Field) -> str:
     """In words, the values that a setting may have: `above 0 and at most 1`; `finite` where there are no bounds."""
     meta = field.metadata
-    if meta["choices"] is not None:
-        return "one of " + ", ".join(str(c) for c in _choices(meta))
+    if (choices := _choices(meta)) is not None:
+        return "one of " + ", ".join(map(str, choices))
     bounds = [f"above {_shown(meta['above'])}"] if meta["above"] is not None else []
     bounds += [f"at least {_shown(meta['low'])}"] if meta["low"] is not None else []
     bounds += [f"at most {_shown(meta['high'])}"] if meta["high"] is not None else []
@@ -59,10 +68,11 @@ def _is_allowed(value: Any, meta: Mapping[str, Any]) -> bool:
     )
 
 
+@dataclasses.dataclass(frozen=True)
 class Section:
     """Checks every field against its own metadata; `_check` adds what concerns several fields."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if type(value) is not type(field.default) and not (
@@ -74,7 +84,7 @@ class Section:
                 raise ValueError(f"--{field.name} must be {allowed(field)}, got {shown!r}")
         self._check()
 
-    def _check(self):
+    def _check(self) -> None:
         """Raises ValueError for values that do not go together; nothing to check unless a section says so."""
 
     def check_run(self, config: Any) -> None:

@@ -1,5 +1,6 @@
 """What `run.py --help` prints: the settings of every run by section, then each record with the settings it owns."""
 
+import dataclasses
 import textwrap
 from collections.abc import Iterator
 
@@ -44,8 +45,8 @@ def help_text(flag_values: flags.FlagValues, about: str) -> str:
     """
     parts = [about.strip(), ""]
     for name, section in SECTIONS.items():
-        parts += [f"{name}: {section.__doc__.splitlines()[0]}"]
-        parts += [_flag(field, flag_values, 2) for field in section.__dataclass_fields__]
+        parts += [f"{name}: " + (section.__doc__ or "").splitlines()[0]]
+        parts += [_flag(field.name, flag_values, 2) for field in dataclasses.fields(section)]
         parts.append("")
     for table in TABLES:
         parts += [f"{_HEADINGS[table.flag]} (--{table.flag}), each with the settings that belong to it:"]

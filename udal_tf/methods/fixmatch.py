@@ -1,5 +1,7 @@
 """FixMatch (Sohn et al. 2020) as the base learner: UDAL Eq. 5, Algorithm 1; CReST fixmatch.py."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from udal_tf.config import MethodConfig
@@ -18,7 +20,7 @@ class FixMatch:
 
     views = (("x_l", "labeled", "weak"), ("x_w", "unlabeled", "weak"), ("x_s", "unlabeled", "strong"))
     mixup_beta = None
-    heads = {}
+    heads: dict[str, Any] = {}
 
     def __init__(self, config: MethodConfig, own: Section | None = None):
         self.threshold = config.threshold

@@ -1,5 +1,7 @@
 """MixMatch (Berthelot et al. 2019) as the base learner: UDAL §3.1's last paragraphs; CReST mixmatch.py."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from udal_tf.config import MethodConfig
@@ -18,7 +20,7 @@ class MixMatch:
     """
 
     views = (("x_l", "labeled", "weak"), ("x_w", "unlabeled", "weak"), ("x_w2", "unlabeled", "weak"))
-    heads = {}
+    heads: dict[str, Any] = {}
 
     def __init__(self, config: MethodConfig, own: MixUpConfig):
         self.threshold = config.threshold

@@ -1,5 +1,7 @@
 """Training on the labelled pictures alone: the lower bound of UDAL's Figure 1 and Table 4."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from udal_tf.config import MethodConfig
@@ -14,7 +16,7 @@ class Supervised:
 
     views = (("x_l", "labeled", "weak"),)
     mixup_beta = None
-    heads = {}
+    heads: dict[str, Any] = {}
 
     def __init__(self, config: MethodConfig, own: Section | None = None):
         del config, own  # Nothing of them matters here; all base learners are made alike.

@@ -25,7 +25,7 @@ class WideResNetConfig(Section):
     depth: int = setting(28, "Depth of the Wide ResNet: 6n + 4.", low=10)
     width: int = setting(2, "Width multiplier of the Wide ResNet: 16·width filters in its first group.", low=1)
 
-    def _check(self):
+    def _check(self) -> None:
         if (self.depth - 4) % 6:
             raise ValueError(f"--depth must be 6n + 4 (10, 16, 22, 28, …), got {self.depth}")
 

@@ -3,7 +3,7 @@
 from udal_tf.registry import Dataset, Speed
 
 # Runs of UDAL on the embedded data sets: 288,000 images of digits-LT in 65 s, 172,800 of Fashion-MNIST-LT in 161 s.
-_TWO_CORES = "as measured on two cores (BUILD_NOTES.md)"
+_TWO_CORES = "as measured on two cores (docs/results.md)"
 _CIFAR_DARP = {"n1": 1500, "m1": 3000}
 # Table 4 prints CReST+ after 2,000, 4,000 and 6,000 epochs: three generations. The selection's exponent is 0.7
 # (BUILD_NOTES.md: both readings of a public configuration).

@@ -35,7 +35,7 @@ class DarpConfig(Section):
         "the labels predicts the other half.",
     )
 
-    def _check(self):
+    def _check(self) -> None:
         if self.darp_prior == (ESTIMATE,):
             return
         try:
@@ -61,7 +61,7 @@ _ADJUSTED, _ALIGNED = Shift(P_DATA, alpha=ZERO), Shift(P_MODEL)
 _DA = {"alpha_min": 0.5, "k": 1.0}
 # Alignment to p_data itself: ReMixMatch as it was published, also beneath DARP.
 _FIXED_DA = {"alpha_min": 1.0}
-_CREST = {
+_CREST: dict[str, Any] = {
     # CReST's LA (Inf) takes away its moving average of label batches, which follows the grown labeled set, not p_data.
     "preset": {"generations": 6, "alpha_min": 0.5, "la_prior": "label_average"},
     "settings": CrestConfig,
@@ -69,7 +69,7 @@ _CREST = {
     "train": "udal_tf.training.crest:train_generations",
     "reference": "Wei et al. 2021, CReST, arXiv 2102.09559",
 }
-_DARP = {
+_DARP: dict[str, Any] = {
     "settings": DarpConfig,
     "behavior": "udal_tf.methods.darp:Darp",
     "moves_pseudo_labels": True,
