@@ -382,12 +382,15 @@ SECTIONS: Mapping[str, type[Section]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Own:
-    """The sections that belong to what a run has chosen, by the flag that chooses; None for a record without one."""
+    """The sections that belong to what a run has chosen, by the flag that chooses; None for a record without one.
 
-    dataset: Section | None = None
-    base: Section | None = None
-    method: Section | None = None
-    arch: Section | None = None
+    Of the class that the record names, a `Section`.
+    """
+
+    dataset: Any = None
+    base: Any = None
+    method: Any = None
+    arch: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -522,7 +525,7 @@ def _build(values: Mapping[str, Any]) -> Config:
     for _, reason in _foreign(values, records):
         raise ValueError(reason)
 
-    def made(section: type[Section]) -> Section:
+    def made(section: type[Section]) -> Any:
         own = [field.name for field in dataclasses.fields(section)]
         return section(**{name: values[name] for name in own if name in values})
 

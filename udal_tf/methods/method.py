@@ -51,7 +51,7 @@ class Setup:
     config, train: the run's settings."""
 
     record: registry.Method
-    settings: Section | None
+    settings: Any
     problem: Problem
     config: MethodConfig
     train: TrainConfig
