@@ -16,7 +16,7 @@ import tensorflow as tf
 from forked import SECONDS_ALLOWED, Finished, Started, run_command
 
 from udal_tf.config import DeviceConfig, resolve
-from udal_tf.training import distribute, experiment, generations, loop
+from udal_tf.training import crest, distribute, experiment, loop
 from udal_tf.training.distribute import DeviceError
 
 # Sums of several devices differ in their last bits, so nothing here may jump: soft pseudo-labels, since hard ones do
@@ -35,7 +35,7 @@ TINY = {"epochs": 1, "steps_per_epoch": 3, "batch_size": 8, "unlabeled_ratio": 2
 LONGER = {"epochs": 3, "steps_per_epoch": 5, "batch_size": 8, "unlabeled_ratio": 2, "threshold": 0.12}
 
 
-class Rounded(generations.Predictor):
+class Rounded(crest.Predictor):
     def __call__(self, batches):
         return super().__call__(batches).round(2)
 
@@ -45,7 +45,7 @@ def train_each(folder: pathlib.Path, under: dict[str, tuple[str, dict[str, dict]
     if "mirrored" in (strategy for strategy, _ in under.values()):
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
-    generations.Predictor = Rounded
+    crest.Predictor = Rounded
     loop.record.draw = lambda *arguments: None
     for name, (kind, trainings) in under.items():
         shared = None

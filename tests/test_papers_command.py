@@ -49,7 +49,7 @@ def test_the_papers_command_trains_and_reports(undrawn, tmp_path, monkeypatch):
     flag_values(["run.py", *paper, *cut, f"--data_dir={tmp_path}", f"--workdir={tmp_path / 'run'}"])
     result = train_and_evaluate(config_module.from_flags(flag_values))
     assert result.steps == 2
-    assert result.config["model"]["depth"] == 28
+    assert result.config["arch_settings"] == {"depth": 28, "width": 2}
     assert result.data["labeled_counts"] == [10, 6, 4, 3, 2, 1, 1, 1, 1, 1]
     assert "binary" in result.data["source"]
     assert 0 <= result.accuracy.ema <= 1

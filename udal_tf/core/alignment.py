@@ -28,7 +28,12 @@ def tempered(p_data: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
 
 
 def normalized(values: tf.Tensor) -> tf.Tensor:
-    """[C] non-negative values divided by their sum."""
+    """[C] non-negative values divided by their sum.
+
+    Example:
+      >>> print(normalized(tf.constant([3.0, 1.0])).numpy())
+      [0.75 0.25]
+    """
     return values / tf.reduce_sum(values)
 
 

@@ -24,7 +24,7 @@ def settings_text(config: dict[str, dict[str, Any]]) -> str:
     lines = ["Settings:"]
     for section, values in config.items():
         shown = "  ".join(f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in values.items() if v != "")
-        lines.append(f"  {section:<10}{shown}")
+        lines.append(f"  {section:<15} {shown}")
     return "\n".join(lines)
 
 
