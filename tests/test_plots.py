@@ -124,7 +124,7 @@ def test_classes_stand_from_frequent_to_rare_whatever_order_their_names_are_in(f
 def test_legends_stand_below_their_axes(figures, tmp_path):
     training_plots.training_curves(make_rows(3, 10), tmp_path)
     (figure,) = figures
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     assert [len(part.legends) for part in figure.subfigs] == [1, 1, 1]
     for part in figure.subfigs:
         assert part.legends[0].get_window_extent().y1 <= part.axes[0].get_tightbbox().y0

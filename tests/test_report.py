@@ -727,3 +727,16 @@ def test_twins_stand_one_under_the_other_against_the_papers_figure(tmp_path):
     # In the paper's own table the recipe's run alone stands.
     row = {cell for (label, _), cell in shown_in(found["table1"]).items() if label == "FixMatch w/ DA (α_min = 0.5)"}
     assert any(cell.startswith("74.5") for cell in row) and not any(cell.startswith("71.5") for cell in row)
+
+
+def test_labels_of_axes_stand_beside_their_ticks():
+    curves = [Curve("UDAL", [1, 2], [50000, 60000])]
+    for one in (sketch(curves=curves), sketch(matrix=np.eye(2), color_label="share", y_names=["airplane", "dog"])):
+        figure = plotting.render(one)
+        figure.set_dpi(plotting.PANEL_DPI)
+        figure.draw_without_rendering()
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        for axes in figure.axes:
+            label, ticks = axes.yaxis.label.get_window_extent(renderer), axes.get_yticklabels()
+            boxes = [tick.get_window_extent(renderer) for tick in ticks if tick.get_text()]
+            assert boxes and not any(label.overlaps(box) for box in boxes)

@@ -109,7 +109,8 @@ def pseudo_labels(runs: Sequence[Run], rows: Sequence[Rows], method: str, group:
         sketches.append(
             Sketch(
                 f"pseudo_{measure}_by_class_{slug(method)}_{slug(group)}", title, f"{method}; {group}", caption,
-                "epoch", "class", matrix=shares, color_label=f"{measure}, %", y_names=runs[0].result.class_names, x_step=1,
+                "epoch", "class", matrix=shares, color_label=f"{measure}, %", y_names=runs[0].result.class_names,
+                x_step=1,
             )
         )  # fmt: skip
     return sketches

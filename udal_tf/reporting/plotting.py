@@ -255,13 +255,14 @@ _kept_frame = functools.lru_cache(maxsize=8)(_frame)
 
 def _lay_out(figure: Figure) -> None:
     """Finds the places of everything, once for both files: to do so while they are written takes as long as to draw."""
-    FigureCanvasAgg(figure)
+    renderer = FigureCanvasAgg(figure).get_renderer()
     figure.get_layout_engine().execute(figure)
     figure.set_layout_engine("none")
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            place = axis.label.get_transform().transform(axis.label.get_position())
-            axis.set_label_coords(*axes.transAxes.inverted().transform(place))
+    axes = figure.axes[0]  # A color bar finds its own place again.
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_tightbbox(renderer)  # Puts the label beside its ticks, where they stand now.
+        place = axis.label.get_transform().transform(axis.label.get_position())
+        axis.set_label_coords(*axes.transAxes.inverted().transform(place))
 
 
 def draw(sketch: Sketch, folder: str | os.PathLike) -> SavedFigure:

@@ -58,7 +58,7 @@ def training_curves(rows: Sequence[EpochRow], path: pathlib.Path) -> None:
         for part, ((title, y_label), curves) in zip(figure.subfigures(1, len(panels)), panels.items(), strict=True):
             axes = part.subplots()
             _over_epochs(axes, title, y_label, rows, curves)
-            plotting.legend_below(part, 3)
+            plotting.legend_below(part, 2)
         axes.set_ylim(0, 105)
 
 
