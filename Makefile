@@ -19,7 +19,7 @@ run: setup
 	$(VENV)/bin/python run.py $(ARGS)
 
 test: setup
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 tables: setup
 	$(VENV)/bin/python -m udal_tf.commands.sweep digits --jobs=2 $(ARGS)

@@ -4,16 +4,49 @@ import os
 import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# The vectors were computed without oneDNN, whose other convolution algorithms round differently.
+# oneDNN chooses its kernels by the processor, TensorFlow's own are the same on all; the suite holds with either.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import pytest
+
+# Files whose trainings take longest: they run first, so that no worker is left with one of them in the end.
+LONGEST = (
+    "test_distribute.py",
+    "test_devices.py",
+    "test_resume.py",
+    "test_loop.py",
+    "test_sweep.py",
+    "test_exporting.py",
+    "test_train_command.py",
+    "test_faults.py",
+    "test_data_imagenet127.py",
+    "test_generations.py",
+    "test_unlabeled_prior.py",
+    "test_tutorial.py",
+    "test_evaluate_command.py",
+    "test_folder_run.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(scope="session")
 def golden() -> pathlib.Path:
     """The folder of conformance vectors: $UDAL_GOLDEN, by default tests/golden."""
     return pathlib.Path(os.environ.get("UDAL_GOLDEN", pathlib.Path(__file__).parent / "golden"))
+
+
+@pytest.fixture(scope="module")
+def undrawn():
+    """Keeps trainings from drawing their figures in the end, which takes as long as a few steps of a small network."""
+    from udal_tf.training import record
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record, "draw", lambda rows, data, folder: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,24 +5,20 @@ own, for TensorFlow's devices are set up once.
 """
 
 import json
-import os
 import pathlib
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from forked import SECONDS_ALLOWED, Finished, Started, run_command
 
 from udal_tf.config import DeviceConfig, resolve
-from udal_tf.training import distribute
+from udal_tf.training import distribute, experiment, generations, loop
 from udal_tf.training.distribute import DeviceError
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
-SECONDS_ALLOWED = 900
 # Sums of several devices differ in their last bits, so nothing here may jump: soft pseudo-labels, since hard ones do
 # where two classes tie; predictions to two digits for CReST, which ranks them; MixMatch without the factor of 75 on
 # whatever jumps in the network itself, at the bend of its activations.
@@ -34,17 +30,9 @@ TRAININGS = {
 }
 # A step moves a weight by the learning rate, 0.03, times the momentum.
 WEIGHT_TOLERANCE, MOMENTUM_TOLERANCE = 1e-5, 1e-4
-# Trains each of TRAININGS under a strategy: argv is the folder of all, the strategy, its name in the folder, settings.
-TRAIN = """
-import json, pathlib, sys
-import tensorflow as tf
-
-folder, strategy, name, given, trainings = sys.argv[1:]
-if strategy == "mirrored":
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
-from udal_tf.config import resolve
-from udal_tf.training import distribute, experiment, generations
+TINY = {"epochs": 1, "steps_per_epoch": 3, "batch_size": 8, "unlabeled_ratio": 2}
+# Long enough for a worker to be killed in its midst.
+LONGER = {"epochs": 3, "steps_per_epoch": 5, "batch_size": 8, "unlabeled_ratio": 2, "threshold": 0.12}
 
 
 class Rounded(generations.Predictor):
@@ -52,29 +40,27 @@ class Rounded(generations.Predictor):
         return super().__call__(batches).round(2)
 
 
-generations.Predictor = Rounded
-tiny = {"epochs": 1, "steps_per_epoch": 3, "batch_size": 8, "unlabeled_ratio": 2}
-shared = None
-for training, own in json.loads(trainings).items():
-    workdir = pathlib.Path(folder) / name / training
-    config = resolve({**tiny, **json.loads(given), **own, "strategy": strategy, "workdir": str(workdir)})
-    shared = shared or distribute.make_strategy(config.device)
-    with shared.scope():
-        experiment._train_and_evaluate(config, shared)
-"""
+def train_each(folder: pathlib.Path, under: dict[str, tuple[str, dict[str, dict]]]) -> None:
+    """Trains, in a process of its own; under: by name of a folder's folder, a strategy and settings by training."""
+    if "mirrored" in (strategy for strategy, _ in under.values()):
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+    generations.Predictor = Rounded
+    loop.record.draw = lambda *arguments: None
+    for name, (kind, trainings) in under.items():
+        shared = None
+        for training, settings in trainings.items():
+            workdir = folder / name / training
+            config = resolve({**TINY, **settings, "strategy": kind, "workdir": str(workdir)})
+            shared = shared or distribute.make_strategy(config.device)
+            with shared.scope():
+                experiment._train_and_evaluate(config, shared)
 
 
-def start(folder, strategy, name, given, trainings=TRAININGS, task=None) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TF_ENABLE_ONEDNN_OPTS": "1"}
-    if task is not None:
-        environment["TF_CONFIG"] = json.dumps(task)
-    command = [sys.executable, "-c", TRAIN, str(folder), strategy, name, json.dumps(given), json.dumps(trainings)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(process: subprocess.Popen) -> None:
-    _, errors = process.communicate(timeout=SECONDS_ALLOWED)
-    assert process.returncode == 0, errors[-3000:]
+def assert_ended(process: Started) -> Finished:
+    ended = process.finish()
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return ended
 
 
 def cluster() -> list[str]:
@@ -88,21 +74,26 @@ def cluster() -> list[str]:
     return addresses
 
 
-def tasks() -> list[dict]:
+def tasks() -> list[dict[str, str]]:
+    """The environments of two workers."""
     addresses = cluster()
-    return [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}} for number in range(2)]
+    tasks = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}} for number in range(2)]
+    return [{"TF_CONFIG": json.dumps(task)} for task in tasks]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Holds one_device, replicas, workers, each with a work folder per training."""
+    """Holds one_device, replicas, workers, each with a work folder per training; workers also trained `longer`."""
     folder = tmp_path_factory.mktemp("distribute")
-    finish(start(folder, "one_device", "one_device", {}))
-    unsynced = {"unsynced": {**TRAININGS["fixmatch"], "sync_batch_norm": False}}
-    finish(start(folder, "mirrored", "replicas", {"sync_batch_norm": True}, TRAININGS | unsynced))
-    workers = [start(folder, "multi_worker", "workers", {"sync_batch_norm": True}, task=task) for task in tasks()]
-    for worker in workers:
-        finish(worker)
+    synced = {training: {**settings, "sync_batch_norm": True} for training, settings in TRAININGS.items()}
+    one_process = {
+        "one_device": ("one_device", TRAININGS),
+        "replicas": ("mirrored", synced | {"unsynced": {**TRAININGS["fixmatch"], "sync_batch_norm": False}}),
+    }
+    assert_ended(Started(train_each, folder, one_process, cwd=folder))
+    under = {"workers": ("multi_worker", synced | {"longer": LONGER})}
+    for worker in [Started(train_each, folder, under, cwd=folder, environment=task) for task in tasks()]:
+        assert_ended(worker)
     return folder
 
 
@@ -158,37 +149,28 @@ def test_a_result_says_what_it_was_computed_on(folder):
     assert result["hardware"]["cores"] == distribute.usable_cores()
 
 
-def test_a_killed_worker_that_comes_back_ends_the_run_as_if_nothing_had_happened(tmp_path):
-    flags = ["--epochs=4", "--steps_per_epoch=5", "--batch_size=8", "--unlabeled_ratio=2", "--threshold=0.12"]
+def test_a_killed_worker_that_comes_back_ends_the_run_as_if_nothing_had_happened(folder, tmp_path):
+    flags = [f"--{name}={value}" for name, value in LONGER.items()]
 
-    def run(workdir, task):
-        environment = {**os.environ, "TF_CONFIG": json.dumps(task), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        command = [sys.executable, str(REPOSITORY / "run.py"), *flags, f"--workdir={workdir}"]
-        return subprocess.Popen(
-            command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    def start(task):
+        return Started(run_command, *flags, f"--workdir={tmp_path / 'killed'}", cwd=tmp_path, environment=task)
 
-    for process in [run(tmp_path / "whole", task) for task in tasks()]:
-        finish(process)
     both = tasks()
-    chief, worker = (run(tmp_path / "killed", task) for task in both)
+    chief, worker = (start(task) for task in both)
     listed = tmp_path / "killed" / "checkpoints" / "checkpoint"
     deadline = time.monotonic() + SECONDS_ALLOWED
-    while not (listed.exists() and "ckpt-10" in listed.read_text()):
-        assert time.monotonic() < deadline and chief.poll() is None, chief.communicate()[1]
+    while not (listed.exists() and "ckpt-5" in listed.read_text()):
+        assert time.monotonic() < deadline and chief.running(), chief.finish().stderr[-3000:]
         time.sleep(0.05)
-    worker.send_signal(signal.SIGKILL)
-    worker.communicate()
-    again = run(tmp_path / "killed", both[1])
-    finish(again)
-    printed, errors = chief.communicate(timeout=SECONDS_ALLOWED)
-    assert chief.returncode == 0, errors[-3000:]
-    assert "Starting again, to go on from the last checkpoint with all workers (1)" in printed
+    worker.kill()
+    assert worker.finish().returncode == -signal.SIGKILL
+    assert_ended(start(both[1]))
+    assert "Starting again, to go on from the last checkpoint with all workers (1)" in assert_ended(chief).stdout
     figures = [
-        [{key: value for key, value in row.items() if key != "seconds"} for row in rows(tmp_path / name)]
-        for name in ("whole", "killed")
+        [{key: value for key, value in row.items() if key != "seconds"} for row in rows(workdir)]
+        for workdir in (folder / "workers" / "longer", tmp_path / "killed")
     ]
-    assert figures[0] == figures[1]
+    assert len(figures[0]) == LONGER["epochs"] and figures[0] == figures[1]
 
 
 def test_tpu_strategy_is_made_for_the_named_tpu(monkeypatch):

@@ -29,7 +29,7 @@ def write_pictures(root):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(undrawn, tmp_path_factory):
     """A run on a folder of pictures: its work folder, and the folder of test pictures."""
     root = tmp_path_factory.mktemp("own")
     write_pictures(root / "photos")

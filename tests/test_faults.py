@@ -3,65 +3,78 @@
 The small file systems are mounted in a namespace of the test's own, which an ordinary user may do too.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
 import pytest
+from forked import REPOSITORY, SECONDS_ALLOWED, Finished, Started, run_command
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
-FLAGS = "--epochs=6 --steps_per_epoch=5 --batch_size=4 --unlabeled_ratio=2 --threshold=0.12"
-# Three checkpoints of the small network need more than 2 MB.
-SCRIPT = """
-mkdir {disk} && mount -t tmpfs -o size=2200k tmpfs {disk} || exit 99
-{python} {run} {flags} --workdir={disk}/run >{out}/full.out 2>{out}/full.err; echo $? >{out}/full.rc
-ls {disk}/run/checkpoints >{out}/full.files; cat {disk}/run/checkpoints/checkpoint >{out}/full.list
-mount -o remount,size=64m {disk} || exit 99
-{python} {run} {flags} --workdir={disk}/run >{out}/room.out 2>{out}/room.err; echo $? >{out}/room.rc
-cp {disk}/run/metrics.jsonl {disk}/run/result.json {out}/
-mount -o remount,ro {disk} || exit 99
-{python} {run} {flags} --workdir={disk}/other >{out}/ro.out 2>{out}/ro.err; echo $? >{out}/ro.rc
-"""
+FLAGS = ("--epochs=6", "--steps_per_epoch=2", "--batch_size=4", "--unlabeled_ratio=2", "--threshold=0.12")
+PROGRAM = "import pathlib, sys, test_faults; test_faults.train_on_small_disks(pathlib.Path(sys.argv[1]))"
+
+
+def train_on_small_disks(folder: pathlib.Path) -> None:
+    """Leaves what four runs printed in ended.json: on a disk too small, on it with more room, on it read-only, and on
+    none of them."""
+    disk, ended = folder / "disk", {}
+
+    def mount(*options: str) -> None:
+        subprocess.run(["mount", *options, str(disk)], check=True)
+
+    def train(name: str, workdir: pathlib.Path) -> None:
+        process = Started(run_command, *FLAGS, f"--workdir={workdir}", cwd=folder)
+        ended[name] = dataclasses.asdict(process.finish())
+
+    disk.mkdir()
+    # Three checkpoints of the small network need more than 2 MB.
+    mount("-t", "tmpfs", "-o", "size=2200k", "tmpfs")
+    train("full", disk / "run")
+    mount("-o", "remount,size=64m")
+    train("room", disk / "run")
+    shutil.copy(disk / "run" / "metrics.jsonl", folder)
+    mount("-o", "remount,ro")
+    train("read only", disk / "other")
+    train("whole", folder / "whole")
+    (folder / "ended.json").write_text(json.dumps(ended), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory):
-    """What the three runs printed and left: on a disk too small, on it with more room, on it read-only."""
+def runs(tmp_path_factory) -> tuple[pathlib.Path, dict[str, Finished]]:
+    """The folder of the runs, and how each ended."""
     folder = tmp_path_factory.mktemp("faults")
-    script = SCRIPT.format(
-        disk=folder / "disk", python=sys.executable, run=REPOSITORY / "run.py", flags=FLAGS, out=folder
-    )
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    subprocess.run(["unshare", "-rm", "sh", "-c", script], env=environment, check=True, timeout=300)
-    return folder
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
+    command = ["unshare", "-rm", sys.executable, "-c", PROGRAM, str(folder)]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=True, timeout=SECONDS_ALLOWED)
+    ended = json.loads((folder / "ended.json").read_text(encoding="utf-8"))
+    return folder, {name: Finished(**given) for name, given in ended.items()}
 
 
-def text(out, name):
-    return (out / name).read_text(encoding="utf-8")
-
-
-def test_a_full_disk_stops_the_run_with_the_reason_and_what_to_do(out):
-    assert text(out, "full.rc").strip() == "1"
-    assert "Traceback" not in text(out, "full.err")
-    error = next(line for line in text(out, "full.err").splitlines() if line.startswith("error: "))
+def test_a_full_disk_stops_the_run_with_the_reason_and_what_to_do(runs):
+    full = runs[1]["full"]
+    assert full.returncode == 1
+    assert "Traceback" not in full.stderr
+    error = next(line for line in full.stderr.splitlines() if line.startswith("error: "))
     assert "No space left on device" in error and "make room" in error
 
 
-def test_with_room_again_the_same_command_goes_on_and_ends_as_if_nothing_had_happened(out, tmp_path):
-    assert text(out, "room.rc").strip() == "0", text(out, "room.err")
-    assert "Going on from step" in text(out, "room.out")
-    command = [sys.executable, str(REPOSITORY / "run.py"), *FLAGS.split(), f"--workdir={tmp_path / 'whole'}"]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+def test_with_room_again_the_same_command_goes_on_and_ends_as_if_nothing_had_happened(runs):
+    folder, ended = runs
+    assert ended["room"].returncode == 0, ended["room"].stderr
+    assert "Going on from step" in ended["room"].stdout
+    assert ended["whole"].returncode == 0, ended["whole"].stderr
 
     def rows(path):
         found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
 
-    assert rows(out / "metrics.jsonl") == rows(tmp_path / "whole" / "metrics.jsonl")
+    assert rows(folder / "metrics.jsonl") == rows(folder / "whole" / "metrics.jsonl")
 
 
-def test_a_read_only_disk_is_bad_input(out):
-    assert text(out, "ro.rc").strip() == "2"
-    assert "cannot be written: Read-only file system" in text(out, "ro.err")
+def test_a_read_only_disk_is_bad_input(runs):
+    assert runs[1]["read only"].returncode == 2
+    assert "cannot be written: Read-only file system" in runs[1]["read only"].stderr

@@ -17,6 +17,8 @@ from udal_tf.run_dir import RunDir, RunDirError
 from udal_tf.training import loop
 from udal_tf.training.experiment import train_and_evaluate
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def write_pictures(root):
     """Three classes, the largest last by name; unlabelled pictures without classes; a test set."""

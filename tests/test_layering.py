@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+from conftest import LONGEST
+
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
 SETTINGS = {"config", "recipes", "folder_recipe", "class_shares", "run_dir", "run_records", "storage", ""}
 GROUND = {"core", "data", "augment", "models", "reporting"}
@@ -78,6 +80,10 @@ def test_only_the_commands_read_flags_or_the_environment():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute):
                 assert node.attr not in ("environ", "getenv", "FLAGS"), f"{path} reads {node.attr}"
+
+
+def test_the_files_of_the_suite_that_run_first_are_there():
+    assert [name for name in LONGEST if not (PACKAGE.parent / "tests" / name).is_file()] == []
 
 
 def test_listing_and_inspecting_a_folder_import_no_tensorflow():

@@ -82,9 +82,14 @@ def make_batch(base="fixmatch", seed=0):
     return batch
 
 
+# Whose first step is also done eagerly: between them every place of alignment, and the refinement, over every base.
+EAGER = [pair for pair in COMBINATIONS if pair[1] in ("udal", "hybrid", "darp")]
+
+
 @pytest.mark.parametrize(("base", "method"), COMBINATIONS)
 def test_contract_of_every_base_and_method(base, method):
-    """Finite figures, every trainable variable and its average move, q̂ sums to 1, one trace over three epochs."""
+    """Finite figures, every trainable variable and its average move, q̂ sums to 1, one trace over three epochs; and the
+    eager step equals the graph's."""
     learner = make_learner(base, method)
     trained = [*learner.model.trainable_variables, *(v for head in learner.heads for v in head.trainable_variables)]
     before = [v.numpy() for v in trained]
@@ -93,6 +98,10 @@ def test_contract_of_every_base_and_method(base, method):
     alphas = []
     for number in range(STEPS_PER_EPOCH * EPOCHS):
         metrics = step(make_batch(base, number))
+        if number == 0 and (base, method) in EAGER:
+            eager = make_learner(base, method).train_step(make_batch(base, number))
+            for name in eager:
+                np.testing.assert_allclose(eager[name], metrics[name], rtol=1e-4, atol=1e-6, err_msg=name)
         assert all(np.isfinite(value) for value in metrics.values()), metrics
         alphas.append(float(metrics["alpha"]))
     assert step.experimental_get_tracing_count() == 1
@@ -103,16 +112,6 @@ def test_contract_of_every_base_and_method(base, method):
         assert (start != average.numpy()).any(), variable.path
     np.testing.assert_allclose(tf.reduce_sum(learner.p_model()), 1.0, rtol=1e-5)
     assert int(learner.step) == STEPS_PER_EPOCH * EPOCHS
-
-
-# Between them every place of alignment, and the refinement, over every base.
-@pytest.mark.parametrize(("base", "method"), [pair for pair in COMBINATIONS if pair[1] in ("udal", "hybrid", "darp")])
-def test_eager_equals_graph(base, method):
-    batch = make_batch(base)
-    eager = make_learner(base, method).train_step(batch)
-    graph = tf.function(make_learner(base, method).train_step)(batch)
-    for name in eager:
-        np.testing.assert_allclose(eager[name], graph[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def figures(learner, batch, steps=2):
@@ -129,7 +128,7 @@ def test_udal_with_alpha_one_leaves_the_labelled_loss_alone():
     batch = make_batch()
     plain = make_learner(method="none").train_step(batch)
     udal = make_learner(method="udal", alpha_min=1.0).train_step(batch)
-    assert float(udal["loss_labeled"]) == float(plain["loss_labeled"])
+    assert float(udal["loss_labeled"]) == pytest.approx(float(plain["loss_labeled"]), rel=1e-6)
     assert float(udal["loss_unlabeled"]) != float(plain["loss_unlabeled"])
 
 

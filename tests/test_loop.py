@@ -14,10 +14,12 @@ from udal_tf import __version__
 from udal_tf.config import resolve
 from udal_tf.data import sources
 from udal_tf.data.dataset import DataError
+from udal_tf.run_dir import RunDir
 from udal_tf.training import experiment, loop
 
 WEIGHTS = ["raw", "ema", "raw_la", "ema_la"]
 EPOCHS, STEPS_PER_EPOCH = 3, 4
+ESTIMATED = {"unlabeled_prior": ("estimate",)}
 # Doubling up to the epoch's end, whatever the machine's speed; and one step a call.
 LONG_CALLS, SINGLE_STEPS = 1e9, 0.0
 
@@ -43,8 +45,11 @@ class Recorder(loop.StepRunner):
         return super().__call__(iterator, count)
 
 
-def run(config, call_seconds=LONG_CALLS, runner=Recorder):
+def run(config, call_seconds=LONG_CALLS, runner=Recorder, drawn=False):
+    """Trains in calls of up to so many seconds; without its figures, whose drawing takes as long, unless asked for."""
     with pytest.MonkeyPatch.context() as patch:
+        if not drawn:
+            patch.setattr(loop.record, "draw", lambda rows, data, folder: None)
         patch.setattr(loop, "CALL_SECONDS", call_seconds)
         patch.setattr(loop, "StepRunner", runner)
         return experiment.train_and_evaluate(config).to_json()
@@ -55,7 +60,7 @@ def finished(tmp_path_factory):
     """A finished run in calls of growing length: config, folder, result, its step runner."""
     folder = tmp_path_factory.mktemp("finished")
     config = make_config(folder)
-    result = run(config)
+    result = run(config, drawn=True)
     return config, folder, result, Recorder.made[-1]
 
 
@@ -65,6 +70,13 @@ def step_by_step(tmp_path_factory):
     folder = tmp_path_factory.mktemp("step_by_step")
     result = run(make_config(folder, checkpoint_minutes=1e-9), SINGLE_STEPS)
     return folder, result, Recorder.made[-1]
+
+
+@pytest.fixture(scope="module")
+def estimating(tmp_path_factory):
+    """A finished run that estimates the unlabelled prior: folder, result."""
+    folder = tmp_path_factory.mktemp("estimating")
+    return folder, run(make_config(folder, **ESTIMATED))
 
 
 def figures(result) -> dict:
@@ -163,9 +175,9 @@ def test_rows_and_result_say_what_the_unlabelled_pictures_are_taken_for(finished
         assert row["train"]["p_unlabeled_error"] == pytest.approx(expected, abs=1e-6) and 0 < expected < 0.01
 
 
-def test_an_estimate_is_in_every_row_and_the_target_is_made_from_it(tmp_path):
-    result = run(make_config(tmp_path, **ESTIMATED))
-    rows = read_rows(tmp_path / "metrics.jsonl")
+def test_an_estimate_is_in_every_row_and_the_target_is_made_from_it(estimating):
+    folder, result = estimating
+    rows = read_rows(folder / "metrics.jsonl")
     assert rows[-1]["p_unlabeled"] == result["p_unlabeled"]
     assert result["data"]["unlabeled_prior"] == {"kind": "estimated during training"}
     assert len({tuple(row["p_unlabeled"]) for row in rows}) == EPOCHS
@@ -255,7 +267,7 @@ def test_no_fold_of_one_seed_is_the_run_of_another():
     assert len(seeds) == 100
 
 
-def broken_write(path, value):
+def broken_write(run_dir, result):
     raise OSError("disk full")
 
 
@@ -276,12 +288,12 @@ def test_a_run_that_failed_can_go_on_in_the_same_process(tmp_path, capsys):
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4]
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(loop.StorageError, match="disk full"):
-        patch.setattr(loop, "write_json", broken_write)
+        patch.setattr(RunDir, "write_result", broken_write)
         run(config)
     assert "Going on from step 4 of 12" in capsys.readouterr().out
     assert not (tmp_path / "result.json").exists()
 
-    result = run(config)
+    result = run(config, drawn=True)
     assert "Going on from step 12 of 12" in capsys.readouterr().out
     assert Recorder.made[-1].counts == []
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4, 8, 12]
@@ -291,17 +303,13 @@ def test_a_run_that_failed_can_go_on_in_the_same_process(tmp_path, capsys):
 
 
 DARP = {"method": "darp", "darp_warmup": 0.2, "darp_every": 3}
-ESTIMATED = {"unlabeled_prior": ("estimate",)}
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{**DARP, **ESTIMATED, "base": "mixmatch"}, ESTIMATED],
-    ids=["darp mixmatch estimate", "udal estimate"],
-)
-def test_a_run_with_more_state_cut_in_mid_epoch_ends_the_same(tmp_path, monkeypatch, settings):
+@pytest.mark.parametrize("given", [{**DARP, "base": "mixmatch"}, {}], ids=["darp mixmatch estimate", "udal estimate"])
+def test_a_run_with_more_state_cut_in_mid_epoch_ends_the_same(estimating, tmp_path, given):
     """DARP's tables and the estimated prior are in the checkpoint; both have begun to move when the run is cut."""
-    whole = experiment.train_and_evaluate(make_config(tmp_path / "whole", **settings))
+    settings = {**given, **ESTIMATED}
+    folder, whole = (tmp_path / "whole", run(make_config(tmp_path / "whole", **settings))) if given else estimating
     config = make_config(tmp_path / "cut", **settings)
     stopped_at = []
 
@@ -313,19 +321,16 @@ def test_a_run_with_more_state_cut_in_mid_epoch_ends_the_same(tmp_path, monkeypa
                 signal.raise_signal(signal.SIGTERM)
             return rows
 
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "CALL_SECONDS", SINGLE_STEPS)
-        patch.setattr(loop, "StepRunner", Stopped)
-        with pytest.raises(loop.Interrupted):
-            experiment.train_and_evaluate(config)
+    with pytest.raises(loop.Interrupted):
+        run(config, SINGLE_STEPS, Stopped)
     assert stopped_at[-1] == STEPS_PER_EPOCH + 2
-    resumed = experiment.train_and_evaluate(config)
+    resumed = run(config)
     for name in ("accuracy", "per_class_recall"):
-        assert getattr(resumed, name) == getattr(whole, name)
-    rows = [read_rows(tmp_path / run / "metrics.jsonl")[-1] for run in ("whole", "cut")]
+        assert resumed[name] == whole[name]
+    rows = [read_rows(of / "metrics.jsonl")[-1] for of in (folder, tmp_path / "cut")]
     assert rows[0]["train"] == rows[1]["train"]
     assert rows[0]["p_model"] == rows[1]["p_model"]
-    assert rows[0]["p_unlabeled"] == rows[1]["p_unlabeled"] == whole.p_unlabeled
+    assert rows[0]["p_unlabeled"] == rows[1]["p_unlabeled"] == whole["p_unlabeled"]
 
 
 class BreaksAtSteps(Recorder):
@@ -355,24 +360,19 @@ def broken_run(config, monkeypatch):
         return made, run(config, runner=BreaksAtSteps)
 
 
-def test_a_rollback_goes_on_without_the_bad_batches(tmp_path, monkeypatch, capsys):
-    config = make_config(tmp_path / "rolled", on_nan="rollback")
+def test_a_rollback_goes_on_without_the_bad_batches(finished, tmp_path, monkeypatch, capsys):
+    config = make_config(tmp_path, on_nan="rollback")
     made, result = broken_run(config, monkeypatch)
     printed = capsys.readouterr().out
     assert "The loss of step 5 is not finite: back to" in printed and "The loss of step 9 is not finite" in printed
     assert made[-1].skipped.numpy().tolist() == [5, 9]
-    rows = read_rows(tmp_path / "rolled" / "metrics.jsonl")
+    rows = read_rows(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows] == [4, 8, 12]
     assert result["steps"] == EPOCHS * STEPS_PER_EPOCH
     # Until step 5 it is the run that never broke; from there on it has seen another batch.
-    whole = read_rows(run_folder(tmp_path / "whole"))
+    whole = read_rows(finished[1] / "metrics.jsonl")
     assert rows[0]["train"] == whole[0]["train"]
     assert rows[1]["train"]["loss"] != whole[1]["train"]["loss"]
-
-
-def run_folder(folder):
-    run(make_config(folder))
-    return folder / "metrics.jsonl"
 
 
 def test_a_rollback_in_the_first_epoch_goes_back_to_the_start(tmp_path, monkeypatch, capsys):

@@ -169,11 +169,11 @@ def test_an_unfinished_run_says_how_far_it_is_and_is_used_on_demand(predict, tin
 
 def test_a_model_of_a_newer_version_is_refused(predict, tiny_run, tmp_path):
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    facts = json.loads((run / "model.json").read_text())
-    (run / "model.json").write_text(json.dumps({**facts, "format": 2, "udal_tf": "0.2.0"}))
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, "format": 99, "udal_tf": "9.9"}))
     code, _, err = predict(run, "a.png")
     assert code == 2
-    assert "is of format 2, by udal-tf 0.2.0" in err
+    assert "is of format 99, by udal-tf 9.9" in err
 
 
 def test_the_command_as_a_process_whose_reader_has_enough(tiny_run, photos):

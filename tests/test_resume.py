@@ -1,100 +1,84 @@
 """A run killed at any moment and started again by the same command ends with the numbers of an uninterrupted one.
 
-Every start is a process of its own. The killed ones run `run.py` under a small script that ends the process at a chosen
-moment; nothing else about them differs.
+Every start is a process of its own. The killed ones run `run.py` with a few functions replaced that end the process at
+a chosen moment; nothing else about them differs. None draws its figures.
 """
 
 import concurrent.futures
+import itertools
 import json
 import os
 import pathlib
 import re
+import resource
 import signal
-import subprocess
-import sys
+import threading
 
 import pytest
-
-REPOSITORY = pathlib.Path(__file__).parents[1]
-# Barely more than chance as the threshold, so that pseudo-labels count from the first step on.
-RUN = ["--epochs=6", "--steps_per_epoch=10", "--batch_size=4", "--unlabeled_ratio=2", "--threshold=0.12"]
-TOTAL_STEPS = 60
-SECONDS_ALLOWED = 300
-
-# Runs run.py (argument 2) and ends its process at the moment that argument 1 names.
-KILLED_AT = """
-import itertools, os, resource, runpy, signal, sys, threading
 import tensorflow as tf
+from forked import Finished, Started, run_command
+
 from udal_tf.training import generations, loop
 
-moment, sys.argv = sys.argv[1], sys.argv[2:]
-saves, steps = itertools.count(1), itertools.count(1)
-save, run_steps = tf.train.CheckpointManager.save, loop.StepRunner.__call__
+# Barely more than chance as the threshold, so that pseudo-labels count from the first step on.
+RUN = ("--epochs=6", "--steps_per_epoch=4", "--batch_size=4", "--unlabeled_ratio=2", "--threshold=0.12")
+TOTAL_STEPS = 24
+
+WRITING, UNLISTED = "writing the first checkpoint", "between the checkpoint and the list of checkpoints"
+UNSAVED_ROW, ANY, TERM = "between the row and the checkpoint", "any moment", "SIGTERM"
+GROWN, BETWEEN, REFINING = "writing the grown set", "between generations", "in a refinement"
+END = ""
+# Before which of its calls, of one step each, a process is ended, and how many seconds later.
+AT_CALL = {TERM: (2, None), ANY: (6, 0.02), REFINING: (17, 0.005)}
 
 
-def kill():
+def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def killed_save(self, checkpoint_number):
-    if not self.directory.endswith("checkpoints"):
+def run_until(moment: str, *arguments: str) -> None:
+    """run.py in this process, which ends at a moment."""
+    saves, steps = itertools.count(1), itertools.count(1)
+    save, run_steps, write = tf.train.CheckpointManager.save, loop.StepRunner.__call__, generations.write_json
+
+    def killed_save(self, checkpoint_number):
+        if not self.directory.endswith("checkpoints"):
+            return save(self, checkpoint_number=checkpoint_number)
+        number = next(saves)
+        if (moment, number) == (WRITING, 1):
+            # The system ends a process that writes beyond the limit: in the middle of the data file.
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        if (moment, number) == (UNLISTED, 2):
+            self.checkpoint.write(f"{self.directory}/ckpt-{checkpoint_number}")
+            kill()
+        if (moment, number) == (UNSAVED_ROW, 2):
+            kill()
         return save(self, checkpoint_number=checkpoint_number)
-    number = next(saves)
-    if (moment, number) == ("writing the first checkpoint", 1):
-        # The system ends a process that writes beyond the limit: in the middle of the data file.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-    if (moment, number) == ("between the checkpoint and the list of checkpoints", 2):
-        self.checkpoint.write(f"{self.directory}/ckpt-{checkpoint_number}")
-        kill()
-    if (moment, number) == ("between the row and the checkpoint", 2):
-        kill()
-    return save(self, checkpoint_number=checkpoint_number)
 
+    def killed_steps(self, iterator, count):
+        call, seconds = AT_CALL.get(moment, (0, None))
+        if next(steps) == call:
+            if seconds is None:
+                os.kill(os.getpid(), signal.SIGTERM)
+            else:
+                threading.Timer(seconds, kill).start()
+        return run_steps(self, iterator, count)
 
-def killed_steps(self, iterator, count):
-    number = next(steps)
-    if (moment, number) == ("any moment", 15):
-        threading.Timer(0.02, kill).start()
-    if (moment, number) == ("in a refinement", 31):
-        threading.Timer(0.005, kill).start()
-    if (moment, number) == ("SIGTERM", 14):
-        os.kill(os.getpid(), signal.SIGTERM)
-    return run_steps(self, iterator, count)
+    def killed_write(path, value):
+        if moment == GROWN and path.name == "labeled.json":
+            path.with_name(f"{path.name}.{os.getpid()}.partial").write_text('{"positions": [1, 2')
+            kill()
+        write(path, value)
+        if moment == BETWEEN and path.name == "labeled.json":
+            kill()
 
-
-def killed_write(path, value, write=generations.write_json):
-    if moment == "writing the grown set" and path.name == "labeled.json":
-        path.with_name(path.name + ".partial").write_text('{"positions": [1, 2')
-        kill()
-    write(path, value)
-    if moment == "between generations" and path.name == "labeled.json":
-        kill()
-
-
-tf.train.CheckpointManager.save, loop.StepRunner.__call__ = killed_save, killed_steps
-generations.write_json = killed_write
-if moment in ("any moment", "SIGTERM", "in a refinement"):
-    loop.CALL_SECONDS = 0  # One step a call, so that the calls can be counted.
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-def start(workdir: pathlib.Path, moment: str = "", flags: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    """Runs the command to its end, or to the moment at which it is killed."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    # run.py's own setting, which has to be said before TensorFlow is imported; the killing script imports it earlier.
-    environment["TF_ENABLE_ONEDNN_OPTS"] = "1"
-    wrapper = ["-c", KILLED_AT, moment] if moment else []
-    return subprocess.run(
-        [sys.executable, *wrapper, str(REPOSITORY / "run.py"), *RUN, *flags, f"--workdir={workdir}"],
-        env=environment,
-        cwd=workdir.parent,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS_ALLOWED,
-    )
+    tf.train.CheckpointManager.save, loop.StepRunner.__call__ = killed_save, killed_steps
+    generations.write_json = killed_write
+    if moment in AT_CALL:
+        loop.CALL_SECONDS = 0  # One step a call, so that the calls can be counted.
+    run_command(*arguments)
 
 
 def state_of(workdir: pathlib.Path) -> dict:
@@ -109,28 +93,30 @@ def state_of(workdir: pathlib.Path) -> dict:
     }
 
 
-def killed_and_started_again(workdir: pathlib.Path, moments: list[str], flags=()) -> tuple[dict, dict]:
+def killed_and_started_again(
+    workdir: pathlib.Path, moments: list[str], flags: tuple[str, ...] = ()
+) -> tuple[dict[str, Finished], dict[str, dict]]:
     """A run killed at one moment after the other, then left alone: processes by moment, states after each by moment."""
     processes, states = {}, {}
     for moment in [*moments, END]:
-        processes[moment] = start(workdir, moment, flags)
+        process = Started(run_until, moment, *RUN, *flags, f"--workdir={workdir}", cwd=workdir.parent)
+        processes[moment] = process.finish()
         states[moment] = state_of(workdir)
     return processes, states
 
 
-WRITING, UNLISTED = "writing the first checkpoint", "between the checkpoint and the list of checkpoints"
-UNSAVED_ROW, ANY = "between the row and the checkpoint", "any moment"
-TERM, END = "SIGTERM", ""
+def chains(folder: pathlib.Path, given: dict[str, tuple]) -> dict[str, tuple[dict, dict]]:
+    """By name, processes and states of runs below a folder, two at a time; given: moments and flags."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        running = {name: pool.submit(killed_and_started_again, folder / name, *given[name]) for name in given}
+        return {name: chain.result() for name, chain in running.items()}
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Folder of all; by name, processes and states of the uninterrupted run and of two that were stopped."""
+    """Folder of both; by name, processes and states of a run that was stopped five times and of one that was not."""
     folder = tmp_path_factory.mktemp("resume")
-    moments = {"first": [WRITING, UNSAVED_ROW, ANY], "second": [UNLISTED, TERM], "whole": []}
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        chains = {name: pool.submit(killed_and_started_again, folder / name, moments[name]) for name in moments}
-        return folder, {name: chain.result() for name, chain in chains.items()}
+    return folder, chains(folder, {"killed": ([WRITING, UNSAVED_ROW, UNLISTED, TERM, ANY],), "whole": ([],)})
 
 
 def figures(workdir: pathlib.Path) -> dict:
@@ -151,67 +137,63 @@ def test_an_uninterrupted_run_ends_well(runs):
     assert "Traceback" not in process.stderr
     assert f"{TOTAL_STEPS} steps in " in process.stdout
     rows = rows_without_seconds(folder / "whole")
-    assert [row["step"] for row in rows] == [10, 20, 30, 40, 50, 60]
+    assert [row["step"] for row in rows] == [4, 8, 12, 16, 20, 24]
     assert all(row["train"]["loss_unlabeled"] > 0 for row in rows)
 
 
 def test_a_run_killed_while_writing_its_first_checkpoint_starts_anew(runs):
-    processes, states = runs[1]["first"]
+    processes, states = runs[1]["killed"]
     assert processes[WRITING].returncode == -signal.SIGXFSZ
-    assert (states[WRITING]["rows"], states[WRITING]["latest"]) == ([10], None)
-    assert "ckpt-10.index" not in states[WRITING]["files"]
-    assert any("ckpt-10" in name for name in states[WRITING]["files"])
+    assert (states[WRITING]["rows"], states[WRITING]["latest"]) == ([4], None)
+    assert "ckpt-4.index" not in states[WRITING]["files"]
+    assert any("ckpt-4" in name for name in states[WRITING]["files"])
     assert "Going on" not in processes[UNSAVED_ROW].stdout
 
 
 def test_a_run_killed_between_the_row_and_the_checkpoint_goes_on_from_the_checkpoint(runs):
-    processes, states = runs[1]["first"]
+    processes, states = runs[1]["killed"]
     assert processes[UNSAVED_ROW].returncode == -signal.SIGKILL
-    assert (states[UNSAVED_ROW]["rows"], states[UNSAVED_ROW]["latest"]) == ([10, 20], 10)
+    assert (states[UNSAVED_ROW]["rows"], states[UNSAVED_ROW]["latest"]) == ([4, 8], 4)
+    assert f"Going on from step 4 of {TOTAL_STEPS}" in processes[UNLISTED].stdout
+
+
+def test_a_checkpoint_counts_when_it_is_listed_and_not_before(runs):
+    processes, states = runs[1]["killed"]
+    assert processes[UNLISTED].returncode == -signal.SIGKILL
+    assert (states[UNLISTED]["rows"], states[UNLISTED]["latest"]) == ([4, 8, 12], 8)
+    assert "ckpt-12.index" in states[UNLISTED]["files"]
+    assert f"Going on from step 8 of {TOTAL_STEPS}" in processes[TERM].stdout
+
+
+def test_sigterm_in_mid_epoch_saves_and_says_so(runs):
+    processes, states = runs[1]["killed"]
+    assert processes[TERM].returncode == 143  # 128 + SIGTERM's number.
+    assert "Traceback" not in processes[TERM].stderr
+    assert "Stopped at step 10" in processes[TERM].stdout
+    assert (states[TERM]["rows"], states[TERM]["latest"]) == ([4, 8], 10)
     assert f"Going on from step 10 of {TOTAL_STEPS}" in processes[ANY].stdout
 
 
 def test_a_run_killed_at_any_moment_goes_on_from_its_last_checkpoint(runs):
-    processes, states = runs[1]["first"]
+    processes, states = runs[1]["killed"]
     assert processes[ANY].returncode == -signal.SIGKILL
     assert not states[ANY]["result"]
     assert f"Going on from step {states[ANY]['latest']} of {TOTAL_STEPS}" in processes[END].stdout
     assert processes[END].returncode == 0, processes[END].stderr
 
 
-def test_a_checkpoint_counts_when_it_is_listed_and_not_before(runs):
-    processes, states = runs[1]["second"]
-    assert processes[UNLISTED].returncode == -signal.SIGKILL
-    assert (states[UNLISTED]["rows"], states[UNLISTED]["latest"]) == ([10, 20], 10)
-    assert "ckpt-20.index" in states[UNLISTED]["files"]
-    assert f"Going on from step 10 of {TOTAL_STEPS}" in processes[TERM].stdout
-
-
-def test_sigterm_in_mid_epoch_saves_and_says_so(runs):
-    processes, states = runs[1]["second"]
-    assert processes[TERM].returncode == 143  # 128 + SIGTERM's number.
-    assert "Traceback" not in processes[TERM].stderr
-    assert "Stopped at step 24" in processes[TERM].stdout
-    assert (states[TERM]["rows"], states[TERM]["latest"]) == ([10, 20], 24)
-    assert f"Going on from step 24 of {TOTAL_STEPS}" in processes[END].stdout
-    assert processes[END].returncode == 0, processes[END].stderr
-
-
-@pytest.mark.parametrize("name", ["first", "second"])
-def test_the_figures_are_bit_identical_to_the_uninterrupted_runs(runs, name):
+def test_the_figures_are_bit_identical_to_the_uninterrupted_runs(runs):
     folder, _ = runs
-    assert figures(folder / name) == figures(folder / "whole")
-    assert figures(folder / name)["steps"] == TOTAL_STEPS
+    assert figures(folder / "killed") == figures(folder / "whole")
+    assert figures(folder / "killed")["steps"] == TOTAL_STEPS
 
 
-@pytest.mark.parametrize("name", ["first", "second"])
-def test_every_row_is_bit_identical_to_the_uninterrupted_runs(runs, name):
+def test_every_row_is_bit_identical_to_the_uninterrupted_runs(runs):
     folder, _ = runs
-    assert rows_without_seconds(folder / name) == rows_without_seconds(folder / "whole")
+    assert rows_without_seconds(folder / "killed") == rows_without_seconds(folder / "whole")
 
 
-GROWN, BETWEEN, REFINING = "writing the grown set", "between generations", "in a refinement"
-DARP = ("--method=darp", "--darp_every=3")
+DARP = ("--method=darp", "--darp_every=7")
 CREST = ("--method=crest+", "--generations=3", "--epochs=2")
 
 
@@ -219,15 +201,13 @@ CREST = ("--method=crest+", "--generations=3", "--epochs=2")
 def other_runs(tmp_path_factory):
     """As `runs`, for CReST+ and for DARP: uninterrupted, and killed."""
     folder = tmp_path_factory.mktemp("resume_methods")
-    chains = {
+    given = {
         "crest": ([], CREST),
         "crest_killed": ([GROWN, BETWEEN, ANY], CREST),
         "darp": ([], DARP),
         "darp_killed": ([REFINING], DARP),
     }
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        running = {name: pool.submit(killed_and_started_again, folder / name, *chains[name]) for name in chains}
-        return folder, {name: chain.result() for name, chain in running.items()}
+    return folder, chains(folder, given)
 
 
 def test_generations_killed_before_between_and_inside_end_bit_identical(other_runs):
@@ -247,7 +227,7 @@ def test_darp_killed_after_its_warm_up_ends_bit_identical(other_runs):
     folder, chains = other_runs
     processes, states = chains["darp_killed"]
     assert processes[REFINING].returncode == -signal.SIGKILL
-    assert states[REFINING]["latest"] == 30  # The warm-up ends at step 24.
+    assert states[REFINING]["latest"] == 16  # The warm-up ends at step 9, where it refines as it does at 16 and 23.
     assert processes[END].returncode == 0, processes[END].stderr
     assert figures(folder / "darp_killed") == figures(folder / "darp")
     assert rows_without_seconds(folder / "darp_killed") == rows_without_seconds(folder / "darp")

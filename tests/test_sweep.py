@@ -222,7 +222,7 @@ def start(tmp_path, *further):
 
 
 def test_a_stopped_sweep_goes_on_and_its_runs_make_a_report(tmp_path):
-    long = [*TINY, "--epochs=60"]
+    long = [*TINY, "--epochs=30"]
     first = start(tmp_path, "--jobs=2", "--", *long)
     deadline = time.monotonic() + 240
     while not list(tmp_path.glob("runs/*/checkpoints/*.index")) and time.monotonic() < deadline:

@@ -9,6 +9,7 @@ import sys
 import pytest
 from absl import flags, logging
 from absl.testing import flagsaver
+from forked import Started, run_command
 
 from udal_tf.commands import train
 from udal_tf.config import resolve
@@ -21,7 +22,7 @@ FEW_LINES = 15
 
 
 def start(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
-    """The command, started in `folder`."""
+    """The command, started in `folder` as from a shell."""
     return subprocess.run(
         [sys.executable, str(REPOSITORY / "run.py"), *arguments],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
@@ -70,13 +71,14 @@ REFUSED = {
 
 @pytest.mark.parametrize("arguments", REFUSED)
 def test_a_bad_setting_is_named_with_what_came_and_what_is_allowed(tmp_path, arguments):
-    process = start(tmp_path, *arguments.split())
+    (tmp_path / "folder").mkdir()
+    process = Started(run_command, *arguments.split(), cwd=tmp_path / "folder", printed=tmp_path).finish()
     assert process.returncode == 2
     message = error_text(process.stderr)
     for words in REFUSED[arguments]:
         assert words in message
     assert len(process.stderr.splitlines()) <= FEW_LINES
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "folder").iterdir()) == []
 
 
 def test_help_lists_every_setting_with_its_bounds(tmp_path):
@@ -152,6 +154,13 @@ def assert_untouched(folder: pathlib.Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["earlier", "notes.txt", "thesis"]
     assert (folder / "notes.txt").read_text() == "mine"
     assert '"fold": 2' in (folder / "earlier" / "config.json").read_text()
+
+
+def test_a_work_folder_in_a_bucket_is_refused(command, tmp_path):
+    code, message = command("--workdir=gs://bucket/run")
+    assert code == 2
+    assert "gs:// is not supported, only local folders" in message
+    assert_untouched(tmp_path)
 
 
 def test_the_work_folder_of_another_config_names_the_flags_that_differ(command, tmp_path):

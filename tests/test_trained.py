@@ -40,8 +40,22 @@ def result(tiny_run):
     return json.loads((tiny_run / "result.json").read_text())
 
 
-def recalls(labels, predicted):
-    return [float(np.mean(predicted[labels == c] == c)) for c in range(10)]
+# Batches of another size may round otherwise: classes whose probabilities are closer than this may change places.
+TIE = 1e-5
+
+
+def tied(probs) -> np.ndarray:
+    """[N] bool: whether rounding could decide the arg-max."""
+    first, second = np.sort(probs, axis=1)[:, :-3:-1].T
+    return first - second < TIE
+
+
+def assert_recalls(found, labels, expected):
+    """Each class's recall is the expected one, but for what ties there may be among its images."""
+    assert tied(found.probs).mean() < 0.01
+    for c, recall in enumerate(expected):
+        own = labels == c
+        assert np.mean(found.labels[own] == c) == pytest.approx(recall, abs=np.mean(tied(found.probs[own])) + 1e-6)
 
 
 @pytest.mark.parametrize("weights", ["last", "raw"])
@@ -50,8 +64,8 @@ def test_predictions_score_as_the_trainings_evaluation_did(tiny_run, test_set, r
     model, variant = udal_tf.load(tiny_run, weights), {"last": "ema", "raw": "raw"}[weights]
     plain = model.predict(images)
     adjusted = model.predict(images, target_prior="uniform")
-    assert recalls(labels, plain.labels) == pytest.approx(result["per_class_recall"][variant])
-    assert recalls(labels, adjusted.labels) == pytest.approx(result["per_class_recall"][f"{variant}_la"])
+    assert_recalls(plain, labels, result["per_class_recall"][variant])
+    assert_recalls(adjusted, labels, result["per_class_recall"][f"{variant}_la"])
     assert not np.array_equal(plain.labels, adjusted.labels)
 
 
@@ -60,7 +74,7 @@ def test_the_best_weights_score_as_their_epoch_did(tiny_run, test_set, result):
     model = udal_tf.load(tiny_run, "best")
     row = next(r for r in read_rows(tiny_run / "metrics.jsonl") if r["step"] == result["best"]["step"])
     expected = row["test"]["per_class_recall"]["ema"]
-    assert recalls(labels, model.predict(images).labels) == pytest.approx(expected)
+    assert_recalls(model.predict(images), labels, expected)
 
 
 def test_a_prediction_is_probabilities_their_largest_and_its_name(model, test_set):
@@ -93,7 +107,9 @@ def test_predictions_do_not_depend_on_the_batch_size(tiny_run, model, test_set, 
     other = udal_tf.load(tiny_run, batch_size=batch_size).predict(images)
     expected = model.predict(images)
     np.testing.assert_allclose(other.probs, expected.probs, atol=1e-6)
-    assert other.names == expected.names
+    decided = ~tied(expected.probs)
+    assert decided.mean() > 0.9
+    assert other.labels[decided].tolist() == expected.labels[decided].tolist()
 
 
 def test_one_trace_serves_all(tiny_run, test_set):

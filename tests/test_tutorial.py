@@ -53,7 +53,7 @@ def run(command: str) -> None:
         runpy.run_path(str(ROOT / program), run_name="__main__")
 
 
-def test_the_tutorial_from_its_first_command_to_its_last(tmp_path, monkeypatch, capsys):
+def test_the_tutorial_from_its_first_command_to_its_last(undrawn, tmp_path, monkeypatch, capsys):
     write(tmp_path / "idx", Fashion())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [])

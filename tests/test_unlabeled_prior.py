@@ -10,6 +10,7 @@ from udal_tf.data import sources
 from udal_tf.training import experiment, loop, unlabeled_prior
 from udal_tf.training.unlabeled_prior import held_out_half, shares_from_predictions, stated_prior, stated_shares
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 P_DATA = np.float32([0.7, 0.3])
 TINY = {"epochs": 2, "steps_per_epoch": 4, "batch_size": 4, "unlabeled_ratio": 2, "threshold": 0.12}
 
@@ -88,7 +89,7 @@ def test_a_class_without_held_out_pictures_is_taken_as_predicted_and_none_is_lef
 
 
 @pytest.fixture(scope="module")
-def estimated(tmp_path_factory):
+def estimated(undrawn, tmp_path_factory):
     """A finished DARP run on digits-LT that estimated its prior: config, folder, result."""
     folder = tmp_path_factory.mktemp("estimated")
     config = resolve({**TINY, "method": "darp", "darp_prior": (ESTIMATE,), "workdir": str(folder)})

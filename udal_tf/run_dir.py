@@ -137,7 +137,7 @@ class RunDir:
 
     def rows_of_all_generations(self) -> list[EpochRow]:
         """The rows of all generations, one after the other, with `epoch` counting on; of other runs, `rows`."""
-        rows = []
+        rows: list[EpochRow] = []
         for part in (self, *self.generations().values()):
             before = rows[-1].epoch if rows else 0
             rows += [dataclasses.replace(row, epoch=before + row.epoch) for row in part.rows()]
@@ -193,7 +193,7 @@ class OwnRunDir(RunDir):
     def __init__(self, config: Config):
         super().__init__(config.train.workdir)
         self._config = config
-        self._lock = None
+        self._lock: IO | None = None
         try:
             self._check()
         except OSError as error:

@@ -16,7 +16,8 @@ from udal_tf import __version__
 # Of all files of a run folder and of the names under which its checkpoints hold the weights; raised when one changes.
 FORMAT = 2
 # Numbers as the fields below annotate them; a plain float may be NaN.
-Share, Finite = Annotated[float, "a number from 0 to 1"], Annotated[float, "a finite number"]
+Share = Annotated[float, "a number from 0 to 1"]
+Finite = Annotated[float, "a finite number"]
 R = TypeVar("R", bound="Record")
 
 
@@ -90,6 +91,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
+@dataclasses.dataclass(frozen=True)
 class Record:
     """A frozen dataclass that goes to JSON and back; a field that may be None is left out then."""
 
@@ -100,7 +102,7 @@ class Record:
         if not isinstance(value, Mapping):
             raise RunDirError(f"{start[:-1].rstrip(':')} must hold an object, got {type(value).__name__}")
         values = {}
-        for name, (kind, optional) in _fields(cls).items():
+        for name, (kind, optional) in _fields(cls).items():  # type: ignore[arg-type]  # A class is hashable.
             if name in value:
                 values[name] = _read(kind, value[name], start + name)
             elif not optional:
@@ -111,8 +113,15 @@ class Record:
         return dataclasses.asdict(self, dict_factory=lambda items: {k: v for k, v in items if v is not None})
 
 
+class _OfWeights(Record):
+    """Something of each set of weights, also by the set's name."""
+
+    def __getitem__(self, weights: str) -> Any:
+        return getattr(self, weights)
+
+
 @dataclasses.dataclass(frozen=True)
-class ByWeights(Record):
+class ByWeights(_OfWeights):
     """A measure from 0 to 1 of each set of weights, as they are and averaged, each without and with LA (Inf)."""
 
     raw: Share
@@ -120,12 +129,9 @@ class ByWeights(Record):
     raw_la: Share
     ema_la: Share
 
-    def __getitem__(self, weights: str) -> float:
-        return getattr(self, weights)
-
 
 @dataclasses.dataclass(frozen=True)
-class ClassesByWeights(ByWeights):
+class ClassesByWeights(_OfWeights):
     """A measure of each class, of each set of weights; None for a class without test images."""
 
     raw: list[Share | None]
@@ -254,7 +260,7 @@ class Result(Scores):
     generations: list[Generation] | None = None
 
     @classmethod
-    def from_json(cls: type[R], value: Any, where: str) -> R:
+    def from_json(cls, value: Any, where: str) -> "Result":
         """As of every record; raises RunDirError also where lists of one value per class differ in length."""
         check_format(value, where.rstrip(": "))
         result = super().from_json(value, where)

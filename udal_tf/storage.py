@@ -34,8 +34,8 @@ def written_whole(path: str | os.PathLike) -> Iterator[epath.Path]:
     Raises:
       ValueError: see `local`. OSError: where it cannot be written.
     """
-    path = local(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    target = local(path)
+    partial = target.with_name(f"{target.name}.{os.getpid()}{PARTIAL}")
     try:
         yield partial
         if not partial.is_dir():
@@ -44,9 +44,9 @@ def written_whole(path: str | os.PathLike) -> Iterator[epath.Path]:
                 os.fsync(descriptor)  # The new name must not reach the disk before the content.
             finally:
                 os.close(descriptor)
-        elif path.exists():
-            path.rmtree()  # A folder replaces an empty one only.
-        os.replace(partial, path)
+        elif target.exists():
+            target.rmtree()  # A folder replaces an empty one only.
+        os.replace(partial, target)
     finally:
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)

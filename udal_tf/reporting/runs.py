@@ -66,7 +66,7 @@ class Run:
           score: a field of `run_records.ByWeights`.
           generation: of CReST, from 1; None: the end of the run.
         """
-        result = self.result if generation is None else self.result.generations[generation - 1]
+        result = self.result if generation is None else (self.result.generations or [])[generation - 1]
         return 100 * getattr(result, measure)[score]
 
     @functools.cached_property

@@ -60,11 +60,15 @@ class StepRunner:
         nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
         return {node.op for node in nodes}
 
-    def compiled_text(self, batch: Batch) -> str:
-        """XLA's text of the compiled step for such a batch. ValueError where the step is not compiled."""
+    def xla_text(self, batch: Batch) -> str:
+        """The step for such a batch as XLA is given it to compile; shapes that depend on values still show in it.
+
+        Raises:
+          ValueError: where the step is not compiled.
+        """
         if self._replica_step == self._train:
             raise ValueError("only a step made with jit=True is compiled by XLA")
-        return self._replica_step.experimental_get_compiler_ir(batch, None)(stage="optimized_hlo")
+        return self._replica_step.experimental_get_compiler_ir(batch, None)(stage="hlo")
 
     def _steps(self, source, count):
         rows = tf.TensorArray(tf.float32, size=count)
