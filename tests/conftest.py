@@ -4,7 +4,7 @@ import os
 import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# oneDNN chooses its kernels by the processor, TensorFlow's own are the same on all; the suite holds with either.
+# Left unsaid, TensorFlow turns oneDNN on by the processor. A value that is set stays; the suite must hold with either.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import pytest

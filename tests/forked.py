@@ -40,18 +40,12 @@ class Started:
 
     Args:
       function: of a module, so that the process can import it. cwd: its folder. environment: further variables.
-      printed: below which folder the files with its output go, by default below cwd.
     """
 
     def __init__(
-        self,
-        function: Callable,
-        *arguments: Any,
-        cwd: pathlib.Path,
-        environment: dict[str, str] | None = None,
-        printed: pathlib.Path | None = None,
+        self, function: Callable, *arguments: Any, cwd: pathlib.Path, environment: dict[str, str] | None = None
     ):
-        self._printed = pathlib.Path(tempfile.mkdtemp(dir=printed or cwd, prefix="printed"))
+        self._printed = pathlib.Path(tempfile.mkdtemp(dir=cwd, prefix="printed"))
         further = {**ENVIRONMENT, **(environment or {})}
         self._process = _context.Process(target=_child, args=(cwd, self._printed, further, function, arguments))
         _start(self._process)

@@ -9,7 +9,6 @@ import sys
 import pytest
 from absl import flags, logging
 from absl.testing import flagsaver
-from forked import Started, run_command
 
 from udal_tf.commands import train
 from udal_tf.config import resolve
@@ -22,7 +21,7 @@ FEW_LINES = 15
 
 
 def start(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
-    """The command, started in `folder` as from a shell."""
+    """The command, started in `folder`."""
     return subprocess.run(
         [sys.executable, str(REPOSITORY / "run.py"), *arguments],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
@@ -71,14 +70,13 @@ REFUSED = {
 
 @pytest.mark.parametrize("arguments", REFUSED)
 def test_a_bad_setting_is_named_with_what_came_and_what_is_allowed(tmp_path, arguments):
-    (tmp_path / "folder").mkdir()
-    process = Started(run_command, *arguments.split(), cwd=tmp_path / "folder", printed=tmp_path).finish()
+    process = start(tmp_path, *arguments.split())
     assert process.returncode == 2
     message = error_text(process.stderr)
     for words in REFUSED[arguments]:
         assert words in message
     assert len(process.stderr.splitlines()) <= FEW_LINES
-    assert list((tmp_path / "folder").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_lists_every_setting_with_its_bounds(tmp_path):

@@ -18,10 +18,6 @@ from udal_tf.data.dataset import DataError
 from udal_tf.inference.workfolder import ModelError
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
-VARIANTS = {
-    "ema": {"weights": "last"},
-    "raw": {"weights": "raw"},
-}
 
 
 @pytest.fixture(scope="module")
