@@ -221,7 +221,7 @@ def _frame(sketch: Sketch) -> tuple[Figure, Text]:
     columns = 2 if len(labels) > 1 and max(map(len, labels)) <= LONGEST_IN_TWO_COLUMNS else 1
     height = PANEL_INCHES + LEGEND_LINE_INCHES * -(-len(labels) // columns)
     height += ASKEW_INCHES * (0 < len(sketch.x_names) <= MOST_NAMED_CLASSES and _askew(sketch.x_names))
-    figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=PANEL_DPI, layout="constrained")
     axes = figure.add_subplot(xlabel=sketch.x_label, ylabel=sketch.y_label)
     heading = figure.suptitle("Heading", x=0.01, ha="left")
     for place, curve in enumerate(sketch.curves):
@@ -269,13 +269,15 @@ def draw(sketch: Sketch, folder: str | os.PathLike) -> SavedFigure:
     """Writes the sketch's PNG and SVG into `folder`."""
     folder, file = storage.local(folder), io.StringIO()
     figure = render(sketch)
+    canvas = figure.canvas
     with matplotlib.rc_context(_PANEL_STYLE):
         # `savefig` would draw each of them twice.
-        figure.set(dpi=PANEL_DPI, facecolor="white")
+        figure.set_facecolor("white")
         with storage.written_whole(folder / f"{sketch.name}.png") as partial:
-            FigureCanvasAgg(figure).print_png(partial, pil_kwargs={"compress_level": 3})
-        figure.set(facecolor="none")
+            canvas.print_png(partial, pil_kwargs={"compress_level": 3})
+        figure.set_facecolor("none")
         FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
+    figure.set(dpi=PANEL_DPI, canvas=canvas)  # As it was, with the sizes of texts that it knows.
     storage.write_text(folder / f"{sketch.name}.svg", file.getvalue())
     return SavedFigure(sketch.name, sketch.title, sketch.caption, _for_page(file.getvalue(), sketch.name))
 
