@@ -12,6 +12,7 @@ import os
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import joblib
 import matplotlib
@@ -21,8 +22,8 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure, FigureBase
-from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, MultipleLocator
+from PIL import Image
 
 from udal_tf import storage
 from udal_tf.reporting.fonts import families
@@ -191,39 +192,30 @@ def _draw_curve(axes: Axes, curve: Curve, place: int) -> None:
 
 
 def render(sketch: Sketch) -> Figure:
-    """The figure, laid out; the next sketch of a matrix that differs in its values and heading alone takes it over."""
+    """The figure, laid out."""
     with matplotlib.rc_context(_PANEL_STYLE):
-        if sketch.matrix is None:
-            figure, heading = _frame(sketch)
-        else:
-            blank = dataclasses.replace(
-                sketch, name="", title="", heading="", caption="", curves=(), matrix=_Shape(sketch.matrix.shape),
-                x_names=tuple(sketch.x_names), y_names=tuple(sketch.y_names),
-            )  # fmt: skip
-            figure, heading = _kept_frame(blank)
-            figure.axes[0].images[0].set_data(sketch.matrix)
-        shown = textwrap.shorten(sketch.heading, LONGEST_HEADING, placeholder=" …")
-        heading.set(text=literal(shown), fontfamily=families(shown))
-    return figure
+        figure = _frame(sketch)
+        _fill(figure, sketch)
+        return figure
 
 
-class _Shape(tuple):
-    """In the place of a matrix, its shape."""
+def _fill(figure: Figure, sketch: Sketch) -> None:
+    """Puts a sketch's heading and the values of its matrix into its figure, or that of one with the same axes."""
+    shown = textwrap.shorten(sketch.heading, LONGEST_HEADING, placeholder=" …")
+    figure.texts[0].set(text=literal(shown), fontfamily=families(shown))
+    if sketch.matrix is not None:
+        figure.axes[0].images[0].set_data(sketch.matrix)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return tuple(self)
 
-
-def _frame(sketch: Sketch) -> tuple[Figure, Text]:
-    """All of a figure but its heading's text and the values of its matrix, laid out, and the heading."""
+def _frame(sketch: Sketch) -> Figure:
+    """All of a figure but its heading's text and the values of its matrix, laid out."""
     labels = [curve.label for curve in sketch.curves]
     columns = 2 if len(labels) > 1 and max(map(len, labels)) <= LONGEST_IN_TWO_COLUMNS else 1
     height = PANEL_INCHES + LEGEND_LINE_INCHES * -(-len(labels) // columns)
     height += ASKEW_INCHES * (0 < len(sketch.x_names) <= MOST_NAMED_CLASSES and _askew(sketch.x_names))
     figure = Figure(figsize=(WIDTH_INCHES, height), dpi=PANEL_DPI, layout="constrained")
     axes = figure.add_subplot(xlabel=sketch.x_label, ylabel=sketch.y_label)
-    heading = figure.suptitle("Heading", x=0.01, ha="left")
+    figure.suptitle("Heading", x=0.01, ha="left")
     for place, curve in enumerate(sketch.curves):
         _draw_curve(axes, curve, place)
     if sketch.matrix is None:
@@ -247,10 +239,7 @@ def _frame(sketch: Sketch) -> tuple[Figure, Text]:
     axes.set_ylim(sketch.y_limits)
     legend_below(figure, columns)
     _lay_out(figure)
-    return figure, heading
-
-
-_kept_frame = functools.lru_cache(maxsize=8)(_frame)
+    return figure
 
 
 def _lay_out(figure: Figure) -> None:
@@ -265,21 +254,74 @@ def _lay_out(figure: Figure) -> None:
         axis.set_label_coords(*axes.transAxes.inverted().transform(place))
 
 
+def _svg_of(figure: Figure) -> str:
+    file, canvas = io.StringIO(), figure.canvas
+    FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
+    figure.set(dpi=PANEL_DPI, canvas=canvas)
+    return file.getvalue()
+
+
+class _Stencil:
+    """What sketches of matrices have in common whose axes agree, drawn once; then what differs is drawn over it."""
+
+    def __init__(self, sketch: Sketch):
+        self._figure = figure = _frame(sketch)
+        axes, *color_bars = figure.axes
+        self._same = [figure.patch, axes.xaxis, axes.yaxis, *color_bars]
+        self._own = [figure.texts[0], axes.images[0], *(spine for spine in axes.spines.values() if spine.get_visible())]
+        self._show(own=False)
+        figure.canvas.draw()
+        self._pixels = figure.canvas.copy_from_bbox(figure.bbox)
+        figure.patch.set_visible(False)
+        self._svg = _svg_of(figure)
+        self._show(own=True)
+
+    def _show(self, own: bool) -> None:
+        for artists, shown in ((self._own, own), (self._same, not own)):
+            for artist in artists:
+                artist.set_visible(shown)
+
+    def filled(self, sketch: Sketch) -> tuple[np.ndarray, str]:
+        """The sketch's pixels and SVG."""
+        figure = self._figure
+        _fill(figure, sketch)
+        figure.canvas.restore_region(self._pixels)
+        figure.draw(figure.canvas.get_renderer())
+        pixels = np.array(figure.canvas.buffer_rgba())
+        own = re.sub(r'(\bid="|href="#|url\(#)', r"\1own-", _svg_of(figure))
+        end = own.rindex("</svg>")
+        return pixels, self._svg[: self._svg.rindex("</svg>")] + own[
+            own.index('<g id="own-figure_1"') : end
+        ] + "</svg>\n"
+
+
+@functools.lru_cache(maxsize=8)
+def _stencil(shape: tuple[int, int], **axes: Any) -> _Stencil:
+    return _Stencil(Sketch("", "", "", "", matrix=np.zeros(shape), **axes))
+
+
+def _drawn(sketch: Sketch) -> tuple[np.ndarray, str]:
+    """The sketch's pixels and SVG; `savefig` would draw each of them twice."""
+    if sketch.matrix is not None:
+        names = {"x_names": tuple(sketch.x_names), "y_names": tuple(sketch.y_names), "x_step": sketch.x_step}
+        labels = {"x_label": sketch.x_label, "y_label": sketch.y_label, "color_label": sketch.color_label}
+        return _stencil(sketch.matrix.shape, **names, **labels).filled(sketch)
+    figure = render(sketch)
+    figure.canvas.draw()
+    pixels = np.array(figure.canvas.buffer_rgba())
+    figure.patch.set_visible(False)
+    return pixels, _svg_of(figure)
+
+
 def draw(sketch: Sketch, folder: str | os.PathLike) -> SavedFigure:
     """Writes the sketch's PNG and SVG into `folder`."""
-    folder, file = storage.local(folder), io.StringIO()
-    figure = render(sketch)
-    canvas = figure.canvas
+    folder = storage.local(folder)
     with matplotlib.rc_context(_PANEL_STYLE):
-        # `savefig` would draw each of them twice.
-        figure.set_facecolor("white")
-        with storage.written_whole(folder / f"{sketch.name}.png") as partial:
-            canvas.print_png(partial, pil_kwargs={"compress_level": 3})
-        figure.set_facecolor("none")
-        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
-    figure.set(dpi=PANEL_DPI, canvas=canvas)  # As it was, with the sizes of texts that it knows.
-    storage.write_text(folder / f"{sketch.name}.svg", file.getvalue())
-    return SavedFigure(sketch.name, sketch.title, sketch.caption, _for_page(file.getvalue(), sketch.name))
+        pixels, svg = _drawn(sketch)
+    with storage.written_whole(folder / f"{sketch.name}.png") as partial:
+        Image.fromarray(pixels).convert("RGB").save(partial, "png", dpi=(PANEL_DPI, PANEL_DPI), compress_level=1)
+    storage.write_text(folder / f"{sketch.name}.svg", svg)
+    return SavedFigure(sketch.name, sketch.title, sketch.caption, _for_page(svg, sketch.name))
 
 
 def _for_page(svg: str, name: str) -> str:
