@@ -30,19 +30,19 @@ setup(
         "numpy",
         "pandas",
         "pillow>=10.1",
+        "rich",
         "scikit-learn",
         "scipy",
         "tabulate",
         "tensorboard",
         "tensorflow-datasets",
-        "tqdm",
     ],
     extras_require={
         "cpu": ["tensorflow>=2.18,<2.22"],
         "gpu": ["tensorflow[and-cuda]>=2.18,<2.22"],
         "tpu": ["tensorflow-tpu>=2.18,<2.21"],
         "onnx": ONNX,
-        "test": ["fonttools", "pytest", "pytest-xdist", "ruff==0.17.6", *ONNX],
+        "test": ["fonttools", "mypy==2.4.1", "pandas-stubs", "pytest", "pytest-xdist", "ruff==0.17.6", *ONNX],
         # Sweeps on a cluster: --engine=ray.
         "sweep": ["ray>=2.9"],
         # For `make docs`, which also runs the notebook. Later major versions may warn of more, and warnings are errors.

@@ -11,7 +11,7 @@ HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
-from udal_tf import __version__, config, recipes  # noqa: E402 (neither imports TensorFlow)
+from udal_tf import __version__, config, registry  # noqa: E402 (neither imports TensorFlow)
 
 project = "udal-tf"
 version = release = __version__
@@ -73,21 +73,33 @@ def settings_page() -> str:
         "[`udal_tf.config`](#udal_tf.config). What is left out comes from four layers, the later one winning: the "
         "default, the base learner's preset, the data set's recipe, the method's preset.",
     ]
-    for name, section in config.SECTIONS.items():
-        lines += ["", f"## {name}", "", section.__doc__, "", "| flag | default | meaning |", "|---|---|---|"]
-        for field in dataclasses.fields(section):
+
+    def table(title: str, about: str, fields) -> None:
+        lines.extend(["", f"## {title}", "", about, "", "| flag | default | meaning |", "|---|---|---|"])
+        for field in fields:
             meaning = _flags_as_code(re.sub(r"([<>|*])", r"\\\1", known[field.name].help), "`")
             lines.append(f"| `--{field.name}` | {_value(field.default)} | {meaning} |")
+
+    for name, section in config.SECTIONS.items():
+        table(name, section.__doc__, dataclasses.fields(section))
+    by_owner = {}
+    for owner in registry.owners().values():
+        by_owner.setdefault(str(owner), []).append(owner.field)
+    for owner, fields in by_owner.items():
+        table(owner, "For these alone.", fields)
     lines += ["", "## Presets", "", "| for | sets |", "|---|---|"]
-    for dataset, recipe in recipes.RECIPES.items():
-        recipe = dict(recipe)
-        special = {"protocol": recipe.pop("protocols", {}), "base": recipe.pop("bases", {})}
-        lines.append(f"| `--dataset={dataset}` | {_preset(recipe)} |")
+    for name, dataset in registry.DATASETS.items():
+        recipe = dict(dataset.recipe)
+        parts = {"protocol": "protocols", "base": "bases", "method": "methods"}
+        special = {flag: recipe.pop(part, {}) for flag, part in parts.items()}
+        lines.append(f"| `--dataset={name}` | {_preset(recipe)} |")
         for flag, presets in special.items():
-            lines += [f"| `--dataset={dataset} --{flag}={name}` | {_preset(own)} |" for name, own in presets.items()]
-    lines += [f"| `--base={base}` | {_preset(preset)} |" for base, preset in recipes.BASE_PRESETS.items()]
-    for (base, method), preset in recipes.METHOD_PRESETS.items():
-        lines.append(f"| `--base={base} --method={method}` | {_preset(preset)} |")
+            lines += [f"| `--dataset={name} --{flag}={chosen}` | {_preset(own)} |" for chosen, own in presets.items()]
+    lines += [f"| `--base={name}` | {_preset(base.preset)} |" for name, base in registry.BASE_LEARNERS.items()]
+    for name, method in registry.METHODS.items():
+        lines.append(f"| `--method={name}` | {_preset(method.preset)} |")
+        for base, preset in method.presets_by_base.items():
+            lines.append(f"| `--method={name} --base={base}` | {_preset(preset)} |")
     return "\n".join(lines) + "\n"
 
 

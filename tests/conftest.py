@@ -20,7 +20,7 @@ LONGEST = (
     "test_train_command.py",
     "test_faults.py",
     "test_data_imagenet127.py",
-    "test_generations.py",
+    "test_crest.py",
     "test_unlabeled_prior.py",
     "test_tutorial.py",
     "test_evaluate_command.py",

@@ -48,7 +48,7 @@ def write_run(
     train |= {"kl_data": 0.1, "kl_target": 0.2, "kl_uniform": 0.3}
     counts = PseudoLabelCounts(confident=[8, 4, 0], correct=[6, 1, 0], shown=[12, 4, 2])
     rows = [make_row(epoch, train=train, test=test, pseudo_labels=counts) for epoch in range(1, EPOCH_ROWS + 1)]
-    run_dir, count = RunDir(folder), config.method.generations
+    run_dir, count = RunDir(folder), config.generations
     parts = [run_dir]
     if count > 1:
         own = {"precision": [0.9] * CLASSES, "recall": [0.3] * CLASSES}

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from udal_tf.config import MethodConfig, OptimizerConfig, TrainConfig
 from udal_tf.methods.learner import Learner
+from udal_tf.methods.method import Problem
 from udal_tf.models.wide_resnet import wide_resnet
 
 DEPTH = 28
@@ -114,7 +115,7 @@ def make_learner(settings: StepSettings, names: list[str], shapes: list[list[int
     )
     learner = Learner(
         wide_resnet((size, size, 3), num_classes, DEPTH, WIDTH),
-        normalized(settings.prior_ratio ** (classes / (num_classes - 1.0))),
+        Problem(normalized(settings.prior_ratio ** (classes / (num_classes - 1.0)))),
         method,
         optimizer,
         TrainConfig(epochs=settings.epochs, steps_per_epoch=settings.steps_per_epoch),

@@ -10,10 +10,13 @@ import tiny_application
 
 from udal_tf.config import MethodConfig, ModelConfig, OptimizerConfig, TrainConfig
 from udal_tf.methods.learner import Learner
+from udal_tf.methods.method import Problem
 from udal_tf.models import build
-from udal_tf.models.applications import PixelRange, application, check_pictures, load_pretrained
-from udal_tf.recipes import APPLICATIONS, Application
+from udal_tf.models.applications import PixelRange, application, load_pretrained
+from udal_tf.models.build import check_pictures_fit
+from udal_tf.registry import BACKBONES, Backbone
 
+APPLICATIONS = [name for name, record in BACKBONES.items() if record.keras_name]
 # Where Keras has each backbone's own preprocessing.
 MODULES = {
     "keras_resnet50": "resnet",
@@ -43,26 +46,27 @@ def as_training_sees(values):
 def tiny(monkeypatch):
     """The tiny backbone as one of Keras Applications, whose weights expect the `caffe` convention."""
     monkeypatch.setattr(keras.applications, "Tiny", tiny_application.tiny, raising=False)
-    monkeypatch.setitem(APPLICATIONS, "tiny", Application("Tiny", "caffe"))
+    record = Backbone("tiny", "Tiny", "udal_tf.models.applications:build", keras_name="Tiny", pixels="caffe")
+    monkeypatch.setitem(BACKBONES._all(), "tiny", record)
     return tiny_application.tiny
 
 
 @pytest.mark.parametrize("arch", APPLICATIONS)
 def test_pixels_are_what_keras_makes_for_the_published_weights(arch):
     theirs = importlib.import_module(f"keras.applications.{MODULES[arch]}").preprocess_input(pixels())
-    ours = PixelRange(APPLICATIONS[arch].pixels)(as_training_sees(pixels()))
+    ours = PixelRange(BACKBONES[arch].pixels)(as_training_sees(pixels()))
     np.testing.assert_allclose(ours, theirs, atol=2e-4)
 
 
 @pytest.mark.parametrize("arch", APPLICATIONS)
 def test_pictures_that_keras_finds_too_small_are_refused(arch):
-    side = APPLICATIONS[arch].smallest_side
-    check_pictures(arch, (side, side, 3))
+    side = BACKBONES[arch].smallest_side
+    check_pictures_fit(ModelConfig(arch=arch), (side, side, 3))
     for shape in ((side - 1, side, 3), (side, side, 1)):
-        with pytest.raises(ValueError, match=f"--arch={arch} needs RGB pictures of {side} pixels"):
-            check_pictures(arch, shape)
+        with pytest.raises(ValueError, match=f"--arch={arch} needs RGB images of {side} pixels"):
+            check_pictures_fit(ModelConfig(arch=arch), shape)
     with pytest.raises(ValueError):
-        build = getattr(keras.applications, APPLICATIONS[arch].keras_name)
+        build = getattr(keras.applications, BACKBONES[arch].keras_name)
         build(weights=None, include_top=False, input_shape=(side - 1, side - 1, 3))
 
 
@@ -88,7 +92,9 @@ def test_batch_norm_has_our_momentum_and_dropout_is_off(tiny):
 def test_a_training_step_moves_weights_averages_and_statistics_and_decays_no_batch_norm(tiny):
     model = application("tiny", SHAPE, 4, batch_norm_momentum=0.9)
     train = TrainConfig(epochs=1, steps_per_epoch=2)
-    learner = Learner(model, np.full(4, 0.25, np.float32), MethodConfig(threshold=0.0), OptimizerConfig(), train)
+    learner = Learner(
+        model, Problem(np.full(4, 0.25, np.float32)), MethodConfig(threshold=0.0), OptimizerConfig(), train
+    )
     norm = next(layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization))
     decayed = {id(v) for v in learner._decayed}
     assert [id(v) in decayed for v in (norm.gamma, norm.beta)] == [False, False]

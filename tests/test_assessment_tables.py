@@ -50,8 +50,11 @@ def test_the_printed_table():
     lines = assessment_tables.text(EVALUATION).splitlines()
     words = [line.split() for line in lines]
     assert words[1] == ["accuracy", "75.0", "75.0"]
-    assert words[2] == ["mean", "per-class", "recall", "87.5", "87.5"]
+    assert words[2] == ["balanced", "accuracy", "87.5", "87.5"]
     assert words[3] == ["calibration", "error", "12.5", "12.5"]
+    assert words[5] == ["class", "images", "precision", "+", "LA", "recall", "+", "LA", "F1", "+", "LA"]
     assert words[6] == ["cat", "0"] + ["–"] * 6
-    assert words[7] == ["long-haired", "dog", "4", "50.0", "75.0", "62.5", "50.0", "100.0", "62.5"]
-    assert len({len(line) for line in lines if line}) == 1
+    assert words[7] == ["long-haired", "dog", "4", "50.0", "50.0", "75.0", "100.0", "62.5", "62.5"]
+    for table in (lines[:4], lines[5:]):
+        assert len({len(line) for line in table}) == 1
+    assert max(map(len, lines)) <= 80

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from absl import flags
 
+from udal_tf import registry
 from udal_tf.config import (
+    RANDAUGMENT_OPS,
     Config,
     MethodConfig,
+    common_fields,
     define_flags,
     differences,
     from_flags,
@@ -18,8 +21,8 @@ from udal_tf.config import (
     resolve,
     section_fields,
 )
-from udal_tf.data.selection import keep_rates
-from udal_tf.recipes import METHODS, RANDAUGMENT_OPS, RECIPES
+from udal_tf.methods.crest import keep_rates
+from udal_tf.registry import BASE_LEARNERS, DATASETS, METHODS, TABLES, Shift, Targets
 
 
 def parsed(*arguments: str) -> Config:
@@ -31,7 +34,7 @@ def parsed(*arguments: str) -> Config:
 
 def test_the_papers_command_resolves_to_the_papers_recipe():
     config = parsed("--dataset=cifar10lt", "--imbalance=100", "--beta=0.1")
-    assert (config.model.depth, config.model.width) == (28, 2)
+    assert (config.own.arch.depth, config.own.arch.width) == (28, 2)
     assert (config.train.batch_size, config.train.unlabeled_ratio) == (64, 7)
     assert (config.train.epochs, config.train.steps_per_epoch) == (64, 1024)
     assert (config.method.base, config.method.method) == ("fixmatch", "udal")
@@ -67,13 +70,20 @@ def test_protocol_darp_has_its_own_sizes():
 
 
 def test_names_of_settings_are_unique_over_the_sections():
-    fields = [f.name for s in dataclasses.fields(Config) for f in dataclasses.fields(s.default_factory)]
-    assert len(fields) == len(set(fields)) == len(section_fields())
+    sections = [s.default_factory for s in dataclasses.fields(Config) if s.name != "own"]
+    fields = [field.name for section in sections for field in dataclasses.fields(section)]
+    assert len(fields) == len(set(fields)) == len(common_fields())
+    assert set(section_fields()) == set(fields) | set(registry.owners()) and not set(fields) & set(registry.owners())
 
 
 def test_recipes_set_only_settings_that_exist():
-    for recipe in RECIPES.values():
-        assert set(recipe) - {"protocols", "bases", "methods"} <= set(section_fields())
+    for dataset in DATASETS.values():
+        assert set(dataset.recipe) - {"protocols", "bases", "methods"} <= set(section_fields())
+    for base in BASE_LEARNERS.values():
+        assert set(base.preset) <= set(section_fields())
+    for method in METHODS.values():
+        for preset in (method.preset, *method.presets_by_base.values()):
+            assert set(preset) <= set(section_fields())
 
 
 @pytest.mark.parametrize(
@@ -93,6 +103,11 @@ def test_recipes_set_only_settings_that_exist():
         ({"epochs": 2.5}, "--epochs must be of type int"),
         ({"base": "supervised", "method": "da"}, "--method=da"),
         ({"colour": 1}, "unknown setting colour"),
+        ({"darp_delta": 2.0}, "--darp_delta belongs to --method=darp, da_darp, and this is --method=udal"),
+        ({"method": "da", "generations": 2}, "--generations belongs to --method=crest, crest+, and this is"),
+        ({"strong_views": 4}, "--strong_views belongs to --base=remixmatch, and this is --base=fixmatch"),
+        ({"mixup_beta": 0.5}, "--mixup_beta belongs to --base=mixmatch, remixmatch, and this is --base=fixmatch"),
+        ({"arch": "resnet50", "depth": 16}, "--depth belongs to --arch=wrn, and this is --arch=resnet50"),
     ],
 )
 def test_bad_values_are_refused_by_flag_value_and_range(given, named):
@@ -131,9 +146,9 @@ def test_every_flag_has_a_help_text_with_its_range():
 
 
 def test_methods_place_alignment_as_the_design_states():
-    assert METHODS["udal"].labeled == METHODS["udal"].unlabeled == "scheduled"
-    assert METHODS["udal"].pseudo_label == ""
-    assert (METHODS["da_la"].labeled, METHODS["da_la"].pseudo_label) == ("zero", "scheduled")
+    scheduled, adjusted = Shift("p_data", "p_target"), Shift("p_data", "p_target", alpha="zero")
+    assert METHODS["udal"].targets == Targets(labeled=scheduled, unlabeled=Shift("p_model", "p_target"))
+    assert METHODS["da_la"].targets == Targets(labeled=adjusted, pseudo_label=Shift("p_model", "p_target"))
 
 
 def test_a_recipe_for_one_base_learner_leaves_the_others_alone():
@@ -191,6 +206,22 @@ def test_an_unlabelled_prior_without_effect_or_stated_twice_is_refused(prior, gi
         parsed(f"--unlabeled_prior={prior}", *given)
 
 
+def test_a_recipes_settings_of_a_network_that_is_not_taken_are_left_out():
+    assert resolve({"arch": "resnet50"}).own.arch is None
+    assert resolve({"dataset": "imagenet127", "arch": "wrn"}).own.arch.depth == 28
+
+
+def test_every_choice_is_a_record_and_every_record_a_choice():
+    for table in TABLES:
+        assert list(common_fields()[table.flag].metadata["choices"]()) == [record.name for record in table.values()]
+
+
+def test_no_two_methods_are_drawn_alike():
+    for look in ("color", "marker"):
+        looks = [getattr(method, look) for method in METHODS.values()]
+        assert all(looks) and len(set(looks)) == len(looks) == 10
+
+
 @pytest.mark.parametrize("base", ["fixmatch", "mixmatch", "remixmatch"])
 def test_crest_takes_its_label_average_away_as_the_release(base):
     priors = {
@@ -204,9 +235,9 @@ def test_crest_takes_its_label_average_away_as_the_release(base):
 @pytest.mark.parametrize("method", ["crest", "crest+"])
 def test_crest_on_imagenet_127_is_three_generations_with_the_exponent_0_7(method):
     config = resolve({"dataset": "imagenet127", "method": method})
-    assert (config.method.generations, config.train.epochs, config.method.alpha_min) == (3, 2000, 0.5)
+    assert (config.generations, config.train.epochs, config.method.alpha_min) == (3, 2000, 0.5)
     # The rarest of 286:1 keeps all, the largest class 286^-0.7 = exp(-0.7 · 5.65599) = 0.01908.
-    rates = keep_rates(np.array([286, 1], np.float32) / 287, config.method.select_alpha)
+    rates = keep_rates(np.array([286, 1], np.float32) / 287, config.own.method.select_alpha)
     np.testing.assert_allclose(rates, [0.01908, 1.0], rtol=1e-3)
     assert resolve({"dataset": "imagenet127", "method": method, "epochs": 5}).train.epochs == 5
 

@@ -5,8 +5,8 @@ import dataclasses
 from run_files import make_result, make_row
 
 from udal_tf.reporting.console import (
-    Progress,
     epoch_text,
+    metrics_text,
     provenance_text,
     pseudo_label_warnings,
     result_text,
@@ -28,7 +28,8 @@ def cells(line: str) -> list[str]:
 
 def test_epoch_text_holds_the_figures_in_per_cent():
     assert " ".join(epoch_text(ROW, 20).split()) == (
-        "epoch 3/20 loss 1.2346 confident 50.0 % α 0.775 test accuracy raw 50.0, EMA 62.5, raw + LA 70.0, EMA + LA 81.3"
+        "epoch 3/20 loss 1.2346 confident 50.0 % α 0.775 test accuracy (balanced) "
+        "raw 50.0 (25.0), EMA 62.5 (30.0), raw + LA 70.0 (40.0), EMA + LA 81.3 (45.0)"
     )
 
 
@@ -84,7 +85,7 @@ def test_result_text_holds_the_figures_in_per_cent():
     assert " ".join(lines[0].split()) == "test, % raw EMA raw + LA EMA + LA"
     assert [line.split()[:-4] for line in lines[1:]] == [
         ["accuracy"],
-        ["mean", "per-class", "recall"],
+        ["balanced", "accuracy"],
         ["recall", "of", "cat"],
         ["recall", "of", "dog"],
         ["recall", "of", "cow"],
@@ -99,18 +100,12 @@ def test_result_text_marks_a_class_without_pictures():
     assert cells(result_text(RESULT).splitlines()[5]) == ["–", "–", "–", "–"]
 
 
-def test_columns_of_the_result_stand_under_their_titles():
-    assert (
-        len(
-            {
-                len(line)
-                for line in result_text(
-                    make_result(SCORES, class_names=["cat", "dog", "a_class_of_20_letters"])
-                ).splitlines()
-            }
-        )
-        == 1
-    )
+def test_columns_of_the_result_stand_under_their_titles_within_80_columns():
+    for name, lines in (("a_class_of_20_letters", 6), ("a class " * 20, 8)):
+        printed = result_text(make_result(SCORES, class_names=["cat", "dog", name])).splitlines()
+        assert len(printed) >= lines
+        assert len({len(line) for line in printed}) == 1
+        assert len(printed[0]) <= 80
 
 
 def test_settings_text_has_a_line_per_section_and_hides_what_is_empty():
@@ -129,26 +124,29 @@ def test_provenance_text_has_a_line_per_fact():
 def test_provenance_text_says_that_counts_of_a_pool_of_unknown_classes_are_of_the_known_ones():
     facts = {"unlabeled_counts": [2, 1], "unlabeled_of_unknown_class": 7}
     assert "  unlabeled_counts, of known class: [2, 1]\n" in provenance_text(facts)
+    assert "class  unlabeled_counts, of known class\n" in provenance_text(facts, ["cat", "dog"])
     assert "of known class" not in provenance_text({"unlabeled_counts": [2, 1]})
 
 
-def test_provenance_text_names_the_classes_of_counts():
-    provenance = {"labeled_counts": [2, 1], "skipped_bad_images": 0, "test_counts": [3, 4, 5]}
-    lines = provenance_text(provenance, ["apple", "mango"]).splitlines()
-    assert lines[1:] == ["  labeled_counts: apple 2, mango 1", "  skipped_bad_images: 0", "  test_counts: [3, 4, 5]"]
+def test_provenance_text_has_a_table_of_counts_per_class():
+    provenance = {
+        "labeled_counts": [2, 1],
+        "skipped_bad_images": 0,
+        "unlabeled_counts": [7, 60],
+        "test_counts": [3, 4, 5],
+    }
+    lines = provenance_text(provenance, ["apple", "mango 3"]).splitlines()
+    assert lines[1:3] == ["  skipped_bad_images: 0", "  test_counts: [3, 4, 5]"]
+    assert lines[3:] == [
+        "  class    labeled_counts  unlabeled_counts",
+        "  apple                 2                 7",
+        "  mango 3               1                60",
+    ]
     many = provenance_text({"labeled_counts": [1] * 21}, [str(c) for c in range(21)])
     assert many.splitlines()[1] == f"  labeled_counts: {[1] * 21}"
 
 
-def test_progress_shows_the_metrics_and_prints_lines_apart_from_the_bar(capsys):
-    progress = Progress(total_steps=10, done_steps=4, images_per_step=100)
-    progress.advance(2, {"loss": 0.5, "alpha": 0.25, "confident": 0.75}, seconds=4.0)
-    progress.line("epoch 1")
-    progress.advance(4, {"loss": 0.125, "alpha": 0.25}, seconds=0.0)
-    progress.close()
-    printed = capsys.readouterr()
-    assert printed.out == "epoch 1\n"
-    assert "4/10" in printed.err
-    assert "6/10" in printed.err
-    assert "loss=0.500, α=0.25, confident=75%, img/s=50" in printed.err
-    assert "loss=0.125" in printed.err
+def test_metrics_text_is_short_and_leaves_out_what_a_supervised_run_has_not():
+    metrics = {"loss": 0.5, "alpha": 0.25, "confident": 0.75}
+    assert metrics_text(metrics, 1234.5) == "loss=0.500 α=0.25 confident=75% 1,234 img/s"
+    assert metrics_text({"loss": 0.125, "alpha": 1.0}, 50.0) == "loss=0.125 α=1.00 50 img/s"

@@ -5,7 +5,7 @@ from absl import flags
 
 from udal_tf import config as config_module
 from udal_tf import crest_flags
-from udal_tf.config import resolve
+from udal_tf.config import flat, resolve
 
 # As the release's README writes it, and as its run.sh does.
 README = [
@@ -33,11 +33,11 @@ def test_readme_and_run_sh_resolve_to_the_same_settings():
         0.1,
         1,
     )
-    assert (config.method.base, config.method.method, config.method.generations) == ("fixmatch", "crest+", 6)
-    assert (config.method.alpha_min, config.method.select_alpha, config.method.temperature) == (0.5, 3, 0)
+    assert (config.method.base, config.method.method, config.generations) == ("fixmatch", "crest+", 6)
+    assert (config.method.alpha_min, config.own.method.select_alpha, config.method.temperature) == (0.5, 3, 0)
     assert (config.train.epochs, config.train.steps_per_epoch, config.train.batch_size) == (64, 1024, 64)
     assert (config.train.unlabeled_ratio, config.optimizer.schedule_level) == (7, 1)
-    assert (config.model.depth, config.model.width) == (28, 2)
+    assert (config.own.arch.depth, config.own.arch.width) == (28, 2)
     assert config.train.workdir == "/runs/model/cifar10lt_g100_b0.1_fixmatch_crest+_fold1"
     assert "--class_im_ratio=0.01 is --imbalance=100.0" in notes
 
@@ -59,7 +59,7 @@ def test_our_own_command_line_for_crest_plus_is_the_same_run():
 )
 def test_method_flags_become_a_method(arguments, method):
     config, _ = parsed(*arguments)
-    assert {name: getattr(config.method, name) for name in method} == method
+    assert {name: flat(config.to_dict())[name] for name in method} == method
 
 
 @pytest.mark.parametrize(("ratio", "imbalance"), [("0.1", 10), ("0.02", 50), ("0.01", 100), ("0.005", 200), ("1", 1)])
@@ -99,3 +99,9 @@ def test_a_command_line_without_crest_flags_translates_nothing():
     config, notes = parsed("--dataset=cifar10lt", "--method=udal")
     assert notes == []
     assert config == resolve({"dataset": "cifar10lt", "method": "udal"})
+
+
+def test_crests_alpha_without_generations_does_nothing_and_says_so():
+    config, notes = parsed("--method=fixmatch", "--alpha=3")
+    assert config.own.method is None
+    assert notes[-1] == "--alpha=3.0 has no effect: nothing is selected without generations"

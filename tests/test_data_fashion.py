@@ -167,3 +167,9 @@ def test_labels_of_other_pictures(tmp_path, data):
     write(tmp_path, data, compressed=False)
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(data.images[:-1]))
     refused(tmp_path, r"pictures \[199, 28, 28, 1\] for 200 labels")
+
+
+def test_a_download_that_leaves_no_folder_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(tfds_folder, "download", lambda name, data_dir, url: None)
+    with pytest.raises(DataError, match="the download left no such folder"):
+        fashion.load(config(tmp_path))

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from udal_tf import registry
 from udal_tf.config import DataConfig, resolve
 from udal_tf.data import sources
 from udal_tf.data.dataset import ArrayPictures, DataError, Source
@@ -147,10 +148,8 @@ def test_picture_settings_are_refused_where_they_do_nothing():
 
 
 def test_every_recipe_names_a_source():
-    from udal_tf.recipes import RECIPES
-
-    assert set(sources.SOURCES) == set(RECIPES)
-    for dataset in RECIPES:
+    for dataset, record in registry.DATASETS.items():
+        assert callable(registry.resolved(record.load))
         resolve({"dataset": dataset})
 
 

@@ -10,6 +10,7 @@ from udal_tf.augment import randaugment
 from udal_tf.config import resolve
 from udal_tf.data import sources
 from udal_tf.data.dataset import DataError
+from udal_tf.run_dir import RunDir
 from udal_tf.training import experiment, loop
 
 STEPS = 3
@@ -33,7 +34,7 @@ class Trained:
         if settings.get("base") == "supervised":
             own = {"method": "la"}
         self.config = resolve({**tiny, "threshold": 0.12, **own, "workdir": str(folder), **settings})
-        self.run = loop._Run(self.config, sources.load(self.config.data), folder)
+        self.run = loop._Run(self.config, sources.load(self.config.data), RunDir(folder))
         on_device = self.config.device.input == "device"
         self.source = tf.range(STEPS, dtype=tf.int64) if on_device else self.run._batches(0)
         rows = self.run.runner(self.source, STEPS)

@@ -11,7 +11,7 @@ from absl import flags
 
 from udal_tf import config as config_module
 from udal_tf import crest_flags
-from udal_tf.recipes import BASE_PRESETS, METHODS, RECIPES
+from udal_tf.registry import BASE_LEARNERS, DATASETS, METHODS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -19,8 +19,8 @@ DOCS = ROOT / "docs"
 GENERATED = DOCS / "api" / "generated"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if GENERATED not in path.parents)
 OTHER_PAGES = (GENERATED / "settings.md", DOCS / "notebook.ipynb")
-# Flags of absl, argparse and TensorBoard.
-OTHER_FLAGS = {"help", "flagfile", "logdir"}
+# Flags of absl, argparse and TensorBoard, and those that benchmarks/scaling.py defines in a loop.
+OTHER_FLAGS = {"help", "flagfile", "logdir", "classes", "batch_sizes", "widths"}
 
 
 def text_of(page: pathlib.Path) -> str:
@@ -104,7 +104,8 @@ def anchors(page: pathlib.Path) -> set[str]:
 def test_every_flag_exists():
     for page in PAGES:
         named = set(re.findall(r"(?<![\w-])--([a-z]\w*)", text_of(page)))
-        assert named <= known_flags(), page
+        of_its_example = set(re.findall(r"^    (\w+): \w+ = setting\(", text_of(page), flags=re.M))
+        assert named <= known_flags() | of_its_example, page
 
 
 def test_every_run_command_resolves(monkeypatch):
@@ -204,9 +205,9 @@ def test_quoted_lines_are_in_the_file_they_name():
 
 def test_every_method_base_and_data_set_has_a_page():
     methods = text_of(DOCS / "methods/index.md")
-    assert all(f"| `{name}` |" in methods for name in (*METHODS, *BASE_PRESETS))
+    assert all(f"| `{name}` |" in methods for name in (*METHODS, *BASE_LEARNERS))
     data_sets = text_of(DOCS / "datasets/index.md")
-    assert all(f"`{name}`" in data_sets for name in RECIPES)
+    assert all(f"`{name}`" in data_sets for name in DATASETS)
 
 
 def test_every_flag_of_crest_is_on_its_page():

@@ -105,7 +105,7 @@ def test_classes_without_a_folder_are_left_out_of_the_mean(evaluate, trained, pi
     shutil.rmtree(pictures / "mango")
     code, out, _ = evaluate(trained[0], pictures)
     assert code == 0
-    assert "No pictures of mango: left out of the mean per-class recall" in out
+    assert "No pictures of mango: left out of the balanced accuracy" in out
     found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())["plain"]
     recall = found["per_class"]["recall"]
     assert recall[1] is None

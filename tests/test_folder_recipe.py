@@ -92,13 +92,13 @@ def test_the_threshold_is_lower_for_fixmatch_alone_where_a_class_has_few_labels(
 
 def test_what_the_user_gives_wins_over_what_the_folder_says():
     config = resolve({"dataset": "folder", "depth": 22, "epochs": 3, "threshold": 0.9}, FASHION)
-    assert (config.model.depth, config.train.epochs, config.method.threshold) == (22, 3, 0.9)
-    assert (config.model.width, config.data.pictures) == (1, "fashion as it lies")
+    assert (config.own.arch.depth, config.train.epochs, config.method.threshold) == (22, 3, 0.9)
+    assert (config.own.arch.width, config.data.pictures) == (1, "fashion as it lies")
 
 
 def test_without_facts_a_folder_has_one_recipe():
     config = resolve({"dataset": "folder"})
-    assert (config.model.depth, config.data.image_size, config.data.pictures) == (16, 0, "")
+    assert (config.own.arch.depth, config.data.image_size, config.data.pictures) == (16, 0, "")
 
 
 def test_small_side_is_within_what_a_wide_resnet_takes():

@@ -12,7 +12,7 @@ from tiny_application import tiny
 from udal_tf.config import resolve
 from udal_tf.data import settings, sources
 from udal_tf.data.dataset import DataError
-from udal_tf.recipes import APPLICATIONS, Application
+from udal_tf.registry import BACKBONES, Backbone
 from udal_tf.run_dir import RunDir, RunDirError
 from udal_tf.training import loop
 from udal_tf.training.experiment import train_and_evaluate
@@ -73,7 +73,7 @@ def test_a_run_by_the_folders_own_recipe_is_refused_once_pictures_were_added(tmp
     write_pictures(tmp_path / "pictures")
     config = settings.resolve(given(tmp_path))
     # 16 small pictures of 30 rows and more, the smallest class with one label.
-    assert (config.model.arch, config.model.depth, config.data.image_size) == ("wrn", 10, 32)
+    assert (config.model.arch, config.own.arch.depth, config.data.image_size) == ("wrn", 10, 32)
     assert config.method.threshold == 0.8
     result = train_and_evaluate(config)
     assert result.config["data"]["pictures"] == config.data.pictures
@@ -88,7 +88,8 @@ def test_a_run_by_the_folders_own_recipe_is_refused_once_pictures_were_added(tmp
 
 def test_pretrained_weights_are_read_when_a_run_begins_and_never_again(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.applications, "Tiny", tiny, raising=False)
-    monkeypatch.setitem(APPLICATIONS, "mobilenetv3small", Application("Tiny", "caffe"))
+    record = Backbone("tiny", "Tiny", "udal_tf.models.applications:build", keras_name="Tiny", pixels="caffe")
+    monkeypatch.setitem(BACKBONES._all(), "mobilenetv3small", record)
     write_pictures(tmp_path / "pictures")
     path = tmp_path / "tiny.weights.h5"
     published = tiny(input_shape=(32, 32, 3))

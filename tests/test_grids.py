@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from udal_tf.config import given_on_command_line, resolve
+from udal_tf import registry
+from udal_tf.config import flat, given_on_command_line, is_identity, resolve
 from udal_tf.reporting import grids, paper
-from udal_tf.reporting.runs import flat, identity_of, shown
+from udal_tf.reporting.runs import identity_of, shown, tuples
 
 FLAGS = str(pathlib.Path(__file__).resolve().parents[1] / "flags")
 SIZES = {"table1": 120, "table2": 150, "table3": 60, "table4": 13, "fig1": 13, "fig3a": 65, "fig3b": 60, "fig3c": 65}
@@ -56,8 +57,8 @@ def test_a_tables_grid_trains_exactly_the_papers_cells(table):
     expected = expected_of(table)
     trained = []
     for cell in cells_of(table.name):
-        values = flat(cell.config.to_dict())
-        trained.append({name: values[name] for name in expected[0]})
+        values = tuples(flat(cell.config.to_dict()))
+        trained.append({name: value for name, value in values.items() if is_identity(name) and name != "fold"})
     assert all(settings in expected for settings in trained)
     assert all(settings in trained for settings in expected)
 
@@ -91,15 +92,11 @@ def test_pictures_count_every_view_of_every_generation(grid, part, pictures):
 
 
 def test_views_are_those_of_the_base_learners():
-    from udal_tf.methods import learner
-    from udal_tf.models.build import build_model
-
-    for base, views in grids.UNLABELED_VIEWS.items():
-        config = resolve({"base": base, "method": "none", "depth": 10, "width": 1})
-        model = build_model(config.model, (8, 8, 1), 3)
-        made = learner.Learner(model, [0.5, 0.3, 0.2], config.method, config.optimizer, config.train)
-        unlabeled = sum(of_set == "unlabeled" for _, of_set, _ in made.base.views)
-        assert unlabeled == views + (config.method.strong_views if base == "remixmatch" else 0)
+    for base, record in registry.BASE_LEARNERS.items():
+        config = resolve({"base": base, "method": "none", **({"strong_views": 3} if base == "remixmatch" else {})})
+        made = registry.resolved(record.learner)(config.method, config.own.base)
+        unlabeled = sum(of_set == "unlabeled" for _, of_set, _ in made.views)
+        assert unlabeled == record.views_per_unlabeled_image(config.own.base)
 
 
 def test_a_grid_file_takes_lists_as_axes(tmp_path):
@@ -123,7 +120,7 @@ def test_what_completes_a_cells_settings_does_not_change_its_name():
     plain, _ = grids.cells(blocks, FLAGS)
     completed, _ = grids.cells(blocks, FLAGS, (), lambda given: resolve({**given, "pictures": "these", "depth": 22}))
     assert [cell.name for cell in completed] == [cell.name for cell in plain]
-    assert [(cell.config.data.pictures, cell.config.model.depth) for cell in completed] == [("these", 22)] * 2
+    assert [(cell.config.data.pictures, cell.config.own.arch.depth) for cell in completed] == [("these", 22)] * 2
 
 
 def test_every_cell_that_does_not_resolve_is_named():

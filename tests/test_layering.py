@@ -1,4 +1,18 @@
-"""Imports go downward only: ground floor, then input and methods, then training, then inference, then commands."""
+"""Imports go downward only. The layers in plain words, lowest first:
+
+settings       what a setting is: a field that knows its help and its allowed values
+class_shares   class distributions that a user states
+registry       what can be chosen by name, each a record; plugins add to it
+folder_recipe  settings that follow from what lies in a folder
+records        the program's own data sets, base learners, methods and backbones
+config         every setting of a run, made of what a user gave
+storage, run_records, run_dir   files written whole; what a run says of itself; the folder of a run
+core, data, augment, models, reporting   arithmetic; images; views; networks; what is written about runs
+input, methods     batches; the training step and what methods add to it; neither knows the other
+training       a run from its config to its result
+inference      a trained model in use
+commands       what people type; they alone read flags and the environment
+"""
 
 import ast
 import pathlib
@@ -8,18 +22,22 @@ import sys
 from conftest import LONGEST
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
-SETTINGS = {"config", "recipes", "folder_recipe", "class_shares", "run_dir", "run_records", "storage", ""}
+RUN_DIR = {"run_dir", "run_records", "storage"}
+SETTINGS = {"settings", "class_shares", "registry", "records", "folder_recipe", "config", *RUN_DIR, ""}
 GROUND = {"core", "data", "augment", "models", "reporting"}
 MAY_IMPORT = {
     "": {"inference"},  # Inside of `load`, when it is called.
-    "recipes": set(),
+    "settings": set(),
     "class_shares": set(),
     "folder_recipe": set(),
-    "config": {"recipes", "folder_recipe", "class_shares"},
+    "registry": {"settings"},
+    "records": {"settings", "class_shares", "registry"},
+    # The records themselves come by way of the registry.
+    "config": {"settings", "class_shares", "registry"},
     "crest_flags": {"config"},
     "storage": set(),
     "run_records": {""},
-    "run_dir": {"config", "storage", "run_records", ""},
+    "run_dir": {"config", "registry", "storage", "run_records", ""},
     # Public, for training loops of the user's own: core under the names of the paper. Nothing in the package uses them.
     "alignment": {"core"},
     "losses": {"core"},
@@ -80,6 +98,18 @@ def test_only_the_commands_read_flags_or_the_environment():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute):
                 assert node.attr not in ("environ", "getenv", "FLAGS"), f"{path} reads {node.attr}"
+
+
+def test_choosing_by_name_imports_no_tensorflow():
+    code = """
+import sys
+from udal_tf import config, registry
+assert [len(table) for table in registry.TABLES] == [6, 4, 10, 13]
+config.resolve({"method": "darp", "base": "remixmatch", "arch": "wrn"})
+print('tensorflow' in sys.modules)
+"""
+    told = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"
 
 
 def test_the_files_of_the_suite_that_run_first_are_there():

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from udal_tf.config import ESTIMATE, DarpConfig, MethodConfig, OptimizerConfig, TrainConfig
+from udal_tf import registry
+from udal_tf.config import ESTIMATE, MethodConfig, OptimizerConfig, Own, TrainConfig
 from udal_tf.core import losses
 from udal_tf.methods.aligner import Aligner
 from udal_tf.methods.base import pseudo_label_counts
-from udal_tf.methods.learner import BASES, Learner
-from udal_tf.methods.prior_estimator import PriorEstimator
-from udal_tf.methods.refiner import Refiner
+from udal_tf.methods.learner import Learner
+from udal_tf.methods.method import Problem
 from udal_tf.models.layers import FusedBatchNorm, conv
-from udal_tf.recipes import METHODS
+from udal_tf.records.methods import DarpConfig
+from udal_tf.registry import BASE_LEARNERS, METHODS
 
 NUM_CLASSES, STEPS_PER_EPOCH, EPOCHS = 4, 2, 3
 # Pictures in the unlabelled pool.
@@ -31,7 +32,7 @@ def allowed(base: str, method: str, **settings) -> bool:
     return True
 
 
-COMBINATIONS = [(base, method) for base in BASES for method in METHODS if allowed(base, method)]
+COMBINATIONS = [(base, method) for base in BASE_LEARNERS for method in METHODS if allowed(base, method)]
 
 
 def network() -> keras.Model:
@@ -48,14 +49,17 @@ def make_learner(
 ) -> Learner:
     keras.utils.set_random_seed(1)
     model = network()
+    of_base = registry.BASE_LEARNERS[base].settings
+    names = of_base.__dataclass_fields__ if of_base else ()
+    own = {name: settings.pop(name) for name in list(settings) if name in names}
     config = MethodConfig(base=base, method=method, **{"threshold": 0.3, **settings})
     train = TrainConfig(epochs=EPOCHS, steps_per_epoch=STEPS_PER_EPOCH)
-    refiner = estimator = None
-    if METHODS[method].refined:
-        refiner = Refiner(DarpConfig(darp_warmup=0.5, darp_every=2), POOL, NUM_CLASSES, train.total_steps)
     if config.unlabeled_prior == (ESTIMATE,):
-        estimator = PriorEstimator(np.full(NUM_CLASSES, 0.25), np.full(NUM_CLASSES, 0.01))
-    return Learner(model, p_data, config, optimizer or OptimizerConfig(), train, refiner, p_unlabeled, estimator)
+        p_unlabeled = np.full(NUM_CLASSES, 0.25, np.float32)
+    problem = Problem(p_data, p_unlabeled, known_shares=np.full(NUM_CLASSES, 0.01), pool_size=POOL)
+    of_method = DarpConfig(darp_warmup=0.5, darp_every=2) if METHODS[method].settings is DarpConfig else None
+    sections = Own(base=of_base(**own) if of_base else None, method=of_method)
+    return Learner(model, problem, config, optimizer or OptimizerConfig(), train, sections)
 
 
 @functools.cache
@@ -68,7 +72,7 @@ def make_batch(base="fixmatch", seed=0):
     batch = {}
     for key, of_set, _ in views_of(base):
         batch[key] = tf.constant(random.uniform(-1, 1, (6 if of_set == "labeled" else 12, 8, 8, 1)), tf.float32)
-    if BASES[base].mixes:
+    if make_learner(base, "none").base.mixup_beta:
         sizes = [len(batch[key]) for key, _, _ in views_of(base)]
         pairs = np.split(random.permutation(sum(sizes)), np.cumsum(sizes)[:-1])
         for (key, _, _), partners in zip(views_of(base), pairs, strict=True):
@@ -91,7 +95,10 @@ def test_contract_of_every_base_and_method(base, method):
     """Finite figures, every trainable variable and its average move, q̂ sums to 1, one trace over three epochs; and the
     eager step equals the graph's."""
     learner = make_learner(base, method)
-    trained = [*learner.model.trainable_variables, *(v for head in learner.heads for v in head.trainable_variables)]
+    trained = [
+        *learner.model.trainable_variables,
+        *(v for head in learner.heads.values() for v in head.trainable_variables),
+    ]
     before = [v.numpy() for v in trained]
     averages = [v.numpy() for v in learner.ema]
     step = tf.function(learner.train_step)
@@ -161,17 +168,19 @@ def test_la_trains_the_labelled_loss_on_logits_plus_log_p_data():
 
 
 def make_aligner(method, p_model, p_unlabeled=P_DATA, alpha=0.5) -> Aligner:
-    return Aligner(METHODS[method], *(tf.constant(values) for values in (P_DATA, p_unlabeled, p_model, alpha)))
+    values = {"p_data": P_DATA, "p_unlabeled": p_unlabeled, "p_model": p_model, "alpha": alpha}
+    return Aligner(METHODS[method].targets, {name: tf.constant(value) for name, value in values.items()})
 
 
 def test_only_the_places_of_a_method_are_touched():
     logits = tf.constant([[1.0, 2.0, 0.0, -1.0]])
     probs = tf.nn.softmax(logits)
-    for method, places in METHODS.items():
+    for method, record in METHODS.items():
+        targets = record.targets
         aligner = make_aligner(method, p_model=[0.7, 0.1, 0.1, 0.1])
-        assert (aligner.labeled_logits(logits) is logits) == (not places.labeled), method
-        assert (aligner.unlabeled_logits(logits) is logits) == (not places.unlabeled), method
-        assert (aligner.pseudo_probs(probs) is probs) == (not places.pseudo_label), method
+        assert (aligner.labeled_logits(logits) is logits) == (targets.labeled is None), method
+        assert (aligner.unlabeled_logits(logits) is logits) == (targets.unlabeled is None), method
+        assert (aligner.pseudo_probs(probs) is probs) == (targets.pseudo_label is None), method
 
 
 def test_aligned_pseudo_labels_change_an_arg_max():
@@ -344,7 +353,8 @@ def test_remixmatch_losses_are_cross_entropies_with_the_sharpened_guess_of_the_w
     metrics = make_learner("remixmatch", "none", temperature=0.5, threshold=0.0).train_step(batch)
     learner = make_learner("remixmatch", "none")
     turned = np.stack([np.rot90(x, k) for x, k in zip(batch["x_s1"].numpy(), batch["turns_u"].numpy(), strict=True)])
-    first, turns = learner.base.both(tf.concat([batch["x_w"], batch["x_s1"], turned], 0), training=True)
+    first, heads = learner.network(tf.concat([batch["x_w"], batch["x_s1"], turned], 0), all_heads=True)
+    turns = heads["rotation"]
     second = learner.model(tf.concat([batch[key] for key in ("x_l", "x_w", "x_s1", "x_s2")], 0), training=True)
     guess = np.exp(first[:12]) / np.exp(first[:12]).sum(axis=1, keepdims=True)
     guess = guess**2 / (guess**2).sum(axis=1, keepdims=True)
@@ -380,7 +390,7 @@ def test_the_rotation_head_is_in_the_checkpoint_and_not_in_the_averages(tmp_path
     path = tf.train.Checkpoint(learner=learner).write(str(tmp_path / "ckpt"))
     other = make_learner("remixmatch")
     tf.train.Checkpoint(learner=other).read(path).assert_consumed()
-    for ours, theirs in zip(learner.heads[0].variables, other.heads[0].variables, strict=True):
+    for ours, theirs in zip(learner.heads["rotation"].variables, other.heads["rotation"].variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert len(learner.ema) == len(learner.model.trainable_variables)
 
@@ -403,7 +413,7 @@ P_UNLABELED = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
 
 
 def test_the_estimate_is_for_every_method_that_aligns_to_the_unlabelled_pictures():
-    by_base = {base: [m for m in METHODS if allowed(base, m, unlabeled_prior=(ESTIMATE,))] for base in BASES}
+    by_base = {base: [m for m in METHODS if allowed(base, m, unlabeled_prior=(ESTIMATE,))] for base in BASE_LEARNERS}
     aligning = ["udal", "da", "da_la", "hybrid", "crest+", "darp", "da_darp"]
     assert by_base == {"fixmatch": aligning, "mixmatch": aligning, "remixmatch": aligning, "supervised": []}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from udal_tf.inference import priors
-from udal_tf.recipes import METHODS
+from udal_tf.registry import METHODS
 
 CLASSES = ("cat", "dog")
 P_DATA = np.array([0.8, 0.2], np.float32)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from udal_tf.commands import report
 from udal_tf.folder_recipe import FolderFacts
+from udal_tf.registry import METHODS
 from udal_tf.reporting import (
     class_figures,
     comparison,
@@ -600,9 +601,9 @@ def test_a_folders_name_with_dollar_signs_is_no_formula_in_a_heading(tmp_path):
 
 
 def test_every_method_has_a_color_and_a_marker_of_its_own():
-    styles = [names.method_style(method) for method in names.METHODS]
-    assert len({color for color, _ in styles}) == len({marker for _, marker in styles}) == len(names.METHODS)
-    assert len(set(names.COLORS)) >= len(names.METHODS)
+    styles = [names.method_style(method) for method in METHODS]
+    assert len({color for color, _ in styles}) == len({marker for _, marker in styles}) == len(METHODS)
+    assert len(set(names.COLORS)) >= len(METHODS)
     assert names.style_of("FixMatch w/ DA + DARP") != names.style_of("FixMatch")
     assert names.style_of("Supervised")[::2] == (plotting.GREY, "--")
 

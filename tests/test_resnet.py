@@ -75,7 +75,7 @@ def test_small_and_grey_images_are_taken_down_to_32_pixels():
     with pytest.raises(ValueError, match="--arch=resnet50 needs images of 32 pixels or more, got 31x40x3"):
         check_pictures_fit(ModelConfig(arch="resnet50"), (31, 40, 3))
     with pytest.raises(ValueError, match="needs images of 32 pixels or more"):
-        resnet50((28, 28, 1), 10)
+        build_model(ModelConfig(arch="resnet50"), (28, 28, 1), 10)
 
 
 def test_a_copy_of_keras_own_layers_gives_the_same_logits_which_are_float32():

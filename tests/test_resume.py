@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 from forked import Finished, Started, run_command
 
-from udal_tf.training import generations, loop
+from udal_tf.training import crest, loop
 
 # Barely more than chance as the threshold, so that pseudo-labels count from the first step on.
 RUN = ("--epochs=6", "--steps_per_epoch=4", "--batch_size=4", "--unlabeled_ratio=2", "--threshold=0.12")
@@ -39,7 +39,7 @@ def kill() -> None:
 def run_until(moment: str, *arguments: str) -> None:
     """run.py in this process, which ends at a moment."""
     saves, steps = itertools.count(1), itertools.count(1)
-    save, run_steps, write = tf.train.CheckpointManager.save, loop.StepRunner.__call__, generations.write_json
+    save, run_steps, write = tf.train.CheckpointManager.save, loop.StepRunner.__call__, crest.write_json
 
     def killed_save(self, checkpoint_number):
         if not self.directory.endswith("checkpoints"):
@@ -75,7 +75,7 @@ def run_until(moment: str, *arguments: str) -> None:
             kill()
 
     tf.train.CheckpointManager.save, loop.StepRunner.__call__ = killed_save, killed_steps
-    generations.write_json = killed_write
+    crest.write_json = killed_write
     if moment in AT_CALL:
         loop.CALL_SECONDS = 0  # One step a call, so that the calls can be counted.
     run_command(*arguments)

@@ -197,7 +197,7 @@ def test_damaged_weights_are_named(tiny_run, tmp_path):
 def test_weights_of_another_network_are_refused(tiny_run, tmp_path):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     config = json.loads((run / "config.json").read_text())
-    config["model"]["width"] = 2
+    config["arch_settings"]["width"] = 2
     (run / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="cannot be read"):
         udal_tf.load(run)

@@ -1,14 +1,17 @@
-"""training.unlabeled_prior: labelled, stated, or estimated from how half the labels predict the other half."""
+"""training.unlabeled_prior, training.darp: labeled, stated, or estimated from how half the labels predict the rest."""
 
 import json
 
 import numpy as np
 import pytest
 
-from udal_tf.config import ESTIMATE, DarpConfig, MethodConfig, resolve
+from udal_tf.config import ESTIMATE, MethodConfig, resolve
 from udal_tf.data import sources
-from udal_tf.training import experiment, loop, unlabeled_prior
-from udal_tf.training.unlabeled_prior import held_out_half, shares_from_predictions, stated_prior, stated_shares
+from udal_tf.methods.darp import PRIOR, stated_shares
+from udal_tf.records.methods import DarpConfig
+from udal_tf.training import darp, experiment, loop
+from udal_tf.training.darp import held_out_half, shares_from_predictions, with_darp_prior
+from udal_tf.training.unlabeled_prior import stated_prior, with_unlabeled_prior
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 P_DATA = np.float32([0.7, 0.3])
@@ -45,8 +48,10 @@ def test_a_stated_prior_of_other_classes_is_refused():
 def noted(tmp_path, **settings):
     """What a run takes for the distribution: aligned to, refined to, and the note in its provenance."""
     config = resolve({**TINY, "workdir": str(tmp_path), **settings})
-    data = unlabeled_prior.with_unlabeled_prior(config, sources.load(config.data), tmp_path)
-    return data.p_unlabeled, data.p_refined, data.provenance.get("unlabeled_prior")
+    data = with_unlabeled_prior(config, sources.load(config.data))
+    if config.method.method in ("darp", "da_darp"):
+        data = with_darp_prior(config, data, tmp_path)
+    return data.p_unlabeled, data.prepared.get(PRIOR), data.provenance.get("unlabeled_prior")
 
 
 def test_darp_refines_to_its_own_prior_and_else_to_the_unlabelled_one(tmp_path):
@@ -119,7 +124,7 @@ def test_an_estimate_cut_between_its_halves_ends_the_same(estimated, tmp_path, m
         return train(config, data, run_dir)
 
     with monkeypatch.context() as patch:
-        patch.setattr(unlabeled_prior.loop, "train", cut_before_the_second)
+        patch.setattr(darp.loop, "train", cut_before_the_second)
         with pytest.raises(Cut):
             experiment.train_and_evaluate(config)
     resumed = experiment.train_and_evaluate(config)

@@ -1,6 +1,7 @@
 """What a training leaves for prediction: the facts of its model, and weights that come back as they were."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tensorflow as tf
 from run_files import make_row, scores
 
 from udal_tf.config import resolve
+from udal_tf.methods.network import Network
 from udal_tf.models.build import build_model
 from udal_tf.run_dir import RunDir
 from udal_tf.run_records import best_row
@@ -22,6 +24,7 @@ class Weights:
         self.model = tf.Module()
         self.model.v = tf.Variable(value)
         self.ema = [tf.Variable(-value)]
+        self.network, self.method = types.SimpleNamespace(model=self.model, heads={}), None
 
 
 def row(step, ema):
@@ -42,7 +45,7 @@ def test_only_better_weights_replace_the_best_ones(tmp_path):
         rows.append(row(step, ema))
         best.offer(rows)
     kept = Weights(0.0)
-    restore_weights(tf.train.latest_checkpoint(str(tmp_path / "best")), kept.model, kept.ema)
+    restore_weights(tf.train.latest_checkpoint(str(tmp_path / "best")), kept.network, kept.ema)
     assert kept.model.v.numpy() == 2.0
     assert kept.ema[0].numpy() == -2.0
     assert len(list((tmp_path / "best").glob("*.index"))) == 1
@@ -54,7 +57,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
     other = Weights(1.0)
     other.model.more = tf.Variable(1.0)
     with pytest.raises(AssertionError):
-        restore_weights(tf.train.latest_checkpoint(str(tmp_path / "best")), other.model, other.ema)
+        restore_weights(tf.train.latest_checkpoint(str(tmp_path / "best")), other.network, other.ema)
 
 
 @pytest.mark.parametrize("base", ["supervised", "remixmatch"])
@@ -68,12 +71,13 @@ def test_the_weights_of_a_finished_run_come_back_without_its_data(undrawn, tmp_p
     assert facts["p_data"] == result.p_data
     last = tf.train.latest_checkpoint(str(tmp_path / "checkpoints"))
     saved = tf.train.load_checkpoint(last)
-    model = build_model(config.model, tuple(facts["input_shape"]), 10, "float32")
+    model = build_model(config.model, tuple(facts["input_shape"]), 10, "float32", config.own.arch)
+    network = Network(model)
     ema = [tf.Variable(variable.value) for variable in model.trainable_variables]
-    restore_weights(last, model, ema)
+    restore_weights(last, network, ema)
     for number, variable in enumerate(ema):
         assert np.array_equal(variable, saved.get_tensor(f"learner/ema/{number}/.ATTRIBUTES/VARIABLE_VALUE"))
     assert result.best.step in (2, 4)
     best = tf.train.latest_checkpoint(str(tmp_path / "best"))
     assert best.endswith(f"ckpt-{result.best.step}")
-    restore_weights(best, model, ema)
+    restore_weights(best, network, ema)

@@ -69,3 +69,12 @@ def test_batch_norm_agrees_with_keras_in_training():
     ours, theirs = FusedBatchNorm(momentum=0.9), keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3)
     x = batch_norm_inputs()
     np.testing.assert_allclose(ours(x, training=True), theirs(x, training=True), atol=1e-4)
+
+
+def test_every_kernel_starts_from_values_of_its_own():
+    """One initializer object for several layers would give kernels of one shape the same values on TensorFlow 2.15."""
+    model = wide_resnet((32, 32, 3), 10, depth=16, width=1)
+    kernels = [v.numpy() for v in model.trainable_variables if len(v.shape) == 4]
+    assert len(kernels) == 15
+    assert len({kernel.shape for kernel in kernels}) == 8
+    assert len({kernel.tobytes() for kernel in kernels}) == 15

@@ -1,11 +1,21 @@
 """UDAL on TensorFlow and Keras: imbalanced semi-supervised learning by distribution alignment as a loss."""
 
+from __future__ import annotations
+
 import importlib
+import os
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # Importing the package does not import TensorFlow.
+    from udal_tf.inference.trained import TrainedModel
 
 __version__ = "0.1.0"
 
 
-def load(workdir, weights="last", unfinished=False, batch_size=0):
+def load(
+    workdir: str | os.PathLike[str], weights: str = "last", unfinished: bool = False, batch_size: int = 0
+) -> TrainedModel:
     """The model of a work folder, ready to `predict`; see `udal_tf.inference.trained.load`.
 
     Example: ``udal_tf.load("runs/mine").predict(["a.jpg", "b.png"]).names``.
@@ -15,7 +25,7 @@ def load(workdir, weights="last", unfinished=False, batch_size=0):
     return trained.load(workdir, weights, unfinished, batch_size)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> ModuleType:
     if name in ("alignment", "losses"):  # Imported when they are asked for, as they import TensorFlow.
         return importlib.import_module(f"udal_tf.{name}")
     raise AttributeError(f"module 'udal_tf' has no attribute {name!r}")

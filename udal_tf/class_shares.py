@@ -9,6 +9,8 @@ import math
 import pathlib
 from collections.abc import Iterable, Sequence
 
+# Words for the distribution of the unlabeled set that is not stated: p_data, estimated, or uniform.
+LABELED, ESTIMATE, UNIFORM = "labeled", "estimate", "uniform"
 _BETWEEN = "="
 
 

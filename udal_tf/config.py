@@ -6,104 +6,61 @@ paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's reci
 dataset's recipe says of that method). The recipe of one's own folder also follows from the pictures in it
 (`folder_recipe.py`).
 
-The file is long because every setting of the program stands in it, once.
+What holds this file together: the settings that every run has stand in it, once, and how a run's settings are made of
+what a user gave. Settings of one data set, base learner, method or backbone alone are in `udal_tf.records`.
 """
 
 import dataclasses
 import fractions
+import functools
 import json
-import math
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
-from udal_tf import class_shares
-from udal_tf.folder_recipe import FolderFacts, folder_recipe
-from udal_tf.recipes import (
-    APPLICATIONS,
-    BASE_PRESETS,
-    GENERATIONAL_METHODS,
-    METHOD_PRESETS,
-    METHODS,
-    PSEUDO_LABELLING_BASES,
-    RANDAUGMENT_OPS,
-    RECIPES,
-)
+from udal_tf import class_shares, registry
+from udal_tf.class_shares import ESTIMATE, LABELED, UNIFORM
+from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, TABLES, R, Record, Records, Table
+from udal_tf.settings import S, Section, allowed, of_kind, setting
 
-# Words of --unlabeled_prior; ESTIMATE is --darp_prior's, too, for a distribution that nobody gives.
-LABELED, ESTIMATE, UNIFORM = "labeled", "estimate", "uniform"
 _PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of shares"
 # --pretrained's word for random initial weights.
 NO_WEIGHTS = "none"
+# Of `config.json`; raised when settings are renamed or moved.
+FORMAT = 2
+
+RANDAUGMENT_OPS = (
+    "AutoContrast",
+    "Equalize",
+    "Invert",
+    "Identity",
+    "Posterize",
+    "Solarize",
+    "SolarizeAdd",
+    "Color",
+    "Contrast",
+    "Brightness",
+    "Sharpness",
+    "Rotate",
+    "ShearX",
+    "ShearY",
+    "TranslateX",
+    "TranslateY",
+)
 
 
-def setting(default: Any, help: str, *, low=None, high=None, above=None, choices=None, identity: bool = True) -> Any:
-    """A dataclass field that knows its help text and its allowed values.
-
-    Args:
-      default: the value where neither the user nor a recipe gives one.
-      help: the flag's help text.
-      low, high: inclusive bounds. above: an exclusive lower bound.
-      choices: the allowed values.
-      identity: False for a setting that may differ between two starts of the same run (where files lie).
-    """
-    metadata = {"help": help, "low": low, "high": high, "above": above, "choices": choices, "identity": identity}
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def _shown(bound: float) -> str:
-    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
-
-
-def _allowed(meta: Mapping[str, Any]) -> str:
-    if meta["choices"] is not None:
-        return "one of " + ", ".join(str(c) for c in meta["choices"])
-    bounds = [f"above {_shown(meta['above'])}"] if meta["above"] is not None else []
-    bounds += [f"at least {_shown(meta['low'])}"] if meta["low"] is not None else []
-    bounds += [f"at most {_shown(meta['high'])}"] if meta["high"] is not None else []
-    return " and ".join(bounds) or "finite"
-
-
-def _is_allowed(value: Any, meta: Mapping[str, Any]) -> bool:
-    if meta["choices"] is not None:
-        return all(v in meta["choices"] for v in value) if isinstance(value, tuple) else value in meta["choices"]
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return True
-    return (
-        math.isfinite(value)
-        and (meta["low"] is None or value >= meta["low"])
-        and (meta["high"] is None or value <= meta["high"])
-        and (meta["above"] is None or value > meta["above"])
-    )
-
-
-class _Section:
-    """Checks every field against its own metadata; `_check` adds what concerns several fields."""
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if type(value) is not type(field.default) and not (
-                isinstance(field.default, float) and isinstance(value, int) and not isinstance(value, bool)
-            ):
-                raise ValueError(f"--{field.name} must be of type {type(field.default).__name__}, got {value!r}")
-            if not _is_allowed(value, field.metadata):
-                shown = ",".join(value) if isinstance(value, tuple) else value
-                raise ValueError(f"--{field.name} must be {_allowed(field.metadata)}, got {shown!r}")
-        self._check()
-
-    def _check(self):
-        """Nothing to check across fields unless a section says so."""
+def _names(table: Table) -> Any:
+    return lambda: tuple(table)
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig(_Section):
+class DataConfig(Section):
     """Which pictures, how long their tail is and which of them are labelled (§4.2)."""
 
-    dataset: str = setting("digitslt", "The dataset; each has a recipe of its own.", choices=tuple(RECIPES))
+    dataset: str = setting("digitslt", "The dataset; each has a recipe of its own.", choices=_names(DATASETS))
     data_dir: str = setting(
         "", "Folder that holds the dataset's files (default: ~/tensorflow_datasets).", identity=False
     )
@@ -141,7 +98,7 @@ class DataConfig(_Section):
     )
     cache_dir: str = setting("", "Folder for indices and resized pictures (default: ~/.cache/udal_tf).", identity=False)
 
-    def _check(self):
+    def _check(self) -> None:
         if not re.fullmatch(r"first_n|seed\d+", self.draw):
             raise ValueError(f"--draw must be first_n or seed<k> (seed0, seed1, …), got {self.draw!r}")
         if 0 < self.imbalance_u < 1:
@@ -155,7 +112,7 @@ class DataConfig(_Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class AugmentConfig(_Section):
+class AugmentConfig(Section):
     """The weak view (pad, crop, flip) and the strong view (weak, then RandAugment, then cutout)."""
 
     crop: str = setting(
@@ -179,20 +136,20 @@ class AugmentConfig(_Section):
         0.5, "Side of the cutout square as a fraction of the picture's side; 0: none.", low=0, high=1
     )
 
-    def _check(self):
+    def _check(self) -> None:
         if self.strong_layers and not self.strong_ops:
             raise ValueError("--strong_ops must name at least one operation while --strong_layers > 0, got none")
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(_Section):
-    """The network: CReST's Wide ResNet-depth-width, FixMatch's ResNet-50, or one of Keras Applications."""
+class ModelConfig(Section):
+    """The network, its initial weights and its batch norm."""
 
     arch: str = setting(
         "wrn",
         "Network: a Wide ResNet; `resnet50`, ResNet-50 as FixMatch trains it on ImageNet; or, for large images, one of "
         "Keras Applications, whose own ResNet-50 is `keras_resnet50`.",
-        choices=("wrn", "resnet50", *APPLICATIONS),
+        choices=_names(BACKBONES),
     )
     pretrained: str = setting(
         NO_WEIGHTS,
@@ -200,29 +157,26 @@ class ModelConfig(_Section):
         "Keras; `none`: random ones. Nothing is ever downloaded. With a file the network sees pixels in the range that "
         "its published weights expect.",
     )
-    depth: int = setting(28, "Depth of the Wide ResNet: 6n + 4.", low=10)
-    width: int = setting(2, "Width multiplier of the Wide ResNet: 16·width filters in its first group.", low=1)
     batch_norm_momentum: float = setting(0.999, "Decay of batch norm's moving statistics.", low=0, high=1)
     sync_batch_norm: bool = setting(False, "Batch norm over the pictures of all replicas, not each replica's own.")
 
-    def _check(self):
-        if (self.depth - 4) % 6:
-            raise ValueError(f"--depth must be 6n + 4 (10, 16, 22, 28, …), got {self.depth}")
+    def _check(self) -> None:
         if self.pretrained == NO_WEIGHTS:
             return
-        if self.arch not in APPLICATIONS:
+        if not BACKBONES[self.arch].keras_name:
+            with_weights = "|".join(name for name, backbone in BACKBONES.items() if backbone.keras_name)
             hint = "; Keras's weights of ResNet-50 are for --arch=keras_resnet50" if self.arch == "resnet50" else ""
-            raise ValueError(f"--pretrained needs --arch={'|'.join(APPLICATIONS)}, got --arch={self.arch}{hint}")
+            raise ValueError(f"--pretrained needs --arch={with_weights}, got --arch={self.arch}{hint}")
         if not self.pretrained.endswith(".h5"):
             raise ValueError(f"--pretrained must be {NO_WEIGHTS} or a .weights.h5 or .h5 file, got {self.pretrained!r}")
 
 
 @dataclasses.dataclass(frozen=True)
-class MethodConfig(_Section):
+class MethodConfig(Section):
     """The base learner, where its distributions are aligned, and how strongly (§3.1)."""
 
-    base: str = setting("fixmatch", "The learner that the method builds on.", choices=tuple(BASE_PRESETS))
-    method: str = setting("udal", "Where distribution alignment is applied.", choices=tuple(METHODS))
+    base: str = setting("fixmatch", "The learner that the method builds on.", choices=_names(BASE_LEARNERS))
+    method: str = setting("udal", "Where distribution alignment is applied.", choices=_names(METHODS))
     alpha_min: float = setting(0.1, "α_min of Eq. 10: the final strength of the re-balancing.", low=0, high=1)
     k: float = setting(2.0, "k of Eq. 10: how late α_t falls; 0 holds it at α_min (Figure 3c).", low=0)
     threshold: float = setting(0.95, "Confidence from which a pseudo-label counts.", low=0, high=1)
@@ -235,10 +189,6 @@ class MethodConfig(_Section):
     unlabeled_weight: float = setting(1.0, "Weight of the unlabelled loss.", low=0)
     unlabeled_ramp: float = setting(
         0.0, "Part of the run over which the unlabelled loss's weight rises from 0; CReST has 0.", low=0, high=1
-    )
-    generations: int = setting(1, "Generations of crest and crest+, --epochs each; the paper has 6.", low=1)
-    select_alpha: float = setting(
-        3.0, "α of crest's selection: the larger, the more alike the shares that classes add.", above=0
     )
     la_prior: str = setting(
         "labeled",
@@ -253,29 +203,18 @@ class MethodConfig(_Section):
         "states it, JSON or a line per class: a share each in the order of the classes, or a name and a share (or the "
         "shares themselves, comma-separated).",
     )
-    mixup_beta: float = setting(0.75, "a of MixUp's Beta(a, a) in MixMatch and ReMixMatch.", above=0)
-    strong_views: int = setting(
-        2, "K, strong views per unlabelled picture in ReMixMatch: 2 as DARP has it, its own paper 8.", low=1
-    )
-    premixup_weight: float = setting(0.5, "Weight of ReMixMatch's loss on a strong view before MixUp.", low=0)
-    rotation_weight: float = setting(0.5, "Weight of ReMixMatch's rotation loss.", low=0)
 
-    def _check(self):
-        generational = self.method in GENERATIONAL_METHODS
-        if self.generations > 1 and not generational:
+    def _check(self) -> None:
+        if METHODS[self.method].needs_pseudo_labels and not BASE_LEARNERS[self.base].pseudo_labels:
+            without = [name for name, method in METHODS.items() if not method.needs_pseudo_labels]
+            making = [name for name, base in BASE_LEARNERS.items() if base.pseudo_labels]
             raise ValueError(
-                f"--generations={self.generations} needs --method={' or '.join(GENERATIONAL_METHODS)}, "
-                f"got --method={self.method}"
-            )
-        works_on_pseudo_labels = METHODS[self.method].pseudo_label or METHODS[self.method].refined or generational
-        if self.base == "supervised" and works_on_pseudo_labels:
-            raise ValueError(
-                f"--method={self.method} works on pseudo-labels, which --base=supervised does not make: "
-                f"use --method=none, la or udal with it, or --base={' or '.join(PSEUDO_LABELLING_BASES)}"
+                f"--method={self.method} works on pseudo-labels, which --base={self.base} does not make: "
+                f"use --method={', '.join(without)} with it, or --base={' or '.join(making)}"
             )
         self._check_unlabeled_prior()
 
-    def _check_unlabeled_prior(self):
+    def _check_unlabeled_prior(self) -> None:
         shown = f"--unlabeled_prior={','.join(self.unlabeled_prior)}"
         if self.unlabeled_prior == (LABELED,):
             return
@@ -284,46 +223,18 @@ class MethodConfig(_Section):
                 class_shares.checked(self.unlabeled_prior)
             except ValueError as error:
                 raise ValueError(f"--unlabeled_prior must be {_PRIORS}: {error}") from error
-        places = METHODS[self.method]
-        if self.base == "supervised":
-            raise ValueError(f"{shown} has no effect with --base=supervised, which sees no unlabelled pictures")
-        if not (places.unlabeled or places.pseudo_label or places.refined):
-            using = ", ".join(name for name, p in METHODS.items() if p.unlabeled or p.pseudo_label or p.refined)
+        if BASE_LEARNERS[self.base].unlabeled_views == 0:
+            raise ValueError(f"{shown} has no effect with --base={self.base}, which sees no unlabeled images")
+        if not METHODS[self.method].needs_unlabeled_prior:
+            using = ", ".join(name for name, method in METHODS.items() if method.needs_unlabeled_prior)
             raise ValueError(
-                f"{shown} has no effect with --method={self.method}, which aligns nothing to the unlabelled pictures' "
+                f"{shown} has no effect with --method={self.method}, which aligns nothing to the unlabeled images' "
                 f"distribution: leave it out, or use one of {using}"
             )
 
 
 @dataclasses.dataclass(frozen=True)
-class DarpConfig(_Section):
-    """DARP's refinement of pseudo-labels (Kim et al. 2020), for --method=darp."""
-
-    darp_warmup: float = setting(0.4, "Part of the run before pseudo-labels are refined.", low=0, high=1)
-    darp_every: int = setting(10, "Steps from one refinement to the next.", low=1)
-    darp_delta: float = setting(
-        2.0, "δ: a class keeps its δ · total most confident entries before the refinement.", above=0
-    )
-    darp_prior: tuple = setting(
-        (),
-        "What DARP alone takes for the class distribution of the unlabelled pictures, one share per class, "
-        "comma-separated; none: as --unlabeled_prior; `estimate`: estimated before training, from how a model of half "
-        "the labels predicts the other half.",
-    )
-
-    def _check(self):
-        if self.darp_prior == (ESTIMATE,):
-            return
-        try:
-            shares = [float(share) for share in self.darp_prior]
-        except ValueError as error:
-            raise ValueError(f"--darp_prior must be numbers or estimate, got {','.join(self.darp_prior)!r}") from error
-        if any(not share >= 0 for share in shares) or (shares and not 0 < sum(shares) < math.inf):
-            raise ValueError(f"--darp_prior must be shares of a positive sum, got {','.join(self.darp_prior)!r}")
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig(_Section):
+class OptimizerConfig(Section):
     """The optimizer, its learning-rate schedule, weight decay and the EMA weights."""
 
     optimizer: str = setting(
@@ -361,11 +272,11 @@ class OptimizerConfig(_Section):
     ema_decay: float = setting(0.999, "Decay of the exponential moving average of the weights.", low=0, high=1)
 
     @property
-    def boundaries(self) -> tuple[fractions.Fraction, ...]:
-        """--schedule_boundaries as exact numbers: 0.1 is 1/10, whichever way it was written."""
+    def boundaries(self) -> tuple[Any, ...]:
+        """--schedule_boundaries as exact numbers, `fractions.Fraction`: 0.1 is 1/10, whichever way it was written."""
         return tuple(fractions.Fraction(str(boundary)) for boundary in self.schedule_boundaries)
 
-    def _check(self):
+    def _check(self) -> None:
         shown = ",".join(map(str, self.schedule_boundaries))
         try:
             boundaries = self.boundaries
@@ -378,7 +289,7 @@ class OptimizerConfig(_Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """How long, how much at a time, and where the results go."""
 
     epochs: int = setting(64, "Epochs; α_t moves once per epoch.", low=1)
@@ -414,7 +325,7 @@ class TrainConfig(_Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class DeviceConfig(_Section):
+class DeviceConfig(Section):
     """Where the run computes, and in which arithmetic."""
 
     strategy: str = setting(
@@ -440,84 +351,205 @@ class DeviceConfig(_Section):
     )
     threads: int = setting(0, "Threads for TensorFlow; 0: the cores that this process may use.", low=0, identity=False)
 
-    def _check(self):
+    def _check(self) -> None:
         if self.tpu and self.strategy != "auto":
             raise ValueError(f"--tpu={self.tpu} is a strategy of its own: leave out --strategy={self.strategy}")
 
 
-SECTIONS = {
+@dataclasses.dataclass(frozen=True)
+class PluginConfig(Section):
+    """Files that register data sets, base learners, methods and backbones of one's own (docs/extending.md)."""
+
+    plugin: tuple = setting(
+        (), "Python files, comma-separated, that register what else can be chosen by name.", identity=False
+    )
+    plugin_sha256: tuple = setting(
+        (), "SHA-256 of the files of --plugin: filled in by itself; a run goes on with the same code only."
+    )
+
+
+SECTIONS: Mapping[str, type[Section]] = {
     "data": DataConfig,
     "augment": AugmentConfig,
     "model": ModelConfig,
     "method": MethodConfig,
-    "darp": DarpConfig,
     "optimizer": OptimizerConfig,
     "train": TrainConfig,
     "device": DeviceConfig,
+    "plugins": PluginConfig,
 }
 
 
 @dataclasses.dataclass(frozen=True)
+class Own:
+    """The sections that belong to what a run has chosen, by the flag that chooses; None for a record without one.
+
+    Of the class that the record names, a `Section`.
+    """
+
+    dataset: Any = None
+    base: Any = None
+    method: Any = None
+    arch: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
-    """All settings of one run; `resolve` makes it, `to_dict` and `from_dict` carry it through `config.json`."""
+    """All settings of one run; `resolve` makes it, `to_dict` and `from_dict` carry it through `config.json`.
+
+    A section of `own` that is left out has its defaults.
+    """
 
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     method: MethodConfig = dataclasses.field(default_factory=MethodConfig)
-    darp: DarpConfig = dataclasses.field(default_factory=DarpConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     device: DeviceConfig = dataclasses.field(default_factory=DeviceConfig)
+    plugins: PluginConfig = dataclasses.field(default_factory=PluginConfig)
+    own: Own = Own()
 
-    def __post_init__(self):
-        if self.darp.darp_prior and self.method.unlabeled_prior != (LABELED,):
-            raise ValueError(
-                f"--darp_prior={','.join(self.darp.darp_prior)} and "
-                f"--unlabeled_prior={','.join(self.method.unlabeled_prior)} both state the unlabelled pictures' "
-                "distribution: leave one out (DARP takes that of --unlabeled_prior where it has none of its own)"
-            )
+    def __post_init__(self) -> None:
+        own = {}
+        for flag, given in vars(self.own).items():
+            record: Record = getattr(self.records, flag)
+            own[flag] = registry.section_of(record, given)
+            if own[flag] is not None and type(own[flag]) is not record.settings:
+                raise ValueError(f"--{flag}={record.name} has other settings than {own[flag]}")
+        object.__setattr__(self, "own", Own(**own))
+        for section in filter(None, own.values()):
+            section.check_run(self)
+
+    @property
+    def records(self) -> Records:
+        """What is chosen: `records.method`."""
+        return Records(
+            DATASETS[self.data.dataset],
+            BASE_LEARNERS[self.method.base],
+            METHODS[self.method.method],
+            BACKBONES[self.model.arch],
+        )
+
+    def own_section(self, kind: type[S]) -> S:
+        """The section of this class that what is chosen has of its own. Raises TypeError where there is none."""
+        return of_kind(kind, *vars(self.own).values())
+
+    @property
+    def generations(self) -> int:
+        """How often it trains --epochs epochs: 1 for all but generational methods."""
+        return getattr(self.own.method, "generations", 1)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Plain nested dict, JSON-ready: section -> field -> value."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        """Plain nested dict, JSON-ready: section -> field -> value; records' own sections as "method_settings"."""
+        nested = dataclasses.asdict(self)
+        own = nested.pop("own")
+        nested |= {f"{flag}_settings": values for flag, values in own.items() if values is not None}
+        return json.loads(json.dumps(nested))
 
     @classmethod
     def from_dict(cls, nested: Mapping[str, Mapping[str, Any]]) -> "Config":
-        """The inverse of `to_dict`. Raises ValueError for an unknown section or field and for a bad value."""
-        flat = {}
+        """The inverse of `to_dict`, which also imports the run's plugins.
+
+        Raises:
+          ValueError: for an unknown section or field and for a bad value.
+          PluginError: where a plugin is missing or has changed since.
+        """
+        known = [*SECTIONS, *(f"{table.flag}_settings" for table in TABLES)]
+        flat: dict[str, Any] = {}
         for section, values in nested.items():
-            if section not in SECTIONS:
-                raise ValueError(f"unknown config section {section!r}; expected {', '.join(SECTIONS)}")
+            if section not in known:
+                raise ValueError(f"unknown config section {section!r}; expected {', '.join(known)}")
             flat.update(values)
-        return _build(flat)
+        return _build(_with_plugins(flat))
+
+
+def common_fields() -> dict[str, dataclasses.Field]:
+    """The settings that every run has, by name, in the order of the sections."""
+    return {field.name: field for section in SECTIONS.values() for field in dataclasses.fields(section)}
 
 
 def section_fields() -> dict[str, dataclasses.Field]:
-    """Every setting's field by its name, in the order of the sections; the names are unique over all sections."""
-    return {field.name: field for section in SECTIONS.values() for field in dataclasses.fields(section)}
+    """Every setting's field by its name: those of every run, then those of records; the names are unique.
+
+    Raises:
+      ValueError: where a record's own setting has the name of one that every run has.
+    """
+    return dict(_all_fields())
+
+
+def _all_fields() -> Mapping[str, dataclasses.Field]:
+    return _fields(tuple(record.settings for table in TABLES for record in table.values()))
+
+
+@functools.cache
+def _fields(own_sections: tuple) -> Mapping[str, dataclasses.Field]:
+    common, owners = common_fields(), registry.owners()
+    for name in sorted(set(common) & set(owners)):
+        raise ValueError(f"{owners[name]} must not have a setting --{name}: there is one that every run has")
+    return {**common, **{name: owner.field for name, owner in owners.items()}}
+
+
+def is_identity(name: str) -> bool:
+    """Whether the setting belongs to what a run is, rather than to where its files lie."""
+    return _all_fields()[name].metadata["identity"]
+
+
+def _chosen(values: Mapping[str, Any]) -> Records:
+    """The records that settings choose. Raises ValueError for a name that there is not."""
+    fields = common_fields()
+
+    def named(table: Table[R]) -> R:
+        name = values.get(table.flag, fields[table.flag].default)
+        if name not in table:
+            raise ValueError(f"--{table.flag} must be {allowed(fields[table.flag])}, got {name!r}")
+        return table[name]
+
+    return Records(named(DATASETS), named(BASE_LEARNERS), named(METHODS), named(BACKBONES))
+
+
+def _foreign(values: Mapping[str, Any], records: Records) -> Iterator[tuple[str, str]]:
+    """The settings among `values` that belong to other records, each with the reason."""
+    for name, owner in registry.owners().items():
+        chosen = getattr(records, owner.table.flag).name
+        if name in values and chosen not in owner.names:
+            yield name, f"--{name} belongs to {owner}, and this is --{owner.table.flag}={chosen}"
 
 
 def _build(values: Mapping[str, Any]) -> Config:
     unknown = sorted(set(values) - set(section_fields()))
     if unknown:
         raise ValueError(f"unknown setting {', '.join(unknown)}; `python run.py --help` lists all")
-    sections = {}
-    for name, section in SECTIONS.items():
-        own = {field.name for field in dataclasses.fields(section)}
-        sections[name] = section(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in own}
-        )
-    return Config(**sections)
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    records = _chosen(values)
+    for _, reason in _foreign(values, records):
+        raise ValueError(reason)
+
+    def made(section: type[Section]) -> Any:
+        own = [field.name for field in dataclasses.fields(section)]
+        return section(**{name: values[name] for name in own if name in values})
+
+    own = Own(**{flag: made(record.settings) for flag, record in vars(records).items() if record.settings})
+    sections: dict[str, Any] = {name: made(section) for name, section in SECTIONS.items()}
+    return Config(**sections, own=own)
 
 
-def resolve(given: Mapping[str, Any], facts: FolderFacts | None = None) -> Config:
+def _with_plugins(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with the plugins' absolute paths and hashes, their files imported."""
+    paths, hashes = values.get("plugin", ()), values.get("plugin_sha256", ())
+    if not paths:
+        return dict(values)
+    found = [registry.load_plugin(path, *hashes[i : i + 1]) for i, path in enumerate(paths)]
+    return {**values, "plugin": tuple(path for path, _ in found), "plugin_sha256": tuple(sha for _, sha in found)}
+
+
+def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
     """The full settings for what a user gave: defaults < base preset < dataset recipe < method preset < given.
 
     Args:
       given: setting name -> value, only what the user stated.
-      facts: about the pictures in --data_dir, for --dataset=folder, whose recipe they complete; `data.settings.resolve`
-        looks at the folder and then calls this. Without them the recipe is one for any folder.
+      facts: about the files of a data set whose recipe they complete (`Dataset.facts`); `data.settings.resolve`
+        looks at them and then calls this. Without them the recipe is one for any files.
 
     Returns:
       Config; `workdir` is filled in where it was not given.
@@ -525,21 +557,21 @@ def resolve(given: Mapping[str, Any], facts: FolderFacts | None = None) -> Confi
     Raises:
       ValueError: naming the flag, the value that came and what is allowed.
     """
-    fields = section_fields()
-
-    def chosen(name: str, table: Mapping[str, Any]) -> str:
-        value = given.get(name, fields[name].default)
-        if value not in table:
-            raise ValueError(f"--{name} must be {_allowed(fields[name].metadata)}, got {value!r}")
-        return value
-
-    dataset, base, method = chosen("dataset", RECIPES), chosen("base", BASE_PRESETS), chosen("method", METHODS)
-    recipe = RECIPES[dataset] | (folder_recipe(facts, given) if facts else {})
+    given = _with_plugins(given)
+    records = _chosen(given)
+    dataset, base, method = records.dataset, records.base, records.method
+    recipe = dict(dataset.recipe)
+    if facts and dataset.recipe_from_facts:
+        recipe |= registry.resolved(dataset.recipe_from_facts)(facts, given)
     by_protocol = recipe.pop("protocols", {})
     protocol = by_protocol.get(given.get("protocol", "crest"), {})
-    by_base = recipe.pop("bases", {}).get(base, {})
-    by_method = METHOD_PRESETS.get((base, method), {}) | recipe.pop("methods", {}).get(method, {})
-    values = {**BASE_PRESETS[base], **recipe, **protocol, **by_base, **by_method, **given}
+    by_base = recipe.pop("bases", {}).get(base.name, {})
+    by_method = {**method.preset_with(base.name), **recipe.pop("methods", {}).get(method.name, {})}
+    preset = {**base.preset, **recipe, **protocol, **by_base, **by_method}
+    # A recipe may say what matters with another choice only, as the depth of a network that is not taken.
+    for name, _ in list(_foreign(preset, _chosen({**preset, **given}))):
+        del preset[name]
+    values = {**preset, **given}
     if "unlabeled_prior" in values:
         values["unlabeled_prior"] = _stated_prior(tuple(values["unlabeled_prior"]))
     if not values.get("workdir"):
@@ -561,7 +593,7 @@ def _default_workdir(config: Config) -> str:
     data, method, train = config.data, config.method, config.train
     beta = f"_b{data.beta:g}" if data.protocol == "crest" else "_darp"
     pictures = f"{data.dataset}_g{data.imbalance:g}"
-    if data.dataset == "folder":
+    if DATASETS[data.dataset].by_folder:
         pictures = "_".join(filter(None, (data.dataset, pathlib.PurePath(data.data_dir).name)))
     what = f"{pictures}{beta}_{method.base}_{method.method}_fold{data.fold}"
     if method.unlabeled_prior != (LABELED,):
@@ -571,22 +603,24 @@ def _default_workdir(config: Config) -> str:
 
 def differences(ours: Config, theirs: Config) -> list[str]:
     """`--name: theirs, not ours` for each setting of the run's identity in which two configs differ."""
-    mine, other = ours.to_dict(), theirs.to_dict()
-    fields = section_fields()
+    mine, other = flat(ours.to_dict()), flat(theirs.to_dict())
     return [
-        f"--{name}: {other[section][name]} there, {mine[section][name]} here"
-        for section in mine
-        for name in mine[section]
-        if fields[name].metadata["identity"] and mine[section][name] != other[section][name]
+        f"--{name}: {other.get(name, 'none')} there, {mine.get(name, 'none')} here"
+        for name in section_fields()
+        if is_identity(name) and mine.get(name) != other.get(name)
     ]
+
+
+def flat(nested: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Every setting of `Config.to_dict` by name."""
+    return {name: value for section in nested.values() for name, value in section.items()}
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines one absl flag per setting. Unset flags stay None, so that a recipe can fill them in."""
     for name, field in section_fields().items():
-        meta = field.metadata
-        allowed = _allowed(meta)
-        help_text = meta["help"] + (f" ({allowed})" if allowed != "finite" else "")
+        range_text = allowed(field)
+        help_text = field.metadata["help"] + (f" ({range_text})" if range_text != "finite" else "")
         kind = type(field.default)
         if kind is bool:
             flags.DEFINE_bool(name, None, help_text, flag_values)
@@ -613,6 +647,7 @@ def given_in(flag_values: flags.FlagValues) -> dict[str, Any]:
 
 def given_on_command_line(arguments: Sequence[str]) -> dict[str, Any]:
     """The settings that arguments of `run.py` give, by name. Raises ValueError where they cannot be parsed."""
+    load_plugins_on(arguments)
     flag_values = flags.FlagValues()
     define_flags(flag_values)
     try:
@@ -622,3 +657,19 @@ def given_on_command_line(arguments: Sequence[str]) -> dict[str, Any]:
     if rest:
         raise ValueError(f"unexpected argument {rest[0]!r}: settings are flags, --name=value")
     return given_in(flag_values)
+
+
+def load_plugins_on(arguments: Sequence[str]) -> None:
+    """Imports the plugins that arguments of `run.py` or their flagfiles name, so that their flags can be defined.
+
+    Raises:
+      ValueError: where a flagfile cannot be read. PluginError: see `registry.load_plugin`.
+    """
+    only_plugin = flags.FlagValues()
+    flags.DEFINE_list("plugin", [], "", only_plugin)
+    try:
+        only_plugin(["", *arguments], known_only=True)
+    except (flags.Error, OSError) as error:
+        raise ValueError(str(error)) from error
+    for path in only_plugin.plugin:
+        registry.load_plugin(path)

@@ -108,13 +108,13 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         kinds[name] = "string"
     for name, kind in kinds.items():
         help_text = f"CReST's flag, for: {_TRANSLATED[name][0]}." if name in _TRANSLATED else "CReST's flag."
-        define = {
+        kinds_of_flag: dict[str, Callable[..., Any]] = {
             "integer": flags.DEFINE_integer,
             "float": flags.DEFINE_float,
             "bool": flags.DEFINE_bool,
             "string": flags.DEFINE_string,
-        }[kind]
-        define(name, None, help_text, flag_values=flag_values)
+        }
+        kinds_of_flag[kind](name, None, help_text, flag_values=flag_values)
 
 
 def translate(crest: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -158,6 +158,9 @@ def translate(crest: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[
                 "--dalign_t and --num_generation: give one of them"
             )
         settings.update(_method(crest, notes))
+    if "alpha" in crest and settings.get("method", "none") not in ("crest", "crest+"):
+        del settings["select_alpha"]
+        notes.append(f"--alpha={crest['alpha']} has no effect: nothing is selected without generations")
     for name, by_base in _FIXED_BY_BASE.items():
         base = settings.get("base", "fixmatch")
         if name in crest and str(crest[name]) != by_base.get(base):

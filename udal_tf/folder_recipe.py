@@ -80,7 +80,7 @@ def small_side(side: float) -> int:
 
 
 def folder_recipe(facts: FolderFacts, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings for a folder, as a data set's entry in `recipes.RECIPES` has them.
+    """The settings for a folder, as a data set's record has them in its recipe.
 
     Args:
       facts: about the folder. given: what the user gave; --arch, --image_size and --pretrained decide the network, too.

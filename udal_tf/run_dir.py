@@ -12,6 +12,7 @@ from etils import epath
 
 from udal_tf import __version__, storage
 from udal_tf.config import Config, differences
+from udal_tf.registry import PluginError
 from udal_tf.run_records import FORMAT, EpochRow, ModelFacts, Result, RunDirError, check_format
 
 CONFIG, RESULT, ROWS, LOCK = "config.json", "result.json", "metrics.jsonl", ".lock"
@@ -84,6 +85,8 @@ class RunDir:
         check_format(value, str(self / CONFIG))
         try:
             return Config.from_dict({k: v for k, v in value.items() if k not in ("format", "udal_tf")})
+        except PluginError as error:
+            raise RunDirError(f"{self.path}: {error}") from error
         except (ValueError, TypeError, AttributeError) as error:
             raise RunDirError(f"{self / CONFIG} is no config of this program's ({error})") from error
 

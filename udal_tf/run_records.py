@@ -277,9 +277,15 @@ class Result(Scores):
 
 @dataclasses.dataclass(frozen=True)
 class ModelFacts(Record):
-    """What the settings do not say of a model: its input [H, W, C], its classes, and their prior when labeled."""
+    """What the settings do not say of a model: its input [H, W, C], its classes, and their prior when labeled.
+
+    p_unlabeled, labeled_counts, pool_size: what else a method may know of the data that it was trained on.
+    """
 
     udal_tf: str
     input_shape: list[int]
     class_names: list[str]
     p_data: list[Share]
+    p_unlabeled: list[Share]
+    labeled_counts: list[int]
+    pool_size: int

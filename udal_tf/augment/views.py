@@ -8,12 +8,12 @@ strong view; here they stay uint8 and keep their values.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol
 
 import tensorflow as tf
 
 from udal_tf.augment import randaugment, warp
 from udal_tf.augment.checks import checked
+from udal_tf.config import AugmentConfig
 
 CROP_FLIP_DRAWS = 3
 # What `fetch_crops` of a set of pictures takes per picture, where a view sees random-resized crops.
@@ -23,19 +23,6 @@ CUTOUT_DRAWS = 2
 # x · 2/255 - 1 with one rounding instead of two: (x - 127.5) is exact, so the compiler has nothing to fuse.
 MIDDLE = 127.5
 SCALE = 2.0 / 255.0
-
-
-class Settings(Protocol):
-    """What make_views reads of the configuration."""
-
-    crop: str
-    crop_padding: int
-    flip: bool
-    strong_ops: tuple[str, ...]
-    strong_layers: int
-    strong_probability: float
-    max_translation: float
-    cutout: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +90,7 @@ def keep_mask(draws: tf.Tensor, shape: tuple[int, int, int], fraction: float) ->
     return 1.0 - inside[0] * inside[1]
 
 
-def make_views(config: Settings, height: int, width: int, channels: int, static_shapes: bool = False) -> Views:
+def make_views(config: AugmentConfig, height: int, width: int, channels: int, static_shapes: bool = False) -> Views:
     """The views of pictures of one size.
 
     Args:
@@ -161,7 +148,7 @@ def make_views(config: Settings, height: int, width: int, channels: int, static_
     )
 
 
-def _check(config: Settings, height: int, width: int, channels: int) -> None:
+def _check(config: AugmentConfig, height: int, width: int, channels: int) -> None:
     if channels not in (1, 3):
         raise ValueError(f"views are made of pictures with 1 or 3 channels, got {channels}")
     if config.crop == "pad" and not 0 <= config.crop_padding < min(height, width):

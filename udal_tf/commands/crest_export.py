@@ -4,17 +4,26 @@ So CReST (ML_DATA=DIR) and this program train on the same pictures with the same
 lies a split manifest with the positions of every fold, for --split_manifest.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import pathlib
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from absl import app, flags
 
 from udal_tf import config as config_module
 from udal_tf import storage
 from udal_tf.config import DataConfig
+from udal_tf.reporting import terminal
+
+if TYPE_CHECKING:  # At run time TensorFlow is imported when the settings are known to be good.
+    import numpy as np
+
+    from udal_tf.data.dataset import Pictures
 
 FOLDS = range(1, 6)
 EXIT_BAD_INPUT = 2
@@ -86,12 +95,14 @@ def export(config: DataConfig, out: str | pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def _pixels(pictures, positions):
+def _pixels(pictures: Pictures, positions: Sequence[int] | np.ndarray) -> np.ndarray:
     """[n, H, W, C] uint8 of these positions, fetched in parts."""
     import numpy as np
 
-    positions = np.asarray(positions, np.int64)
-    parts = [pictures.fetch(positions[i : i + _AT_A_TIME]).numpy() for i in range(0, len(positions), _AT_A_TIME)]
+    parts = [
+        pictures.fetch(np.asarray(positions[i : i + _AT_A_TIME], np.int64)).numpy()
+        for i in range(0, len(positions), _AT_A_TIME)
+    ]
     return np.concatenate(parts)
 
 
@@ -111,6 +122,12 @@ def _main(argv: list[str]) -> None:
 
 def main() -> None:
     """Entry point; defines the flags and runs."""
+    terminal.accept_any_text()
+    try:
+        config_module.load_plugins_on(sys.argv[1:])
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
     config_module.define_flags(flags.FLAGS)
     flags.DEFINE_string("out", None, "Folder to write to; CReST's ML_DATA.")
     app.run(_main)

@@ -14,12 +14,15 @@ import argparse
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from udal_tf.commands import model_arguments, outputs
+from udal_tf.commands import model_arguments, outputs, plugins
+from udal_tf.reporting import terminal
 from udal_tf.storage import write_json, write_text
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from udal_tf.inference.assessment import Predicted
     from udal_tf.inference.trained import TrainedModel
 
@@ -37,8 +40,8 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
 
     shift = model.shift(args.target_prior, args.source_prior)
     paths, labels, unknown = pictures.by_class(args.folder, model.class_names, args.skip_unknown)
-    with model_arguments.Progress(len(paths)) as bar:
-        predicted = assessment.predict(model, paths, labels, shift, bar.advance)
+    with model_arguments.ImageProgress(len(paths)) as bar:
+        predicted = assessment.predict(model, paths, labels, shift, bar.image)
     target = priors.target_prior(args.target_prior, model.class_names, model.p_data)
     evaluation = {
         "workdir": str(args.workdir),
@@ -85,7 +88,7 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
     worst = assessment.worst_mistakes(probs, predicted.labels, MOST_MISTAKES)
     wrong = [
         assessment_plots.Mistake(
-            image=model.pixels(predicted.paths[i]),
+            image=cast("np.ndarray", model.pixels(predicted.paths[i])),
             file=predicted.paths[i],
             true=names[predicted.labels[i]],
             predicted=names[probs[i].argmax()],
@@ -99,7 +102,7 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
 
 def _run(args: argparse.Namespace) -> int:
     """Evaluates by the arguments; returns the exit code."""
-    model_arguments.prepare_tensorflow()
+    plugins.prepare_tensorflow()
     with outputs.new_folder(args.out, args.overwrite, RESULT) as folder:
         model = model_arguments.load_model(args)
         evaluation, predicted = evaluate(model, args)
@@ -110,7 +113,7 @@ def _run(args: argparse.Namespace) -> int:
     supports = evaluation["plain"]["per_class"]["support"]
     empty = [name for name, support in zip(model.class_names, supports, strict=True) if not support]
     if empty:
-        print(f"\nNo pictures of {', '.join(empty)}: left out of the mean per-class recall")
+        print(f"\nNo pictures of {', '.join(empty)}: left out of the balanced accuracy")
     print(f"\n{evaluation['count']} pictures. Everything in numbers and pictures: {args.out}")
     if not predicted.unreadable:
         return 0
@@ -120,6 +123,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
+    terminal.accept_any_text()
     parser = argparse.ArgumentParser(
         prog="udal-evaluate",
         description=__doc__,

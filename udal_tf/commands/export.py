@@ -14,7 +14,8 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
-from udal_tf.commands import model_arguments, outputs
+from udal_tf.commands import model_arguments, outputs, plugins
+from udal_tf.reporting import terminal
 from udal_tf.storage import write_json, write_text
 
 FORMATS = ("savedmodel", "keras", "tflite", "onnx")
@@ -23,7 +24,7 @@ CARD, CLASSES = "MODEL_CARD.md", "classes.json"
 
 def _run(args: argparse.Namespace) -> None:
     """Exports by the arguments."""
-    model_arguments.prepare_tensorflow()
+    plugins.prepare_tensorflow()
     with outputs.new_folder(args.out, args.overwrite, CARD) as folder:
         from udal_tf.inference import exporting, model_card, real_pictures
 
@@ -47,6 +48,7 @@ def _run(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
+    terminal.accept_any_text()
     parser = argparse.ArgumentParser(
         prog="udal-export",
         description=__doc__,

@@ -13,7 +13,6 @@ then belong to the recommended command.
 import argparse
 import dataclasses
 import json
-import os
 import pathlib
 import shlex
 import sys
@@ -21,16 +20,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from udal_tf import config as config_module
+from udal_tf.commands.plugins import add_plugin_argument, load_plugins
 from udal_tf.config import NO_WEIGHTS, Config
 from udal_tf.data import concerns, decoding, folder_listing, inspection, settings
 from udal_tf.data.errors import DataError
 from udal_tf.data.folder_listing import LABELED, TEST, UNLABELED, Folder
 from udal_tf.data.inspection import Picture
 from udal_tf.folder_recipe import LARGEST, folder_recipe
-from udal_tf.reporting import contact_sheet
+from udal_tf.reporting import contact_sheet, terminal
 from udal_tf.reporting.inspection_text import inspection_text
 
 EXIT_BAD_INPUT = 2
@@ -62,7 +61,8 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
     if config.model.pretrained != NO_WEIGHTS and not pathlib.Path(config.model.pretrained).expanduser().is_file():
         raise ValueError(f"--pretrained={config.model.pretrained} is no file")
     problems = folder_listing.problems(folder, config.data.beta)
-    recipe, test_pictures = None, 0
+    recipe: dict[str, Any] | None = None
+    test_pictures = 0
     if not problems:
         listing = folder_listing.make_listing(folder, config.data.beta)
         facts = settings.facts_of(listing, folder.root, config.data)
@@ -74,8 +74,8 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
     found["problems"] = problems or _emptied(folder, found)
     from_scratch = config.model.arch != "wrn" and config.model.pretrained == NO_WEIGHTS
     found["warnings"] = concerns.concerns(found, from_scratch)
-    usable = recipe is not None and not found["problems"]
-    found["recipe"] = _recommendation(given, config, recipe, found) if usable else None
+    usable = recipe and not found["problems"]
+    found["recipe"] = _recommendation(given, config, recipe, found) if recipe and usable else None
     _draw_sheet(folder, pictures, config, size, sheet)
     found["time"] = _timing(config, len(found["classes"]), test_pictures) if usable and timed else None
     found["contact_sheet"] = str(sheet)
@@ -85,10 +85,8 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
 def _read_pictures(folder: Folder, size: int) -> list[Picture]:
     in_classes = [*folder.labeled.values(), *(folder.test or {}).values()]
     total = len(folder.unlabeled) + sum(map(len, in_classes))
-    # Into a file each print of the bar is a line.
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    with tqdm(total=total, unit="picture", mininterval=interval, dynamic_ncols=True, leave=False) as bar:
-        pictures = inspection.read_pictures(folder, size, bar.update)
+    with terminal.Progress(total, "images") as bar:
+        pictures = inspection.read_pictures(folder, size, bar.advance)
     if not any(not picture.fault and picture.part != TEST for picture in pictures):
         faults = [f"; {picture.path}: {picture.fault}" for picture in pictures[:1]]
         raise DataError(f"{folder.root}: no picture to train on can be read{''.join(faults)}")
@@ -118,8 +116,8 @@ def _recommendation(
     return {
         "command": shlex.join(["python", "run.py", *arguments]),
         "settings": {name: value for name, value in sorted(chosen.items()) if name not in given},
-        "steps": config.train.total_steps * config.method.generations,
-        "epochs": config.train.epochs * config.method.generations,
+        "steps": config.train.total_steps * config.generations,
+        "epochs": config.train.epochs * config.generations,
     }
 
 
@@ -132,7 +130,8 @@ def _draw_sheet(folder: Folder, pictures: Sequence[Picture], config: Config, siz
     from udal_tf.augment.views import make_views
     from udal_tf.input.samples import view_samples
 
-    first, labeled, unlabeled = {}, {name: 0 for name in folder.labeled}, []
+    first: dict[str, str] = {}
+    labeled, unlabeled = {name: 0 for name in folder.labeled}, []
     for picture in pictures:
         if picture.part == LABELED and not picture.fault:
             first.setdefault(picture.class_name, picture.path)
@@ -169,6 +168,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="replace a sheet that is there already")
     parser.add_argument("--json", action="store_true", help="print everything found as JSON in the place of a text")
     parser.add_argument("--no_timing", action="store_true", help="do not time any training steps")
+    add_plugin_argument(parser)
     args = parser.parse_args(argv[:cut])
     args.settings = argv[cut + 1 :]
     return args
@@ -185,12 +185,12 @@ def _sheet_path(args: argparse.Namespace) -> pathlib.Path:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
+    terminal.accept_any_text()
     args = _parse(sys.argv[1:] if argv is None else argv)
-    # As for training, before TensorFlow is imported.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
+        load_plugins(args.plugin)
         given = config_module.given_on_command_line(args.settings)
+        given |= {"plugin": args.plugin} if args.plugin else {}
         folder = folder_listing.read_folder(args.folder)
         found = inspect(folder, given, _sheet_path(args), timed=not args.no_timing)
     except (ValueError, OSError) as error:

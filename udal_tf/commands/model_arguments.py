@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
+from udal_tf.commands.plugins import add_plugin_argument, load_plugins
+from udal_tf.reporting.terminal import Progress
 
 if TYPE_CHECKING:  # At run time TensorFlow is imported when the arguments are known to be good.
     from udal_tf.inference.trained import TrainedModel
 
-# From so many pictures on a bar is shown; seconds between two prints of it, on a terminal and into a file.
-MANY, _TERMINAL_INTERVAL, _FILE_INTERVAL = 200, 0.2, 60.0
+# From so many images on a bar is shown.
+MANY = 200
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_SOME_UNREADABLE = 1, 2, 3
 EXIT_CODES = "exit code: 0 all done; 2 bad input, nothing done; 3 some pictures could not be read, the rest is done"
 
@@ -32,6 +32,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unfinished", action="store_true", help="take the last checkpoint of a training that is not finished"
     )
+    add_plugin_argument(parser)
 
 
 def add_prior_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
@@ -54,37 +55,25 @@ def add_prior_arguments(parser: argparse.ArgumentParser, default: str | None = N
     )
 
 
-def prepare_tensorflow() -> None:
-    """What has to be said before TensorFlow is imported; so it comes first in a command."""
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # TensorFlow leaves oneDNN off on some processors.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-
 def load_model(args: argparse.Namespace) -> TrainedModel:
-    """The model that the arguments name. Raises ModelError where it cannot be used."""
+    """The model that the arguments name. Raises ModelError or PluginError where it cannot be used."""
+    load_plugins(args.plugin)
     from udal_tf.inference import trained
 
     return trained.load(args.workdir, args.weights, args.unfinished)
 
 
-class Progress:
-    """A bar over pictures on standard error, where there are many, and the names of those that cannot be read."""
+class ImageProgress(Progress):
+    """A bar over images, where there are many, and the names of those that cannot be read."""
 
-    def __init__(self, count: int):
-        interval = _TERMINAL_INTERVAL if sys.stderr.isatty() else _FILE_INTERVAL
-        self._bar = tqdm(total=count, unit=" pictures", mininterval=interval, dynamic_ncols=True, disable=count < MANY)
+    def __init__(self, count: int, hidden: bool = False):
+        super().__init__(count, "images", shown=count >= MANY and not hidden)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self._bar.close()
-
-    def advance(self, path: str, fault: str = "") -> None:
-        """One more picture; where something is wrong with it, this is said."""
+    def image(self, path: str, fault: str = "") -> None:
+        """One more image; where something is wrong with it, this is said."""
         if fault:
-            self._bar.write(f"not read: {path}: {fault}", file=sys.stderr)
-        self._bar.update()
+            self.line(f"not read: {path}: {fault}", sys.stderr)
+        self.advance()
 
 
 def refuse(error: Exception, code: int = EXIT_BAD_INPUT) -> None:

@@ -19,9 +19,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from udal_tf.commands import model_arguments, outputs
+from udal_tf.commands import model_arguments, outputs, plugins
+from udal_tf.reporting import terminal
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from udal_tf.inference.trained import TrainedModel
 
 # Six decimal places tell float32 probabilities apart as far as they are reproducible.
@@ -40,7 +43,7 @@ def _table(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
 
 
 def _csv(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
-    def line(*cells) -> str:
+    def line(*cells: object) -> str:
         text = io.StringIO()
         csv.writer(text, lineterminator="").writerow(cells)
         return text.getvalue()
@@ -62,14 +65,14 @@ def _jsonl(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
 FORMATS = {"table": _table, "csv": _csv, "jsonl": _jsonl}
 
 
-def ranked(probs, class_names: Sequence[str], top_k: int) -> Ranked:
+def ranked(probs: np.ndarray, class_names: Sequence[str], top_k: int) -> Ranked:
     """The likeliest classes of a picture with their probabilities [C], the likeliest first; of equal ones the first."""
     order = (-probs).argsort(kind="stable")[:top_k]
     return [(class_names[c], round(float(probs[c]), DECIMALS)) for c in order]
 
 
 def write_predictions(
-    model: TrainedModel, args: argparse.Namespace, file: TextIO, bar: model_arguments.Progress
+    model: TrainedModel, args: argparse.Namespace, file: TextIO, bar: model_arguments.ImageProgress
 ) -> tuple[int, int]:
     """Writes a line for every picture that `args.pictures` name; the number of those done and of those unreadable.
 
@@ -88,12 +91,12 @@ def write_predictions(
     for path, logits in model.logits_of_files(pictures.named(args.pictures)):
         if isinstance(logits, str):
             unreadable += 1
-            bar.advance(path, logits)
+            bar.image(path, logits)
         else:
             done += 1
             probs = model.prediction(logits[None], shift).probs[0]
             print(line(path, ranked(probs, model.class_names, args.top_k)), file=file)
-            bar.advance(path)
+            bar.image(path)
     return done, unreadable
 
 
@@ -120,7 +123,6 @@ def _run(args: argparse.Namespace) -> int:
         with outputs.new_file(args.out, args.overwrite) as file:
             unreadable = _predict(args, file)
     else:
-        sys.stdout.reconfigure(errors="backslashreplace")
         unreadable = _predict(args, sys.stdout)
         sys.stdout.flush()
     return model_arguments.EXIT_SOME_UNREADABLE if unreadable else 0
@@ -128,14 +130,14 @@ def _run(args: argparse.Namespace) -> int:
 
 def _predict(args: argparse.Namespace, file: TextIO) -> int:
     """Writes all predictions; the number of files that cannot be read. Raises ValueError where that is all of them."""
-    model_arguments.prepare_tensorflow()
+    plugins.prepare_tensorflow()
     from udal_tf.inference import pictures
 
     pictures.check_named(args.pictures)
     model = model_arguments.load_model(args)
     # A bar between the lines of a table on the same screen would be in the way.
     hidden = file is sys.stdout and sys.stdout.isatty()
-    with model_arguments.Progress(0 if hidden else sum(1 for _ in pictures.named(args.pictures))) as bar:
+    with model_arguments.ImageProgress(sum(1 for _ in pictures.named(args.pictures)), hidden) as bar:
         done, unreadable = write_predictions(model, args, file, bar)
     if not done:
         raise ValueError(f"none of the {unreadable} files is a picture that can be read")
@@ -146,6 +148,7 @@ def _predict(args: argparse.Namespace, file: TextIO) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
+    terminal.accept_any_text()
     args = _parser().parse_args(argv)
     try:
         code = _run(args)

@@ -13,7 +13,8 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from udal_tf.reporting import comparison, figures, page, plotting, run_figures, run_table, table_text, tables
+from udal_tf.commands.plugins import add_plugin_argument, load_plugins
+from udal_tf.reporting import comparison, figures, page, plotting, run_figures, run_table, table_text, tables, terminal
 from udal_tf.reporting.runs import LeftOut, read_runs
 from udal_tf.run_dir import RESULT
 from udal_tf.storage import local, write_text
@@ -63,7 +64,7 @@ def write_report(
     texts["runs.csv"] = run_table.run_table(runs).to_csv(index=False)
     for table in filled:
         texts[f"{table.name}.md"] = table_text.markdown(table)
-        texts[f"{table.name}.csv"] = table.cells.to_csv(index=False, columns=tables.CELL_COLUMNS)
+        texts[f"{table.name}.csv"] = table.cells.to_csv(index=False, columns=list(tables.CELL_COLUMNS))
         texts[f"{table.name}.tex"] = table_text.latex(table)
     for name, text in texts.items():
         write_text(out / TABLES / name, text)
@@ -77,6 +78,7 @@ def write_report(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
+    terminal.accept_any_text()
     parser = argparse.ArgumentParser(
         prog="python -m udal_tf.commands.report",
         description=__doc__,
@@ -89,8 +91,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         action="store_true",
         help="leave out of the tables the rows and columns without a run, and tables without any",
     )
+    add_plugin_argument(parser)
     args = parser.parse_args(argv)
     try:
+        load_plugins(args.plugin)
         local(args.out)
         for folder in args.folders:
             if not folder.is_dir():

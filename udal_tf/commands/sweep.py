@@ -23,41 +23,42 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-
-from tqdm import tqdm
+from types import FrameType
 
 from udal_tf.commands import outputs
-from udal_tf.commands.sweep_engines import ENGINES, ROOT, SweepError
+from udal_tf.commands.plugins import add_plugin_argument, load_plugins
+from udal_tf.commands.sweep_engines import ENGINES, ROOT, LocalEngine, RayEngine, SweepError
 from udal_tf.commands.sweep_jobs import Job
 from udal_tf.commands.sweep_speeds import measured_speeds
 from udal_tf.data import settings
-from udal_tf.reporting import grids, listing, revision
+from udal_tf.reporting import grids, listing, revision, terminal
 from udal_tf.run_dir import RunDir
 from udal_tf.run_records import RunDirError
 
 EXIT_BAD_INPUT, EXIT_FAILED, EXIT_SIGNAL = 2, 1, 128
-BAR = "{percentage:3.0f}% of the pictures |{bar}| {elapsed}<{remaining}{postfix}"
 
 
 class _StopRequest:
     """The last stop signal that came; a second one is passed on as SIGKILL."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.number, self.exit_number = 0, 0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
 
-    def _handle(self, number, frame):
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         self.number = signal.SIGKILL if self.exit_number else number
         self.exit_number = self.exit_number or number
 
 
-def train_all(jobs: dict[str, tuple[grids.Cell, Job]], engine, total: int, done: int) -> tuple[dict[str, str], int]:
+def train_all(
+    jobs: dict[str, tuple[grids.Cell, Job]], engine: LocalEngine | RayEngine, total: int, done: int
+) -> tuple[dict[str, str], int]:
     """Runs the jobs to their end. Returns the failed cells' reasons by name, and the signal that stopped it or 0."""
-    stop, failed, told = _StopRequest(), {}, 0
+    stop, told = _StopRequest(), 0
+    failed: dict[str, str] = {}
     whole = sum(cell.pictures for cell, _ in jobs.values())
-    interval = 1.0 if sys.stderr.isatty() else 60.0
-    bar = tqdm(total=whole, dynamic_ncols=True, mininterval=interval, bar_format=BAR)
+    bar = terminal.Progress(whole, "images")
     left = dict(jobs)
     looked, ended_pictures = 0.0, 0.0
     for _, job in jobs.values():
@@ -71,17 +72,15 @@ def train_all(jobs: dict[str, tuple[grids.Cell, Job]], engine, total: int, done:
                 failed[job.name] = outcome.reason
             done += outcome.state == "finished"
             text = f"[{done}/{total}] {job.name}: {outcome.state} {_accuracy(job)}{outcome.reason}"
-            bar.write(text.rstrip(), file=sys.stdout)
-            sys.stdout.flush()
+            bar.line(text.rstrip())
         if stop.number != told:
             told = stop.number
-            bar.write("Stopping: the running cells save first; once more kills them.", file=sys.stdout)
+            bar.line("Stopping: the running cells save first; once more kills them.")
             engine.stop(told)
         if time.monotonic() - looked > 2:
             looked = time.monotonic()
             running = sum(listing.pictures_done(cell, pathlib.Path(job.workdir)) for cell, job in left.values())
-            bar.set_postfix_str(f"{done}/{total} cells, {len(failed)} failed", refresh=False)
-            bar.update(ended_pictures + running - bar.n)
+            bar.advance(ended_pictures + running - bar.done, f"{done}/{total} cells, {len(failed)} failed")
     bar.close()
     engine.close()
     return failed, stop.exit_number
@@ -130,8 +129,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--num_cpus", default=1.0, type=float, help="cores of a Ray task (default: 1)")
     parser.add_argument("--num_gpus", default=0.0, type=float, help="GPUs of a Ray task (default: 0)")
     parser.add_argument("--resources", default=(), type=_resources, help="further resources of a Ray task: TPU=4,…")
+    add_plugin_argument(parser)
     args = parser.parse_args(argv[:cut])
-    args.further = list(argv[cut + 1 :])
+    args.further = [*argv[cut + 1 :], *([f"--plugin={','.join(args.plugin)}"] if args.plugin else [])]
     for name, lowest in (("jobs", 1), ("retries", 0), ("images_per_second", 0), ("num_cpus", 0), ("num_gpus", 0)):
         if not getattr(args, name) >= lowest:
             parser.error(f"--{name} must be at least {lowest}, got {getattr(args, name)}")
@@ -163,10 +163,12 @@ def _speeds(args: argparse.Namespace, cells: list[grids.Cell]) -> listing.Speeds
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
+    terminal.accept_any_text()
     args = parse(sys.argv[1:] if argv is None else argv)
     if not (ROOT / "run.py").exists():
         sys.exit(_refuse(f"run.py and flags/ must lie beside the package, got no {ROOT / 'run.py'}: use a checkout"))
     try:
+        load_plugins(args.plugin)
         cells = chosen_cells(args)
         states = [listing.state_of(cell, args.out / cell.name) for cell in cells]
     except ValueError as error:

@@ -7,6 +7,7 @@ import pathlib
 import queue
 import sys
 import time
+from typing import Any
 
 from udal_tf.commands.sweep_jobs import POLL_SECONDS, Job, Outcome, StopFile, core_numbers, note_failure, run_job
 
@@ -89,7 +90,7 @@ class RayEngine:
         done, _ = self._ray.wait(list(self._running), timeout=POLL_SECONDS)
         return [(self._running[ref], self._outcome(ref, self._running.pop(ref))) for ref in done]
 
-    def _outcome(self, ref, job: Job) -> Outcome:
+    def _outcome(self, ref: Any, job: Job) -> Outcome:
         try:
             outcome = self._ray.get(ref)
             return Outcome(outcome.state, outcome.reason)
@@ -110,4 +111,4 @@ class RayEngine:
         self._ray.shutdown()
 
 
-ENGINES = {"local": LocalEngine, "ray": RayEngine}
+ENGINES: dict[str, type[LocalEngine] | type[RayEngine]] = {"local": LocalEngine, "ray": RayEngine}

@@ -7,7 +7,10 @@ from absl import app, flags, logging
 
 from udal_tf import config as config_module
 from udal_tf import crest_flags
+from udal_tf.commands.help_text import help_text
+from udal_tf.commands.plugins import prepare_tensorflow
 from udal_tf.data import settings
+from udal_tf.reporting import terminal
 from udal_tf.reporting.console import result_text
 from udal_tf.run_records import RunDirError
 
@@ -29,9 +32,6 @@ def _main(argv: list[str]) -> None:
         print("\n  ".join(["CReST's flags:", *translations]))
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
-    # TensorFlow leaves oneDNN off on some processors; this has to be said before its import.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from udal_tf.data.dataset import DataError
     from udal_tf.training.checkpointing import CheckpointError
     from udal_tf.training.distribute import DeviceError, WorkerLost
@@ -87,7 +87,14 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
 
 def main() -> None:
     """Entry point; defines the flags and runs."""
-    define_flags()
-    for name in config_module.section_fields():  # --help shows the flags of the program's own module only.
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+    terminal.accept_any_text()
+    prepare_tensorflow()
+    try:
+        config_module.load_plugins_on(sys.argv[1:])
+        define_flags()
+    except ValueError as error:
+        sys.exit(_refuse(str(error)))
+    if {"--help", "-help", "-h"} & set(sys.argv[1:]):
+        print(help_text(flags.FLAGS, sys.modules["__main__"].__doc__ or __doc__))
+        return
     app.run(_main, flags_parser=_parse)

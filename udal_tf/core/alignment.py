@@ -27,6 +27,11 @@ def tempered(p_data: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
     return powered / tf.reduce_sum(powered)
 
 
+def normalized(values: tf.Tensor) -> tf.Tensor:
+    """[C] non-negative values divided by their sum."""
+    return values / tf.reduce_sum(values)
+
+
 def align_probs(probs: tf.Tensor, p_target: tf.Tensor, p_model: tf.Tensor) -> tf.Tensor:
     """Predictions rescaled by p_target / p_model, each row normalised again. UDAL Eq. 1; CReST util/semisup.py.
 

@@ -5,6 +5,7 @@ Canonical order is the order of the archives: batch 1 to 5, train.
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -164,7 +165,13 @@ def _from_archive(place: pathlib.Path, edition: Edition) -> Source:
     return _checked(place, arrays, edition, f"binary archive {place.name}", paths)
 
 
-def _checked(place, arrays, edition: Edition, source: str, paths: list[pathlib.Path]) -> Source:
+def _checked(
+    place: pathlib.Path,
+    arrays: Sequence[tuple[np.ndarray, np.ndarray]],
+    edition: Edition,
+    source: str,
+    paths: list[pathlib.Path],
+) -> Source:
     """A whole CIFAR in canonical order, after its counts and first labels."""
     classes = len(edition.class_names)
     for (_, labels), each, start in zip(
@@ -186,7 +193,13 @@ def _checked(place, arrays, edition: Edition, source: str, paths: list[pathlib.P
     return _source(arrays, edition, facts, long_tailed=False, draw=OTHER_DRAW)
 
 
-def _source(arrays, edition: Edition, facts: dict[str, Any], long_tailed: bool, draw: str) -> Source:
+def _source(
+    arrays: Sequence[tuple[np.ndarray, np.ndarray]],
+    edition: Edition,
+    facts: dict[str, Any],
+    long_tailed: bool,
+    draw: str,
+) -> Source:
     (train, train_labels), (test, test_labels) = arrays
     return Source(
         train=ArrayPictures(train),

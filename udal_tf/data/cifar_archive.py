@@ -80,8 +80,8 @@ def _contents(place: pathlib.Path, inner: str, members: list[str], most: int) ->
         wanted = {f"{inner}/{member}": member for member in members}
         with tarfile.open(place, "r:*") as archive:
             for entry in archive:
-                member = wanted.get(entry.name.removeprefix("./"))
-                if member and entry.isreg():
-                    yield member, archive.extractfile(entry).read(most + 1)
+                name = wanted.get(entry.name.removeprefix("./"))
+                if name and (content := archive.extractfile(entry) if entry.isreg() else None):
+                    yield name, content.read(most + 1)
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise DataError(f"{place}: truncated or damaged ({error}); download it again") from error

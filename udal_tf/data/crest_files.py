@@ -35,7 +35,7 @@ def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
       DataError: for a truncated or damaged file, or records of another kind.
     """
 
-    def parse(records):
+    def parse(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         parsed = tf.io.parse_example(records, _FEATURES)
         return parsed["image"], parsed["label"]
 

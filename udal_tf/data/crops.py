@@ -55,7 +55,7 @@ def crop_and_resize(images: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
     padded = tf.pad(tf.cast(images, tf.float32), [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
     top, left, rows, columns = tf.unstack(tf.cast(boxes, tf.float32), axis=1)
 
-    def ends(start, length, size):
+    def ends(start: tf.Tensor, length: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         """First and last sampling position in the padded picture, as shares of its last index."""
         step = length / size
         first = start + 0.5 * step + 0.5

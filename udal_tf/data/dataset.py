@@ -122,7 +122,7 @@ class SslData:
     rest: the pool without the labelled ones, for CReST's selection.
     p_data: [C] float32, the class prior of the labelled data, sums to 1, every entry above 0.
     p_unlabeled: [C] float32, what is taken for the class distribution of the unlabelled pool; sums to 1.
-    p_refined: [C] float32, what DARP takes for it, where that is something else.
+    prepared: what a method found out before training, by name.
     """
 
     train: Pictures
@@ -137,7 +137,7 @@ class SslData:
     p_data: np.ndarray
     p_unlabeled: np.ndarray
     provenance: dict[str, Any]
-    p_refined: np.ndarray | None = None
+    prepared: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:

@@ -3,8 +3,8 @@
 import os
 import pathlib
 import threading
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -76,7 +76,7 @@ class ShardReader:
                 self._open[shard] = os.open(self._shards[shard], os.O_RDONLY)
             return self._open[shard]
 
-    def __del__(self):
+    def __del__(self) -> None:
         for descriptor in self._open.values():
             os.close(descriptor)
 
@@ -104,14 +104,14 @@ class EncodedPictures:
         return self._fetch_crops(tf.cast(positions, tf.int64), tf.cast(draws, tf.float32))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
-    def _fetch(self, positions):
+    def _fetch(self, positions: tf.Tensor) -> tf.Tensor:
         return self._mapped(lambda content: centre_view(content, self.shape[0]), self._bytes(positions))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 4], tf.float32)])
-    def _fetch_crops(self, positions, draws):
+    def _fetch_crops(self, positions: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
         return self._mapped(lambda pair: self._crop(*pair), (self._bytes(positions), draws))
 
-    def _mapped(self, one, batch):
+    def _mapped(self, one: Callable[[Any], tf.Tensor], batch: Any) -> tf.Tensor:
         spec = tf.TensorSpec(self.shape, tf.uint8)
         return tf.map_fn(one, batch, fn_output_signature=spec, parallel_iterations=PARALLEL)
 
@@ -130,12 +130,12 @@ class EncodedPictures:
         return np.array(contents, object)
 
     def _crop(self, content: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-        def from_jpeg():
+        def from_jpeg() -> tf.Tensor:
             # Only the rows and columns of the crop are decoded.
             shape = tf.io.extract_jpeg_shape(content)
             return tf.io.decode_and_crop_jpeg(content, crop_boxes(shape[:1], shape[1:2], draws[None])[0], CHANNELS)
 
-        def from_other():
+        def from_other() -> tf.Tensor:
             image = _decoded(content)
             box = crop_boxes(tf.shape(image)[:1], tf.shape(image)[1:2], draws[None])[0]
             return tf.image.crop_to_bounding_box(image, box[0], box[1], box[2], box[3])

@@ -57,13 +57,16 @@ def load(config: DataConfig) -> Source:
         place, read, starts = paths[0][0].parent, [path for pair in paths for path in pair], True
         source = f"IDX files in {place}"
     else:
-        place = tfds_folder.find(folders, TFDS_NAME)
-        if not place:
+        found = tfds_folder.find(folders, TFDS_NAME)
+        if not found:
             try:
                 tfds_folder.download(TFDS_NAME, folders[0], URL)
             except OSError as error:
                 raise DataError(_not_found(folders, str(error))) from error
-            place = tfds_folder.find(folders, TFDS_NAME)
+            found = tfds_folder.find(folders, TFDS_NAME)
+        if not found:
+            raise DataError(_not_found(folders, "the download left no such folder"))
+        place = found
         arrays = [
             tfds_folder.read_arrays(place, part.split, part.per_class * len(CLASS_NAMES), None)[:2] for part in PARTS
         ]
@@ -86,12 +89,13 @@ def _find_idx(folders: list[pathlib.Path]) -> list[tuple[pathlib.Path, pathlib.P
     """(images, labels) of each part in the first folder that has all four files, plain or compressed."""
     for folder in folders:
         found = [
-            [next((folder / (name + end) for end in ("", ".gz") if (folder / (name + end)).is_file()), None)
-             for name in part.names]
+            [path for end in ("", ".gz") if (path := folder / (name + end)).is_file()]
             for part in PARTS
-        ]  # fmt: skip
-        if all(path for pair in found for path in pair):
-            return [tuple(pair) for pair in found]
+            for name in part.names
+        ]
+        if all(found):
+            paths = [of_name[0] for of_name in found]
+            return list(zip(paths[::2], paths[1::2], strict=True))
     return None
 
 

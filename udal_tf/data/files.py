@@ -62,10 +62,10 @@ def fingerprint(paths: Iterable[pathlib.Path], root: pathlib.Path, *facts: objec
     for path in paths:
         try:
             stat = os.stat(path)
-            facts = f"{stat.st_size}\0{stat.st_mtime_ns}"
+            state = f"{stat.st_size}\0{stat.st_mtime_ns}"
         except OSError as error:
-            facts = str(error.strerror)
-        digest.update(f"{path.relative_to(root)}\0{facts}\n".encode("utf-8", "replace"))
+            state = str(error.strerror)
+        digest.update(f"{path.relative_to(root)}\0{state}\n".encode("utf-8", "replace"))
     return digest.hexdigest()[:24]
 
 

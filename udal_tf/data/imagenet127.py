@@ -9,6 +9,7 @@ import dataclasses
 import importlib.resources
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from udal_tf.config import DataConfig
 from udal_tf.data import files, tfds_folder, tfrecords
 from udal_tf.data.dataset import DataError, Source
 from udal_tf.data.encoded import EncodedPictures, FileReader, Reader, ShardReader, file_fault
-from udal_tf.recipes import RECIPES
+from udal_tf.registry import DATASETS
 
 GROUPS_FILE = "imagenet127.tsv"
 # Pictures of ILSVRC 2012, by TFDS's name of the split.
@@ -50,7 +51,7 @@ def load(config: DataConfig) -> Source:
     Raises:
       DataError: where it is missing, incomplete or damaged.
     """
-    natural = RECIPES[config.dataset]["imbalance"]
+    natural = DATASETS[config.dataset].recipe["imbalance"]
     if config.protocol != "crest" or config.imbalance != natural:
         raise DataError(
             f"{config.dataset} is imbalanced by nature and is taken whole: leave out --imbalance and --protocol "
@@ -90,7 +91,7 @@ def _find(config: DataConfig) -> tuple[str, pathlib.Path, int]:
     folders = files.data_dirs(config)
     resized = [config.image_size] if config.image_size else list(RESIZED)
     places = [(tfds_folder.find(folders, "imagenet_resized", f"{side}x{side}"), side) for side in resized]
-    small = next((found for found in places if found[0]), None)
+    small = next(((found, side) for found, side in places if found), None)
     # Whoever asks for 32 or 64 pixels and has the public files of that size means those.
     if small and config.image_size:
         return "tfds", *small
@@ -98,8 +99,8 @@ def _find(config: DataConfig) -> tuple[str, pathlib.Path, int]:
         for place in (folder, folder / "imagenet"):
             if (place / FOLDERS["train"]).is_dir():
                 return "folders", place, config.image_size or SIZE
-    if place := tfds_folder.find(folders, "imagenet2012"):
-        return "tfds", place, config.image_size or SIZE
+    if whole := tfds_folder.find(folders, "imagenet2012"):
+        return "tfds", whole, config.image_size or SIZE
     if small:
         return "tfds", *small
     raise DataError(
@@ -155,7 +156,7 @@ def _from_tfds(place: pathlib.Path, split: str, config: DataConfig) -> Split:
     return Split(ShardReader(shards, **index), label_names[labels], np.array([], np.int64))
 
 
-def _cached(config: DataConfig, key: str, make) -> dict[str, np.ndarray]:
+def _cached(config: DataConfig, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, np.ndarray]:
     """An index from the cache folder, made and kept there where it is not."""
     path = files.cache_dir(config) / f"imagenet127-{key}.npz"
     if path.exists():

@@ -52,11 +52,11 @@ def read_pictures(folder: Folder, size: int, progress: Callable[[int], None] = l
     tasks = [(path, LABELED, name) for name, paths in folder.labeled.items() for path in paths]
     tasks += [(path, UNLABELED, _class_in_path(path, folder)) for path in folder.unlabeled]
     tasks += [(path, TEST, name) for name, paths in (folder.test or {}).items() for path in paths]
-    pictures = []
+    pictures: list[Picture] = []
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         for start in range(0, len(tasks), _AT_A_TIME):
             some = tasks[start : start + _AT_A_TIME]
-            pictures += pool.map(lambda task: _read(*task, folder.root, size), some)
+            pictures += pool.map(lambda task: _read(task[0], task[1], task[2], folder.root, size), some)
             progress(len(some))
     return pictures
 

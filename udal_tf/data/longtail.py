@@ -64,8 +64,8 @@ def counted_prior(counts: Sequence[int]) -> np.ndarray:
     """
     if min(counts) < 1:
         raise ValueError(f"every class needs a labelled picture, class {list(counts).index(min(counts))} has none")
-    counts = np.asarray(counts, np.float64)
-    return (counts / counts.sum()).astype(np.float32)
+    exact = np.asarray(counts, np.float64)
+    return (exact / exact.sum()).astype(np.float32)
 
 
 def unlabeled_counts(m1: int, imbalance: float, shape: str, num_classes: int) -> list[int]:

@@ -85,7 +85,7 @@ def load(root: pathlib.Path, paths: Sequence[pathlib.Path], config: DataConfig) 
     size = config.image_size or default_size(paths)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        bad = _make(folder, root, paths, size, config)
+        bad = _make(folder, paths, size, config)
     except OSError as error:
         raise DataError(
             f"cannot write below {folder.parent} ({error.strerror}); choose another folder with --cache_dir"
@@ -93,7 +93,7 @@ def load(root: pathlib.Path, paths: Sequence[pathlib.Path], config: DataConfig) 
     return Decoded(folder / PICTURES_FILE), size, bad
 
 
-def _make(folder: pathlib.Path, root, paths, size: int, config: DataConfig) -> list[int]:
+def _make(folder: pathlib.Path, paths: Sequence[pathlib.Path], size: int, config: DataConfig) -> list[int]:
     """Fills the cache folder, whole or not at all; returns the positions of the bad pictures."""
     needed, free = len(paths) * size * size * CHANNELS, shutil.disk_usage(folder.parent).free
     if needed > free:
@@ -108,7 +108,7 @@ def _make(folder: pathlib.Path, root, paths, size: int, config: DataConfig) -> l
     return bad
 
 
-def _decode_all(paths, size: int, target: pathlib.Path, config: DataConfig) -> list[int]:
+def _decode_all(paths: Sequence[pathlib.Path], size: int, target: pathlib.Path, config: DataConfig) -> list[int]:
     """Writes the good pictures to `target`; returns the positions of the bad ones."""
     faults: dict[int, str] = {}
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool, open(target, "wb") as file:

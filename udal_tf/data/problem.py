@@ -80,14 +80,14 @@ def long_tailed_pool(source: Source, config: DataConfig) -> np.ndarray:
     return longtail.subset(source.train_labels, counts, config.draw, source.files)
 
 
-def _crest(config, source, labels, num_classes) -> tuple[np.ndarray, np.ndarray]:
+def _crest(config: DataConfig, source: Source, labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     pool = long_tailed_pool(source, config)
     in_labeled, in_others = longtail.fold_split(labels[pool], config.beta, config.fold, num_classes)
     unknown = pool[labels[pool] < 0]
     return pool[in_labeled], np.concatenate([pool[in_others], unknown])
 
 
-def _darp(config, labels, num_classes) -> tuple[np.ndarray, np.ndarray]:
+def _darp(config: DataConfig, labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     return longtail.darp_split(
         labels,
         longtail.class_counts(config.n1, config.imbalance, num_classes),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from udal_tf import config as config_module
+from udal_tf import registry
 from udal_tf.config import Config, DataConfig
 from udal_tf.data import decoding, folder_listing, longtail
 from udal_tf.data.folder_listing import Listing
@@ -22,7 +23,7 @@ HEADERS = 200
 
 
 def resolve(given: Mapping[str, Any]) -> Config:
-    """`config.resolve`; for --dataset=folder with the facts about the pictures in --data_dir.
+    """`config.resolve`; for a data set whose record has `facts`, as a folder, with those about the files.
 
     The same pictures give the same settings on every machine. Where some were added or removed, `pictures` is another
     one, and a work folder that belongs to the former ones is refused.
@@ -31,9 +32,8 @@ def resolve(given: Mapping[str, Any]) -> Config:
       ValueError: as `config.resolve` does. DataError: where the folder cannot be used.
     """
     config = config_module.resolve(given)
-    if config.data.dataset != "folder":
-        return config
-    return config_module.resolve(given, folder_facts(config.data))
+    facts = config.records.dataset.facts
+    return config_module.resolve(given, registry.resolved(facts)(config.data)) if facts else config
 
 
 def folder_facts(config: DataConfig) -> FolderFacts:

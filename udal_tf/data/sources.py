@@ -1,41 +1,34 @@
-"""The data sets by name, and `load`, which makes the semi-supervised problem of a config."""
+"""`load` makes the semi-supervised problem of a config, by its data set's record."""
 
-from collections.abc import Callable
-
+from udal_tf import registry
 from udal_tf.config import DataConfig
-from udal_tf.data import cifar, digits, fashion, folder, imagenet127
 from udal_tf.data.dataset import DataError, Source, SslData
 from udal_tf.data.problem import make_problem
-
-SOURCES: dict[str, Callable[[DataConfig], Source]] = {
-    "digitslt": digits.load,
-    "cifar10lt": cifar.load,
-    "cifar100lt": cifar.load,
-    "fashionlt": fashion.load,
-    "imagenet127": imagenet127.load,
-    "folder": folder.load,
-}
-# The data sets whose pictures come in many sizes; the others have one of their own.
-RESIZABLE = ("imagenet127", "folder")
+from udal_tf.registry import DATASETS
+from udal_tf.settings import Section
 
 
-def load_source(config: DataConfig) -> Source:
+def load_source(config: DataConfig, own: Section | None = None) -> Source:
     """Reads the data set of `config`, before any protocol.
+
+    Args:
+      own: the section of the data set's own; its defaults where it has one and none is given.
 
     Raises:
       DataError: with the ways to provide the data where it is missing, or with what is wrong in it.
     """
-    if config.dataset not in RESIZABLE and (config.image_size or config.skip_bad_images):
-        raise DataError(
-            f"{config.dataset}: --image_size and --skip_bad_images apply to {' and '.join(RESIZABLE)}; leave them out"
-        )
-    return SOURCES[config.dataset](config)
+    record = DATASETS[config.dataset]
+    if not record.resizable and (config.image_size or config.skip_bad_images):
+        resizable = " and ".join(name for name, dataset in DATASETS.items() if dataset.resizable)
+        raise DataError(f"{config.dataset}: --image_size and --skip_bad_images apply to {resizable}; leave them out")
+    read, own = registry.resolved(record.load), registry.section_of(record, own)
+    return read(config) if own is None else read(config, own)
 
 
-def load(config: DataConfig) -> SslData:
+def load(config: DataConfig, own: Section | None = None) -> SslData:
     """Reads the data set of `config` and applies its protocol.
 
     Raises:
       DataError: with the ways to provide the data where it is missing, or with what is wrong in it.
     """
-    return make_problem(load_source(config), config)
+    return make_problem(load_source(config, own), config)

@@ -2,10 +2,11 @@
 
 import dataclasses
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from udal_tf import __version__
-from udal_tf.config import Config, resolve, section_fields
+from udal_tf.config import Config, flat, is_identity, resolve
 from udal_tf.inference import priors, usage
 from udal_tf.inference.exporting import FORMATS, PICTURES, PROBS
 from udal_tf.inference.trained import TrainedModel
@@ -16,7 +17,7 @@ from udal_tf.run_records import Result
 FEW_LABELED, FEW_TESTED = 10, 30
 _VARIANTS = {"last": ("ema", "ema_la"), "best": ("ema", "ema_la"), "raw": ("raw", "raw_la")}
 # Settings that a run fills in by itself.
-_FILLED_IN = ("pictures",)
+_FILLED_IN = ("pictures", "plugin_sha256")
 # Facts of the data that are lists of counts, and stand in the table of the classes.
 _COUNTS = ("labeled_counts", "unlabeled_counts", "test_counts")
 
@@ -38,15 +39,18 @@ class Export:
 
 def training_command(config: Config) -> str:
     """The command of a training: its data, method, and every setting that differs from their recipe."""
-    flat = {name: value for section in config.to_dict().values() for name, value in section.items()}
-    chosen = {name: flat[name] for name in ("dataset", "base", "method", "protocol")}
-    recipe = {name: value for section in resolve(chosen).to_dict().values() for name, value in section.items()}
-    given = dict(chosen) if chosen["protocol"] != "crest" else {n: chosen[n] for n in ("dataset", "base", "method")}
-    for name, field in section_fields().items():
-        stated = (field.metadata["identity"] or name == "data_dir") and name not in _FILLED_IN
-        if stated and flat[name] != recipe[name]:
-            given.setdefault(name, flat[name])
-    words = [f"--{name}={','.join(map(str, v)) if isinstance(v, list) else v}" for name, v in given.items()]
+    values = flat(config.to_dict())
+    chosen = {name: values[name] for name in ("dataset", "base", "method", "protocol", "arch")}
+    chosen |= {"plugin": tuple(values["plugin"])} if values["plugin"] else {}
+    own_arch = flat(resolve(chosen).to_dict())
+    del chosen["arch"]
+    recipe = {**own_arch, **flat(resolve(chosen).to_dict())}
+    given = {name: value for name, value in chosen.items() if name != "protocol" or value != "crest"}
+    for name, value in values.items():
+        stated = (is_identity(name) or name == "data_dir") and name not in _FILLED_IN
+        if stated and value != recipe[name]:
+            given.setdefault(name, value)
+    words = [f"--{name}={','.join(map(str, v)) if isinstance(v, (list, tuple)) else v}" for name, v in given.items()]
     return shlex.join(["python", "run.py", *words])
 
 
@@ -125,10 +129,10 @@ def _prior(export: Export) -> str:
     )
 
 
-def _classes(model: TrainedModel, data: dict[str, Any], export: Export) -> str:
+def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> str:
     row, variants = model.folder.row, _VARIANTS[model.weights]
     columns: dict[str, list] = {"class": list(model.class_names)}
-    grown = model.folder.config.method.generations > 1
+    grown = model.folder.config.generations > 1
     labelled = "labelled, pseudo-labels included" if grown else "labelled"
     for title, key in ((labelled, "labeled_counts"), ("unlabelled", "unlabeled_counts")):
         if key in data:
@@ -163,7 +167,7 @@ def _tested(model: TrainedModel) -> list[int]:
     return [sum(row) for row in result.confusion.ema] if result else []
 
 
-def _limits(model: TrainedModel, data: dict[str, Any]) -> list[str]:
+def _limits(model: TrainedModel, data: Mapping[str, Any]) -> list[str]:
     def named(counts: list[int], few: int) -> str:
         return ", ".join(f"{n} ({c})" for n, c in zip(model.class_names, counts, strict=True) if c < few)
 

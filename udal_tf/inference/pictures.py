@@ -37,7 +37,7 @@ def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | o
     """
     size, _, channels = input_shape
 
-    def from_imagenet(path) -> Pixels:
+    def from_imagenet(path: str | os.PathLike) -> Pixels:
         try:
             content = pathlib.Path(path).read_bytes()
             return foreign(content) or centre_view(tf.constant(content), size).numpy()
@@ -46,9 +46,9 @@ def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | o
         except tf.errors.InvalidArgumentError:
             return "truncated or damaged"
 
-    def from_any(path) -> Pixels:
+    def from_any(path: str | os.PathLike) -> Pixels:
         try:
-            pixels = decode(path, size)
+            pixels = decode(pathlib.Path(path), size)
         except FAULTS as error:
             return fault_text(error)
         return pixels if channels == 3 else np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
@@ -62,7 +62,7 @@ def read_ahead(paths: Iterable[str], read: Callable[[str], Pixels], threads: int
     At most AHEAD pictures are held, however many paths there are.
     """
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        pending = collections.deque()
+        pending: collections.deque[tuple[str, concurrent.futures.Future[Pixels]]] = collections.deque()
         for path in paths:
             pending.append((path, pool.submit(read, path)))
             if len(pending) == AHEAD:
@@ -147,7 +147,8 @@ def by_class(
             f"{folder}: the model knows no class {', '.join(unknown[:NAMED])} (it knows {known}). Rename the folders, "
             "or leave them out with --skip_unknown"
         )
-    paths, labels = [], []
+    paths: list[str] = []
+    labels: list[int] = []
     for c, name in enumerate(class_names):
         if name in names:
             paths.extend(below(str(folder / name)))

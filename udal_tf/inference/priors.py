@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from udal_tf import class_shares
 from udal_tf.core import alignment
-from udal_tf.recipes import METHODS, SCHEDULED
+from udal_tf.registry import METHODS, P_DATA, P_TARGET, ZERO
+from udal_tf.registry import UNIFORM as UNIFORM_TARGET
 
 UNIFORM, TRAIN = "uniform", "train"
 LABELED, OWN = "labeled", "own"
@@ -46,12 +47,11 @@ def target_prior(stated: Stated, class_names: Sequence[str], p_data: np.ndarray)
     if isinstance(stated, (str, os.PathLike)):
         if not os.path.exists(stated):
             raise ValueError(f"a target prior must be {UNIFORM}, {TRAIN} or a file with shares, got {str(stated)!r}")
-        entries, source = class_shares.read(stated), f"{stated}: "
+        entries, source = class_shares.read(os.fspath(stated)), f"{stated}: "
     else:
-        by_name = isinstance(stated, Mapping)
         entries = (
             tuple(f"{n}={float(s)!r}" for n, s in stated.items())
-            if by_name
+            if isinstance(stated, Mapping)
             else tuple(repr(float(share)) for share in stated)
         )
         source = "target prior: "
@@ -72,10 +72,12 @@ def own_prior(method: str, p_data: np.ndarray, p_target: np.ndarray | None) -> n
     Raises:
       ValueError: where p̃ is needed and not known.
     """
-    place = METHODS[method].labeled
-    if not place:
+    shift = METHODS[method].targets.labeled
+    if shift is None:
         return p_data
-    if place != SCHEDULED:
+    if shift.source != P_DATA or shift.tau != 1.0 or shift.target not in (P_TARGET, UNIFORM_TARGET):
+        raise ValueError(f"what --method={method} leaves the model with is not known: use {LABELED}")
+    if shift.alpha == ZERO or shift.target == UNIFORM_TARGET:
         return np.full(len(p_data), 1 / len(p_data), np.float32)
     if p_target is None:
         raise ValueError(f"the model's own prior is known from the first finished epoch on: use {LABELED} for now")

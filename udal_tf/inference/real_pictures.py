@@ -1,7 +1,7 @@
 """Real pictures to compare an exported model with ours on: those that a person names, or some of the training's own."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from udal_tf.data import files, sources
 from udal_tf.data.dataset import DataError
 from udal_tf.inference import pictures
 from udal_tf.inference.trained import TrainedModel
+from udal_tf.registry import DATASETS
 
 MOST = 64
 
@@ -25,7 +26,7 @@ def find(model: TrainedModel, named: Sequence[str]) -> tuple[np.ndarray, str]:
     Raises:
       ValueError: where pictures are named and none can be read.
     """
-    config = model.folder.config.data
+    config, own = model.folder.config.data, model.folder.config.own.dataset
     empty = np.zeros([0, *model.input_shape], np.uint8)
     if named:
         pictures.check_named(named)
@@ -34,18 +35,18 @@ def find(model: TrainedModel, named: Sequence[str]) -> tuple[np.ndarray, str]:
             raise ValueError(f"none of {', '.join(named)} is a picture that can be read")
         return np.stack(found), f"{len(found)} pictures that were named"
     try:
-        if config.dataset in sources.RESIZABLE:
+        if DATASETS[config.dataset].resizable:
             folder = files.data_dirs(config)[0]
             found = _readable(model, pictures.below(str(folder)))
             return (np.stack(found), f"{len(found)} pictures below {folder}") if found else (empty, "none found")
-        test = sources.load_source(config).test
+        test = sources.load_source(config, own).test
         count = min(MOST, len(test))
         return test.fetch(np.arange(count)).numpy(), f"{count} test pictures of {config.dataset}"
     except DataError as error:
         return empty, f"none, for the data of the training is not there ({str(error).splitlines()[0]})"
 
 
-def _readable(model: TrainedModel, paths) -> list[np.ndarray]:
+def _readable(model: TrainedModel, paths: Iterable[str]) -> list[np.ndarray]:
     """The first pictures that can be read, of twice as many files."""
     read = (model.pixels(path) for path in itertools.islice(paths, 2 * MOST))
     return list(itertools.islice((pixels for pixels in read if not isinstance(pixels, str)), MOST))

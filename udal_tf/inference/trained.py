@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import os
-import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import keras
@@ -11,14 +10,17 @@ import numpy as np
 import scipy.special
 import tensorflow as tf
 
+from udal_tf import registry
 from udal_tf.augment.views import normalize
 from udal_tf.data.dataset import DataError
 from udal_tf.data.files import NAMED
 from udal_tf.inference import pictures, priors, workfolder
 from udal_tf.inference.workfolder import LAST, RAW, WEIGHTS, ModelError, WorkFolder
+from udal_tf.methods.method import Method, make_method
+from udal_tf.methods.network import Network
 from udal_tf.models.build import build_model
 from udal_tf.training.distribute import usable_cores
-from udal_tf.training.weights import restore_weights
+from udal_tf.training.weights import problem_of, restore_weights
 
 # Pictures of one forward pass: as many as have this many pixels, and not more than 64.
 PIXELS_PER_PASS, MOST_PER_PASS = 1 << 18, 64
@@ -53,9 +55,9 @@ class TrainedModel:
         facts = folder.facts
         self.folder, self.weights = folder, weights
         self.class_names = tuple(facts.class_names)
-        self.input_shape = tuple(facts.input_shape)
+        height, width, channels = facts.input_shape
+        self.input_shape = (height, width, channels)
         self.p_data = np.array(facts.p_data, np.float32)
-        height, width, _ = self.input_shape
         self.batch_size = batch_size or max(1, min(PIXELS_PER_PASS // (height * width), MOST_PER_PASS))
         self.network = _network(folder, weights, self.input_shape, len(self.class_names))
         self._read = pictures.reader(folder.config.data.dataset, self.input_shape)
@@ -155,7 +157,7 @@ class TrainedModel:
         if isinstance(images, (str, os.PathLike)):
             raise ValueError(f"pictures must come as an array or as a list of paths, got {images!r}")
         if isinstance(images, np.ndarray) or not all(isinstance(path, (str, os.PathLike)) for path in images):
-            logits = self.logits(images)
+            logits = self.logits(np.asarray(images))
         else:
             logits = self._all_logits([os.fspath(path) for path in images])
         return self.prediction(logits, added)
@@ -177,7 +179,7 @@ class TrainedModel:
 
 
 def load(
-    workdir: str | pathlib.Path, weights: str = LAST, unfinished: bool = False, batch_size: int = 0
+    workdir: str | os.PathLike[str], weights: str = LAST, unfinished: bool = False, batch_size: int = 0
 ) -> TrainedModel:
     """The model of a work folder, ready to predict.
 
@@ -196,12 +198,18 @@ def load(
     return TrainedModel(workfolder.read(workdir, weights, unfinished), weights, batch_size)
 
 
-def _network(folder: WorkFolder, weights: str, input_shape, num_classes: int) -> keras.Model:
-    """The network with its weights: the averaged ones, or those of RAW."""
+def _network(folder: WorkFolder, weights: str, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+    """The network that predicts, with its weights: the EMA ones, or those of RAW; a method's shift is in its bias."""
+    config, record = folder.config, folder.config.records.method
     try:
-        network = build_model(folder.config.model, input_shape, num_classes)
-        averaged = [tf.Variable(variable.value) for variable in network.trainable_variables]
-        restore_weights(folder.checkpoint, network, averaged)
+        model = build_model(config.model, input_shape, num_classes, own=config.own.arch)
+        network = Network(model, record.second_head)
+        averages = [tf.Variable(variable.value) for variable in network.averaged]
+        method = None
+        if registry.resolved(record.behavior).inference_shift is not Method.inference_shift:
+            problem = problem_of(folder.facts)
+            method = make_method(record, config.own.method, problem, config.method, config.train)
+        restore_weights(folder.checkpoint, network, averages, method)
     except (AssertionError, ValueError, IndexError, RuntimeError, tf.errors.OpError) as error:
         # What TensorFlow raises for damaged files and for those of another network.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -210,6 +218,9 @@ def _network(folder: WorkFolder, weights: str, input_shape, num_classes: int) ->
             f"(weights: {', '.join(WEIGHTS)})"
         ) from error
     if weights != RAW:
-        for variable, average in zip(network.trainable_variables, averaged, strict=True):
+        for variable, average in zip(network.averaged, averages, strict=True):
             variable.assign(average)
-    return network
+    shift = method.inference_shift(network.logits) if method else None
+    if shift is not None:
+        network.evaluated.layers[-1].bias.assign_add(shift.numpy())
+    return network.evaluated

@@ -103,7 +103,7 @@ def _step(checkpoint: str) -> int:
 
 
 def _progress(config: Config, generation: int, step: int) -> str:
-    train, generations = config.train, config.method.generations
+    train, generations = config.train, config.generations
     of = f"generation {generation + 1} of {generations}, " if generations > 1 else ""
     return (
         f"{of}step {step:,} of {train.total_steps:,} (epoch {step // train.steps_per_epoch} of {train.epochs}). The "

@@ -46,7 +46,7 @@ class PictureSet:
     labels: np.ndarray | tf.Tensor
     batch_size: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         # Tensors now: what becomes one inside a graph is written into it, several times over for a million pictures.
         for name in ("positions", "labels"):
             object.__setattr__(self, name, tf.constant(getattr(self, name), tf.int64))

@@ -1,53 +1,92 @@
-"""The alignment of one training step: which of a base learner's places are shifted, and by how much."""
+"""The alignment of one training step: what a method's targets do to logits and pseudo-labels."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import tensorflow as tf
 
 from udal_tf.core import alignment
-from udal_tf.recipes import SCHEDULED, ZERO, Places
+from udal_tf.registry import P_DATA, P_MODEL, P_TARGET, P_UNLABELED, SCHEDULED, UNIFORM, ZERO, Shift, Targets
+
+ALPHA = "alpha"
 
 
 @dataclasses.dataclass(frozen=True)
 class Aligner:
-    """Applies a method's alignment at each place of the loss; a place without alignment returns its input untouched.
+    """Applies a method's targets; without one for a place it returns its input untouched.
 
-    places: the method's row of DESIGN's table. p_data, p_unlabeled, p_model: [C] float32, class distributions of the
-    labels, of the unlabelled pictures (the paper takes it for p_data), of the predictions for them. alpha: scalar,
-    Eq. 10's α_t.
+    targets: the method's. values: by name, the class distributions [C] float32 P_DATA, P_UNLABELED (the paper takes
+    p_data for it) and P_MODEL, Eq. 10's α_t as ALPHA, and what the method has of its own, which wins.
     """
 
-    places: Places
-    p_data: tf.Tensor
-    p_unlabeled: tf.Tensor
-    p_model: tf.Tensor
-    alpha: tf.Tensor
+    targets: Targets
+    values: Mapping[str, tf.Tensor]
 
-    def p_target(self, place: str = SCHEDULED) -> tf.Tensor:
-        """p̃ at a place: p_unlabeled tempered by α_t, or uniform where the place's α is zero throughout. Eq. 2."""
-        return alignment.tempered(self.p_unlabeled, tf.zeros_like(self.alpha) if place == ZERO else self.alpha)
+    @property
+    def alpha(self) -> tf.Tensor:
+        """Scalar, α_t."""
+        return self.values[ALPHA]
+
+    @property
+    def p_data(self) -> tf.Tensor:
+        """[C], of the labels."""
+        return self.values[P_DATA]
+
+    @property
+    def p_model(self) -> tf.Tensor:
+        """[C], q̂ of the predictions for unlabeled images."""
+        return self.values[P_MODEL]
+
+    def p_target(self, alpha: str = SCHEDULED) -> tf.Tensor:
+        """p̃: p_unlabeled tempered by α_t, or uniform where a shift's α is zero throughout. Eq. 2."""
+        return alignment.tempered(self.values[P_UNLABELED], tf.zeros_like(self.alpha) if alpha == ZERO else self.alpha)
+
+    def distribution(self, name: str, alpha: str = SCHEDULED) -> tf.Tensor:
+        """[C], the distribution of that name. KeyError where neither every run nor the method has one."""
+        if name in self.values:
+            return self.values[name]
+        if name == P_TARGET:
+            return self.p_target(alpha)
+        if name == UNIFORM:
+            return tf.ones_like(self.p_data) / self.p_data.shape[0]
+        raise KeyError(f"there is no distribution {name!r} among {', '.join(self.values)}, {P_TARGET}, {UNIFORM}")
+
+    def _ends(self, shift: Shift) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | float]:
+        tau = self.values[shift.tau] if isinstance(shift.tau, str) else shift.tau
+        return self.distribution(shift.source), self.distribution(shift.target, shift.alpha), tau
+
+    def added(self, shift: Shift) -> tf.Tensor:
+        """[C], what a shift adds to the logits of a loss: τ·log(source / target)."""
+        source, target, tau = self._ends(shift)
+        ratio = alignment.log_ratio(source, target)
+        return ratio if isinstance(tau, float) and tau == 1.0 else tau * ratio
 
     def p_own(self) -> tf.Tensor:
-        """[C], the distribution under which the labelled loss makes the model's probabilities the posterior.
+        """[C], the distribution under which the labeled loss makes the model's probabilities the posterior.
 
         Labels come by p_data; where their logits are shifted to p̃, the model itself is left with p̃. Eqs. 6–8.
         """
-        return self.p_target(self.places.labeled) if self.places.labeled else self.p_data
+        shift = self.targets.labeled
+        if shift is None:
+            return self.p_data
+        if shift.source == P_DATA and shift.tau == 1.0:
+            return self.distribution(shift.target, shift.alpha)
+        return alignment.normalized(self.p_data * tf.exp(-self.added(shift)))
 
     def labeled_logits(self, logits: tf.Tensor) -> tf.Tensor:
-        """Logits [B, C] of the labelled loss, shifted from p_data to p̃: Eq. 6, and Eq. 3 where α is zero."""
-        if not self.places.labeled:
-            return logits
-        return logits + alignment.log_ratio(self.p_data, self.p_target(self.places.labeled))
+        """Logits [B, C] of the labeled loss: for UDAL shifted from p_data to p̃, Eq. 6; Eq. 3 where α is zero."""
+        return logits if self.targets.labeled is None else logits + self.added(self.targets.labeled)
 
     def unlabeled_logits(self, logits: tf.Tensor) -> tf.Tensor:
-        """Logits [U, C] of the unlabelled loss, shifted from q̂ to p̃: Eq. 9."""
-        if not self.places.unlabeled:
-            return logits
-        return logits + alignment.log_ratio(self.p_model, self.p_target(self.places.unlabeled))
+        """Logits [U, C] of the unlabeled loss: for UDAL shifted from q̂ to p̃, Eq. 9."""
+        return logits if self.targets.unlabeled is None else logits + self.added(self.targets.unlabeled)
 
     def pseudo_probs(self, probs: tf.Tensor) -> tf.Tensor:
-        """Probabilities [U, C] that pseudo-labels are made from, rescaled from q̂ to p̃: Eq. 1."""
-        if not self.places.pseudo_label:
+        """Probabilities [U, C] that pseudo-labels are made from: for DA rescaled from q̂ to p̃, Eq. 1."""
+        shift = self.targets.pseudo_label
+        if shift is None:
             return probs
-        return alignment.align_probs(probs, self.p_target(self.places.pseudo_label), self.p_model)
+        source, target, tau = self._ends(shift)
+        if isinstance(tau, float) and tau == 1.0:
+            return alignment.align_probs(probs, target, source)
+        return tf.nn.softmax(tf.math.log(probs) - tau * alignment.log_ratio(source, target))

@@ -1,18 +1,16 @@
 """What a base learner is: the views it trains on and its two losses."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Protocol
 
 import keras
 import tensorflow as tf
 
-from udal_tf.methods.aligner import Aligner
+from udal_tf.methods.step import Step
 
 # (batch key, "labeled" or "unlabeled", name of the view)
 ViewRequest = tuple[str, str, str]
-# ([U, C] float32 pseudo-labels of the batch) -> [U, C] float32
-Refine = Callable[[tf.Tensor], tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,22 +45,20 @@ class Losses:
 
 
 class BaseLearner(Protocol):
-    """A base learner is its views and `losses`; made from the method's settings and the model.
+    """A base learner is its views and `losses`; made from a `MethodConfig` and the section of its own, or None.
 
     views: what its batches show.
-    mixes: whether batches carry the pairs and weights of MixUp, "pair_<key>" and "mix_<key>" for each view.
-    heads: layers that it trains beside the model's and that evaluation has no use for.
+    mixup_beta: a of MixUp's Beta(a, a), where batches carry its pairs and weights, "pair_<key>" and "mix_<key>" for
+      each view; None where they do not.
+    heads: layers on the features that it trains beside the model's, and evaluation has no use for, by name.
     """
 
     views: tuple[ViewRequest, ...]
-    mixes: bool
-    heads: tuple[keras.layers.Layer, ...]
+    mixup_beta: float | None
+    heads: Mapping[str, keras.layers.Layer]
 
-    def losses(self, batch: dict[str, tf.Tensor], aligner: Aligner, refined: Refine) -> Losses:
-        """The losses of one batch; calls the model in training mode.
-
-        refined: applied to the pseudo-labels where DARP applies it; the identity for every other method.
-        """
+    def losses(self, batch: dict[str, tf.Tensor], step: Step) -> Losses:
+        """The losses of one batch. Views go through the network by `step.forward`; alignment is asked of the step."""
 
 
 def gathered(values: tf.Tensor) -> tf.Tensor:

@@ -1,13 +1,15 @@
 """FixMatch (Sohn et al. 2020) as the base learner: UDAL Eq. 5, Algorithm 1; CReST fixmatch.py."""
 
+from collections.abc import Mapping
+
 import keras
 import tensorflow as tf
 
 from udal_tf.config import MethodConfig
 from udal_tf.core import losses
-from udal_tf.core.pseudo_labels import pseudo_labels
-from udal_tf.methods.aligner import Aligner
-from udal_tf.methods.base import Losses, Refine, accuracy, pseudo_label_counts, pseudo_label_monitors
+from udal_tf.methods.base import Losses, accuracy, pseudo_label_counts, pseudo_label_monitors
+from udal_tf.methods.step import Step
+from udal_tf.settings import Section
 
 
 class FixMatch:
@@ -18,30 +20,26 @@ class FixMatch:
     """
 
     views = (("x_l", "labeled", "weak"), ("x_w", "unlabeled", "weak"), ("x_s", "unlabeled", "strong"))
-    mixes = False
-    heads = ()
+    mixup_beta = None
+    heads: Mapping[str, keras.layers.Layer] = {}
 
-    def __init__(self, config: MethodConfig, model: keras.Model):
-        self.model = model
+    def __init__(self, config: MethodConfig, own: Section | None = None):
         self.threshold = config.threshold
         self.temperature = config.temperature
         self.joint_forward = config.joint_forward
 
-    def losses(self, batch: dict[str, tf.Tensor], aligner: Aligner, refined: Refine) -> Losses:
+    def losses(self, batch: dict[str, tf.Tensor], step: Step) -> Losses:
         x_l, x_w, x_s = batch["x_l"], batch["x_w"], batch["x_s"]
         if self.joint_forward:
-            logits = self.model(tf.concat([x_l, x_w, x_s], axis=0), training=True)
-            logits_l, logits_w, logits_s = tf.split(logits, [x_l.shape[0], x_w.shape[0], x_s.shape[0]])
+            logits_l, logits_w, logits_s = step.forward(x_l=x_l, x_w=x_w, x_s=x_s)
         else:
-            logits_w = self.model(x_w, training=True)
-            logits = self.model(tf.concat([x_l, x_s], axis=0), training=True)
-            logits_l, logits_s = tf.split(logits, [x_l.shape[0], x_s.shape[0]])
+            (logits_w,) = step.forward(x_w=x_w)
+            logits_l, logits_s = step.forward(x_l=x_l, x_s=x_s)
 
         probs_w = tf.stop_gradient(tf.nn.softmax(logits_w))
-        guesses = refined(aligner.pseudo_probs(probs_w))
-        targets, mask = pseudo_labels(guesses, self.threshold, self.temperature)
-        loss_l = losses.cross_entropy(batch["labels_l"], aligner.labeled_logits(logits_l))
-        loss_u = losses.cross_entropy(targets, aligner.unlabeled_logits(logits_s))
+        targets, mask = step.pseudo_labels(probs_w, self.threshold, self.temperature)
+        loss_l = losses.cross_entropy(batch["labels_l"], step.labeled_logits(logits_l))
+        loss_u = losses.cross_entropy(targets, step.unlabeled_logits(logits_s))
         return Losses(
             labeled=loss_l,
             unlabeled=mask * loss_u,

@@ -5,25 +5,17 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from udal_tf.config import ESTIMATE, MethodConfig, OptimizerConfig, TrainConfig
+from udal_tf import registry
+from udal_tf.config import ESTIMATE, MethodConfig, OptimizerConfig, Own, TrainConfig
 from udal_tf.core import losses, moving_average, schedules
-from udal_tf.methods.aligner import Aligner
-from udal_tf.methods.base import BaseLearner, Refine
-from udal_tf.methods.fixmatch import FixMatch
-from udal_tf.methods.mixmatch import MixMatch
+from udal_tf.methods.aligner import ALPHA, Aligner
+from udal_tf.methods.base import BaseLearner
+from udal_tf.methods.method import Problem, make_method
+from udal_tf.methods.network import SECOND_HEAD, Network
 from udal_tf.methods.prior_estimator import PriorEstimator
-from udal_tf.methods.refiner import Refiner
-from udal_tf.methods.remixmatch import ReMixMatch
-from udal_tf.methods.supervised import Supervised
+from udal_tf.methods.step import Step
 from udal_tf.models.layers import FusedBatchNorm
-from udal_tf.recipes import METHODS
-
-BASES: dict[str, type] = {
-    "fixmatch": FixMatch,
-    "mixmatch": MixMatch,
-    "remixmatch": ReMixMatch,
-    "supervised": Supervised,
-}
+from udal_tf.registry import BASE_LEARNERS, METHODS, P_DATA, P_MODEL, P_UNLABELED
 
 
 class _LearningRate(keras.optimizers.schedules.LearningRateSchedule):
@@ -77,12 +69,10 @@ class Learner(tf.Module):
     strategy's scope; `train_step` runs in replica context on that replica's share of the global batch.
 
     Args:
-      model: Keras model, pictures [B, H, W, C] in [−1, 1] -> logits [B, C].
-      p_data: [C] float32, the class prior of the labelled data, sums to 1.
+      model: Keras model, images [B, H, W, C] in [−1, 1] -> logits [B, C], which a Dense on the features gives.
+      problem: what is known of the data.
       method, optimizer, train: the run's settings.
-      refiner: DARP's tables, for a method that refines pseudo-labels.
-      p_unlabeled: [C] float32, what is taken for the class distribution of the unlabelled pictures; None: p_data.
-      estimator: moves it during training, for --unlabeled_prior=estimate, in the place of p_unlabeled.
+      own: the sections of the base learner's and the method's own; their defaults where it has none.
 
     Raises:
       ValueError: if p_data or p_unlabeled does not have the model's number of classes or is no distribution.
@@ -91,36 +81,37 @@ class Learner(tf.Module):
     def __init__(
         self,
         model: keras.Model,
-        p_data,
+        problem: Problem,
         method: MethodConfig,
         optimizer: OptimizerConfig,
         train: TrainConfig,
-        refiner: Refiner | None = None,
-        p_unlabeled=None,
-        estimator: PriorEstimator | None = None,
+        own: Own = Own(),  # noqa: B008 (frozen)
     ):
         super().__init__(name="learner")
         num_classes = model.output_shape[-1]
-        p_data = _distribution("p_data", p_data, num_classes)
-        if METHODS[method.method].refined != (refiner is not None):
-            raise ValueError(f"method {method.method} and refiner {refiner} do not go together")
-        if (method.unlabeled_prior == (ESTIMATE,)) != (estimator is not None):
-            raise ValueError(f"unlabeled_prior {method.unlabeled_prior} and estimator {estimator} do not go together")
+        self.p_data = p_data = _distribution("p_data", problem.p_data, num_classes)
+        self._p_unlabeled = p_data
+        if problem.p_unlabeled is not None:
+            self._p_unlabeled = _distribution("p_unlabeled", problem.p_unlabeled, num_classes)
+        estimated = method.unlabeled_prior == (ESTIMATE,)
+        floor = tf.zeros_like(p_data) if problem.known_shares is None else problem.known_shares
+        self.estimator = PriorEstimator(self._p_unlabeled, floor) if estimated else None
+        base = BASE_LEARNERS[method.base]
+        self.base: BaseLearner = registry.resolved(base.learner)(method, registry.section_of(base, own.base))
         self.model = model
-        self.refiner = refiner
-        self.estimator = estimator
-        self._p_unlabeled = p_data if p_unlabeled is None else _distribution("p_unlabeled", p_unlabeled, num_classes)
-        self.base: BaseLearner = BASES[method.base](method, model)
+        record = METHODS[method.method]
+        self.network = Network(model, record.second_head, self.base.heads)
         # Held here, so that they are in the checkpoint.
-        self.heads = list(self.base.heads)
-        self._trained = [*model.trainable_variables, *(v for head in self.heads for v in head.trainable_variables)]
-        self.places = METHODS[method.method]
-        self.p_data = p_data
+        self.heads = dict(self.network.heads)
+        self.second_head = self.heads.get(SECOND_HEAD)
+        self.method = make_method(record, own.method, problem, method, train)
+        self._seed = problem.seed
+        self._trained = [*model.trainable_variables, *(v for h in self.heads.values() for v in h.trainable_variables)]
         self._method, self._train = method, train
         self._ema_decay = optimizer.ema_decay
         self._decayed = [
             v
-            for layer in (*model.layers, *self.heads)
+            for layer in (*model.layers, *self.heads.values())
             if not isinstance(layer, (FusedBatchNorm, keras.layers.BatchNormalization))
             for v in layer.trainable_variables
         ]
@@ -135,7 +126,7 @@ class Learner(tf.Module):
         # Gradients of float16 layers vanish unless the loss is scaled up; where they overflow, a step changes nothing.
         scales = any(layer.compute_dtype == "float16" for layer in model.layers)
         self._scaling = keras.optimizers.LossScaleOptimizer(self.optimizer) if scales else None
-        if scales:
+        if self._scaling:
             self._scaling.build(self._trained)
         # Steps done. A count of its own, for the optimizer leaves out those that overflow.
         self.step = tf.Variable(
@@ -146,7 +137,7 @@ class Learner(tf.Module):
             tf.Variable(
                 v.value, trainable=False, name=f"ema_{i}", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
             )
-            for i, v in enumerate(model.trainable_variables)
+            for i, v in enumerate(self.network.averaged)
         ]
         self.history = tf.Variable(
             moving_average.uniform_history(num_classes),
@@ -164,7 +155,7 @@ class Learner(tf.Module):
 
     def begin_averages(self) -> None:
         """Lets the averaged weights begin at the model's, where these were not the initial ones it was made with."""
-        for average, variable in zip(self.ema, self.model.trainable_variables, strict=True):
+        for average, variable in zip(self.ema, self.network.averaged, strict=True):
             average.assign(variable.value)
 
     def p_model(self) -> tf.Tensor:
@@ -177,14 +168,13 @@ class Learner(tf.Module):
 
     def aligner(self) -> Aligner:
         """The alignment that the next step trains with."""
+        return self._step({}).aligner
+
+    def _step(self, batch: dict[str, tf.Tensor]) -> Step:
         progress = schedules.epoch_progress(self.step, self._train.steps_per_epoch, self._train.epochs)
         alpha = schedules.alpha(progress, self._method.alpha_min, self._method.k)
-        return Aligner(self.places, self.p_data, self.p_unlabeled(), self.p_model(), alpha)
-
-    def _refined(self, batch: dict[str, tf.Tensor]) -> Refine:
-        if self.refiner is None:
-            return lambda probs: probs
-        return lambda probs: self.refiner(probs, batch["rows_u"], self.step, self.p_unlabeled())
+        values = {P_DATA: self.p_data, P_UNLABELED: self.p_unlabeled(), P_MODEL: self.p_model(), ALPHA: alpha}
+        return Step(batch, tf.identity(self.step), progress, self.network, self.method, values, self._seed)
 
     def _ramp(self) -> tf.Tensor:
         return schedules.linear_ramp(self.step, self._method.unlabeled_ramp * self._train.total_steps)
@@ -203,37 +193,43 @@ class Learner(tf.Module):
     def counted_train_step(self, batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """As `train_step`, and what it counted of each class (`base.pseudo_label_counts`): vectors [C] to be summed."""
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
-        aligner = self.aligner()
+        step = self._step(batch)
 
-        def share(per_example: tf.Tensor) -> tf.Tensor:
+        def share(per_example: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+            if weights is not None:
+                per_example *= tf.tile(weights, [per_example.shape[0] // weights.shape[0]])
             return tf.reduce_sum(per_example) / (per_example.shape[0] * replicas)
 
         with tf.GradientTape() as tape:
-            parts = self.base.losses(batch, aligner, self._refined(batch))
-            loss_l, l2 = share(parts.labeled), losses.l2(self._decayed) / replicas
-            loss_u = tf.constant(0.0) if parts.unlabeled is None else share(parts.unlabeled)
-            auxiliary = {name: share(part.values) for name, part in parts.auxiliary.items()}
+            parts = step.losses = self.base.losses(batch, step)
+            loss_l, l2 = share(parts.labeled, self.method.labeled_weights(step)), losses.l2(self._decayed) / replicas
+            loss_u = tf.constant(0.0)
+            if parts.unlabeled is not None:
+                loss_u = share(parts.unlabeled, self.method.unlabeled_weights(step))
+            parts_beside = {**parts.auxiliary, **self.method.auxiliary(step)}
+            auxiliary = {name: share(part.values) for name, part in parts_beside.items()}
             ramp = self._ramp()
             loss = loss_l + ramp * self._method.unlabeled_weight * loss_u + self._l2_weight * l2
-            for name, part in parts.auxiliary.items():
+            for name, part in parts_beside.items():
                 loss += part.weight * (ramp if part.ramped else 1.0) * auxiliary[name]
             scaled_loss = loss if self._scaling is None else self._scaling.scale_loss(loss)
         metrics = {"loss": loss, "loss_labeled": loss_l, "loss_unlabeled": loss_u, "loss_l2": l2}
         metrics.update({f"loss_{name}": value for name, value in auxiliary.items()})
-        whole_batch = {**self._monitors(aligner), **parts.monitors}
+        whole_batch = {**self._monitors(step.aligner), **parts.monitors}
         metrics.update({name: tf.cast(value, tf.float32) / replicas for name, value in whole_batch.items()})
 
         if self._scaling is None:
             self.optimizer.apply(tape.gradient(loss, self._trained), self._trained)
         else:
             self._scaling.apply(tape.gradient(scaled_loss, self._trained), self._trained)
-        for average, variable in zip(self.ema, self.model.trainable_variables, strict=True):
+        for average, variable in zip(self.ema, self.network.averaged, strict=True):
             average.assign(self._ema_decay * average + (1.0 - self._ema_decay) * variable.value)
         if parts.probs_u is not None:
             self.history.assign(moving_average.push(self.history, parts.probs_u))
         if self.estimator is not None:
-            self.estimator.update(parts.probs_u, aligner.p_own())
+            self.estimator.update(parts.probs_u, step.aligner.p_own())
         self.label_average.assign(moving_average.decayed(self.label_average, batch["labels_l"]))
+        self.method.update(step)
         self.step.assign_add(1)
         return metrics, parts.counts
 
@@ -255,14 +251,16 @@ class Learner(tf.Module):
             "kl_data": losses.kl_divergence(aligner.p_model, self.p_data),
             "kl_target": losses.kl_divergence(aligner.p_model, aligner.p_target()),
         }
-        if self.refiner is not None:
-            monitors["darp_residual"] = tf.identity(self.refiner.residual)
-        return monitors
+        return {**monitors, **self.method.monitors()}
 
     def logits(self, images: tf.Tensor, use_ema: bool) -> tf.Tensor:
         """Logits [B, C] in inference mode, of the averaged or of the raw weights.
 
         The averaged weights go with the live model's batch-norm statistics, as in CReST.
         """
-        weights = self.ema if use_ema else self.model.trainable_variables
-        return self.model.stateless_call(weights, self.model.non_trainable_variables, images, training=False)[0]
+
+        def plain(images: tf.Tensor) -> tf.Tensor:
+            return self.network.logits(images, self.ema if use_ema else None)
+
+        shift = self.method.inference_shift(plain)
+        return plain(images) if shift is None else plain(images) + shift

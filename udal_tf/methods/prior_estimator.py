@@ -5,7 +5,7 @@ import tensorflow as tf
 from udal_tf.core import label_shift, moving_average
 
 # Batches over which the estimate averages, by an exponential window: as many as q̂ does. With 32 it follows a network's
-# first mistakes, where a class has one label only. Measured in BUILD_NOTES.
+# first mistakes, where a class has one label only. Measured in docs/results.md.
 WINDOW_STEPS = moving_average.HISTORY_BATCHES
 
 

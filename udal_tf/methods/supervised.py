@@ -1,28 +1,30 @@
 """Training on the labelled pictures alone: the lower bound of UDAL's Figure 1 and Table 4."""
 
+from collections.abc import Mapping
+
 import keras
 import tensorflow as tf
 
 from udal_tf.config import MethodConfig
 from udal_tf.core import losses
-from udal_tf.methods.aligner import Aligner
-from udal_tf.methods.base import Losses, Refine, accuracy
+from udal_tf.methods.base import Losses, accuracy
+from udal_tf.methods.step import Step
+from udal_tf.settings import Section
 
 
 class Supervised:
     """Cross-entropy on the weak view of the labelled pictures, with the labelled loss's alignment if any."""
 
     views = (("x_l", "labeled", "weak"),)
-    mixes = False
-    heads = ()
+    mixup_beta = None
+    heads: Mapping[str, keras.layers.Layer] = {}
 
-    def __init__(self, config: MethodConfig, model: keras.Model):
-        del config  # Nothing of it matters here; all bases are made alike.
-        self.model = model
+    def __init__(self, config: MethodConfig, own: Section | None = None):
+        del config, own  # Nothing of them matters here; all base learners are made alike.
 
-    def losses(self, batch: dict[str, tf.Tensor], aligner: Aligner, refined: Refine) -> Losses:
-        logits_l = self.model(batch["x_l"], training=True)
+    def losses(self, batch: dict[str, tf.Tensor], step: Step) -> Losses:
+        (logits_l,) = step.forward(x_l=batch["x_l"])
         return Losses(
-            labeled=losses.cross_entropy(batch["labels_l"], aligner.labeled_logits(logits_l)),
+            labeled=losses.cross_entropy(batch["labels_l"], step.labeled_logits(logits_l)),
             monitors={"train_accuracy": accuracy(batch["labels_l"], logits_l)},
         )

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from udal_tf.recipes import APPLICATIONS
+from udal_tf.config import NO_WEIGHTS, ModelConfig
+from udal_tf.registry import BACKBONES
 
 # ImageNet's mean and standard deviation per channel (red, green, blue), as Keras Applications have them: in 0…255 for
 # "caffe", in 0…1 for "torch".
@@ -24,7 +25,7 @@ class PixelRange(keras.layers.Layer):
     """Pictures in [−1, 1] as the weights of a backbone expect them.
 
     Args:
-      pixels: a convention of `recipes.Application`: "caffe", "torch", "own" (0…255) or "tf" (as they are).
+      pixels: a convention of `registry.Backbone`: "caffe", "torch", "own" (0…255) or "tf" (as they are).
 
     Call with [B, H, W, 3] float32, red first.
     """
@@ -62,15 +63,16 @@ class PixelRange(keras.layers.Layer):
         return {**super().get_config(), "pixels": self.pixels}
 
 
-def check_pictures(arch: str, input_shape: tuple[int, int, int]) -> None:
-    """Raises ValueError for pictures that are not RGB or too small for the backbone."""
-    height, width, channels = input_shape
-    smallest = APPLICATIONS[arch].smallest_side
-    if channels != 3 or min(height, width) < smallest:
-        raise ValueError(
-            f"--arch={arch} needs RGB pictures of {smallest} pixels or more, got {height}x{width}x{channels}; "
-            "use --arch=wrn"
-        )
+def build(input_shape: tuple[int, int, int], num_classes: int, config: ModelConfig, own: None = None) -> keras.Model:
+    """`application` by the settings of a run, as its records have it."""
+    return application(
+        config.arch,
+        input_shape,
+        num_classes,
+        config.batch_norm_momentum,
+        config.sync_batch_norm,
+        published_pixels=config.pretrained != NO_WEIGHTS,
+    )
 
 
 def application(
@@ -84,7 +86,7 @@ def application(
     """A backbone with random initial weights, global average pooling and logits at its end.
 
     Args:
-      arch: a key of `recipes.APPLICATIONS`.
+      arch: the name of a record with `keras_name`.
       input_shape: (H, W, 3), pixels in [−1, 1]. num_classes: the logits' length.
       batch_norm_momentum: decay of the moving statistics. sync_batch_norm: statistics over all replicas' pictures.
       published_pixels: whether the backbone sees pixels as its published weights expect them. Without such weights
@@ -93,12 +95,8 @@ def application(
     Returns:
       Keras model, float32 [B, H, W, 3] -> logits float32 [B, num_classes]. Dropout inside of the backbone is off: its
       random numbers would not follow from the step.
-
-    Raises:
-      ValueError: for pictures that are not RGB or too small.
     """
-    check_pictures(arch, input_shape)
-    pixels = APPLICATIONS[arch].pixels
+    pixels = BACKBONES[arch].pixels
     inputs = keras.Input(input_shape, name="images")
     x = (
         PixelRange(pixels, name="pixel_range", dtype="float32")(inputs)
@@ -145,11 +143,11 @@ def load_pretrained(model: keras.Model, arch: str, path: str | pathlib.Path) -> 
             layer.set_weights(source.get_weights())
     except (OSError, ValueError, KeyError) as error:  # What Keras and h5py raise for other files.
         raise ValueError(
-            f"--pretrained={path} does not hold the weights of {APPLICATIONS[arch].keras_name} without its top "
+            f"--pretrained={path} does not hold the weights of {BACKBONES[arch].keras_name} without its top "
             f"({str(error).strip().splitlines()[0]})"
         ) from error
 
 
 def _backbone(arch: str, **options) -> keras.Model:
-    build = getattr(keras.applications, APPLICATIONS[arch].keras_name)
+    build = getattr(keras.applications, BACKBONES[arch].keras_name)
     return build(weights=None, include_top=False, **options)

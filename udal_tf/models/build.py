@@ -5,17 +5,22 @@ from collections.abc import Iterator
 
 import keras
 
+from udal_tf import registry
 from udal_tf.config import NO_WEIGHTS, ModelConfig
-from udal_tf.models import applications, resnet
-from udal_tf.models.wide_resnet import wide_resnet
+from udal_tf.models import applications
+from udal_tf.registry import BACKBONES
+from udal_tf.settings import Section
 
 
 def check_pictures_fit(config: ModelConfig, input_shape: tuple[int, int, int]) -> None:
-    """Raises ValueError where the network that `config` names cannot take pictures of this shape."""
-    if config.arch == "resnet50":
-        resnet.check_image_shape(input_shape)
-    elif config.arch != "wrn":
-        applications.check_pictures(config.arch, input_shape)
+    """Raises ValueError where the network that `config` names cannot take images of this shape."""
+    record = BACKBONES[config.arch]
+    height, width, channels = input_shape
+    if (record.rgb and channels != 3) or min(height, width) < record.smallest_side:
+        raise ValueError(
+            f"--arch={config.arch} needs {'RGB ' if record.rgb else ''}images of {record.smallest_side} pixels or "
+            f"more, got {height}x{width}x{channels}; use --arch=wrn"
+        )
 
 
 @contextlib.contextmanager
@@ -29,13 +34,20 @@ def _layers_compute_in(precision: str) -> Iterator[None]:
 
 
 def build_model(
-    config: ModelConfig, input_shape: tuple[int, int, int], num_classes: int, precision: str = "float32"
+    config: ModelConfig,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    precision: str = "float32",
+    own: Section | None = None,
 ) -> keras.Model:
     """The network that `config` names, with random initial weights; --pretrained is `load_pretrained`'s.
 
     Args:
-      config: the model section. input_shape: (H, W, C). num_classes: the logits' length.
+      config: the model section.
+      input_shape: (H, W, C).
+      num_classes: the logits' length.
       precision: float32, bfloat16 or float16, what the layers up to the last pooling compute in; weights are float32.
+      own: the section of the backbone's own; its defaults where it has one and none is given.
 
     Returns:
       Keras model, float32 [B, H, W, C] in [−1, 1] -> logits float32 [B, num_classes].
@@ -43,14 +55,10 @@ def build_model(
     Raises:
       ValueError: where the pictures do not fit the network.
     """
-    momentum, synchronized = config.batch_norm_momentum, config.sync_batch_norm
+    check_pictures_fit(config, input_shape)
+    record = BACKBONES[config.arch]
     with _layers_compute_in(precision):
-        if config.arch == "wrn":
-            return wide_resnet(input_shape, num_classes, config.depth, config.width, momentum, synchronized)
-        if config.arch == "resnet50":
-            return resnet.resnet50(input_shape, num_classes, momentum, synchronized)
-        published_pixels = config.pretrained != NO_WEIGHTS
-        return applications.application(config.arch, input_shape, num_classes, momentum, synchronized, published_pixels)
+        return registry.resolved(record.build)(input_shape, num_classes, config, registry.section_of(record, own))
 
 
 def load_pretrained(config: ModelConfig, model: keras.Model) -> None:

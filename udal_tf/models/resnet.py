@@ -2,6 +2,7 @@
 
 import keras
 
+from udal_tf.config import ModelConfig
 from udal_tf.models.layers import FusedBatchNorm
 
 BATCH_NORM_EPSILON = 1e-5
@@ -9,18 +10,6 @@ BATCH_NORM_EPSILON = 1e-5
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 EXPANSION = 4
 HEAD_STDDEV = 0.01
-# The network makes images 32 times smaller before it pools them.
-SMALLEST_SIDE = 32
-
-
-def check_image_shape(input_shape: tuple[int, int, int]) -> None:
-    """Raises ValueError for images that are too small."""
-    height, width, channels = input_shape
-    if min(height, width) < SMALLEST_SIDE:
-        raise ValueError(
-            f"--arch=resnet50 needs images of {SMALLEST_SIDE} pixels or more, got {height}x{width}x{channels}; "
-            "use --arch=wrn"
-        )
 
 
 def resnet50(
@@ -44,12 +33,8 @@ def resnet50(
       Keras model, float32 [B, H, W, C] -> logits float32 [B, num_classes]; 23,508,032 weights below its last layer for
       three channels.
 
-    Raises:
-      ValueError: for images that are too small.
-
     Source: FixMatch imagenet/models/resnet50_model.py.
     """
-    check_image_shape(input_shape)
 
     def conv(x, filters, kernel_size, stride, name, padding="same"):
         convolution = keras.layers.Conv2D(
@@ -89,3 +74,8 @@ def resnet50(
         dtype="float32",
     )(x)
     return keras.Model(inputs, logits, name="resnet50")
+
+
+def build(input_shape: tuple[int, int, int], num_classes: int, config: ModelConfig, own: None = None) -> keras.Model:
+    """`resnet50` by the settings of a run, as its record has it."""
+    return resnet50(input_shape, num_classes, config.batch_norm_momentum, config.sync_batch_norm)

@@ -2,7 +2,9 @@
 
 import keras
 
+from udal_tf.config import ModelConfig
 from udal_tf.models.layers import FusedBatchNorm, conv
+from udal_tf.records.backbones import WideResNetConfig
 
 LEAKY_RELU_SLOPE = 0.1
 GROUP_FILTERS = (16, 32, 64)
@@ -61,3 +63,12 @@ def wide_resnet(
     x = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(x)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="predictions")(x)
     return keras.Model(inputs, logits, name=f"wrn_{depth}_{width}")
+
+
+def build(
+    input_shape: tuple[int, int, int], num_classes: int, config: ModelConfig, own: WideResNetConfig
+) -> keras.Model:
+    """`wide_resnet` by the settings of a run, as its record has it."""
+    return wide_resnet(
+        input_shape, num_classes, own.depth, own.width, config.batch_norm_momentum, config.sync_batch_norm
+    )

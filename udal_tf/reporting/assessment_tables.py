@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from udal_tf.reporting.terminal import table_text
+
 MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1"}
-_OVERALL = {"accuracy": "accuracy", "balanced_accuracy": "mean per-class recall", "ece": "calibration error"}
-_CELL = 10
+_OVERALL = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "ece": "calibration error"}
 
 
 def titles(evaluation: dict[str, Any]) -> dict[str, str]:
@@ -39,24 +40,19 @@ def confusion(evaluation: dict[str, Any]) -> pd.DataFrame:
 
 
 def text(evaluation: dict[str, Any]) -> str:
-    """What is printed, in percent."""
-    kinds, names = titles(evaluation), evaluation["class_names"]
-    width = max(map(len, [*_OVERALL.values(), *names]))
-    block = _CELL * len(MEASURES)
-
-    def cell(value: float | None) -> str:
-        return f"{'–' if value is None else f'{100 * value:.1f}':>{_CELL}}"
-
-    def line(first: str, images: object, blocks: list[str]) -> str:
-        return f"  {first:<{width}}{images:>{_CELL}}" + "".join(f"  {one:>{block}}" for one in blocks)
-
-    lines = [line("%", "", list(kinds.values()))]
+    """What is printed, in percent: the scores over all classes, then those of each, with LA (Inf) beside without."""
+    kinds = titles(evaluation)
+    rows = []
     for key, name in _OVERALL.items():
         values = [{**evaluation[kind], "ece": evaluation[kind]["calibration"]["ece"]}[key] for kind in kinds]
-        lines.append(line(name, "", [cell(value) for value in values]))
-    headings = "".join(f"{heading:>{_CELL}}" for heading in MEASURES.values())
-    lines += ["", line("class", "images", [headings] * len(kinds))]
-    for c, name in enumerate(names):
-        blocks = ["".join(cell(evaluation[kind]["per_class"][m][c]) for m in MEASURES) for kind in kinds]
-        lines.append(line(name, evaluation["plain"]["per_class"]["support"][c], blocks))
-    return "\n".join(lines)
+        rows.append([name, *map(_percent, values)])
+    by_class = []
+    for c, name in enumerate(evaluation["class_names"]):
+        values = [evaluation[kind]["per_class"][measure][c] for measure in MEASURES for kind in kinds]
+        by_class.append([name, str(evaluation["plain"]["per_class"]["support"][c]), *map(_percent, values)])
+    headings = [heading for measure in MEASURES.values() for heading in (measure, "+ LA")]
+    return table_text(["%", *kinds.values()], rows) + "\n\n" + table_text(["class", "images", *headings], by_class)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"

@@ -29,7 +29,9 @@ def _by_class(label: str, of: Sequence[Sequence[float | None]], order: np.ndarra
     return over(label, [(place, 100 * value) for place, value in values if value is not None], **options)
 
 
-def _class_sketch(name: str, title: str, heading: str, caption: str, y_label: str, runs, curves) -> Sketch:
+def _class_sketch(
+    name: str, title: str, heading: str, caption: str, y_label: str, runs: Sequence[Run], curves: Sequence[Curve]
+) -> Sketch:
     names = [runs[0].result.class_names[c] for c in _from_frequent_to_rare(runs[0])]
     x_label = "class, from frequent to rare"
     return Sketch(name, title, heading, caption, x_label, y_label, curves, x_names=names, y_limits=PERCENT)
@@ -55,8 +57,9 @@ def added_labels(runs: Sequence[Run], method: str, group: str) -> list[Sketch]:
     order = _from_frequent_to_rare(runs[0])
     for measure in ("precision", "recall"):
         curves = []
-        for number in range(1, max(len(run.result.generations) for run in runs)):
-            of = [getattr(run.result.generations[number], measure) for run in runs]
+        generations = [run.result.generations or [] for run in runs]
+        for number in range(1, max(map(len, generations))):
+            of = [getattr(own[number], measure) for own in generations]
             of = [values for values in of if values and any(value is not None for value in values)]
             curves += [_by_class(f"into generation {number + 1}", of, order)] if of else []
         if curves:
@@ -74,7 +77,8 @@ def confusion(runs: Sequence[Run], method: str, group: str) -> list[Sketch]:
     names = runs[0].result.class_names
     if any(matrix.shape != (len(names), len(names)) for matrix in matrices):
         return []
-    shares = 100 * sum(matrices) / np.maximum(sum(matrices).sum(axis=1, keepdims=True), 1)
+    counts = np.sum(matrices, axis=0)
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     caption = f"Confusion matrix of the EMA weights, {len(matrices)} folds together; {method}, {group}."
     return [
         Sketch(

@@ -1,10 +1,11 @@
 """ "A beats B" on the same folds: a paired t-test and Wilcoxon's signed-rank test (folds are the pairs, §4.3)."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
@@ -24,7 +25,7 @@ STATISTICS = ("difference", "std", "n", "wins", "t_p", "wilcoxon_p", "ci_low", "
 COLUMNS = ("setting", "measure", "a", "b", "folds", *STATISTICS)
 
 
-def paired(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
+def paired(a: npt.ArrayLike, b: npt.ArrayLike) -> dict[str, float]:
     """STATISTICS of a − b, whose places are pairs; NaN for what too few pairs or equal differences do not say.
 
     Example: 3, 5, 4 and 1, 1, 1 differ by 2, 4, 3: 3 on average, t = 3·√3 with two degrees of freedom, p = 0.035.
@@ -64,16 +65,17 @@ def compare(tables: Iterable[Table]) -> pd.DataFrame:
     lines = []
     for table in tables:
         runs = table.runs[table.runs.measure == table.measures[0]]
-        for number, of in runs.groupby("column_number"):
+        for number, column in enumerate(table.columns):
+            of = runs[runs.column_number == number]
             values = of.pivot(index="fold", columns="row_number", values="value")
             for pair in _pairs(table):
-                common = values[list(pair)].dropna() if set(pair) <= set(values) else ()
+                common = values[list(pair)].dropna() if set(pair) <= set(values) else pd.DataFrame()
                 if len(common) > 1:
                     settings = [(table.rows[n].settings["base"], table.rows[n].settings["method"]) for n in pair]
                     names = [name_of(*own, table.rows[n].score) for own, n in zip(settings, pair, strict=True)]
-                    said = (table.columns[number].heading, MEASURES[table.measures[0]], *names)
+                    said = (column.heading, MEASURES[table.measures[0]], *names)
                     statistics = paired(common[pair[0]].to_numpy(), common[pair[1]].to_numpy())
-                    folds = " ".join(map(str, common.index))
+                    folds = " ".join(map(str, list(common.index)))
                     lines.append({**dict(zip(COLUMNS, (*said, folds), strict=False)), **statistics})
     # Tables 1 and 2 share runs; what both compare is said once.
     return pd.DataFrame(lines, columns=list(COLUMNS)).drop_duplicates(["setting", "measure", "a", "b"])

@@ -1,11 +1,9 @@
-"""What a run prints: its settings, a progress bar, a line per epoch, the table at the end."""
+"""What a run prints: its settings, its data, a line per epoch, the table at the end."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tqdm import tqdm
-
+from udal_tf.reporting.terminal import table_text
 from udal_tf.run_records import ByWeights, EpochRow, Result
 
 SCORE_COLUMNS = {"raw": "raw", "ema": "EMA", "raw_la": "raw + LA", "ema_la": "EMA + LA"}
@@ -19,8 +17,6 @@ FIRST_LOOK, LOOK_EVERY = 3, 10
 CROWDED, CROWDED_BY = 2.0, 0.1
 # Of a class with so many confident pseudo-labels fewer right ones than this are worth saying.
 ENOUGH_TO_JUDGE, HALF = 20, 0.5
-# Seconds between two prints of the bar: on a terminal, and into a file, where each is a line.
-_TERMINAL_INTERVAL, _FILE_INTERVAL = 0.2, 60.0
 
 
 def settings_text(config: dict[str, dict[str, Any]]) -> str:
@@ -32,68 +28,42 @@ def settings_text(config: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def provenance_text(provenance: dict[str, Any], class_names: Sequence[str] = ()) -> str:
-    """Where the data came from and what the protocol made of it, a line per fact; counts with the classes' names."""
-
-    def shown(name: str, value: Any) -> Any:
-        if not name.endswith("_counts") or len(value) != len(class_names) or len(value) > MOST_NAMED:
-            return value
-        return ", ".join(f"{class_name} {count}" for class_name, count in zip(class_names, value, strict=True))
-
-    # Of a pool with pictures of unknown class only the others can be counted by class.
+def provenance_text(provenance: Mapping[str, Any], class_names: Sequence[str] = ()) -> str:
+    """Where the data came from and what the protocol made of it: a line per fact, and a table of counts per class."""
+    few = len(class_names) <= MOST_NAMED
+    of_class = {
+        name: value
+        for name, value in provenance.items()
+        if few and name.endswith("_counts") and len(value) == len(class_names)
+    }
+    # Of a pool with images of unknown class only the others can be counted by class.
     unknown = provenance.get("unlabeled_of_unknown_class")
     titles = {"unlabeled_counts": "unlabeled_counts, of known class"} if unknown else {}
-    lines = [f"  {titles.get(name, name)}: {shown(name, value)}" for name, value in provenance.items()]
+    lines = [f"  {titles.get(name, name)}: {value}" for name, value in provenance.items() if name not in of_class]
+    if of_class:
+        counts = zip(*of_class.values(), strict=True)
+        rows = [[f"  {name}", *map(str, row)] for name, row in zip(class_names, counts, strict=True)]
+        lines.append(table_text(["  class", *(titles.get(name, name) for name in of_class)], rows))
     return "\n".join(["Data:", *lines])
 
 
-class Progress:
-    """A bar over all steps of a run, with what the last steps gave.
-
-    Args:
-      total_steps, done_steps: of the run. images_per_step: training pictures, each view counted once.
-      shown: False for a bar that prints nothing, as a second worker's.
-    """
-
-    def __init__(self, total_steps: int, done_steps: int, images_per_step: int, shown: bool = True):
-        self._images_per_step = images_per_step
-        self._bar = tqdm(
-            total=total_steps,
-            initial=done_steps,
-            unit="step",
-            mininterval=_TERMINAL_INTERVAL if sys.stderr.isatty() else _FILE_INTERVAL,
-            dynamic_ncols=True,
-            disable=not shown,
-        )
-
-    def advance(self, steps: int, metrics: dict[str, float], seconds: float) -> None:
-        """Moves on by `steps` that took `seconds` and ended with these metrics."""
-        shown = {"loss": f"{metrics['loss']:.3f}", "α": f"{metrics['alpha']:.2f}"}
-        if "confident" in metrics:
-            shown["confident"] = f"{100 * metrics['confident']:.0f}%"
-        shown["img/s"] = f"{steps * self._images_per_step / max(seconds, 1e-9):,.0f}"
-        self._bar.set_postfix(shown, refresh=False)
-        self._bar.update(steps)
-
-    def line(self, text: str) -> None:
-        """Prints a line above the bar."""
-        self._bar.write(text, file=sys.stdout)
-        sys.stdout.flush()
-
-    def close(self) -> None:
-        self._bar.close()
+def metrics_text(metrics: Mapping[str, float], images_per_second: float) -> str:
+    """What the last steps gave, short enough to stand beside a progress bar."""
+    confident = f" confident={100 * metrics['confident']:.0f}%" if "confident" in metrics else ""
+    return f"loss={metrics['loss']:.3f} α={metrics['alpha']:.2f}{confident} {images_per_second:,.0f} img/s"
 
 
 def epoch_text(row: EpochRow, epochs: int, class_names: Sequence[str] = ()) -> str:
     """One line for an epoch's row, and now and then lines about its pseudo-labels."""
-    train, test = row.train, row.test.accuracy
+    train, test, balanced = row.train, row.test.accuracy, row.test.balanced_accuracy
     parts = [f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}", f"loss {train['loss']:.4f}"]
     if "confident" in train:
         parts.append(f"confident {100 * train['confident']:5.1f} %")
     parts.append(f"α {train['alpha']:.3f}")
     if train.get("darp_residual", 0.0) > RESIDUAL_WORTH_SAYING:
         parts.append(f"DARP misses a class's total by {100 * train['darp_residual']:.1f} % of the pictures")
-    parts.append("test accuracy " + ", ".join(f"{SCORE_COLUMNS[key]} {100 * test[key]:.1f}" for key in SCORE_COLUMNS))
+    scores = (f"{title} {100 * test[key]:.1f} ({100 * balanced[key]:.1f})" for key, title in SCORE_COLUMNS.items())
+    parts.append("test accuracy (balanced) " + ", ".join(scores))
     lines = ["  ".join(parts)]
     counts = row.pseudo_labels
     if counts and (row.epoch == FIRST_LOOK or row.epoch % LOOK_EVERY == 0):
@@ -134,8 +104,8 @@ def pseudo_label_warnings(
     if correct is not None:
         for name, count, right in zip(class_names, confident, correct, strict=True):
             if count >= ENOUGH_TO_JUDGE and right < HALF * count:
-                share = f"{100 * right / count:.0f} %"
-                warnings.append(f"of class {name}'s {count:.0f} confident pseudo-labels {share} are right")
+                right_share = f"{100 * right / count:.0f} %"
+                warnings.append(f"of class {name}'s {count:.0f} confident pseudo-labels {right_share} are right")
     return warnings
 
 
@@ -145,18 +115,16 @@ def _named(names: Sequence[str]) -> str:
 
 
 def result_text(result: Result) -> str:
-    """The table at the end: accuracy and mean per-class recall, then the recall of each class, in per cent."""
+    """The table at the end: accuracy and balanced accuracy, then the recall of each class, in per cent."""
 
-    width = max(len(name) for name in ["mean per-class recall", *(f"recall of {name}" for name in result.class_names)])
+    def row(name: str, scores: Mapping[str, float | None] | ByWeights) -> list[str]:
+        return [name, *(_percent(scores[key]) for key in SCORE_COLUMNS)]
 
-    def row(name: str, scores: Mapping[str, float | None] | ByWeights) -> str:
-        cells = ("    –" if scores[key] is None else f"{100 * scores[key]:.2f}" for key in SCORE_COLUMNS)
-        return f"  {name:<{width}}" + "".join(f"{cell:>10}" for cell in cells)
-
-    lines = [f"  {'test, %':<{width}}" + "".join(f"{title:>10}" for title in SCORE_COLUMNS.values())]
-    lines.append(row("accuracy", result.accuracy))
-    lines.append(row("mean per-class recall", result.balanced_accuracy))
+    rows = [row("accuracy", result.accuracy), row("balanced accuracy", result.balanced_accuracy)]
     for c, name in enumerate(result.class_names):
-        recalls = {key: result.per_class_recall[key][c] for key in SCORE_COLUMNS}
-        lines.append(row(f"recall of {name}", recalls))
-    return "\n".join(lines)
+        rows.append(row(f"recall of {name}", {key: result.per_class_recall[key][c] for key in SCORE_COLUMNS}))
+    return table_text(["test, %", *SCORE_COLUMNS.values()], rows)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.2f}"

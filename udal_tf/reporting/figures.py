@@ -232,7 +232,8 @@ def _of_the_paper() -> Curve:
         for column, value in zip(table.columns[1:], row.values[1:], strict=True)
         if value
     ]
-    return Curve("paper", *zip(*points, strict=True), style="none", color=GREY, marker="x")
+    x, y = zip(*points, strict=True)
+    return Curve("paper", x, y, style="none", color=GREY, marker="x")
 
 
 def paper_figures(runs: Sequence[Run]) -> list[Sketch]:

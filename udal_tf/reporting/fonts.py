@@ -34,7 +34,7 @@ def _further(missing: frozenset[int]) -> tuple[str, ...]:
     regular = {font.name: font.fname for font in font_manager.fontManager.ttflist if font.style == "normal"}
     while missing:
         shared = {name: len(missing & _signs(path)) for name, path in regular.items() if not name.startswith(_BOXES)}
-        best = max(sorted(shared), key=shared.get, default=None)
+        best = max(sorted(shared), key=lambda name: shared[name], default=None)
         if best is None or not shared[best]:
             break
         chosen.append(best)

@@ -13,16 +13,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from udal_tf.config import Config, given_on_command_line, resolve, section_fields
+from udal_tf.config import Config, flat, given_on_command_line, is_identity, resolve
 from udal_tf.reporting import paper
-from udal_tf.reporting.runs import differing, flat, shown
+from udal_tf.reporting.runs import differing, shown, tuples
 
 # α_min on the horizontal axis of Figures 3a to 3c; 0.1 is the paper's choice, 0.5 CReST's.
 ALPHA_MINS = (0.0, 0.1, 0.25, 0.5)
 KS = (1.0, 2.0, 3.0)
 LONGEST_IN_NAME = 24
-# Views of an unlabelled picture in a step of each base learner; ReMixMatch adds --strong_views to its weak one.
-UNLABELED_VIEWS = {"supervised": 0, "fixmatch": 2, "mixmatch": 2, "remixmatch": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,14 +45,12 @@ class Cell:
     @property
     def pictures(self) -> int:
         """Pictures that go through the network in training, each view counted once, over all generations."""
-        return self.config.train.total_steps * self.config.method.generations * pictures_per_step(self.config)
+        return self.config.train.total_steps * self.config.generations * pictures_per_step(self.config)
 
 
 def pictures_per_step(config: Config) -> int:
     """Training pictures of one step, each view counted once: 960 in the paper's FixMatch recipe."""
-    views = UNLABELED_VIEWS[config.method.base]
-    if config.method.base == "remixmatch":
-        views += config.method.strong_views
+    views = config.records.base.views_per_unlabeled_image(config.own.base)
     return config.train.batch_size + views * config.train.unlabeled_batch_size
 
 
@@ -111,7 +107,7 @@ _CIFAR_UDAL = Block("table1_fixmatch_udal.flags", _FOLDS)
 def _miniature(dataset: str, epochs: int) -> dict[str, list[Block]]:
     """Table 1 and Figures 1 and 3 on a small data set; epochs: of its recipe."""
 
-    def block(base: str, method: str, **settings) -> Block:
+    def block(base: str, method: str, **settings: Any) -> Block:
         fixed = {"dataset": dataset, "base": base, "method": method}
         # Digits-LT has flagfiles, whose name says all that is fixed.
         file = f"digits_{base}_{method}.flags" if dataset == "digitslt" else ""
@@ -177,11 +173,12 @@ def _assignments(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def cell_name(config: Config) -> str:
     """The folder of a run: as `run.py` calls it, then every further setting in which it leaves the recipe."""
-    values = flat(config.to_dict())
-    named = ("dataset", "imbalance", "protocol", "base", "method", "seed")
+    values = tuples(flat(config.to_dict()))
+    named: tuple[str, ...] = ("dataset", "imbalance", "protocol", "base", "method", "seed")
     named += ("beta",) if config.data.protocol == "crest" else ()
-    named += ("data_dir",) if config.data.dataset == "folder" else ()
-    identity = {n: v for n, v in values.items() if section_fields()[n].metadata["identity"] and n != "fold"}
+    named += ("data_dir",) if config.records.dataset.by_folder else ()
+    named += ("plugin", "plugin_sha256") if config.plugins.plugin else ()
+    identity = {n: v for n, v in values.items() if is_identity(n) and n not in ("fold", "plugin_sha256")}
     further = differing(identity, {name: values[name] for name in named})
     whole = flat(resolve({name: values[name] for name in (*named, "fold")}).to_dict())
     return pathlib.PurePath(whole["workdir"]).name + "".join(f"_{n}{_in_name(shown(v))}" for n, v in further.items())

@@ -4,9 +4,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from udal_tf.reporting.terminal import PLAIN_WIDTH, duration, table_text
+
 # Of a long list a text shows so many entries; --json has all.
 SHOWN = 10
-WIDTH = 100
 
 
 def inspection_text(found: Mapping[str, Any]) -> str:
@@ -18,15 +19,6 @@ def inspection_text(found: Mapping[str, Any]) -> str:
         parts.append(_bullets("Worth knowing:", [warning["text"] for warning in found["warnings"]]))
     parts.append(_recipe(found))
     return "\n\n".join(part for part in parts if part)
-
-
-def duration(seconds: float) -> str:
-    """A length of time in the unit that fits: "40 s", "12 min", "3.4 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def _head(found: Mapping[str, Any]) -> str:
@@ -41,12 +33,12 @@ def _head(found: Mapping[str, Any]) -> str:
 def _classes(found: Mapping[str, Any]) -> str:
     classes = sorted(found["classes"], key=lambda c: -c["labeled"])
     total = max(1, found["counts"]["labeled"])
-    width = max(len("class"), *(len(c["name"]) for c in classes))
-    lines = [f"{'class':<{width}}  labelled   share  unlabelled    test"]
+    rows = []
     for c in classes:
         unlabeled = "–" if c["unlabeled"] is None else f"{c['unlabeled']:,}"
         share = 100 * c["labeled"] / total
-        lines.append(f"{c['name']:<{width}}  {c['labeled']:>8,}  {share:>4.1f} %  {unlabeled:>10}  {c['test']:>6,}")
+        rows.append([c["name"], f"{c['labeled']:,}", f"{share:.1f} %", unlabeled, f"{c['test']:,}"])
+    lines = [table_text(["class", "labeled", "share", "unlabeled", "test"], rows)]
     if found["imbalance"]:
         lines.append(
             f"imbalance γ = {found['imbalance']:.3g} ({classes[0]['name']} : {classes[-1]['name']}), "
@@ -111,5 +103,10 @@ def _recipe(found: Mapping[str, Any]) -> str:
 
 def _wrapped(text: str, first: str, following: str) -> str:
     return textwrap.fill(
-        text, WIDTH, initial_indent=first, subsequent_indent=following, break_long_words=False, break_on_hyphens=False
+        text,
+        PLAIN_WIDTH,
+        initial_indent=first,
+        subsequent_indent=following,
+        break_long_words=False,
+        break_on_hyphens=False,
     )

@@ -5,14 +5,10 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from udal_tf.config import Config, differences
+from udal_tf.registry import Speed
 from udal_tf.reporting.grids import Cell
 from udal_tf.run_dir import RunDir
 
-# Training pictures a second, each view counted once. On two cores: BUILD_NOTES.md's digits-LT (288,000 pictures of
-# UDAL in 65 s) and Fashion-MNIST-LT (172,800 in 161 s). On one GPU: what others measured with other code, in float32;
-# FixMatch's 1,000 steps of 960 pictures in 5 to 6 minutes on a 2080 Ti, and ResNet-50 at 224 pixels on a V100.
-PICTURES_PER_SECOND = {"digitslt": 4_400.0, "fashionlt": 1_070.0, "wrn": 2_900.0, "applications": 412.0}
-TWO_CORES = ("digitslt", "fashionlt")
 FINISHED, BEGUN, NEW = "finished", "begun", "new"
 
 
@@ -29,7 +25,7 @@ def state_of(cell: Cell, workdir: pathlib.Path) -> str:
 
 def pictures_done(cell: Cell, workdir: pathlib.Path) -> float:
     """How many of the cell's pictures are trained, by the epochs that its folder counts."""
-    train, generations = cell.config.train, cell.config.method.generations
+    train, generations = cell.config.train, cell.config.generations
     run_dir = RunDir(workdir)
     if run_dir.finished:
         return cell.pictures
@@ -38,35 +34,41 @@ def pictures_done(cell: Cell, workdir: pathlib.Path) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Speeds:
-    """Training pictures a second of every cell. basis: what that rests on, in words."""
+    """Training images a second of every cell, 0 where nobody knows. basis: what that rests on, in words."""
 
     of: Callable[[Config], float]
     basis: str
 
 
+def _measured(config: Config) -> Speed | None:
+    """What the records have: of the data set with this backbone, or else of the backbone."""
+    backbone = config.records.arch
+    return config.records.dataset.speeds.get(backbone.name) or backbone.speed
+
+
 def known_speeds(cells: Sequence[Cell]) -> Speeds:
-    """What PICTURES_PER_SECOND has for a cell's data set or else its network."""
+    """The speeds that the records of the cells' data sets and backbones have."""
+    found = [_measured(cell.config) for cell in cells]
+    sources = list(dict.fromkeys(speed.source if speed else "of some not known" for speed in found))
+    if not all(cell.config.model.arch in cell.config.records.dataset.speeds for cell in cells):
+        sources.append(
+            "this code on none: --measure times some steps on the machine at hand, --images_per_second states a speed"
+        )
 
     def of(config: Config) -> float:
-        network = "wrn" if config.model.arch == "wrn" else "applications"
-        return PICTURES_PER_SECOND.get(config.data.dataset) or PICTURES_PER_SECOND[network]
+        speed = _measured(config)
+        return speed.images_per_second if speed else 0.0
 
-    if all(cell.config.data.dataset in TWO_CORES for cell in cells):
-        return Speeds(of, "as measured on two cores (BUILD_NOTES.md)")
-    return Speeds(
-        of,
-        "as others measured other code on one GPU in float32 (WRN-28-2 on a 2080 Ti: "
-        "github.com/LeeDoYup/FixMatch-pytorch/issues/8; ResNet-50 on a V100: github.com/NVIDIA/DeepLearningExamples), "
-        "this code on none: --measure times some steps on the machine at hand, --images_per_second states a speed",
-    )
+    return Speeds(of, "; ".join(sources))
 
 
 def listing(cells: Sequence[Cell], states: Sequence[str], commands: Sequence[str], speeds: Speeds) -> str:
     """Every cell with its state, cost and exact command, then the sum and what the hours rest on."""
-    hours = [cell.pictures / speeds.of(cell.config) / 3600 for cell in cells]
+    hours = [cell.pictures / speed / 3600 if (speed := speeds.of(cell.config)) else 0.0 for cell in cells]
     lines = []
     for cell, state, command, cost in zip(cells, states, commands, hours, strict=True):
-        lines.append(f"{cell.name}  {state}  {cell.pictures:,} pictures  {cost:,.2f} h\n  {command}")
+        shown = f"{cost:,.2f} h" if cost else "? h"
+        lines.append(f"{cell.name}  {state}  {cell.pictures:,} pictures  {shown}\n  {command}")
     rest = [(cell, cost) for cell, state, cost in zip(cells, states, hours, strict=True) if state != FINISHED]
     different = sorted({speeds.of(cell.config) for cell in cells})
     lines.append(

@@ -1,54 +1,33 @@
-"""What reports call data sets, base learners and methods, and how each method is drawn."""
+"""What reports call data sets, base learners and methods, and how each method is drawn, by their records."""
 
+import colorsys
 import functools
 
+from udal_tf.registry import BASE_LEARNERS, DATASETS, METHODS
 from udal_tf.reporting import paper
 
-# Okabe & Ito's colors, told apart by color-blind readers, without what vanishes on white or on black, and more: for
-# methods in the order of METHODS, and for curves of anything else.
+# For what has no color or marker in its record, and for curves of anything else. Okabe & Ito's colors, told apart by
+# color-blind readers, without what vanishes on white or on black, and more.
 COLORS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A07800", "#56B4E9", "#8C6BD8", "#66A61E", "#B2506E", "#7A5230",
     "#2F9C95", "#FF5252", "#4F6D9A", "#B8860B", "#C2459A", "#5C8A3A",
 )  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "d", "8", "H", "*", "1")
-GREY = "#808080"
-DATASETS = {
-    "digitslt": "digits-LT",
-    "cifar10lt": "CIFAR10-LT",
-    "cifar100lt": "CIFAR100-LT",
-    "fashionlt": "Fashion-MNIST-LT",
-    "imagenet127": "ImageNet-127",
-    "folder": "own pictures",
-}
-BASE_LEARNERS = {"fixmatch": "FixMatch", "mixmatch": "MixMatch", "remixmatch": "ReMixMatch", "supervised": "Supervised"}
-METHODS = {
-    "none": "",
-    "udal": "UDAL",
-    "da": "DA",
-    "da_la": "DA + LA (Sup)",
-    "la": "LA (Sup)",
-    "hybrid": "hybrid of Figure 3a",
-    "crest": "CReST",
-    "crest+": "CReST+",
-    "darp": "DARP",
-    "da_darp": "DA + DARP",
-}
-_BASE_MARKERS = {"supervised": "*", "fixmatch": "o", "mixmatch": "s", "remixmatch": "^"}
 
 
 def dataset_name(dataset: str) -> str:
-    """`CIFAR10-LT`; the name itself of one that is not known."""
-    return DATASETS.get(dataset, dataset)
+    """`CIFAR10-LT`; the name itself of one without a record."""
+    return DATASETS[dataset].label if dataset in DATASETS else dataset
 
 
 def base_name(base: str) -> str:
     """`FixMatch`."""
-    return BASE_LEARNERS.get(base, base)
+    return BASE_LEARNERS[base].label if base in BASE_LEARNERS else base
 
 
 def method_name(method: str) -> str:
     """`UDAL`; "" for the base learner as it is."""
-    return METHODS.get(method, method)
+    return METHODS[method].label if method in METHODS else method
 
 
 def name_of(base: str, method: str, score: str = paper.EMA) -> str:
@@ -58,23 +37,48 @@ def name_of(base: str, method: str, score: str = paper.EMA) -> str:
     return base_name(base) + (" w/ " + " & ".join(added) if added else "")
 
 
+def _free(taken: set[str], palette: tuple[str, ...]) -> list[str]:
+    return [one for one in palette if one not in taken]
+
+
+@functools.cache
+def _styles(records: tuple[tuple[str, str, str], ...]) -> dict[str, tuple[str, str]]:
+    """Color and marker of each (name, color, marker): its own, or in the order of the names one that is free."""
+    colors = _free({color for _, color, _ in records}, COLORS)
+    markers = _free({marker for _, _, marker in records}, MARKERS)
+    styles = {}
+    for number, (name, color, marker) in enumerate(sorted(records)):
+        if not color:  # Beyond the palette hues by the golden ratio, no two of which are alike.
+            hue = colorsys.hsv_to_rgb((number * 0.618) % 1.0, 0.75, 0.65)
+            color = colors.pop(0) if colors else "#" + "".join(f"{round(255 * part):02x}" for part in hue)
+        styles[name] = color, marker or (markers.pop(0) if markers else f"${number}$")
+    return styles
+
+
 def method_style(method: str) -> tuple[str, str]:
     """Color and marker of a method, the same in every figure and no other method's."""
-    place = list(METHODS).index(method)
-    return COLORS[place], MARKERS[place]
+    return _styles(tuple((name, record.color, record.marker) for name, record in METHODS.items()))[method]
 
 
 def base_marker(base: str) -> str:
     """The marker of a base learner, no other one's."""
-    return _BASE_MARKERS[base]
+    return _styles(tuple((name, record.color, record.marker) for name, record in BASE_LEARNERS.items()))[base][1]
 
 
 @functools.cache
-def _styles() -> dict[str, tuple[str, str, str]]:
-    styles = {name_of(base, method): (*method_style(method), "-") for base in BASE_LEARNERS for method in METHODS}
-    return {**styles, base_name("supervised"): (GREY, "*", "--")}
+def _drawn(pairs: tuple[tuple[str, str], ...]) -> dict[str, tuple[str, str, str]]:
+    found = {}
+    for base, method in pairs:
+        color, marker = method_style(method)
+        own = BASE_LEARNERS[base].color if method == "none" else ""
+        style = own or color, BASE_LEARNERS[base].marker if own else marker, "--" if own else "-"
+        found[name_of(base, method)] = style
+    return found
 
 
 def style_of(name: str) -> tuple[str, str, str]:
-    """Color, marker and line style of what `name_of` calls so; training on the labeled images alone is grey, dashed."""
-    return _styles()[name]
+    """Color, marker and line style of what `name_of` calls so: its method's, or its base learner's where that has one.
+
+    Training on the labeled images alone is grey and dashed.
+    """
+    return _drawn(tuple((base, method) for base in BASE_LEARNERS for method in METHODS))[name]

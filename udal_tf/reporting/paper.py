@@ -81,7 +81,15 @@ def _values(text: str) -> tuple[Value | None, ...]:
     return tuple(None if cell == ["-"] else Value(*map(float, cell)) for cell in cells)
 
 
-def _row(label: str, base: str, method: str, values: str, score: str = EMA, generations=None, **settings) -> Row:
+def _row(
+    label: str,
+    base: str,
+    method: str,
+    values: str,
+    score: str = EMA,
+    generations: Mapping[int, int] | None = None,
+    **settings: Any,
+) -> Row:
     return Row(label, {"base": base, "method": method, **settings}, score, _values(values), generations or {})
 
 
@@ -230,7 +238,7 @@ TABLE_3_ADAM = PaperTable(
 )
 
 # Table 4's second supervised row has a length of its own; its first is Figure 1's upper bound.
-_ALL_LABELS = {"beta": 1.0, "epochs": 300, "steps_per_epoch": 5005}
+_ALL_LABELS: dict[str, Any] = {"beta": 1.0, "epochs": 300, "steps_per_epoch": 5005}
 TABLE_4 = PaperTable(
     "table4",
     "ImageNet-127, γ = 286, β = 10 %; supervised for 300 epochs of all labels or 3000 of 10 %",

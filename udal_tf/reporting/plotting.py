@@ -17,11 +17,12 @@ from typing import Any
 import joblib
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 from PIL import Image
 
@@ -32,7 +33,7 @@ from udal_tf.reporting.names import COLORS, MARKERS
 GREY = "#808080"
 # Text and axes have this color in a figure, and that of the surrounding text in the page.
 INK = "#010203"
-STYLE = {
+STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -43,7 +44,7 @@ STYLE = {
     "svg.fonttype": "path",
     "svg.hashsalt": "udal_tf",
 }
-_PANEL_STYLE = {
+_PANEL_STYLE: dict[Any, Any] = {
     **STYLE,
     "font.size": 12,
     "figure.titlesize": 11.5,
@@ -79,21 +80,28 @@ def _askew(class_names: Sequence[str]) -> bool:
 def name_classes(axis: Axis, class_names: Sequence[str]) -> None:
     """Gives each class a tick with its name, where they are not too many; long names below a panel stand askew."""
     if len(class_names) <= MOST_NAMED_CLASSES:
-        askew = axis.axis_name == "x" and _askew(class_names)
+        askew = isinstance(axis, XAxis) and _askew(class_names)
+        turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if askew else {}
         axis.set_ticks(
             range(len(class_names)),
             [literal(shortened(name)) for name in class_names],
             fontfamily=families("".join(class_names)),
-            **({"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if askew else {}),
+            **turned,
         )
 
 
-def legend_below(figure: FigureBase, columns: int = 1) -> None:
+def legend_below(figure: Figure | SubFigure, columns: int = 1) -> None:
     """A legend of all labeled curves below the axes, each label once."""
     found = [axes.get_legend_handles_labels() for axes in figure.axes]
     by_label = {label: handle for handles, labels in found for handle, label in zip(handles, labels, strict=True)}
     if by_label:
         figure.legend(by_label.values(), by_label, loc="outside lower left", ncols=columns, borderpad=0.2)
+
+
+def parts(figure: Figure, rows: int, columns: int) -> list[SubFigure]:
+    """A figure's parts, row by row, each of which may have a legend of its own."""
+    grid = figure.add_gridspec(rows, columns)
+    return [figure.add_subfigure(grid[place]) for place in range(rows * columns)]
 
 
 def save_png(figure: Figure, path: str | os.PathLike, dpi: int = DPI) -> None:
@@ -175,13 +183,13 @@ class SavedFigure:
 def _draw_curve(axes: Axes, curve: Curve, place: int) -> None:
     color = curve.color or COLORS[place % len(COLORS)]
     marker = curve.marker or MARKERS[place % len(MARKERS)]
-    options = {"color": color, "linestyle": curve.style, "label": curve.label}
+    options: dict[str, Any] = {"color": color, "linestyle": curve.style, "label": curve.label}
     if curve.level:
         axes.axhline(curve.y[0], **options)
         if len(curve.spread):
             axes.axhspan(*curve.range, color=color, alpha=0.12, linewidth=0)
         return
-    marked = {"marker": marker, "markersize": 5} if curve.marked and len(curve.x) <= FEW_POINTS else {}
+    marked: dict[str, Any] = {"marker": marker, "markersize": 5} if curve.marked and len(curve.x) <= FEW_POINTS else {}
     if marked and len(curve.spread):
         axes.errorbar(curve.x, curve.y, curve.spread, capsize=2.5, elinewidth=1, **marked, **options)
         return
@@ -194,9 +202,9 @@ def _draw_curve(axes: Axes, curve: Curve, place: int) -> None:
 def render(sketch: Sketch) -> Figure:
     """The figure, laid out."""
     with matplotlib.rc_context(_PANEL_STYLE):
-        figure = _frame(sketch)
-        _fill(figure, sketch)
-        return figure
+        canvas = _frame(sketch)
+        _fill(canvas.figure, sketch)
+        return canvas.figure
 
 
 def _fill(figure: Figure, sketch: Sketch) -> None:
@@ -207,7 +215,7 @@ def _fill(figure: Figure, sketch: Sketch) -> None:
         figure.axes[0].images[0].set_data(sketch.matrix)
 
 
-def _frame(sketch: Sketch) -> Figure:
+def _frame(sketch: Sketch) -> FigureCanvasAgg:
     """All of a figure but its heading's text and the values of its matrix, laid out."""
     labels = [curve.label for curve in sketch.curves]
     columns = 2 if len(labels) > 1 and max(map(len, labels)) <= LONGEST_IN_TWO_COLUMNS else 1
@@ -238,26 +246,28 @@ def _frame(sketch: Sketch) -> Figure:
         axes.set_xlim(left=0)
     axes.set_ylim(sketch.y_limits)
     legend_below(figure, columns)
-    _lay_out(figure)
-    return figure
+    return _laid_out(figure)
 
 
-def _lay_out(figure: Figure) -> None:
+def _laid_out(figure: Figure) -> FigureCanvasAgg:
     """Finds the places of everything, once for both files: to do so while they are written takes as long as to draw."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.get_layout_engine().execute(figure)
+    canvas = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
     figure.set_layout_engine("none")
     axes = figure.axes[0]  # A color bar finds its own place again.
     for axis in (axes.xaxis, axes.yaxis):
         axis.get_tightbbox(renderer)  # Puts the label beside its ticks, where they stand now.
         place = axis.label.get_transform().transform(axis.label.get_position())
         axis.set_label_coords(*axes.transAxes.inverted().transform(place))
+    return canvas
 
 
-def _svg_of(figure: Figure) -> str:
-    file, canvas = io.StringIO(), figure.canvas
-    FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
-    figure.set(dpi=PANEL_DPI, canvas=canvas)
+def _svg_of(canvas: FigureCanvasAgg) -> str:
+    file = io.StringIO()
+    FigureCanvasSVG(canvas.figure).print_svg(file, metadata={"Date": None})
+    canvas.figure.set(dpi=PANEL_DPI, canvas=canvas)  # With the sizes of texts that it knows.
     return file.getvalue()
 
 
@@ -265,15 +275,17 @@ class _Stencil:
     """What sketches of matrices have in common whose axes agree, drawn once; then what differs is drawn over it."""
 
     def __init__(self, sketch: Sketch):
-        self._figure = figure = _frame(sketch)
+        self._canvas = _frame(sketch)
+        figure = self._canvas.figure
         axes, *color_bars = figure.axes
-        self._same = [figure.patch, axes.xaxis, axes.yaxis, *color_bars]
-        self._own = [figure.texts[0], axes.images[0], *(spine for spine in axes.spines.values() if spine.get_visible())]
+        spines = (spine for spine in axes.spines.values() if spine.get_visible())
+        self._same: list[Artist] = [figure.patch, axes.xaxis, axes.yaxis, *color_bars]
+        self._own: list[Artist] = [figure.texts[0], axes.images[0], *spines]
         self._show(own=False)
-        figure.canvas.draw()
-        self._pixels = figure.canvas.copy_from_bbox(figure.bbox)
+        self._canvas.draw()
+        self._pixels = self._canvas.copy_from_bbox(figure.bbox)
         figure.patch.set_visible(False)
-        self._svg = _svg_of(figure)
+        self._svg = _svg_of(self._canvas)
         self._show(own=True)
 
     def _show(self, own: bool) -> None:
@@ -283,44 +295,44 @@ class _Stencil:
 
     def filled(self, sketch: Sketch) -> tuple[np.ndarray, str]:
         """The sketch's pixels and SVG."""
-        figure = self._figure
-        _fill(figure, sketch)
-        figure.canvas.restore_region(self._pixels)
-        figure.draw(figure.canvas.get_renderer())
-        pixels = np.array(figure.canvas.buffer_rgba())
-        own = re.sub(r'(\bid="|href="#|url\(#)', r"\1own-", _svg_of(figure))
-        end = own.rindex("</svg>")
-        return pixels, self._svg[: self._svg.rindex("</svg>")] + own[
-            own.index('<g id="own-figure_1"') : end
-        ] + "</svg>\n"
+        canvas = self._canvas
+        _fill(canvas.figure, sketch)
+        canvas.restore_region(self._pixels)
+        canvas.figure.draw(canvas.get_renderer())
+        pixels = np.array(canvas.buffer_rgba())
+        own = re.sub(r'(\bid="|href="#|url\(#)', r"\1own-", _svg_of(canvas))
+        own = own[own.index('<g id="own-figure_1"') :]
+        return pixels, self._svg[: self._svg.rindex("</svg>")] + own
 
 
 @functools.lru_cache(maxsize=8)
 def _stencil(shape: tuple[int, int], **axes: Any) -> _Stencil:
-    return _Stencil(Sketch("", "", "", "", matrix=np.zeros(shape), **axes))
+    return _Stencil(Sketch(name="", title="", heading="", caption="", matrix=np.zeros(shape), **axes))
 
 
 def _drawn(sketch: Sketch) -> tuple[np.ndarray, str]:
     """The sketch's pixels and SVG; `savefig` would draw each of them twice."""
     if sketch.matrix is not None:
-        names = {"x_names": tuple(sketch.x_names), "y_names": tuple(sketch.y_names), "x_step": sketch.x_step}
+        names: dict[str, Any] = {"x_names": tuple(sketch.x_names), "y_names": tuple(sketch.y_names)}
+        names["x_step"] = sketch.x_step
         labels = {"x_label": sketch.x_label, "y_label": sketch.y_label, "color_label": sketch.color_label}
         return _stencil(sketch.matrix.shape, **names, **labels).filled(sketch)
-    figure = render(sketch)
-    figure.canvas.draw()
-    pixels = np.array(figure.canvas.buffer_rgba())
-    figure.patch.set_visible(False)
-    return pixels, _svg_of(figure)
+    canvas = _frame(sketch)
+    _fill(canvas.figure, sketch)
+    canvas.draw()
+    pixels = np.array(canvas.buffer_rgba())
+    canvas.figure.patch.set_visible(False)
+    return pixels, _svg_of(canvas)
 
 
 def draw(sketch: Sketch, folder: str | os.PathLike) -> SavedFigure:
     """Writes the sketch's PNG and SVG into `folder`."""
-    folder = storage.local(folder)
+    place = storage.local(folder)
     with matplotlib.rc_context(_PANEL_STYLE):
         pixels, svg = _drawn(sketch)
-    with storage.written_whole(folder / f"{sketch.name}.png") as partial:
+    with storage.written_whole(place / f"{sketch.name}.png") as partial:
         Image.fromarray(pixels).convert("RGB").save(partial, "png", dpi=(PANEL_DPI, PANEL_DPI), compress_level=1)
-    storage.write_text(folder / f"{sketch.name}.svg", svg)
+    storage.write_text(place / f"{sketch.name}.svg", svg)
     return SavedFigure(sketch.name, sketch.title, sketch.caption, _for_page(svg, sketch.name))
 
 

@@ -8,10 +8,11 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
+from udal_tf.registry import BASE_LEARNERS, METHODS
 from udal_tf.reporting import class_figures, paper
 from udal_tf.reporting.class_figures import Rows
 from udal_tf.reporting.figures import axis_text, common_limits, figure_groups, grouped, over, slug
-from udal_tf.reporting.names import METHODS, base_marker, base_name, name_of, style_of
+from udal_tf.reporting.names import base_marker, base_name, name_of, style_of
 from udal_tf.reporting.plotting import Curve, Sketch
 from udal_tf.reporting.runs import LeftOut, Run
 from udal_tf.run_records import EpochRow, RunDirError
@@ -19,7 +20,8 @@ from udal_tf.run_records import EpochRow, RunDirError
 
 def read_all_rows(runs: Sequence[Run]) -> tuple[dict[str, Rows], list[LeftOut]]:
     """The epochs' rows of each run by its label; a run whose rows cannot be read has none and is named."""
-    rows, bad = {}, []
+    rows: dict[str, Rows] = {}
+    bad = []
     for run in runs:
         try:
             rows[run.label] = run.rows()
@@ -32,8 +34,8 @@ def _over_epochs(
     label: str, of: Sequence[Rows], value: Callable[[EpochRow], float | None], color: str = "", spread: bool = True
 ) -> list[Curve]:
     """A curve of `value` by epoch over the runs that have it at every epoch of the shortest; none where no run has."""
-    series = [[(row.epoch, value(row)) for row in rows] for rows in of]
-    series = [points for points in series if points and all(y is not None for _, y in points)]
+    whole = [[(row.epoch, value(row)) for row in rows] for rows in of if rows]
+    series = [[(x, y) for x, y in points if y is not None] for points in whole if all(y is not None for _, y in points)]
     if not series:
         return []
     length = min(map(len, series))
@@ -155,9 +157,10 @@ def run_figures(runs: Sequence[Run], rows: Mapping[str, Rows]) -> list[Sketch]:
             methods = {name_of(*pair): same for pair, same in grouped(same_base, lambda run: run.pair).items()}
             beside = f"{base_name(base)}; {group}"
             curves = {name: [rows.get(run.label, ()) for run in same] for name, same in methods.items()}
-            if base != "supervised":
+            trains_alone = not BASE_LEARNERS[base].unlabeled_views
+            if not trains_alone:
                 sketches += divergence(curves, beside) + pseudo_labels(curves, beside)
-            sketches += class_figures.recall(methods if base == "supervised" else {**lower, **methods}, beside)
+            sketches += class_figures.recall(methods if trains_alone else {**lower, **methods}, beside)
             for name, same in methods.items():
                 sketches += class_figures.confusion(same, name, group)
                 sketches += class_figures.pseudo_labels(same, curves[name], name, group)

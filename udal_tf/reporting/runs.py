@@ -13,8 +13,9 @@ from typing import Any
 from etils import epath
 
 from udal_tf import storage
-from udal_tf.config import resolve, section_fields
+from udal_tf.config import Config, flat, is_identity, resolve
 from udal_tf.folder_recipe import FolderFacts
+from udal_tf.registry import DATASETS
 from udal_tf.run_dir import RESULT, RunDir, run_folders
 from udal_tf.run_records import EpochRow, Result, RunDirError
 
@@ -56,7 +57,7 @@ class Run:
     @property
     def epochs(self) -> int:
         """Epochs over all generations."""
-        return self.settings["epochs"] * self.settings["generations"]
+        return self.settings["epochs"] * self.settings.get("generations", 1)
 
     def figure(self, measure: str, score: str, generation: int | None = None) -> float:
         """A test figure in percent.
@@ -72,7 +73,7 @@ class Run:
     @functools.cached_property
     def identity(self) -> Mapping[str, Any]:
         """The settings that make the run what it is, but for its fold."""
-        return {name: value for name, value in self.settings.items() if name in _identity_names() and name != "fold"}
+        return _identity(self.settings)
 
     @functools.cached_property
     def deviations(self) -> Mapping[str, Any]:
@@ -80,17 +81,17 @@ class Run:
         facts = self.result.data.get("recipe_facts")
         different = differing(
             self.identity,
-            {name: self.settings[name] for name in ("dataset", "base", "method")},
+            {name: self.settings[name] for name in ("dataset", "base", "method", "plugin", "plugin_sha256")},
             FolderFacts(**facts) if facts else None,
         )
-        different.pop("pictures", None)  # Nobody sets it; it is part of the draw.
-        return different
+        # Nobody sets them; they are part of the draw, and of the code.
+        return {name: value for name, value in different.items() if name not in ("pictures", "plugin_sha256")}
 
     @property
     def draw(self) -> str:
         """Which pictures: runs whose draws differ are not averaged."""
         data = self.result.data
-        if self.settings["dataset"] != "folder":
+        if not DATASETS[self.settings["dataset"]].by_folder:
             return data.get("draw", "")
         return f"{data.get('draw', '')} {data['source']} {self.settings['pictures']}".rstrip()
 
@@ -104,6 +105,7 @@ class Run:
         if self.record.get("command"):
             return self.record["command"]
         given = {name: self.settings[name] for name in ("dataset", "base", "method")}
+        given |= {"plugin": self.settings["plugin"]} if self.settings["plugin"] else {}
         given |= {**self.deviations, "fold": self.fold}
         return " ".join(["python run.py", *(f"--{name}={shown(value)}" for name, value in given.items())])
 
@@ -121,23 +123,18 @@ def shown(value: Any) -> str:
     return str(value)
 
 
-@functools.cache
-def _identity_names() -> frozenset[str]:
-    return frozenset(name for name, field in section_fields().items() if field.metadata["identity"])
+def tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name with tuples for JSON's lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
-def flat(nested: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Every setting by name, tuples for lists; what the file lacks, from an older version, has its default."""
-    values = {name: field.default for name, field in section_fields().items()}
-    for section in nested.values():
-        values |= {name: tuple(value) if isinstance(value, list) else value for name, value in section.items()}
-    return values
+def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if is_identity(name) and name != "fold"}
 
 
 @functools.cache
 def _identity_of_items(given: tuple[tuple[str, Any], ...], facts: FolderFacts | None) -> Mapping[str, Any]:
-    values = flat(resolve(dict(given), facts).to_dict())
-    return {name: value for name, value in values.items() if name in _identity_names() and name != "fold"}
+    return _identity(tuples(flat(resolve(dict(given), facts).to_dict())))
 
 
 def identity_of(given: Mapping[str, Any], facts: FolderFacts | None = None) -> Mapping[str, Any]:
@@ -153,7 +150,9 @@ def differing(
 ) -> dict[str, Any]:
     """The settings of `identity` whose value is another than `given` resolves to, with these facts."""
     expected = identity_of(given, facts)
-    return {name: value for name, value in identity.items() if value != expected[name]}
+    if identity["arch"] != expected["arch"]:  # What another backbone has of its own is compared with its recipe.
+        expected = {**identity_of({**given, "arch": identity["arch"]}, facts), **expected}
+    return {name: value for name, value in identity.items() if name not in expected or value != expected[name]}
 
 
 def read_run(folder: str | os.PathLike, label: str) -> Run:
@@ -163,11 +162,12 @@ def read_run(folder: str | os.PathLike, label: str) -> Run:
         raise RunDirError(f"not finished: no {RESULT}" + (", only the first epochs" if run_dir.epochs else ""))
     result, record = run_dir.result(), run_dir.cell()
     try:
-        run = Run(run_dir.path, label, result, flat(result.config), record)
+        settings = tuples(flat(Config.from_dict(result.config).to_dict()))
+        run = Run(run_dir.path, label, result, settings, record)
         run.deviations  # noqa: B018 (resolves the run's recipe: an unknown method shows here)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunDirError(f"its config cannot be read ({error})") from error
-    wanted, found = run.settings["generations"], len(result.generations or [])
+    wanted, found = run.settings.get("generations", 1), len(result.generations or [])
     if wanted > 1 and found != wanted:
         raise RunDirError(f"{RESULT} must hold {wanted} generations, got {found}")
     return run

@@ -14,8 +14,9 @@ from typing import Any
 
 import pandas as pd
 
+from udal_tf.registry import BASE_LEARNERS, DATASETS, METHODS
 from udal_tf.reporting import paper
-from udal_tf.reporting.names import METHODS, base_name, dataset_name, name_of
+from udal_tf.reporting.names import base_name, dataset_name, name_of
 from udal_tf.reporting.paper import EMA, PaperTable, Row, Value
 from udal_tf.reporting.runs import NUMERICS, Run, identity_of, shown
 
@@ -155,13 +156,12 @@ def setting_text(deviations: Mapping[str, Any]) -> str:
 
 def _folder_name(run: Run) -> str:
     """Of a folder of one's own; empty for a data set of the literature."""
-    return pathlib.PurePath(run.settings["data_dir"]).name if run.settings["dataset"] == "folder" else ""
+    return pathlib.PurePath(run.settings["data_dir"]).name if DATASETS[run.settings["dataset"]].by_folder else ""
 
 
 def dataset_text(run: Run) -> str:
     """`CIFAR10-LT`; `own pictures, flowers` for a folder of that name."""
-    dataset = run.settings["dataset"]
-    return ", ".join(filter(None, (dataset_name(dataset), _folder_name(run))))
+    return ", ".join(filter(None, (dataset_name(run.settings["dataset"]), _folder_name(run))))
 
 
 def variant_text(run: Run, but_for: Sequence[str] = ()) -> str:
@@ -170,7 +170,7 @@ def variant_text(run: Run, but_for: Sequence[str] = ()) -> str:
     A folder of one's own has neither γ nor, with all of its labels, β. but_for: settings that are not said.
     """
     always = ("imbalance",) if run.settings["protocol"] == "darp" else ("imbalance", "beta")
-    own = () if run.settings["dataset"] == "folder" else always
+    own = always if DATASETS[run.settings["dataset"]].long_tailed else ()
     said = {**{name: run.settings[name] for name in own}, **run.deviations}
     return setting_text({name: value for name, value in said.items() if name not in but_for})
 
@@ -199,12 +199,13 @@ def _variant(run: Run) -> tuple[str, str]:
 def _extra_rows(known: Iterable[Row], runs: Iterable[Run], columns: int) -> tuple[list[Row], list[Row]]:
     """Rows for base learners and methods that the paper's table lacks: supervised ones, to stand first, and others."""
     listed = {(row.settings["base"], row.settings["method"], row.score) for row in known}
-    first, last = [], []
+    first: list[Row] = []
+    last: list[Row] = []
     for base, method in dict.fromkeys(run.pair for run in runs):
         for score in (EMA, paper.EMA_LA):
             if (base, method, score) not in listed:
                 row = Row(name_of(base, method, score), {"base": base, "method": method}, score, (None,) * columns)
-                (first if base == "supervised" else last).append(row)
+                (last if BASE_LEARNERS[base].unlabeled_views else first).append(row)
     order = list(METHODS)
     for rows in (first, last):
         rows.sort(key=lambda row: (row.settings["base"], order.index(row.settings["method"]), row.score))
@@ -229,7 +230,8 @@ def paper_table(table: PaperTable, runs: Sequence[Run]) -> Table:
         # The places of Table 4 are those where the paper has no dash.
         there = [n for n, row in enumerate(rows) if row.values[at] is not None or table.name != paper.TABLE_4.name]
         found = {n: index.of(table.settings_of(rows[n], at)) for n in there}
-        variants = sorted({_variant(run) for runs_of_row in found.values() for run in runs_of_row}) or [None]
+        seen = sorted({_variant(run) for runs_of_row in found.values() for run in runs_of_row})
+        variants: Sequence[tuple[str, str] | None] = seen or [None]
         for variant in variants:
             label = column.label + (f", {variant[1]}" if variant and variant[1] else "")
             columns.append(TableColumn(label, column.above, PAPERS_SETTING))
@@ -253,7 +255,7 @@ def _draw_notes(draws: Mapping[str, str]) -> tuple[str, ...]:
 
 def other_tables(runs: Sequence[Run]) -> list[Table]:
     """Tables with the paper's rows for runs that stand in none of its own cells, one per data set."""
-    groups = collections.defaultdict(lambda: collections.defaultdict(list))
+    groups: dict[tuple[str, str], dict[Any, list[Run]]] = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
         if not set(run.deviations) & set(ABLATED):
             layout = paper.TABLE_3 if run.settings["protocol"] == "darp" else paper.TABLE_1

@@ -54,8 +54,10 @@ def training_curves(rows: Sequence[EpochRow], path: pathlib.Path) -> None:
             (*one, [100 * row.train[n] for row in rows]) for *one, n in shares if n in rows[0].train
         ],
     }
-    with plotting.drawing(path, 13, 4.4) as figure:
-        for part, ((title, y_label), curves) in zip(figure.subfigures(1, len(panels)), panels.items(), strict=True):
+    with plotting.drawing(path, 13, 4.6) as figure:
+        for part, ((title, y_label), curves) in zip(
+            plotting.parts(figure, 1, len(panels)), panels.items(), strict=True
+        ):
             axes = part.subplots()
             _over_epochs(axes, title, y_label, rows, curves)
             plotting.legend_below(part, 2)
@@ -103,7 +105,7 @@ def pseudo_label_divergence(
         (r"KL($\hat{q}$ || $\tilde{p}_{\alpha_t}$)", ORANGE, "-", [row.train["kl_target"] for row in rows]),
     )
     with plotting.drawing(path, 12, 7.5) as figure:
-        above, below = figure.subfigures(2, 1)
+        above, below = plotting.parts(figure, 2, 1)
         axes = above.subplots()
         title = "Divergence of the pseudo-labels' moving average"
         _over_epochs(axes, title, "KL divergence, nats", rows, divergences)

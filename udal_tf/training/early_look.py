@@ -43,7 +43,7 @@ class EarlyLook:
         probs = self._learner.aligner().pseudo_probs(tf.constant(self._predict(self._batches))).numpy()
         guesses, confidence = probs.argmax(axis=1), probs.max(axis=1)
         names, rows = [], []
-        for c in contact_sheet.some_rows(np.argsort(-self._data.p_data, kind="stable")):
+        for c in contact_sheet.some_rows(np.argsort(-self._data.p_data, kind="stable").tolist()):
             (own,) = np.nonzero(guesses == c)
             rows.append(self._row(columns(own, confidence)))
             median = f", median {np.median(confidence[own]):.2f}" if len(own) else ""

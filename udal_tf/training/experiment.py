@@ -2,18 +2,18 @@
 
 import tensorflow as tf
 
+from udal_tf import registry
 from udal_tf.augment.views import make_views
 from udal_tf.config import Config
 from udal_tf.data import sources
 from udal_tf.data.dataset import ArrayPictures, DataError
 from udal_tf.models.build import check_pictures_fit, check_pretrained
-from udal_tf.recipes import GENERATIONAL_METHODS
 from udal_tf.reporting import console
 from udal_tf.run_dir import OwnRunDir
 from udal_tf.run_records import Result
-from udal_tf.training import generations, loop
+from udal_tf.training import loop
 from udal_tf.training.distribute import Workers, check_fits, hardware, make_strategy
-from udal_tf.training.unlabeled_prior import stated_prior, stated_shares, with_unlabeled_prior
+from udal_tf.training.unlabeled_prior import stated_prior, with_unlabeled_prior
 
 
 def train_and_evaluate(config: Config) -> Result:
@@ -39,15 +39,10 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
     if workers.is_chief:
         print(console.settings_text(config.to_dict()))
         print("Hardware: " + "  ".join(f"{name}={value}" for name, value in hardware(strategy).items()))
-    data = sources.load(config.data)
+    data = sources.load(config.data, config.own.dataset)
     if workers.is_chief:
         print(console.provenance_text(data.provenance, data.class_names))
-    generational = config.method.method in GENERATIONAL_METHODS
-    if generational and not len(data.rest):
-        raise DataError(
-            f"--method={config.method.method} labels pictures that have no label, and --beta={config.data.beta:g} "
-            "leaves none"
-        )
+    method = config.records.method
     if config.device.input == "device" and not isinstance(data.train, ArrayPictures):
         raise DataError(
             f"--input=device needs pictures in memory, and those of {config.data.dataset} are read from files"
@@ -57,7 +52,7 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
         check_pictures_fit(config.model, data.train.shape)
         if not run_dir.begun:
             check_pretrained(config.model, data.train.shape)
-        stated_shares(config.darp, data.p_data)
+        registry.resolved(method.behavior).check(config.own.method, data)
         stated_prior(config.method, data.p_data, data.class_names)
     except ValueError as error:
         raise DataError(f"The settings do not fit {config.data.dataset}: {error}") from error
@@ -66,9 +61,10 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
             run_dir.open()
     try:
         with workers.watched():
-            data = with_unlabeled_prior(config, data, run_dir)
-            if generational:
-                return generations.train_generations(config, data, run_dir)
-            return loop.train(config, data, run_dir)
+            data = with_unlabeled_prior(config, data)
+            if method.prepare:
+                data = registry.resolved(method.prepare)(config, data, run_dir)
+            train = registry.resolved(method.train) if method.train else loop.train
+            return train(config, data, run_dir)
     finally:
         run_dir.close()

@@ -7,21 +7,20 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from udal_tf.augment.views import Views, make_views
-from udal_tf.config import ESTIMATE, Config
+from udal_tf.config import Config
 from udal_tf.data.dataset import DataError, SslData
 from udal_tf.input import pipeline
 from udal_tf.methods.learner import Learner
-from udal_tf.methods.prior_estimator import PriorEstimator
-from udal_tf.methods.refiner import Refiner
+from udal_tf.methods.method import Problem
 from udal_tf.models.build import build_model, load_pretrained
-from udal_tf.recipes import METHODS
-from udal_tf.reporting import console
+from udal_tf.reporting import console, terminal
 from udal_tf.run_dir import CHECKPOINTS, RunDir
 from udal_tf.run_records import Result
 from udal_tf.training import record
@@ -79,21 +78,28 @@ class _StopRequest:
 
 def make_learner(config: Config, data: SslData) -> Learner:
     """A new learner; its weights come from Keras's generator, which the run has seeded."""
-    model = build_model(config.model, data.train.shape, data.num_classes, config.device.precision)
-    refiner = None
-    if METHODS[config.method.method].refined:
-        refiner = Refiner(config.darp, len(data.unlabeled), data.num_classes, config.train.total_steps, data.p_refined)
-    estimator = None
-    if config.method.unlabeled_prior == (ESTIMATE,):
-        estimator = PriorEstimator(data.p_unlabeled, data.known_shares)
-    return Learner(
-        model, data.p_data, config.method, config.optimizer, config.train, refiner, data.p_unlabeled, estimator
+    model = build_model(config.model, data.train.shape, data.num_classes, config.device.precision, config.own.arch)
+    problem = problem_of(data, run_seed(config))
+    return Learner(model, problem, config.method, config.optimizer, config.train, config.own)
+
+
+def problem_of(data: SslData, seed: int) -> Problem:
+    """What a method may know of the data."""
+    return Problem(
+        p_data=data.p_data,
+        p_unlabeled=data.p_unlabeled,
+        known_shares=data.known_shares,
+        labeled_counts=np.bincount(data.labels_l, minlength=data.num_classes),
+        pool_size=len(data.unlabeled),
+        prepared=data.prepared,
+        seed=seed,
     )
 
 
 def make_batch_maker(config: Config, data: SslData, views: Views, learner: Learner) -> pipeline.BatchMaker:
     """What makes the batches of a run: the sets of pictures that its base learner sees, and their views."""
-    train, base, pictures = config.train, learner.base, data.train
+    train, base = config.train, learner.base
+    pictures: Any = data.train
     if config.device.input == "device":
         pictures = pictures.on_device()
     # The sets' tensors belong where batches are made.
@@ -103,8 +109,7 @@ def make_batch_maker(config: Config, data: SslData, views: Views, learner: Learn
             sets[pipeline.UNLABELED] = pipeline.PictureSet(
                 pictures, data.unlabeled, data.train_labels[data.unlabeled], train.unlabeled_batch_size
             )
-    mixup_beta = config.method.mixup_beta if base.mixes else None
-    return pipeline.BatchMaker(sets, base.views, views, run_seed(config), mixup_beta)
+    return pipeline.BatchMaker(sets, base.views, views, run_seed(config), base.mixup_beta)
 
 
 def run_seed(config: Config) -> int:
@@ -214,7 +219,7 @@ class _Run:
             while True:
                 with _storage(self.run_dir):
                     log = RunLog(self.run_dir, step) if self.workers.is_chief else None
-                progress = console.Progress(train.total_steps, step, self.maker.images_per_step, log is not None)
+                progress = terminal.Progress(train.total_steps, "steps", step, shown=log is not None)
                 try:
                     self._train(step, log, progress, stop)
                     break
@@ -246,7 +251,7 @@ class _Run:
         print(f"The loss of step {error.step} is not finite: back to {path}, and on without that batch")
         return int(self.learner.step.numpy())
 
-    def _train(self, step: int, log: RunLog | None, progress: console.Progress, stop: _StopRequest) -> None:
+    def _train(self, step: int, log: RunLog | None, progress: terminal.Progress, stop: _StopRequest) -> None:
         """Trains from a step to the end; `log` is the chief's, who alone evaluates and writes."""
         train = self.config.train
         on_device = self.config.device.input == "device"
@@ -266,7 +271,8 @@ class _Run:
             for row in rows.astype(np.float64):  # One after the other: the sum must not depend on the calls' lengths.
                 totals = totals + row
             step += count
-            progress.advance(count, dict(zip(self.runner.names, rows[-1], strict=True)), seconds)
+            speed = count * self.maker.images_per_step / max(seconds, 1e-9)
+            progress.advance(count, console.metrics_text(dict(zip(self.runner.names, rows[-1], strict=True)), speed))
             if step > 1:
                 count = max(1, min(2 * count, round(count * CALL_SECONDS / seconds)))
             # Workers have to make calls of the same length, and to stop at the same step.

@@ -1,5 +1,6 @@
 """Many training steps in one compiled call: `StepRunner`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class StepRunner:
         self.names: list[str] = []
         self._strategy, self._learner, self._maker, self._on_device = strategy, learner, maker, on_device
         self._makes_views = jit or on_device
-        self._replica_step = tf.function(self._train, jit_compile=True, autograph=False) if jit else self._train
+        self._replica_step: Any = tf.function(self._train, jit_compile=True, autograph=False) if jit else self._train
         self._run = tf.function(self._steps)
 
     def __call__(self, source: Any, count: int) -> np.ndarray:
@@ -101,9 +102,10 @@ class StepRunner:
         return tf.concat([tf.stack([metrics[name] for name in scalars]), *(counts[name] for name in vectors)], axis=0)
 
 
-def by_class(figures: dict[str, float]) -> tuple[dict[str, float], dict[str, list[float]]]:
+def by_class(figures: Mapping[str, float]) -> tuple[dict[str, float], dict[str, list[float]]]:
     """Figures by the `names` of a StepRunner, as scalars by name and lists with a figure per class by name."""
-    scalars, lists = {}, {}
+    scalars: dict[str, float] = {}
+    lists: dict[str, list[float]] = {}
     for name, value in figures.items():
         stem, slash, _ = name.partition("/")
         if slash:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -63,7 +64,7 @@ def measure(config: Config, num_classes: int, test_pictures: int, side: int = 0)
         evaluation = _evaluation_seconds(config, data, views, learner) * test_pictures / len(data.test)
     per_step = seconds / steps
     total = compiling + config.train.total_steps * per_step + config.train.epochs * evaluation
-    return Timing(steps, per_step, evaluation, compiling, total * config.method.generations)
+    return Timing(steps, per_step, evaluation, compiling, total * config.generations)
 
 
 def _random_problem(config: Config, num_classes: int, side: int, test_pictures: int) -> SslData:
@@ -84,7 +85,7 @@ def _random_problem(config: Config, num_classes: int, side: int, test_pictures: 
         long_tailed=True,
         geometric=False,
     )
-    whole = {"beta": 1.0, "protocol": "crest", "imbalance_u": 0.0, "unlabeled_shape": "same"}
+    whole: dict[str, Any] = {"beta": 1.0, "protocol": "crest", "imbalance_u": 0.0, "unlabeled_shape": "same"}
     return make_problem(source, dataclasses.replace(config.data, **whole))
 
 

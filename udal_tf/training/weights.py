@@ -2,38 +2,65 @@
 
 from collections.abc import Sequence
 
-import keras
+import numpy as np
 import tensorflow as tf
 
 from udal_tf import __version__
 from udal_tf.data.dataset import SslData
 from udal_tf.methods.learner import Learner
+from udal_tf.methods.method import Method, Problem
+from udal_tf.methods.network import SECOND_HEAD, Network
 from udal_tf.run_dir import BEST, RunDir
 from udal_tf.run_records import EpochRow, ModelFacts, best_row
 
 
 def model_facts(data: SslData) -> ModelFacts:
     """What `config.json` does not say of the model that is trained on `data`."""
-    return ModelFacts(__version__, list(data.train.shape), list(data.class_names), data.p_data.tolist())
+    return ModelFacts(
+        __version__,
+        list(data.train.shape),
+        list(data.class_names),
+        data.p_data.tolist(),
+        data.p_unlabeled.tolist(),
+        np.bincount(data.labels_l, minlength=data.num_classes).tolist(),
+        len(data.unlabeled),
+    )
 
 
-def _weights_of(model: keras.Model, ema: Sequence[tf.Variable]) -> tf.train.Checkpoint:
+def problem_of(facts: ModelFacts) -> Problem:
+    """What a method may know of the data when it only predicts."""
+    return Problem(
+        np.array(facts.p_data, np.float32),
+        np.array(facts.p_unlabeled, np.float32),
+        labeled_counts=np.array(facts.labeled_counts),
+        pool_size=facts.pool_size,
+    )
+
+
+def _weights_of(network: Network, ema: Sequence[tf.Variable], method: Method | None = None) -> tf.train.Checkpoint:
     """The part of a training's checkpoints that prediction needs, under the same names."""
-    return tf.train.Checkpoint(learner=tf.train.Checkpoint(model=model, ema=list(ema)))
+    parts = {"model": network.model, "ema": list(ema)}
+    if SECOND_HEAD in network.heads:
+        parts["second_head"] = network.heads[SECOND_HEAD]
+    if method is not None:
+        parts["method"] = method
+    return tf.train.Checkpoint(learner=tf.train.Checkpoint(**parts))
 
 
-def restore_weights(path: str, model: keras.Model, ema: Sequence[tf.Variable]) -> None:
-    """Fills a model and its averaged weights from a checkpoint of a training or from its best weights.
+def restore_weights(path: str, network: Network, ema: Sequence[tf.Variable], method: Method | None = None) -> None:
+    """Fills a network and its EMA weights from a checkpoint of a training or from its best weights.
 
     Args:
       path: as `tf.train.latest_checkpoint` gives it.
-      model: as the training built it. ema: one variable for each trainable one of the model.
+      network: as the training built it; further heads may be missing.
+      ema: a variable for each of `network.averaged`.
+      method: whose state is wanted, too.
 
     Raises:
       AssertionError, tf.errors.OpError: where the file is another model's or damaged.
     """
     # The rest of a training's state is not wanted; said first, so that a refused file prints no list of it either.
-    restored = _weights_of(model, ema).restore(path).expect_partial()
+    restored = _weights_of(network, ema, method).restore(path).expect_partial()
     restored.assert_existing_objects_matched()
 
 
@@ -44,7 +71,7 @@ class BestWeights:
     """
 
     def __init__(self, run_dir: RunDir, learner: Learner):
-        checkpoint = _weights_of(learner.model, learner.ema)
+        checkpoint = _weights_of(learner.network, learner.ema, learner.method)
         # Made at the first save otherwise, which one worker does alone, and variables are made by all of them together.
         _ = checkpoint.save_counter
         self._manager = tf.train.CheckpointManager(checkpoint, str(run_dir / BEST), max_to_keep=1)

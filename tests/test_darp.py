@@ -1,11 +1,11 @@
-"""core.refinement: DARP's convex programme, its removal of small entries, its estimate of the class distribution."""
+"""core.darp: DARP's convex programme, its removal of small entries, its estimate of the class distribution."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import optimize
 
-from udal_tf.core import refinement
+from udal_tf.core import darp
 
 PROBS = np.array(
     [
@@ -20,16 +20,16 @@ PROBS = np.array(
 
 
 def refine(probs, totals, **kwargs):
-    return refinement.refine(tf.constant(probs, tf.float32), tf.constant(totals, tf.float64), **kwargs)
+    return darp.refine(tf.constant(probs, tf.float32), tf.constant(totals, tf.float64), **kwargs)
 
 
 def remove(probs, totals, **kwargs):
-    kept = refinement.remove_small_entries(tf.constant(probs, tf.float32), tf.constant(totals, tf.float64), **kwargs)
+    kept = darp.remove_small_entries(tf.constant(probs, tf.float32), tf.constant(totals, tf.float64), **kwargs)
     return kept.numpy()
 
 
 def estimate(confusion, p_model):
-    return refinement.estimate_class_distribution(tf.constant(confusion, tf.float32), tf.constant(p_model, tf.float32))
+    return darp.estimate_class_distribution(tf.constant(confusion, tf.float32), tf.constant(p_model, tf.float32))
 
 
 def entropy(probs):
@@ -66,7 +66,7 @@ def test_six_by_three_optimum_made_from_chosen_dual_variables():
     expected /= expected.sum(axis=1, keepdims=True)
     refined = refine(PROBS, expected.sum(axis=0))
     np.testing.assert_allclose(refined.targets, expected, atol=1e-6)
-    assert refined.residual <= refinement.TOLERANCE
+    assert refined.residual <= darp.TOLERANCE
 
 
 @pytest.mark.parametrize("totals", [[2.0, 2.0, 2.0], [1.0, 1.5, 3.5], [5.0, 0.5, 0.5]])
@@ -122,7 +122,7 @@ def test_totals_count_up_to_their_scale():
     probs = np.concatenate([np.eye(3), PROBS])
     shares, counts = refine(probs, [0.2, 0.3, 0.5]), refine(probs, [1.8, 2.7, 4.5])
     np.testing.assert_allclose(shares.targets, counts.targets, atol=1e-7)
-    assert shares.residual <= refinement.TOLERANCE
+    assert shares.residual <= darp.TOLERANCE
 
 
 def test_permuted_rows_and_classes_permute_the_targets():
@@ -141,7 +141,7 @@ def test_one_hot_rows_stay_and_the_others_make_up_for_them():
     refined = refine(probs, [3.0, 2.0, 3.0])
     np.testing.assert_array_equal(refined.targets[:2], probs[:2])
     np.testing.assert_allclose(refined.targets[2:], refine(PROBS, [2.0, 1.0, 3.0]).targets, atol=1e-6)
-    assert refined.residual <= refinement.TOLERANCE
+    assert refined.residual <= darp.TOLERANCE
 
 
 def test_one_hot_rows_alone_come_back_with_their_residual():
@@ -200,9 +200,9 @@ def test_too_few_iterations_report_a_residual_and_give_distributions():
     assert few.iterations == 2
     np.testing.assert_allclose(few.targets.numpy().sum(axis=1), np.ones(200), rtol=1e-6)
     before = np.abs(probs.sum(axis=0) - totals).max() / 200
-    assert refinement.TOLERANCE < few.residual <= before
+    assert darp.TOLERANCE < few.residual <= before
     np.testing.assert_allclose(np.abs(few.targets.numpy().sum(axis=0) - totals).max() / 200, few.residual, rtol=1e-4)
-    assert enough.residual <= refinement.TOLERANCE and enough.iterations < refinement.MAX_ITERATIONS
+    assert enough.residual <= darp.TOLERANCE and enough.iterations < darp.MAX_ITERATIONS
 
 
 def test_more_iterations_never_end_further_from_the_totals():
@@ -231,17 +231,17 @@ def test_rounding_of_the_dual_does_not_end_the_ascent():
 def test_thousands_of_rows_converge(num_classes, sharpness):
     """Without the 1e-6 that DARP's code adds to each entry, many rows would be one-hot at sharpness 8."""
     probs, totals = long_tailed(4000, num_classes, sharpness)
-    assert sharpness < 8 or (entropy(probs) < refinement.MIN_ENTROPY).mean() > 0.1
+    assert sharpness < 8 or (entropy(probs) < darp.MIN_ENTROPY).mean() > 0.1
     probs = (probs + 1e-6) / (probs + 1e-6).sum(axis=1, keepdims=True)
     refined = refine(probs, totals)
-    assert refined.residual <= refinement.TOLERANCE and refined.iterations < refinement.MAX_ITERATIONS
+    assert refined.residual <= darp.TOLERANCE and refined.iterations < darp.MAX_ITERATIONS
     np.testing.assert_allclose(refined.targets.numpy().sum(axis=0), totals, rtol=1e-3)
 
 
 def test_no_gradient_flows_into_the_predictions():
     probs = tf.Variable(tf.constant(PROBS, tf.float32))
     with tf.GradientTape() as tape:
-        total = tf.reduce_sum(refinement.refine(probs, tf.constant([1.0, 2.0, 3.0])).targets ** 2)
+        total = tf.reduce_sum(darp.refine(probs, tf.constant([1.0, 2.0, 3.0])).targets ** 2)
     assert tape.gradient(total, probs) is None
 
 
@@ -304,16 +304,16 @@ def test_removal_as_the_code_does_it():
     mask[[1, 4, 5], 1] = 1.0
     mask[[2, 4, 5], 2] = 1.0
     code = PROBS * mask * (totals + 1e-6) / ((PROBS * mask).sum(axis=0) + 1e-6) + 1e-6
-    kept = remove(PROBS, totals, floor=refinement.CODE_EPSILON, rescale=True)
+    kept = remove(PROBS, totals, floor=darp.CODE_EPSILON, rescale=True)
     np.testing.assert_allclose(kept, code / code.sum(axis=1, keepdims=True), rtol=1e-5)
 
 
 def test_with_a_floor_removed_entries_keep_the_totals_reachable():
     probs, totals = long_tailed(1000, 10, sharpness=8.0)
     without = refine(remove(probs, totals), totals)
-    floored = refine(remove(probs, totals, floor=refinement.CODE_EPSILON), totals)
+    floored = refine(remove(probs, totals, floor=darp.CODE_EPSILON), totals)
     assert without.residual > 1e-3
-    assert floored.residual <= refinement.TOLERANCE
+    assert floored.residual <= darp.TOLERANCE
 
 
 @pytest.mark.parametrize("options, message", [({"delta": 0.5}, "delta"), ({"floor": -1.0}, "floor")])
@@ -327,9 +327,9 @@ def test_removal_names_a_wrong_argument(options, message):
 
 def test_soft_confusion_agrees_with_the_worked_example_and_adds_up_over_batches():
     probs, labels = tf.constant([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]]), tf.constant([0, 0, 1])
-    confusion = refinement.soft_confusion(probs, labels, 2)
+    confusion = darp.soft_confusion(probs, labels, 2)
     np.testing.assert_allclose(confusion, [[1.4, 0.1], [0.6, 0.9]], rtol=1e-6)
-    parts = [refinement.soft_confusion(probs[part], labels[part], 2) for part in (slice(0, 1), slice(1, 3))]
+    parts = [darp.soft_confusion(probs[part], labels[part], 2) for part in (slice(0, 1), slice(1, 3))]
     np.testing.assert_allclose(parts[0] + parts[1], confusion, rtol=1e-6)
 
 
@@ -383,17 +383,17 @@ def test_estimate_names_wrong_shapes():
 
 def test_eager_equals_graph():
     def all_of_it(probs, totals, labels):
-        kept = refinement.remove_small_entries(probs, totals, floor=1e-6, rescale=True)
-        confusion = refinement.soft_confusion(probs, labels, 5)
+        kept = darp.remove_small_entries(probs, totals, floor=1e-6, rescale=True)
+        confusion = darp.soft_confusion(probs, labels, 5)
         p_model = tf.reduce_mean(probs, axis=0)
-        return refinement.refine(kept, totals), refinement.estimate_class_distribution(confusion, p_model)
+        return darp.refine(kept, totals), darp.estimate_class_distribution(confusion, p_model)
 
     probs, totals = long_tailed(60, 5, sharpness=2.0)
     tensors = tf.constant(probs, tf.float32), tf.constant(totals, tf.float32), tf.argmax(probs, axis=1)
     # Any number of rows: one trace for every size of the pool.
     signature = [tf.TensorSpec([None, 5]), tf.TensorSpec([5]), tf.TensorSpec([None], tf.int64)]
     eager, graph = all_of_it(*tensors), tf.function(all_of_it, input_signature=signature)(*tensors)
-    assert isinstance(graph[0], refinement.Refined)
+    assert isinstance(graph[0], darp.Refined)
     np.testing.assert_allclose(eager[0].targets, graph[0].targets, atol=1e-6)
     assert eager[0].iterations == graph[0].iterations
     np.testing.assert_allclose(eager[1], graph[1], atol=1e-6)

@@ -1,6 +1,20 @@
-"""CReST's choice of pseudo-labelled pictures for the next generation: rare classes keep more (Wei et al. 2021)."""
+"""CReST and CReST+ (Wei et al. 2021): which pseudo-labeled images join the next generation; rare classes keep more.
+
+The generations themselves are in `training.crest`. Inside one CReST trains plain, and CReST+ aligns pseudo-labels.
+"""
 
 import numpy as np
+
+from udal_tf.methods.method import Method
+
+
+class Crest(Method):
+    """A method that labels what has no label."""
+
+    @classmethod
+    def check(cls, settings, data) -> None:
+        if not len(data.rest):
+            raise ValueError("--method=crest and crest+ label images that have no label, and --beta leaves none")
 
 
 def keep_rates(p_data: np.ndarray, select_alpha: float) -> np.ndarray:
@@ -27,12 +41,13 @@ def keep_rates(p_data: np.ndarray, select_alpha: float) -> np.ndarray:
 def select(
     probs: np.ndarray, positions: np.ndarray, p_data: np.ndarray, select_alpha: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures that join the labelled set: of each predicted class the most confident share. No threshold.
+    """The images that join the labeled set: of each predicted class the most confident share. No threshold.
 
     Args:
       probs: [n, C] float32, the EMA model's predictions (or logits: only order counts inside a class).
-      positions: the pictures' positions, in the order of `probs`; more positions than rows are left alone.
-      p_data: [C] float32. select_alpha: see `keep_rates`.
+      positions: the images' positions, in the order of `probs`; more positions than rows are left alone.
+      p_data: [C] float32.
+      select_alpha: see `keep_rates`.
 
     Returns:
       positions [m] int64, class by class and most confident first; their pseudo-labels [m] int64.

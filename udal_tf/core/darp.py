@@ -1,7 +1,7 @@
 """DARP: pseudo-labels moved, as little as possible, to given class totals. Kim et al. 2020, arXiv 2007.08844.
 
-Its code is github.com/bbuing9/DARP: common.py, training_functions.py and train_base_estim.py are meant below. The file
-is long because the solver says for each of its fallbacks when it acts.
+Its code is github.com/bbuing9/DARP: common.py, training_functions.py and train_base_estim.py are meant below. What
+holds this file together: the solver, and for each of its fallbacks when it acts.
 """
 
 import collections

@@ -1,4 +1,4 @@
-"""training.generations: CReST and CReST+ on tiny runs of digits-LT; test_resume.py kills such runs."""
+"""training.crest: CReST and CReST+ on tiny runs of digits-LT; test_resume.py kills such runs."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from run_files import read_rows
 
 from udal_tf.config import resolve
 from udal_tf.data import sources
-from udal_tf.training import experiment, generations
+from udal_tf.training import crest, experiment
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 FIGURES = ("accuracy", "balanced_accuracy", "per_class_recall", "median_ema_accuracy", "steps")
@@ -17,7 +17,8 @@ TINY = {"epochs": 2, "steps_per_epoch": 3, "batch_size": 4, "unlabeled_ratio": 2
 
 
 def make_config(workdir, **settings):
-    return resolve({**TINY, "method": "crest+", "generations": 3, "workdir": str(workdir), **settings})
+    generations = {"generations": 3} if settings.get("method", "crest+") in ("crest", "crest+") else {}
+    return resolve({**TINY, "method": "crest+", **generations, "workdir": str(workdir), **settings})
 
 
 def figures(result):
@@ -33,12 +34,12 @@ def finished(undrawn, tmp_path_factory):
 
 
 def test_alpha_falls_in_a_straight_line_over_the_generations():
-    alphas = [generations.generation_alpha(g, 6, 0.5) for g in range(6)]
+    alphas = [crest.generation_alpha(g, 6, 0.5) for g in range(6)]
     np.testing.assert_allclose(alphas, [1.0, 0.9, 0.8, 0.7, 0.6, 0.5])
 
 
 def test_a_single_generation_is_a_valid_number():
-    assert generations.generation_alpha(0, 1, 0.5) == 1.0
+    assert crest.generation_alpha(0, 1, 0.5) == 1.0
 
 
 def test_each_generation_is_recorded_with_what_it_added(finished):
@@ -65,7 +66,7 @@ def test_added_pictures_are_counted_against_their_true_labels():
     # Predictions that are right for every picture but call class 1 class 0, most sure of the first pictures.
     predicted = np.where(data.train_labels[data.rest] == 1, 0, data.train_labels[data.rest])
     probs = np.eye(10)[predicted] * np.linspace(0.99, 0.5, len(predicted))[:, None]
-    added = generations.grown(data, probs.astype(np.float32), select_alpha=3.0)
+    added = crest.grown(data, probs.astype(np.float32), select_alpha=3.0)
     zeros = np.sum(predicted == 0)
     kept = int(zeros * (1 / 12) ** (1 / 3))
     assert added["added"][0] == kept and added["added"][1] == 0
@@ -81,9 +82,9 @@ def grow(monkeypatch, tmp_path, capsys):
     """Writes the next generation's set from given predictions: the set, and what is printed."""
 
     def call(probs: np.ndarray) -> tuple[dict, str]:
-        monkeypatch.setattr(generations, "Predictor", lambda learner: lambda batches: probs)
+        monkeypatch.setattr(crest, "Predictor", lambda learner: lambda batches: probs)
         config, path = make_config(tmp_path), tmp_path / "generation_1" / "labeled.json"
-        generations._grow(None, sources.load(config.data), config, path)
+        crest._grow(None, sources.load(config.data), config, path)
         return json.loads(path.read_text(encoding="utf-8")), capsys.readouterr().out
 
     return call
@@ -105,11 +106,11 @@ def test_a_selection_that_keeps_nothing_is_stated(grow):
 
 def test_a_generation_to_which_nothing_was_added_is_its_base_run(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        generations, "select", lambda probs, positions, p_data, alpha: (np.zeros(0, np.int64), np.zeros(0, np.int64))
+        crest, "select", lambda probs, positions, p_data, alpha: (np.zeros(0, np.int64), np.zeros(0, np.int64))
     )
     grown = experiment.train_and_evaluate(make_config(tmp_path / "crest", method="crest", generations=2)).to_json()
     base = experiment.train_and_evaluate(
-        make_config(tmp_path / "base", method="none", generations=1, la_prior="label_average")
+        make_config(tmp_path / "base", method="none", la_prior="label_average")
     ).to_json()
     for name in FIGURES[:-1]:
         assert grown[name] == base[name]
@@ -117,9 +118,7 @@ def test_a_generation_to_which_nothing_was_added_is_its_base_run(tmp_path, monke
 
 def test_the_first_generation_of_crest_plus_is_alignment_to_p_data(finished, tmp_path):
     _, folder, _ = finished
-    aligned = experiment.train_and_evaluate(
-        make_config(tmp_path, method="da", generations=1, alpha_min=1.0, la_prior="label_average")
-    )
+    aligned = experiment.train_and_evaluate(make_config(tmp_path, method="da", alpha_min=1.0, la_prior="label_average"))
     first = json.loads((folder / "generation_0" / "result.json").read_text())
     assert figures(first) == figures(aligned.to_json())
 
@@ -136,13 +135,13 @@ def test_every_generation_estimates_the_unlabelled_prior_anew(tmp_path):
 def test_all_pictures_labelled_leaves_nothing_to_grow_from(tmp_path):
     from udal_tf.data.dataset import DataError
 
-    with pytest.raises(DataError, match="--beta=1 leaves"):
+    with pytest.raises(DataError, match="--beta leaves none"):
         experiment.train_and_evaluate(make_config(tmp_path / "new", beta=1.0))
     assert not (tmp_path / "new").exists()
 
 
 def test_generations_are_refused_for_other_methods():
-    with pytest.raises(ValueError, match="--generations=3 needs --method=crest or crest\\+"):
+    with pytest.raises(ValueError, match="--generations belongs to --method=crest, crest\\+, and"):
         resolve({"method": "udal", "generations": 3})
     with pytest.raises(ValueError, match="--method=crest\\+ works on pseudo-labels"):
         resolve({"method": "crest+", "base": "supervised"})
@@ -150,6 +149,6 @@ def test_generations_are_refused_for_other_methods():
 
 def test_generation_configs_differ_in_alpha_alone():
     config = make_config("unused")
-    own = generations._generation_config(config, 1)
+    own = crest._generation_config(config, 1)
     assert dataclasses.replace(own, method=config.method) == config
     assert (own.method.alpha_min, own.method.k) == (0.75, 0.0)

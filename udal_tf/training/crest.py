@@ -15,9 +15,10 @@ from udal_tf.config import Config
 from udal_tf.core import schedules
 from udal_tf.data.dataset import SslData
 from udal_tf.data.manifest import positions_sha256
-from udal_tf.data.selection import select
 from udal_tf.input import pipeline
+from udal_tf.methods.crest import select
 from udal_tf.methods.learner import Learner
+from udal_tf.records.methods import CrestConfig
 from udal_tf.run_dir import LABELED, RunDir, read_object
 from udal_tf.run_records import Generation, Result
 from udal_tf.storage import write_json
@@ -41,7 +42,7 @@ def generation_alpha(generation: int, generations: int, alpha_min: float) -> flo
 
 def _generation_config(config: Config, generation: int) -> Config:
     method = config.method
-    alpha = generation_alpha(generation, method.generations, method.alpha_min)
+    alpha = generation_alpha(generation, config.generations, method.alpha_min)
     # k = 0 holds α at its minimum through the generation; CReST, which aligns nothing, does not read it.
     return dataclasses.replace(config, method=dataclasses.replace(method, alpha_min=alpha, k=0.0))
 
@@ -95,7 +96,7 @@ def train_generations(config: Config, data: SslData, run_dir: RunDir) -> Result:
     Returns:
       As `loop.train`, with `steps` and `seconds` over all generations and `generations`.
     """
-    count, workers = config.method.generations, Workers()
+    count, workers = config.generations, Workers()
     summaries, nothing = [], {"positions": [], "labels": [], "added": [0] * data.num_classes}
     for generation in range(count):
         own_dir, own_config = run_dir.generation(generation), _generation_config(config, generation)
@@ -112,7 +113,7 @@ def train_generations(config: Config, data: SslData, run_dir: RunDir) -> Result:
             with workers.chief_first():
                 if workers.is_chief:
                     _grow(learner, data, config, following)
-        kept = {key: value for key, value in added.items() if key not in ("positions", "labels")}
+        kept: dict[str, Any] = {key: value for key, value in added.items() if key not in ("positions", "labels")}
         summaries.append(
             Generation(own_config.method.alpha_min, result.accuracy, result.balanced_accuracy, result.seconds, **kept)
         )
@@ -132,7 +133,7 @@ def _grow(learner: Learner, data: SslData, config: Config, path: epath.Path) -> 
     plain = make_views(config.augment, *data.train.shape).plain
     pictures = pipeline.evaluation_batches(data.train, data.rest, plain, config.train.eval_batch_size)
     probs = Predictor(learner)(pictures)
-    added = grown(data, probs, config.method.select_alpha)
+    added = grown(data, probs, config.own_section(CrestConfig).select_alpha)
     for c, number in enumerate(added["added"]):
         if not number:
             print(f"  no pseudo-labelled picture of class {data.class_names[c]} joins the next generation")

@@ -1,0 +1,88 @@
+"""methods.darp: DARP's tables and rhythm."""
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from udal_tf.config import MethodConfig, TrainConfig, resolve
+from udal_tf.methods.darp import PRIOR, DarpTables
+from udal_tf.methods.method import Problem, make_method
+from udal_tf.records.methods import DarpConfig
+from udal_tf.registry import METHODS
+
+PROBS = np.float32([[0.7, 0.3], [0.6, 0.4], [0.8, 0.2]])
+
+
+def make_tables(pool=3, every=2, warmup_steps=4):
+    return DarpTables(pool, 2, warmup_steps, every, delta=10.0)
+
+
+def call(tables, step, probs=PROBS, rows=(0, 1, 2), shares=(0.5, 0.5)):
+    step = tf.constant(step, tf.int64)
+    return tables(tf.constant(probs), tf.constant(rows, tf.int64), step, tf.constant(shares)).numpy()
+
+
+def test_predictions_pass_unchanged_during_the_warm_up_and_are_remembered():
+    tables = make_tables()
+    np.testing.assert_array_equal(call(tables, 0, PROBS[:2], [2, 0]), PROBS[:2])
+    np.testing.assert_array_equal(tables.predictions[2], PROBS[0])
+    np.testing.assert_array_equal(tables.predictions[0], PROBS[1])
+    np.testing.assert_array_equal(tables.predictions[1], [0.5, 0.5])
+
+
+def test_after_the_warm_up_columns_sum_to_the_totals():
+    refined = call(make_tables(), step=4)
+    np.testing.assert_allclose(refined.sum(axis=0), [1.5, 1.5], atol=1e-4)
+    np.testing.assert_allclose(refined.sum(axis=1), np.ones(3), atol=1e-5)
+    assert (refined.argmax(axis=1) != PROBS.argmax(axis=1)).any()
+
+
+def test_it_moves_to_the_distribution_of_the_call():
+    tables = make_tables()
+    np.testing.assert_allclose(call(tables, step=4, shares=(0.5, 0.5)).sum(axis=0), [1.5, 1.5], atol=1e-4)
+    np.testing.assert_allclose(call(tables, step=6, shares=(0.6, 0.4)).sum(axis=0), [1.8, 1.2], atol=1e-4)
+
+
+@pytest.mark.parametrize(("prepared", "totals"), [({}, [1.8, 1.2]), ({PRIOR: np.float32([0.3, 0.7])}, [0.9, 2.1])])
+def test_the_method_takes_a_prior_of_its_own_before_that_of_the_unlabeled_set(prepared, totals):
+    problem = Problem(np.float32([0.5, 0.5]), pool_size=3, prepared=prepared)
+    own, train = DarpConfig(darp_warmup=0.5, darp_every=2, darp_delta=10.0), TrainConfig(epochs=2, steps_per_epoch=4)
+    method = make_method(METHODS["darp"], own, problem, MethodConfig(method="darp"), train)
+    step = types.SimpleNamespace(
+        batch={"rows_u": tf.constant([0, 1, 2], tf.int64)},
+        number=tf.constant(4, tf.int64),
+        values={"p_unlabeled": tf.constant([0.6, 0.4])},
+    )
+    np.testing.assert_allclose(method.refined(step, tf.constant(PROBS)).numpy().sum(axis=0), totals, atol=1e-4)
+    assert float(method.monitors()["darp_residual"]) < 1e-6
+
+
+def test_between_refinements_the_last_ones_are_used():
+    tables = make_tables()
+    first = call(tables, step=4)
+    other = PROBS[:, ::-1].copy()
+    np.testing.assert_array_equal(call(tables, step=5, probs=other), first)
+    assert (call(tables, step=6, probs=other) != first).any()
+
+
+def test_marginals_that_match_already_change_nothing():
+    shares = tuple(PROBS.mean(axis=0))
+    np.testing.assert_allclose(call(make_tables(), step=4, shares=shares), PROBS, atol=1e-5)
+
+
+def test_eager_equals_graph():
+    eager, graph = make_tables(), make_tables()
+    compiled = tf.function(graph)
+    for step in range(8):
+        ours = call(eager, step)
+        at = tf.constant([0, 1, 2], tf.int64), tf.constant(step, tf.int64)
+        theirs = compiled(tf.constant(PROBS), *at, tf.constant([0.5, 0.5]))
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("prior", [("a", "b"), ("-1", "2"), ("0", "0"), ("nan", "1")])
+def test_a_prior_that_is_none_is_refused(prior):
+    with pytest.raises(ValueError, match="--darp_prior"):
+        resolve({"method": "darp", "darp_prior": prior})

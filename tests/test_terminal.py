@@ -1,0 +1,129 @@
+"""What is printed on a terminal and elsewhere: tables of the right width, a bar or lines, in any encoding."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from udal_tf.reporting import terminal
+from udal_tf.reporting.terminal import Progress, table_text
+
+
+class Screen(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def on_terminal(monkeypatch):
+    """Makes standard output and standard error one terminal of 60 columns, when a test calls it."""
+
+    def make(kind="xterm-256color"):
+        screen = Screen()
+        for name in ("NO_COLOR", "FORCE_COLOR"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("TERM", kind)
+        monkeypatch.setenv("COLUMNS", "60")
+        monkeypatch.setattr(sys, "stdout", screen)
+        monkeypatch.setattr(sys, "stderr", screen)
+        return screen
+
+    return make
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+
+
+ROWS = [["cat", "12", "3"], ["a class with a long name, " * 4, "7", "1,234"]]
+
+
+def test_a_table_aligns_numbers_on_the_right_and_folds_names_within_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # A file has no width.
+    lines = table_text(["class", "labeled", "test"], ROWS).splitlines()
+    assert {len(line) for line in lines} == {80}
+    assert lines[0].split() == ["class", "labeled", "test"]
+    assert lines[1].endswith(" 12      3")
+    assert lines[2].endswith("  7  1,234")
+    assert lines[3].strip() == ("a class with a long name, " * 4)[-len(lines[3].strip()) - 1 :].strip()
+    assert "\x1b" not in "".join(lines)
+
+
+def test_a_table_on_a_terminal_is_as_wide_as_that_and_has_a_bold_heading(on_terminal):
+    on_terminal()
+    text = table_text(["class", "labeled", "test"], ROWS)
+    assert {len(line) for line in plain(text).splitlines()} == {60}
+    assert "\x1b[1m" in text.splitlines()[0]
+    assert "\x1b[1m" not in "".join(text.splitlines()[1:])
+
+
+def test_names_are_printed_as_they_are():
+    assert ":cat: [bold]x[/bold]" in table_text(["class", "n"], [[":cat: [bold]x[/bold]", "1"]])
+
+
+def test_a_bar_on_a_terminal_shows_counts_and_note_lines_stand_above_it_and_it_goes(on_terminal):
+    screen = on_terminal()
+    with Progress(10, "steps", done=4) as bar:
+        bar.advance(2, "loss=0.500")
+        bar.line("epoch 1")
+        bar.advance(4, "loss=0.125")
+    text = plain(screen.getvalue())
+    assert text.index("4/10") < text.index("epoch 1") < text.index("10/10")
+    assert re.search("10/10 .* loss=0.125", text)
+    assert "\nepoch 1\n" in text.replace("\r", "\n")
+    assert text.split("\r")[-1] == ""
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then_and_no_bar(capsys):
+    with Progress(10, "steps", done=4, line_every=0.0) as bar:
+        bar.advance(2, "loss=0.500")
+        bar.line("epoch 1")
+        bar.advance(4)
+    printed = capsys.readouterr()
+    assert printed.out == "epoch 1\n"
+    assert printed.err == "6/10 steps in 0 s, 0 s left, loss=0.500\n10/10 steps in 0 s, 0 s left\n"
+
+
+def test_short_work_without_a_terminal_prints_nothing_of_its_own(capsys):
+    with Progress(10, "steps") as bar:
+        bar.advance(10, "loss=0.500")
+        bar.line("bad file", sys.stderr)
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "bad file\n")
+
+
+def test_a_hidden_bar_prints_its_lines_alone(on_terminal):
+    screen = on_terminal()
+    with Progress(10, "steps", shown=False, line_every=0.0) as bar:
+        bar.advance(10)
+        bar.line("bad file")
+    assert screen.getvalue() == "bad file\n"
+
+
+def test_a_dumb_terminal_gets_lines(on_terminal):
+    screen = on_terminal("dumb")
+    with Progress(10, "steps", line_every=0.0) as bar:
+        bar.advance(10)
+    assert screen.getvalue() == "10/10 steps in 0 s, 0 s left\n"
+
+
+def test_what_an_encoding_lacks_is_printed_as_an_escape(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii", write_through=True))
+    terminal.accept_any_text()
+    print("α 0.5\n" + table_text(["class", "–"], [["Käse", "1"]]))
+    assert raw.getvalue().decode("ascii").splitlines() == [r"\u03b1 0.5", r"class  \u2013", r"K\xe4se   1"]
+
+
+@pytest.mark.parametrize("arguments", (["run.py", "--help"], ["-m", "udal_tf.commands.sweep", "digits", "--list"]))
+def test_commands_print_in_ascii(arguments, tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
+    assert "Traceback" not in ended.stderr
+    assert len(ended.stdout) > 5000
+    assert ended.stdout.isascii()

@@ -1,0 +1,55 @@
+"""What `run.py --help` prints: the settings of every run by section, then each record with the settings it owns."""
+
+import dataclasses
+import textwrap
+from collections.abc import Iterator
+
+from absl import flags
+
+from udal_tf import registry
+from udal_tf.config import SECTIONS
+from udal_tf.registry import TABLES, Table
+
+_HEADINGS = {"dataset": "Data sets", "base": "Base learners", "method": "Methods", "arch": "Backbones"}
+_WIDTH = 100
+
+
+def _lines(text: str, indent: int) -> str:
+    spaces = " " * indent
+    return textwrap.fill(text, _WIDTH, initial_indent=spaces, subsequent_indent=spaces + "  ", break_on_hyphens=False)
+
+
+def _flag(name: str, flag_values: flags.FlagValues, indent: int) -> str:
+    written = f"--[no]{name}" if flag_values[name].boolean else f"--{name}"
+    return _lines(f"{written}: {flag_values[name].help}", indent)
+
+
+def _of_table(table: Table, flag_values: flags.FlagValues) -> Iterator[str]:
+    owned = [(name, owner.names) for name, owner in registry.owners().items() if owner.table is table]
+    for record in table.values():
+        about = [record.label or "as it is", getattr(record, "reference", "")]
+        yield _lines(f"{record.name}: {'; '.join(filter(None, about))}", 2)
+        for name, names in owned:
+            if names[0] == record.name:
+                yield _flag(name, flag_values, 6)
+            elif record.name in names:
+                yield _lines(f"--{name}: as with {names[0]}", 6)
+
+
+def help_text(flag_values: flags.FlagValues, about: str) -> str:
+    """The whole text.
+
+    Args:
+      flag_values: with every flag of the program defined.
+      about: what comes first.
+    """
+    parts = [about.strip(), ""]
+    for name, section in SECTIONS.items():
+        parts += [f"{name}: {(section.__doc__ or '').splitlines()[0]}"]
+        parts += [_flag(field.name, flag_values, 2) for field in dataclasses.fields(section)]
+        parts.append("")
+    for table in TABLES:
+        parts += [f"{_HEADINGS[table.flag]} (--{table.flag}), each with the settings that belong to it:"]
+        parts += [*_of_table(table, flag_values), ""]
+    parts.append("CReST's own flags are taken, too (docs/from_crest.md); absl's: --flagfile, --verbosity, --helpfull.")
+    return "\n".join(parts)

@@ -1,0 +1,121 @@
+"""DARP's state and rhythm: stored predictions for the unlabeled set, refined every few steps (Kim et al. 2020)."""
+
+import numpy as np
+import tensorflow as tf
+
+from udal_tf.class_shares import ESTIMATE
+from udal_tf.core import darp
+from udal_tf.methods.base import gathered
+from udal_tf.methods.method import Method, Setup
+from udal_tf.methods.step import Step
+from udal_tf.records.methods import DarpConfig
+from udal_tf.registry import P_UNLABELED
+from udal_tf.settings import of_kind
+
+# Of `Problem.prepared`: the class distribution of --darp_prior, where that is another than --unlabeled_prior's.
+PRIOR = "darp_prior"
+
+
+class DarpTables(tf.Module):
+    """Replaces pseudo-labels by those that `core.darp` moved to given class totals.
+
+    Two tables hold a row for each image of the unlabeled set: its last prediction, written at every step, and its
+    refined pseudo-label. After the warm-up, every `every` steps, the refined ones are solved for anew from all the
+    predictions; in between a batch trains on refined pseudo-labels that are at most that old. Both start uniform.
+
+    Args:
+      pool_size: M, images in the unlabeled set.
+      num_classes: C.
+      warmup_steps: steps before the first refinement.
+      every: steps from one refinement to the next.
+      delta: of `core.darp.remove_small_entries`.
+
+    Source: DARP's train.py and training_functions.py.
+    """
+
+    def __init__(self, pool_size: int, num_classes: int, warmup_steps: int, every: int, delta: float):
+        super().__init__(name="darp_tables")
+        self._pool_size, self._warmup_steps, self._every, self._delta = pool_size, warmup_steps, every, delta
+        uniform = tf.fill([pool_size, num_classes], 1.0 / num_classes)
+        everywhere = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
+        self.predictions = tf.Variable(uniform, name="predictions", **everywhere)
+        self.refined = tf.Variable(uniform, name="refined", **everywhere)
+        self.residual = tf.Variable(0.0, name="residual", **everywhere)
+
+    def __call__(self, probs: tf.Tensor, rows: tf.Tensor, step: tf.Tensor, distribution: tf.Tensor) -> tf.Tensor:
+        """Stores the predictions of a batch and returns its pseudo-labels.
+
+        Args:
+          probs: [U, C] float32, rows sum to 1.
+          rows: [U] int64, the images' places in the unlabeled set.
+          step: scalar.
+          distribution: [C] float32, the set's class distribution.
+
+        Returns:
+          [U, C] float32: the refined pseudo-labels, or `probs` during the warm-up.
+        """
+        at = gathered(rows)[:, tf.newaxis]
+        self.predictions.assign(tf.tensor_scatter_nd_update(self.predictions, at, gathered(probs)))
+        step = tf.cast(step, tf.int64)
+        warm = step >= self._warmup_steps
+        due = warm & ((step - self._warmup_steps) % self._every == 0)
+        totals = self._pool_size * distribution
+        refined, residual = tf.cond(
+            due, lambda: self._solved(totals), lambda: (tf.identity(self.refined), tf.identity(self.residual))
+        )
+        self.refined.assign(refined)
+        self.residual.assign(residual)
+        return tf.where(warm, tf.gather(refined, rows), probs)
+
+    def _solved(self, class_totals: tf.Tensor):
+        kept = darp.remove_small_entries(
+            tf.identity(self.predictions),
+            class_totals,
+            delta=self._delta,
+            floor=darp.CODE_EPSILON,
+            rescale=True,
+        )
+        solved = darp.refine(kept, class_totals)
+        return solved.targets, solved.residual
+
+
+class Darp(Method):
+    """Pseudo-labels from DARP's tables; the alignment of its record comes before."""
+
+    def __init__(self, setup: Setup):
+        super().__init__(setup)
+        own, problem = of_kind(DarpConfig, setup.settings), setup.problem
+        self.tables = DarpTables(
+            problem.pool_size,
+            setup.num_classes,
+            int(own.darp_warmup * setup.train.total_steps),
+            own.darp_every,
+            own.darp_delta,
+        )
+        prior = problem.prepared.get(PRIOR)
+        self._prior = None if prior is None else tf.constant(prior, tf.float32)
+
+    @classmethod
+    def check(cls, settings, data) -> None:
+        stated_shares(settings, data.p_data)
+
+    def refined(self, step: Step, probs: tf.Tensor) -> tf.Tensor:
+        distribution = step.values[P_UNLABELED] if self._prior is None else self._prior
+        return self.tables(probs, step.batch["rows_u"], step.number, distribution)
+
+    def monitors(self) -> dict[str, tf.Tensor]:
+        return {"darp_residual": tf.identity(self.tables.residual)}
+
+
+def stated_shares(config: DarpConfig, p_data: np.ndarray) -> np.ndarray:
+    """The distribution that --darp_prior gives, else p_data: [C] float32, sums to 1.
+
+    Raises:
+      ValueError: if --darp_prior has another number of classes.
+    """
+    if not config.darp_prior or config.darp_prior == (ESTIMATE,):
+        return p_data
+    if len(config.darp_prior) != len(p_data):
+        raise ValueError(f"--darp_prior must be {len(p_data)} shares, one per class, got {len(config.darp_prior)}")
+    shares = np.array([float(share) for share in config.darp_prior], np.float32)
+    return shares / shares.sum()

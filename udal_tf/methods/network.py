@@ -1,0 +1,57 @@
+"""A model in training with the linear heads beside its own, and the model that is evaluated in the end."""
+
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+SECOND_HEAD = "second_head"
+
+
+class Network:
+    """A model with further linear heads on its features, all from one forward pass.
+
+    Args:
+      model: images [B, H, W, C] in [−1, 1] -> logits [B, C]; its last layer is a Dense on the features.
+      second_head: whether a second Dense of as many logits predicts in place of the model's last layer.
+      heads: further layers on the features, which evaluation has no use for, by name.
+
+    Attributes:
+      heads: all of them by name, the second one as SECOND_HEAD.
+      evaluated: the Keras model that predicts.
+      averaged: the variables whose EMA is kept: all that `evaluated` trains, and the model's own last layer.
+    """
+
+    def __init__(
+        self, model: keras.Model, second_head: bool = False, heads: Mapping[str, keras.layers.Layer] | None = None
+    ):
+        self.model, self.heads = model, dict(heads or {})
+        self.evaluated, self.averaged = model, list(model.trainable_variables)
+        features = model.layers[-1].input
+        if second_head:
+            head = keras.layers.Dense(model.output_shape[-1], dtype="float32", name=SECOND_HEAD)
+            self.evaluated = keras.Model(model.input, head(features), name=model.name)
+            self.averaged += head.trainable_variables
+            self.heads[SECOND_HEAD] = head
+        outputs = {name: head(features) for name, head in self.heads.items()}
+        self._models: dict[tuple[str, ...], keras.Model] = {(): model}
+        for names in (self._names(False), self._names(True)):
+            if names not in self._models:
+                self._models[names] = keras.Model(model.input, [model.output, *(outputs[name] for name in names)])
+
+    def _names(self, all_heads: bool) -> tuple[str, ...]:
+        return tuple(name for name in self.heads if all_heads or name == SECOND_HEAD)
+
+    def __call__(self, images: tf.Tensor, all_heads: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Logits of the model, and those of the second head or of all heads by name, in training mode."""
+        names = self._names(all_heads)
+        logits = self._models[names](images, training=True)
+        return (logits[0], dict(zip(names, logits[1:], strict=True))) if names else (logits, {})
+
+    def logits(self, images: tf.Tensor, averages: list[tf.Variable] | None = None) -> tf.Tensor:
+        """Logits [B, C] of `evaluated` in inference mode, with its own weights or with these of `averaged`."""
+        weights = self.evaluated.trainable_variables
+        if averages is not None:
+            by_variable = {id(v): average for v, average in zip(self.averaged, averages, strict=True)}
+            weights = [by_variable[id(v)] for v in weights]
+        return self.evaluated.stateless_call(weights, self.evaluated.non_trainable_variables, images, training=False)[0]

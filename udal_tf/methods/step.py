@@ -1,0 +1,120 @@
+"""One training step as its base learner and its method see it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from udal_tf.core import pseudo_labels
+from udal_tf.methods.aligner import Aligner
+from udal_tf.methods.network import SECOND_HEAD, Network
+
+# Beyond the streams of `input.pipeline`, so that a method's random numbers are not those of the images' order or views.
+_FIRST_STREAM = 1000
+_RANDOM_BITS = 23
+
+if TYPE_CHECKING:
+    from udal_tf.methods.base import Losses
+    from udal_tf.methods.method import Method
+
+
+class Step:
+    """What one step works on, on one replica. The base learner fills in what it computes, for the method to use.
+
+    Attributes:
+      batch: this replica's share, as `input.pipeline` describes it.
+      number: scalar int64, steps done before. progress: scalar, t/T of Eq. 10.
+      network: the model and its heads.
+      values: the distributions and numbers that `aligner` reads by their names; a method may change them in a step.
+      logits: [n, C] of each view that went through `forward`, by its name. heads: head -> view -> its logits.
+      targets, mask: [U, C] and [U], the pseudo-labels and which of them count.
+      losses: what the base learner returned.
+    """
+
+    def __init__(
+        self,
+        batch: dict[str, tf.Tensor],
+        number: tf.Tensor,
+        progress: tf.Tensor,
+        network: Network,
+        method: Method,
+        values: dict[str, tf.Tensor],
+        seed: int,
+    ):
+        self.batch, self.number, self.progress, self.network = batch, number, progress, network
+        self.logits: dict[str, tf.Tensor] = {}
+        self.heads: dict[str, dict[str, tf.Tensor]] = {name: {} for name in network.heads}
+        self.targets: tf.Tensor | None = None
+        self.mask: tf.Tensor | None = None
+        self.losses: Losses | None = None
+        self.values = values
+        self._method, self._seed = method, seed
+        self.values.update(method.values(self))
+        self.aligner = Aligner(method.targets, self.values)
+
+    @property
+    def second_head(self) -> dict[str, tf.Tensor]:
+        """Logits [n, C] of the second head by view, where the method has one."""
+        return self.heads[SECOND_HEAD]
+
+    def forward(self, all_heads: bool = False, /, **views: tf.Tensor) -> list[tf.Tensor]:
+        """Logits [n, C] of each view's images, of one pass in training mode, so that batch norm sees all together.
+
+        all_heads: whether the base learner's own heads see the images, too; a second head always does.
+        """
+        sizes = [images.shape[0] for images in views.values()]
+        joined = tf.concat(list(views.values()), axis=0) if len(views) > 1 else next(iter(views.values()))
+        logits, others = self.network(joined, all_heads)
+        self.logits.update(zip(views, self._split(logits, sizes), strict=True))
+        for name, of_head in others.items():
+            self.heads[name].update(zip(views, self._split(of_head, sizes), strict=True))
+        return [self.logits[name] for name in views]
+
+    @staticmethod
+    def _split(values: tf.Tensor, sizes: list[int]) -> list[tf.Tensor]:
+        return tf.split(values, sizes) if len(sizes) > 1 else [values]
+
+    def labeled_logits(self, logits: tf.Tensor) -> tf.Tensor:
+        """Logits [B, C] as the labeled loss takes them."""
+        return self._method.labeled_logits(self, logits)
+
+    def unlabeled_logits(self, logits: tf.Tensor) -> tf.Tensor:
+        """Logits [U, C] as the unlabeled loss takes them."""
+        return self._method.unlabeled_logits(self, logits)
+
+    def pseudo_labels(
+        self, probs: tf.Tensor, threshold: float, temperature: float, refine_sharpened: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Pseudo-labels and the mask of those that count, as the method makes them from predictions.
+
+        Args:
+          probs: [U, C] float32, rows sum to 1, without gradient. threshold, temperature: of `core.pseudo_labels`.
+          refine_sharpened: whether `Method.refined` gets what is sharpened already, in place of what is aligned.
+
+        Returns:
+          targets [U, C], mask [U].
+        """
+        guesses = self._method.pseudo_probs(self, probs)
+        if not refine_sharpened:
+            guesses = self._method.refined(self, guesses)
+        targets, mask = pseudo_labels.pseudo_labels(guesses, threshold, temperature)
+        if refine_sharpened:
+            targets = self._method.refined(self, targets)
+        self.targets, self.mask = self._method.pseudo_labels(self, targets, mask)
+        return self.targets, self.mask
+
+    def uniform(self, count: int, stream: int = 0) -> tf.Tensor:
+        """[count] float32 in [0, 1): random numbers that follow from the run's seed, the step and `stream` alone.
+
+        They are this replica's share of those of the global batch.
+        """
+        context = tf.distribute.get_replica_context()
+        key = tf.random.experimental.stateless_fold_in(
+            tf.constant([self._seed, _FIRST_STREAM + stream]), tf.cast(self.number, tf.int32)
+        )
+        # As `input.stream.draws`: the same numbers on every device, with XLA and without.
+        everywhere = [count * context.num_replicas_in_sync]
+        bits = tf.random.stateless_uniform(everywhere, key & tf.int32.max, None, None, tf.uint32, "philox")
+        numbers = tf.cast(tf.bitcast(bits, tf.int32) & (2**_RANDOM_BITS - 1), tf.float32) * 2.0**-_RANDOM_BITS
+        return tf.slice(numbers, [count * tf.cast(context.replica_id_in_sync_group, tf.int32)], [count])

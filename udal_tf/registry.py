@@ -1,0 +1,365 @@
+"""What can be chosen by name: data sets, base learners, methods and backbones, each one frozen record.
+
+Flags, `--help`, sweeps, reports, estimates and the documentation follow from the records alone. The program's own are
+in `udal_tf.records`; `register` adds a user's, usually from a file that `--plugin` names (docs/extending.md). Records
+say where code lies as "module:attribute" and import none of it, nor TensorFlow.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import pathlib
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from udal_tf.settings import Section
+
+# What α is in p_target: Eq. 10's α_t, or 0 from the first step on, which makes p_target uniform (logit adjustment).
+SCHEDULED = "scheduled"
+ZERO = "zero"
+# Distributions that every run has: of the labels, of the unlabeled set, q̂ of the predictions, p̃_α, uniform.
+P_DATA, P_UNLABELED, P_MODEL, P_TARGET, UNIFORM = "p_data", "p_unlabeled", "p_model", "p_target", "uniform"
+
+# Code that a record names: "module:attribute", or the object itself.
+Reference = str | Callable[..., Any]
+
+
+def resolved(reference: Reference) -> Any:
+    """The object that a record's reference names, its module imported."""
+    if not isinstance(reference, str):
+        return reference
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """Measured training speed. images_per_second: each view counted once. source: hardware and where it is from."""
+
+    images_per_second: float
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A data set.
+
+    name: of --dataset. label: in reports.
+    load: (DataConfig) -> `data.dataset.Source`; with `settings`, (DataConfig, its section) -> Source.
+    recipe: setting -> value; "protocols", "bases" and "methods" hold settings for one protocol, base learner or
+      method only; the last of them win over the method's own preset.
+    settings: the class of a section of its own, or None.
+    image_side, num_classes: where they are fixed, else 0; of a resizable data set the side it usually has.
+    resizable: whether --image_size chooses the side of its images.
+    long_tailed: whether --imbalance and --beta describe it, so that reports name them.
+    by_folder: whether --data_dir says which data set it is (a custom one).
+    speeds: measured, by the name of the backbone.
+    facts, recipe_from_facts: (DataConfig) -> facts about the files, and (facts, settings given) -> the part of the
+      recipe that follows from them.
+    """
+
+    name: str
+    label: str
+    load: Reference
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    settings: type[Section] | None = None
+    image_side: int = 0
+    num_classes: int = 0
+    resizable: bool = False
+    long_tailed: bool = True
+    by_folder: bool = False
+    speeds: Mapping[str, Speed] = dataclasses.field(default_factory=dict)
+    facts: Reference | None = None
+    recipe_from_facts: Reference | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class BaseLearner:
+    """A base learner.
+
+    name: of --base. label: in reports.
+    learner: the class, see `methods.base.BaseLearner`: (MethodConfig, its section or None).
+    preset: setting -> value.
+    settings: the class of a section of its own, or None.
+    pseudo_labels: whether it makes pseudo-labels.
+    unlabeled_views: views of an unlabeled image in a step, a number or a function of its section; 0: it sees none.
+    color: where all its runs are drawn in one color, whatever the method. marker: of its points.
+    """
+
+    name: str
+    label: str
+    learner: Reference
+    preset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    settings: type[Section] | None = None
+    pseudo_labels: bool = True
+    unlabeled_views: int | Callable[[Any], int] = 2
+    color: str = ""
+    marker: str = ""
+
+    def views_per_unlabeled_image(self, own: Section | None) -> int:
+        """Views of an unlabeled image in a step, for a section of its own."""
+        return self.unlabeled_views(own) if callable(self.unlabeled_views) else self.unlabeled_views
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """Alignment from a source to a target distribution: τ·(log source − log target) is added to the logits of a loss.
+
+    For pseudo-labels, where the model's predictions are to be moved instead, the predictions are multiplied by
+    (target / source)^τ.
+
+    source, target: P_DATA, P_UNLABELED, P_MODEL, P_TARGET, UNIFORM, or a name of the method's own (`Method.values`).
+    alpha: of P_TARGET, SCHEDULED or ZERO. tau: τ, a number or a name of the method's own.
+    """
+
+    source: str
+    target: str = P_TARGET
+    alpha: str = SCHEDULED
+    tau: float | str = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Targets:
+    """Where a method aligns distributions; None: nowhere.
+
+    labeled: the logits of the labeled loss, Eqs. 3 and 6. unlabeled: the logits of the unlabeled loss, Eq. 9.
+    pseudo_label: the probabilities that pseudo-labels are made from, Eq. 1.
+    """
+
+    labeled: Shift | None = None
+    unlabeled: Shift | None = None
+    pseudo_label: Shift | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A method: what is added to a base learner.
+
+    name: of --method. label: in reports; "" for the base learner as it is.
+    targets: its alignment. preset: setting -> value. presets_by_base: in place of `preset` for one base learner.
+    settings: the class of a section of its own, or None.
+    behavior: the class, `methods.method.Method` or a subclass with state, losses or weights of its own.
+    second_head: whether it trains a second linear head on the backbone's features, which predicts in its place.
+    moves_pseudo_labels: whether it works on pseudo-labels beside `targets`.
+    uses_unlabeled_prior: whether it uses the class distribution of the unlabeled set beside `targets`.
+    prepare: (Config, SslData, folder) -> SslData, what is found out before training; or None.
+    train: (Config, SslData, folder) -> result, in place of a single training; with it a run has generations.
+    color, marker: in figures; "" takes a free one.
+    reference: the paper, for the documentation.
+    """
+
+    name: str
+    label: str
+    targets: Targets = Targets()
+    preset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    presets_by_base: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    settings: type[Section] | None = None
+    behavior: Reference = "udal_tf.methods.method:Method"
+    second_head: bool = False
+    moves_pseudo_labels: bool = False
+    uses_unlabeled_prior: bool = False
+    prepare: Reference | None = None
+    train: Reference | None = None
+    color: str = ""
+    marker: str = ""
+    reference: str = ""
+
+    @property
+    def generational(self) -> bool:
+        """Whether it trains in generations."""
+        return self.train is not None
+
+    @property
+    def needs_pseudo_labels(self) -> bool:
+        """Whether a base learner without pseudo-labels cannot be combined with it."""
+        return self.targets.pseudo_label is not None or self.moves_pseudo_labels or self.generational
+
+    @property
+    def needs_unlabeled_prior(self) -> bool:
+        """Whether --unlabeled_prior makes a difference."""
+        aligned = self.targets.unlabeled is not None or self.targets.pseudo_label is not None
+        return aligned or self.uses_unlabeled_prior
+
+    def preset_with(self, base: str) -> Mapping[str, Any]:
+        """Setting -> value, with this base learner."""
+        return self.presets_by_base.get(base, self.preset)
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """A network.
+
+    name: of --arch. label: in reports.
+    build: (input_shape, num_classes, ModelConfig, its section or None) -> Keras model, float32 images in [−1, 1] ->
+      float32 logits, whose last layer is a Dense on the features.
+    settings: the class of a section of its own, or None.
+    smallest_side: of the images that it takes. rgb: whether it takes images of three channels only.
+    keras_name: its function in Keras Applications, for which --pretrained takes a file; "" for others.
+    pixels: the convention that its published weights expect: "caffe" (blue first, 0…255 less ImageNet's mean), "torch"
+      (ImageNet's mean and standard deviation), "tf" (−1…1), or "own", where the network itself scales 0…255.
+    speed: measured; None where it is not.
+    """
+
+    name: str
+    label: str
+    build: Reference
+    settings: type[Section] | None = None
+    smallest_side: int = 1
+    rgb: bool = False
+    keras_name: str = ""
+    pixels: str = "tf"
+    speed: Speed | None = None
+
+
+Record = Dataset | BaseLearner | Method | Backbone
+
+
+def section_of(record: Record, own: Section | None) -> Section | None:
+    """The section of a record's own, with its defaults where none is given; None for a record without one."""
+    return record.settings() if own is None and record.settings else own
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Table(Mapping[str, R], Generic[R]):
+    """The records of one kind by name: the program's own in their order, then those registered.
+
+    flag: that chooses one of them. kind: in words.
+    """
+
+    def __init__(self, flag: str, kind: str, module: str):
+        self.flag, self.kind = flag, kind
+        self._module = module
+        self._records: dict[str, R] = {}
+
+    def _all(self) -> dict[str, R]:
+        if not self._records:  # The program's own are read where they are first asked for: they import this module.
+            self._records = {record.name: record for record in importlib.import_module(self._module).RECORDS}
+        return self._records
+
+    def __getitem__(self, name: str) -> R:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+DATASETS: Table[Dataset] = Table("dataset", "data set", "udal_tf.records.datasets")
+BASE_LEARNERS: Table[BaseLearner] = Table("base", "base learner", "udal_tf.records.base_learners")
+METHODS: Table[Method] = Table("method", "method", "udal_tf.records.methods")
+BACKBONES: Table[Backbone] = Table("arch", "backbone", "udal_tf.records.backbones")
+TABLES: tuple[Table, ...] = (DATASETS, BASE_LEARNERS, METHODS, BACKBONES)
+_TABLE_OF: Mapping[type, Table] = {Dataset: DATASETS, BaseLearner: BASE_LEARNERS, Method: METHODS, Backbone: BACKBONES}
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """What a run has chosen, by the flags that choose."""
+
+    dataset: Dataset
+    base: BaseLearner
+    method: Method
+    arch: Backbone
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """To whom a setting of a record's own belongs: the table's flag and the names of the records that have it."""
+
+    table: Table
+    names: tuple[str, ...]
+    field: dataclasses.Field
+
+    def __str__(self) -> str:
+        return f"--{self.table.flag}={', '.join(self.names)}"
+
+
+def owners() -> dict[str, Owner]:
+    """Every setting that belongs to records, by its name, in the order of the tables."""
+    found: dict[str, Owner] = {}
+    for table in TABLES:
+        for record in table.values():
+            for field in dataclasses.fields(record.settings) if record.settings else ():
+                names = found[field.name].names if field.name in found else ()
+                found[field.name] = Owner(table, (*names, record.name), field)
+    return found
+
+
+def register(*records: Record) -> None:
+    """Adds records of any kind to their tables: whatever is chosen by name can then be these, too.
+
+    Raises:
+      ValueError: for a name that is there already, or a setting whose name another section has.
+    """
+    for record in records:
+        table = _TABLE_OF[type(record)]
+        if record.name in table:
+            raise ValueError(f"there is a {table.kind} {record.name!r} already: give another name")
+        _check_settings(record, table)
+        table._all()[record.name] = record  # noqa: SLF001 (the table is this module's)
+
+
+def _check_settings(record: Record, table: Table) -> None:
+    known = owners()
+    for field in dataclasses.fields(record.settings) if record.settings else ():
+        owner = known.get(field.name)
+        if owner and not (owner.field is field and owner.table is table):
+            raise ValueError(f"{table.kind} {record.name!r}: there is a setting --{field.name} already, of {owner}")
+
+
+class PluginError(ValueError):
+    """A plugin cannot be used; the message names its file and says why."""
+
+
+# SHA-256 -> the file that was imported.
+_imported: dict[str, pathlib.Path] = {}
+
+
+def load_plugin(path: str | pathlib.Path, sha256: str = "") -> tuple[str, str]:
+    """Imports a file that registers records, once for each content.
+
+    Args:
+      path: of the file. sha256: of the content that it must have; "" for any.
+
+    Returns:
+      its absolute path and the SHA-256 of its content. The module's name is its `__name__`, so that it can name its own
+      attributes as f"{__name__}:attribute".
+
+    Raises:
+      PluginError: for a file that is missing, has changed, or fails; nothing of it stays registered.
+    """
+    path = pathlib.Path(path).expanduser().resolve()
+    if sha256 in _imported:
+        return str(path), sha256
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PluginError(f"the plugin {path} cannot be read: {error.strerror}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 and found != sha256:
+        raise PluginError(f"the plugin {path} has changed: its SHA-256 was {sha256[:12]}…, and is {found[:12]}…")
+    if found not in _imported:
+        _import(path, content, found)
+    return str(path), found
+
+
+def _import(path: pathlib.Path, content: bytes, sha256: str) -> None:
+    name = f"udal_tf_plugin_{sha256[:12]}"
+    module = types.ModuleType(name)
+    module.__file__ = str(path)
+    before = [dict(table._all()) for table in TABLES]  # noqa: SLF001
+    sys.modules[name] = module
+    try:
+        exec(compile(content, str(path), "exec"), module.__dict__)  # noqa: S102 (what was hashed, not what lies there now)
+    except Exception as error:
+        sys.modules.pop(name)
+        for table, records in zip(TABLES, before, strict=True):
+            table._records = records  # noqa: SLF001
+        raise PluginError(f"the plugin {path} fails: {type(error).__name__}: {error}") from error
+    _imported[sha256] = path

@@ -1,0 +1,141 @@
+"""Where the program prints: consoles, tables as text, one progress bar.
+
+A terminal gets bold headings, tables of its width and a bar. A file or a pipe gets plain text of a fixed width and, in
+long work, a line now and then. Nothing has lines or boxes around it, so that every encoding can show it.
+"""
+
+import io
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import TextIO, TypeVar
+
+from rich import progress
+from rich.console import Console
+from rich.table import Table
+
+# Columns of what is printed to anything but a terminal, and the seconds between two lines there about long work.
+PLAIN_WIDTH, LINE_EVERY = 80, 60.0
+# The time left is estimated by the work of so many seconds, for some work tells of its progress once in minutes.
+_SPEED_OF = 3600.0
+
+Own = TypeVar("Own", bound="Progress")
+
+
+def accept_any_text() -> None:
+    """What the encoding of standard output lacks is printed as an escape from now on, where it would be an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """A console on a stream, by default standard output: plain text of PLAIN_WIDTH unless it is a terminal."""
+    stream = stream or sys.stdout
+    on_screen = stream.isatty()
+    return Console(
+        file=stream,
+        force_terminal=on_screen,
+        force_jupyter=False,
+        color_system="auto" if on_screen else None,
+        width=None if on_screen else PLAIN_WIDTH,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
+
+
+def table_text(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table to print to standard output, no wider than it: names on the left, which fold, and numbers on the right.
+
+    Args:
+      headings: of the columns. rows: the cells of each; an empty row leaves a line free.
+
+    Example: headings ["class", "labeled"] with the row ["cat", "12"] gives a line for each, of the same length.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 0, 0, 2), header_style="bold")
+    for place, heading in enumerate(headings):
+        if place:
+            table.add_column(heading, justify="right", no_wrap=True)
+        else:
+            table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    screen = console()
+    with screen.capture() as printed:
+        screen.print(table)
+    return printed.get().removesuffix("\n")
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the unit that fits: "40 s", "12 min", "3.4 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+class Progress:
+    """How far some work is, on standard error: a bar on a terminal, else a line every `line_every` seconds.
+
+    Args:
+      total: how much there is to do. unit: of what, in the plural. done: how much was done before.
+      shown: False prints nothing but the lines. line_every: seconds, where standard error is no terminal.
+    """
+
+    def __init__(self, total: float, unit: str, done: float = 0.0, shown: bool = True, line_every: float = LINE_EVERY):
+        self.done, self._total, self._unit, self._before = done, total, unit, done
+        self._shown, self._line_every = shown, line_every
+        self._started = self._said = time.monotonic()
+        screen = console(sys.stderr)
+        columns = (
+            progress.BarColumn(bar_width=None),
+            progress.TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("<"),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[note]}", markup=False),
+        )
+        self._bar = progress.Progress(
+            *columns,
+            console=screen,
+            transient=True,
+            redirect_stdout=False,
+            speed_estimate_period=_SPEED_OF,
+            refresh_per_second=4,
+            disable=not (shown and screen.is_interactive),
+        )
+        self._task = self._bar.add_task("", total=total, note="")
+        self._bar.update(self._task, completed=done)
+        self._bar.start()
+
+    def __enter__(self: Own) -> Own:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def advance(self, count: float = 1.0, note: str = "") -> None:
+        """So much more is done; `note` says what else there is to know."""
+        self.done += count
+        self._bar.update(self._task, completed=self.done, note=note)
+        now = time.monotonic()
+        if self._shown and self._bar.disable and now - self._said >= self._line_every:
+            self._said = now
+            elapsed, worked = now - self._started, self.done - self._before
+            left = f", {duration(elapsed * (self._total - self.done) / worked)} left" if worked > 0 else ""
+            parts = [f"{self.done:,.0f}/{self._total:,.0f} {self._unit} in {duration(elapsed)}{left}", note]
+            print(", ".join(part for part in parts if part), file=sys.stderr, flush=True)
+
+    def line(self, text: str, stream: TextIO | None = None) -> None:
+        """Prints a line to a stream, by default standard output; on a terminal wrapped at words, above the bar."""
+        stream = stream or sys.stdout
+        if stream.isatty() and not self._bar.disable:
+            self._bar.console.print(text)
+        else:
+            print(text, file=stream, flush=True)
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if not self._bar.disable:  # Else it would print an empty line.
+            self._bar.stop()

@@ -1,0 +1,134 @@
+"""The class distribution of the unlabeled set that DARP alone takes: --darp_prior, stated or estimated before training.
+
+Kim et al. 2020, §3.3.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from udal_tf.augment.views import make_views
+from udal_tf.config import ESTIMATE, Config
+from udal_tf.core import darp
+from udal_tf.data.dataset import SslData
+from udal_tf.data.manifest import positions_sha256
+from udal_tf.input import pipeline
+from udal_tf.methods.darp import PRIOR, stated_shares
+from udal_tf.records.methods import DarpConfig
+from udal_tf.run_dir import PRIOR as PRIOR_FILE
+from udal_tf.run_dir import RunDir, read_object
+from udal_tf.storage import write_json
+from udal_tf.training import loop
+from udal_tf.training.distribute import Workers
+from udal_tf.training.evaluation import Predictor
+from udal_tf.training.unlabeled_prior import noted
+
+HALVES = 2
+
+
+def with_darp_prior(config: Config, data: SslData, run_dir: RunDir) -> SslData:
+    """The problem with what --darp_prior says for `methods.darp`, and noted in its provenance; as it is without."""
+    own = config.own_section(DarpConfig)
+    if not own.darp_prior:
+        return data
+    estimating = own.darp_prior == (ESTIMATE,)
+    shares = _estimated_shares(config, data, run_dir) if estimating else stated_shares(own, data.p_data)
+    data = dataclasses.replace(data, prepared={**data.prepared, PRIOR: shares})
+    return noted(data, kind=ESTIMATE if estimating else "given", shares=shares.tolist())
+
+
+def held_out_half(labels: np.ndarray, half: int) -> np.ndarray:
+    """Of each class every other picture, by turns; a class with a single one holds none out.
+
+    Args:
+      labels: [n] integer. half: 0 or 1; together the two cover every class that has two pictures or more.
+
+    Returns:
+      [n] bool.
+    """
+    held_out = np.zeros(len(labels), bool)
+    for c in np.unique(labels):
+        rows = np.flatnonzero(labels == c)
+        if len(rows) > 1:
+            held_out[rows[half::HALVES]] = True
+    return held_out
+
+
+def shares_from_predictions(
+    probs_held_out: np.ndarray, labels: np.ndarray, probs_u: np.ndarray, pool_size: int
+) -> np.ndarray:
+    """The unlabelled class distribution that explains the mean prediction, given how each class is predicted.
+
+    Args:
+      probs_held_out: [n, C] float32, predictions for labelled pictures that the predicting model did not train on.
+      labels: [n] integer, theirs. probs_u: [C] float32, the mean prediction for the unlabelled pictures.
+      pool_size: unlabelled pictures; each class is given the share of one at least.
+
+    Returns:
+      [C] float32, above 0, sums to 1. A class without a held-out picture is taken to be predicted without error.
+    """
+    num_classes = len(probs_u)
+    confusion = darp.soft_confusion(tf.constant(probs_held_out), tf.constant(labels), num_classes).numpy()
+    unseen = np.bincount(labels, minlength=num_classes) == 0
+    confusion[unseen, unseen] = 1.0
+    shares = darp.estimate_class_distribution(tf.constant(confusion), tf.constant(probs_u)).numpy()
+    shares = np.maximum(shares, 1.0 / pool_size)
+    return shares / shares.sum()
+
+
+def _estimated_shares(config: Config, data: SslData, run_dir: RunDir) -> np.ndarray:
+    """DARP's estimate: [C] float32, sums to 1.
+
+    It trains a supervised model twice by the run's settings, each time on one half of the labelled pictures, to see how
+    the other half's classes are predicted. (DARP's code holds ten pictures of each class out, once, which a class of
+    few labels does not have.) It goes on where it was cut, and stands in the folder's `unlabeled_prior.json` when done.
+    """
+    path = run_dir / PRIOR_FILE
+    if not path.exists():
+        estimated, workers = _estimated(config, data, run_dir), Workers()
+        with workers.chief_first():
+            if workers.is_chief:
+                write_json(path, estimated)
+    shares = np.array(read_object(path)["shares"], np.float32)
+    print(f"The unlabelled pictures are taken to have the shares {', '.join(f'{share:.3f}' for share in shares)}")
+    return shares / shares.sum()
+
+
+def _estimated(config: Config, data: SslData, run_dir: RunDir) -> dict[str, Any]:
+    plain = make_views(config.augment, *data.train.shape).plain
+    supervised = dataclasses.replace(
+        config,
+        method=dataclasses.replace(config.method, base="supervised", method="none"),
+        own=dataclasses.replace(config.own, base=None, method=None),
+    )
+
+    def predicted(learner, positions: np.ndarray) -> np.ndarray:
+        pictures = pipeline.evaluation_batches(data.train, positions, plain, config.train.eval_batch_size)
+        return Predictor(learner)(pictures)
+
+    probs, labels, mean_probs_u = [], [], []
+    for half in range(HALVES):
+        held_out = held_out_half(data.labels_l, half)
+        own_data = dataclasses.replace(
+            data,
+            labeled=data.labeled[~held_out],
+            labels_l=data.labels_l[~held_out],
+            provenance={
+                **data.provenance,
+                "labeled_counts": np.bincount(data.labels_l[~held_out], minlength=data.num_classes).tolist(),
+                "labeled_sha256": positions_sha256(data.labeled[~held_out]),
+            },
+        )
+        print(f"Prior of the unlabelled pictures, half {half + 1} of {HALVES}: {len(own_data.labeled)} labelled ones")
+        own_dir = run_dir.half(half)
+        loop.train(supervised, own_data, own_dir)
+        learner = loop.trained_learner(supervised, own_data, own_dir)
+        probs.append(predicted(learner, data.labeled[held_out]))
+        labels.append(data.labels_l[held_out])
+        mean_probs_u.append(predicted(learner, data.unlabeled).mean(axis=0))
+    shares = shares_from_predictions(
+        np.concatenate(probs), np.concatenate(labels), np.mean(mean_probs_u, axis=0), len(data.unlabeled)
+    )
+    return {"shares": shares.tolist(), "held_out": int(sum(map(len, labels)))}
