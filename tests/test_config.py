@@ -22,6 +22,8 @@ from udal_tf.config import (
     section_fields,
 )
 from udal_tf.methods.crest import keep_rates
+from udal_tf.records.base_learners import MixUpConfig
+from udal_tf.records.methods import CrestConfig, DarpConfig
 from udal_tf.registry import BASE_LEARNERS, DATASETS, METHODS, TABLES, Shift, Targets
 
 
@@ -265,3 +267,11 @@ def test_schedule_boundaries_are_exact_however_they_are_written():
 def test_schedule_boundaries_that_are_none_are_refused(boundaries, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         resolve({"schedule": "steps", "schedule_boundaries": boundaries})
+
+
+def test_a_records_own_section_is_found_by_its_class():
+    config = resolve({"method": "crest", "base": "remixmatch", "select_alpha": 2.5})
+    assert config.own_section(CrestConfig).select_alpha == 2.5
+    assert config.own_section(MixUpConfig) is config.own.base  # ReMixMatch's is one of MixUp, too.
+    with pytest.raises(TypeError, match="there is no DarpConfig among"):
+        config.own_section(DarpConfig)

@@ -154,6 +154,17 @@ def test_files_and_tests_exist():
             assert re.search(rf"^def {test}\(", text_of(ROOT / path), flags=re.M), f"{path}::{test}"
 
 
+def test_tests_that_pin_decisions_exist():
+    notes = text_of(ROOT / "BUILD_NOTES.md")
+    texts = {path.name: text_of(path) for path in ROOT.glob("tests/*.py")}
+    tests = [f"{name}::{test}" for name, text in texts.items() for test in re.findall(r"def (test_\w+)", text)]
+    named = re.findall(r"`(test_\w+\.py(?:::\w+)?)`", notes)
+    assert len(named) > 50
+    assert [name for name in named if not any(f"{test}::".startswith(f"{name}::") for test in tests)] == []
+    endings = re.findall(r"`…(\w+)`", notes)
+    assert [ending for ending in endings if not any(test.endswith(ending) for test in tests)] == []
+
+
 def test_internal_links_resolve():
     count = 0
     for page in PAGES:

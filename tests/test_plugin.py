@@ -5,7 +5,6 @@ import os
 import pathlib
 import re
 import signal
-import sys
 
 import forked
 import numpy as np
@@ -193,6 +192,15 @@ def test_methods_of_plugins_get_looks_of_their_own(plugin):
     assert len(set(map(names.base_marker, registry.BASE_LEARNERS))) == 5
 
 
+def test_a_plugins_file_may_have_any_name(tmp_path):
+    path = tmp_path / "mine"
+    path.write_text(
+        "from udal_tf import registry\nregistry.register(registry.Method(name='mine', label=__file__ + __name__))\n"
+    )
+    _, sha256 = registry.load_plugin(path)
+    assert registry.METHODS["mine"].label == f"{path}udal_tf_plugin_{sha256[:12]}"
+
+
 def test_a_name_that_is_taken_is_refused_and_nothing_of_the_file_stays(tmp_path):
     path = tmp_path / "twice.py"
     path.write_text(
@@ -244,9 +252,3 @@ def test_a_plugin_that_has_changed_or_gone_is_refused_by_name(resumed, swept, pl
         assert udal_tf.load(resumed).class_names == ("hair", "thin", "wide", "broad")
     finally:
         plugin.write_text(CODE, encoding="utf-8")
-
-
-def test_a_plugin_may_have_any_file_name(tmp_path):
-    (tmp_path / "mine.plugin").write_text("ANSWER = 42\n")
-    _, sha256 = registry.load_plugin(tmp_path / "mine.plugin")
-    assert sys.modules[f"udal_tf_plugin_{sha256[:12]}"].ANSWER == 42

@@ -59,7 +59,7 @@ REFUSED = {
     "--beta=half": ["--beta=half", "float", "--help"],
     "--flip=perhaps": ["--flip=perhaps", "boolean", "--help"],
     "--lerning_rate=1": ["lerning_rate", "learning_rate"],
-    "--base=supervised --method=da": ["--method=da", "--base=supervised", "--base=fixmatch", "none, la or udal"],
+    "--base=supervised --method=da": ["--method=da", "--base=supervised", "--base=fixmatch", "none, udal, la"],
     "--dataset=folder": ["--data_dir must name your folder", "labeled/<class>/", "unlabeled/", "test/<class>/"],
     "--dataset=folder --data_dir=nowhere": ["cannot read the folder nowhere"],
     "--dataset=folder --data_dir=.": ["has no folder labeled/: it is empty", "labeled/<class>/"],

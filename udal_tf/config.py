@@ -382,15 +382,12 @@ SECTIONS: Mapping[str, type[Section]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Own:
-    """The sections that belong to what a run has chosen, by the flag that chooses; None for a record without one.
+    """The sections that belong to what a run has chosen, by the flag that chooses; None for a record without one."""
 
-    Of the class that the record names, a `Section`.
-    """
-
-    dataset: Any = None
-    base: Any = None
-    method: Any = None
-    arch: Any = None
+    dataset: Section | None = None
+    base: Section | None = None
+    method: Section | None = None
+    arch: Section | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -525,7 +522,7 @@ def _build(values: Mapping[str, Any]) -> Config:
     for _, reason in _foreign(values, records):
         raise ValueError(reason)
 
-    def made(section: type[Section]) -> Any:
+    def made(section: type[Section]) -> Section:
         own = [field.name for field in dataclasses.fields(section)]
         return section(**{name: values[name] for name in own if name in values})
 

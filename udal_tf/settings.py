@@ -71,7 +71,6 @@ def _is_allowed(value: Any, meta: Mapping[str, Any]) -> bool:
     )
 
 
-@dataclasses.dataclass(frozen=True)
 class Section:
     """Checks every field against its own metadata; `_check` adds what concerns several fields."""
 

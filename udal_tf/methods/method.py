@@ -51,7 +51,7 @@ class Setup:
     config, train: the run's settings."""
 
     record: registry.Method
-    settings: Any
+    settings: Section | None
     problem: Problem
     config: MethodConfig
     train: TrainConfig
