@@ -10,7 +10,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from udal_tf.reporting import assessment_plots, contact_sheet, fonts, plots
+from udal_tf.reporting import assessment_plots, contact_sheet, fonts, plotting
 
 OWN = matplotlib.rcParams["font.family"]
 
@@ -89,7 +89,7 @@ NAMES = ("猫", "犬")
 
 def draw_axis(path):
     figure = Figure()
-    plots.name_classes(figure.add_subplot().xaxis, NAMES)
+    plotting.name_classes(figure.add_subplot().xaxis, NAMES)
     figure.savefig(path)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a run: drawn from rows alone, for any number of rows and classes, without a complaint."""
+"""Figures of a run: drawn from rows alone, for any number of rows and classes, without a complaint."""
 
 import dataclasses
 import logging
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from run_files import make_row, scores
 
-from udal_tf.reporting import plots
+from udal_tf.reporting import plotting, training_plots
 from udal_tf.run_records import EpochRow
 
 
@@ -33,10 +33,10 @@ def make_rows(epochs: int, num_classes: int, supervised: bool = False) -> list[E
 
 @pytest.fixture
 def draws_well(tmp_path, caplog):
-    """Calls a plot function with a path; any warning, missing glyphs included, and an empty picture is a failure."""
+    """Calls a plot function with a path; any warning, missing glyphs included, and an empty figure is a failure."""
 
     def call(function, *arguments):
-        path = tmp_path / "picture.png"
+        path = tmp_path / "figure.png"
         with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
             warnings.simplefilter("error")
             function(*arguments, path)
@@ -50,62 +50,68 @@ def draws_well(tmp_path, caplog):
 
 @pytest.mark.parametrize("epochs", [1, 2, 20])
 def test_training_curves_of_any_length(draws_well, epochs):
-    draws_well(plots.training_curves, make_rows(epochs, 10))
+    draws_well(training_plots.training_curves, make_rows(epochs, 10))
 
 
 def test_training_curves_of_a_run_without_pseudo_labels(draws_well):
-    draws_well(plots.training_curves, make_rows(3, 10, supervised=True))
+    draws_well(training_plots.training_curves, make_rows(3, 10, supervised=True))
 
 
 @pytest.mark.parametrize("num_classes", [2, 10, 20, 127])
 def test_recall_of_any_number_of_classes(draws_well, num_classes):
     recall = np.linspace(1, 0, num_classes).tolist()
     names = [f"class {c}" for c in range(num_classes)]
-    draws_well(plots.per_class_recall, {"ema": recall, "ema_la": recall[::-1]}, names, list(range(num_classes, 0, -1)))
+    draws_well(
+        training_plots.per_class_recall, {"ema": recall, "ema_la": recall[::-1]}, names, list(range(num_classes, 0, -1))
+    )
 
 
-def test_recall_where_classes_have_no_test_pictures(draws_well):
+def test_recall_where_classes_have_no_test_images(draws_well):
     scores = {"ema": [1.0, None, 0.5], "ema_la": [0.5, None, 0.5]}
-    draws_well(plots.per_class_recall, scores, ["airplane", "automobile", "a class with a long name"], [5, 2, 1])
+    draws_well(
+        training_plots.per_class_recall, scores, ["airplane", "automobile", "a class with a long name"], [5, 2, 1]
+    )
 
 
 def test_class_names_that_look_like_formulas_are_drawn_as_they_are(draws_well):
     names = [r"$\nothing$", r"$\wrong{$", "5 $"]
     scores = {"ema": [1.0, 0.5, 0.5], "ema_la": [0.5, 0.5, 0.5]}
-    draws_well(plots.per_class_recall, scores, names, [5, 2, 1])
-    draws_well(plots.pseudo_label_divergence, make_rows(2, 3), [0.5, 0.3, 0.2], names)
+    draws_well(training_plots.per_class_recall, scores, names, [5, 2, 1])
+    draws_well(training_plots.pseudo_label_divergence, make_rows(2, 3), [0.5, 0.3, 0.2], names)
 
 
 @pytest.mark.parametrize(("epochs", "num_classes"), [(1, 10), (2, 10), (20, 10), (1, 127), (20, 127)])
 def test_divergence_of_any_number_of_rows_and_classes(draws_well, epochs, num_classes):
     p_data = np.geomspace(1, 0.01, num_classes)
     names = [f"class {c}" for c in range(num_classes)]
-    draws_well(plots.pseudo_label_divergence, make_rows(epochs, num_classes), (p_data / p_data.sum()).tolist(), names)
+    draws_well(
+        training_plots.pseudo_label_divergence, make_rows(epochs, num_classes), (p_data / p_data.sum()).tolist(), names
+    )
 
 
-def test_divergence_shows_an_unlabelled_prior_of_its_own(tmp_path, monkeypatch):
-    labels = []
-    finish = plots._finish
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are saved, as they are before that."""
+    found = []
+    monkeypatch.setattr(plotting, "save_png", lambda figure, *_: found.append(figure))
+    return found
 
-    def finish_and_read(figure, path):
-        labels.append([line.get_label() for axes in figure.axes[1:] for line in axes.get_lines()])
-        finish(figure, path)
 
-    monkeypatch.setattr(plots, "_finish", finish_and_read)
+def test_divergence_shows_an_unlabeled_prior_of_its_own(figures, tmp_path):
     uniform, other = [0.5, 0.5], [0.25, 0.75]
     for p_unlabeled in (uniform, other):
         rows = [dataclasses.replace(row, p_unlabeled=p_unlabeled) for row in make_rows(1, 2)]
-        plots.pseudo_label_divergence(rows, uniform, ["a", "b"], tmp_path / "picture.png")
+        training_plots.pseudo_label_divergence(rows, uniform, ["a", "b"], tmp_path)
+    labels = [[line.get_label() for axes in figure.axes[1:] for line in axes.get_lines()] for figure in figures]
     assert r"$p_{unlabeled}$" not in labels[0]
     assert labels[1] == [*labels[0], r"$p_{unlabeled}$"]
 
 
-def test_classes_stand_from_frequent_to_rare_whatever_order_their_names_are_in(monkeypatch, tmp_path):
-    figures = []
-    monkeypatch.setattr(plots, "_finish", lambda figure, path: figures.append(figure))
+def test_classes_stand_from_frequent_to_rare_whatever_order_their_names_are_in(figures, tmp_path):
     names = ["apple", "mango", "zebra"]
-    plots.per_class_recall({"ema": [0.5, None, 0.75], "ema_la": [0.5, 0.25, 1.0]}, names, [3, 1, 5], tmp_path)
-    plots.pseudo_label_divergence(make_rows(1, 3), [0.3, 0.1, 0.6], names, tmp_path)
+    recalls = {"ema": [0.5, None, 0.75], "ema_la": [0.5, 0.25, 1.0]}
+    training_plots.per_class_recall(recalls, names, [3, 1, 5], tmp_path)
+    training_plots.pseudo_label_divergence(make_rows(1, 3), [0.3, 0.1, 0.6], names, tmp_path)
     recall, counts = figures[0].axes
     assert [bar.get_height() for bar in counts.patches] == [5, 3, 1]
     np.testing.assert_array_equal([bar.get_height() for bar in recall.patches], [75, 50, np.nan, 100, 50, 25])
@@ -115,10 +121,19 @@ def test_classes_stand_from_frequent_to_rare_whatever_order_their_names_are_in(m
         assert [label.get_text() for label in axes.get_xticklabels()] == ["zebra", "apple", "mango"]
 
 
+def test_legends_stand_below_their_axes(figures, tmp_path):
+    training_plots.training_curves(make_rows(3, 10), tmp_path)
+    (figure,) = figures
+    figure.draw_without_rendering()
+    assert [len(part.legends) for part in figure.subfigs] == [1, 1, 1]
+    for part in figure.subfigs:
+        assert part.legends[0].get_window_extent().y1 <= part.axes[0].get_tightbbox().y0
+
+
 def test_divergence_of_equal_distributions(draws_well):
     even = {"p_model": [0.25] * 4, "p_target": [0.25] * 4}
     rows = [
         dataclasses.replace(row, train={**row.train, "kl_data": 0.0, "kl_target": 0.0}, **even)
         for row in make_rows(2, 4)
     ]
-    draws_well(plots.pseudo_label_divergence, rows, [0.25] * 4, ["a", "b", "c", "d"])
+    draws_well(training_plots.pseudo_label_divergence, rows, [0.25] * 4, ["a", "b", "c", "d"])

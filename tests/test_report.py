@@ -1,21 +1,35 @@
 """The report: which run stands in which cell, what is left out, what the files say."""
 
-import csv
 import html.parser
 import io
 import json
 import math
 import re
+from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up_runs import CLASSES, write_run
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
 from udal_tf.commands import report
 from udal_tf.folder_recipe import FolderFacts
-from udal_tf.reporting import class_figures, comparison, figures, paper, run_figures, table_text, tables
-from udal_tf.reporting.drawing import Curve, Panel
+from udal_tf.registry import METHODS
+from udal_tf.reporting import (
+    class_figures,
+    comparison,
+    figures,
+    names,
+    paper,
+    plotting,
+    run_figures,
+    run_table,
+    table_text,
+    tables,
+)
+from udal_tf.reporting.plotting import Curve, Sketch
 from udal_tf.reporting.runs import read_run, read_runs
 
 CIFAR = {"dataset": "cifar10lt", "imbalance": 100.0, "beta": 0.1}
@@ -27,10 +41,18 @@ def tables_of(root):
     return {table.name: table for table in tables.build_tables(runs)}
 
 
-def cell_at(table, base, method, heading, score="ema"):
-    (row,) = [r for r in table.rows if (r.base, r.method, r.score) == (base, method, score)]
-    (place,) = [i for i, column in enumerate(table.columns) if column.heading == heading]
-    return row.cells[place]
+def cell_at(table, base, method, column, score="ema", measure=None):
+    """The one line of a table's cells at that place; by the table's first measure unless another is given."""
+    place = {"base": base, "method": method, "score": score, "column": column, "measure": measure or table.measures[0]}
+    cells = table.cells
+    for name, value in place.items():
+        cells = cells[cells[name] == value]
+    (cell,) = cells.itertuples()
+    return cell
+
+
+def csv_of(table):
+    return pd.read_csv(io.StringIO(table.cells.to_csv(index=False, columns=tables.CELL_COLUMNS)))
 
 
 def test_papers_cells_hold_its_printed_values():
@@ -57,16 +79,16 @@ def test_mean_std_and_difference_over_folds(tmp_path):
     assert cell.mean == pytest.approx(82.0)
     assert cell.std == pytest.approx(math.sqrt(8 / 4))
     assert cell.difference == pytest.approx(82.0 - 80.2)
-    assert cell.missing == []
+    assert (cell.n, cell.missing_folds) == (5, "")
     assert table_text.own_text(cell) == "82.0 ± 1.4"
-    assert table_text.difference_text(cell) == "+1.8"
+    assert table_text.paper_texts(cell) == ["paper 80.2 ± 0.59", "+1.8"]
 
 
 def test_missing_folds_are_said(tmp_path):
     write_run(tmp_path, 0.8, **CIFAR, fold=2)
     table = tables_of(tmp_path)["table1"]
     cell = cell_at(table, "fixmatch", "udal", "CIFAR10-LT, β = 10 %, γ = 100")
-    assert (cell.std, cell.missing) == (None, [1, 3, 4, 5])
+    assert math.isnan(cell.std) and (cell.n, cell.missing_folds) == (1, "1 3 4 5")
     assert "folds 1, 3, 4, 5 missing" in table_text.markdown(table)
 
 
@@ -82,14 +104,14 @@ def test_a_shorter_run_or_another_data_set_never_stands_in_the_papers_column(tmp
     write_run(tmp_path, 0.5, **CIFAR, epochs=1, fold=1)
     write_run(tmp_path, 0.9, dataset="digitslt", fold=1)
     found = tables_of(tmp_path)
-    assert found["table1"].runs == []
+    assert found["table1"].runs.empty
     for name, heading in (
         ("table1_cifar10lt", "CIFAR10-LT, γ = 100, β = 10 %, epochs 1"),
         ("table1_digitslt", "digits-LT, γ = 12, β = 10 %"),
     ):
         cell = cell_at(found[name], "fixmatch", "udal", heading)
-        assert len(cell.runs) == 1
-        assert cell.difference is None
+        assert cell.n == 1
+        assert math.isnan(cell.difference)
         assert [column.kind for column in found[name].columns] == ["other setting", "paper", "paper", "paper"]
         assert all("another data set or recipe" in column.heading for column in found[name].columns[1:])
 
@@ -102,15 +124,16 @@ def test_runs_of_another_draw_or_arithmetic_get_a_column_of_their_own(tmp_path):
     result["data"]["draw"] = "CReST's own"
     (other / "result.json").write_text(json.dumps(result))
     table = tables_of(tmp_path)["table1"]
-    columns = [i for i, column in enumerate(table.columns) if "γ = 100" in column.label]
-    (row,) = [r for r in table.rows if (r.base, r.method, r.score) == ("fixmatch", "udal", "ema")]
-    assert sorted(row.cells[place].mean for place in columns) == pytest.approx([60.0, 70.0, 80.0])
+    columns = [column.heading for column in table.columns if "γ = 100" in column.label]
+    means = [cell.mean for cell in table.cells.itertuples() if cell.n and cell.measure == "accuracy"]
+    assert len(columns) == 3
+    assert sorted(set(means)) == pytest.approx([60.0, 70.0, 80.0])
 
 
 def test_darps_protocol_has_its_own_table(tmp_path):
     write_run(tmp_path, 0.8, dataset="cifar10lt", protocol="darp", imbalance=150.0, method="darp", fold=1)
     found = tables_of(tmp_path)
-    assert found["table1"].runs == []
+    assert found["table1"].runs.empty
     assert cell_at(found["table3"], "fixmatch", "darp", "CIFAR10, DARP's protocol, γ = 150").mean == pytest.approx(80.0)
 
 
@@ -121,22 +144,17 @@ def test_table_4_tells_lengths_generations_and_alphas_apart(tmp_path):
     write_run(tmp_path, 0.75, **shared, alpha_min=0.55)
     write_run(tmp_path, 0.76, **shared, base="supervised", method="none", beta=1.0, epochs=300, steps_per_epoch=5005)
     table = tables_of(tmp_path)["table4"]
-    shown = {
-        (row.label, column.label): table_text.own_text(cell)
-        for row in table.rows
-        for cell, column in zip(row.cells, table.columns, strict=True)
-        if cell and cell.runs
-    }
+    shown = {(cell.row, cell.column): table_text.own_text(cell) for cell in table.cells.itertuples() if cell.n}
     assert shown == {
-        ("w/ UDAL (ours, α_min = 0.55)", "1000"): "75.0",
-        ("Supervised (100% labels)", "supervised"): "76.0",
+        ("FixMatch w/ UDAL (ours, α_min = 0.55)", "Epochs, 1000"): "75.0",
+        ("Supervised (100% labels)", "Epochs, supervised"): "76.0",
     }
 
 
 def test_methods_that_the_table_lacks_are_further_rows(tmp_path):
     write_run(tmp_path, 0.6, dataset="digitslt", base="supervised", method="none", fold=1)
     write_run(tmp_path, 0.7, dataset="digitslt", method="hybrid", fold=1)
-    labels = [row.full_label for row in tables_of(tmp_path)["table1_digitslt"].rows]
+    labels = list(tables_of(tmp_path)["table1_digitslt"].cells.row.unique())
     assert labels[:2] == ["Supervised", "Supervised w/ LA (Inf)"]
     assert labels[-2:] == ["FixMatch w/ hybrid of Figure 3a", "FixMatch w/ hybrid of Figure 3a & LA (Inf)"]
 
@@ -147,19 +165,38 @@ def test_points_of_an_ablation_are_no_columns(tmp_path):
 
 
 def test_paired_differences_by_hand():
-    result = comparison.paired({1: 3.0, 2: 5.0, 7: 0.0}, {1: 1.0, 2: 1.0})
-    assert (result.folds, result.mean, result.wins) == ((1, 2), 3.0, 2)
-    assert result.std == pytest.approx(math.sqrt(2))
-    # t = 3 / (√2 / √2) = 3 with one degree of freedom: p = 1 − 2·atan(3)/π.
-    assert result.t_p == pytest.approx(1 - 2 * math.atan(3) / math.pi)
-    assert result.wilcoxon_p == pytest.approx(0.5)
+    result = comparison.paired([3.0, 5.0, 4.0], [1.0, 1.0, 1.0])
+    assert (result["difference"], result["std"], result["n"], result["wins"]) == (3.0, 1.0, 3, 3)
+    # t = 3 / (1 / √3) = √27 with two degrees of freedom: p = 1 − t / √(t² + 2).
+    assert result["t_p"] == pytest.approx(1 - math.sqrt(27 / 29))
+    # All three signs alike: two of the eight ways.
+    assert result["wilcoxon_p"] == pytest.approx(0.25)
+    # The t distribution's 97.5 % point at two degrees of freedom is 4.302653.
+    assert result["ci_low"] == pytest.approx(3 - 4.302653 / math.sqrt(3), abs=1e-6)
+    assert result["ci_high"] == pytest.approx(3 + 4.302653 / math.sqrt(3), abs=1e-6)
 
 
 def test_paired_says_nothing_where_nothing_can_be_said():
-    assert comparison.paired({1: 1.0}, {2: 1.0}) is None
-    assert comparison.paired({1: 1.0}, {1: 0.5}).t_p is None
-    same = comparison.paired({1: 1.0, 2: 2.0}, {1: 1.0, 2: 2.0})
-    assert (same.t_p, same.wilcoxon_p, same.wins) == (None, None, 0)
+    two = comparison.paired([3.0, 5.0], [1.0, 1.0])
+    assert (two["difference"], two["wins"]) == (3.0, 2) and two["std"] == pytest.approx(math.sqrt(2))
+    one, same = comparison.paired([1.0], [0.5]), comparison.paired([1.0, 2.0, 4.0], [1.0, 2.0, 4.0])
+    assert math.isnan(one["std"]) and same["wins"] == 0
+    for result in (two, one, same):
+        assert all(math.isnan(result[name]) for name in ("t_p", "wilcoxon_p", "ci_low", "ci_high"))
+    # Equal differences have no spread, and t is infinite.
+    assert math.isnan(comparison.paired([2.0, 3.0, 5.0], [1.0, 2.0, 4.0])["t_p"])
+
+
+def test_only_folds_that_both_have_are_compared(tmp_path):
+    for fold, (udal, none) in enumerate([(0.82, 0.80), (0.86, 0.80), (0.84, 0.80), (0.9, None)], start=1):
+        write_run(tmp_path, udal, **CIFAR, fold=fold)
+        if none:
+            write_run(tmp_path, none, **CIFAR, method="none", fold=fold)
+    found = comparison.compare(tables_of(tmp_path).values())
+    (line,) = found[(found.a == "FixMatch w/ UDAL") & (found.b == "FixMatch")].itertuples()
+    assert (line.setting, line.measure) == ("CIFAR10-LT, β = 10 %, γ = 100", "accuracy")
+    assert (line.folds, line.n, line.wins) == ("1 2 3", 3, 3)
+    assert line.difference == pytest.approx(4.0) and line.std == pytest.approx(2.0)
 
 
 def test_broken_results_are_named_and_left_out(tmp_path):
@@ -212,7 +249,7 @@ def test_every_file_is_there(written):
     names = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
     for table in ("table1", "table2", "table3", "table4", "table1_digitslt"):
         assert {f"tables/{table}.{ending}" for ending in ("md", "csv", "tex")} <= names
-    assert {"report.html", "tables/comparisons.md", "tables/comparisons.csv"} <= names
+    assert {"report.html", "tables/comparisons.md", "tables/comparisons.csv", "tables/runs.csv"} <= names
     setting = "digits_LT_g12_b10"
     for figure in (
         "fig1", "fig3a", "fig3b", "fig3c", "figA1_UDAL_FixMatch", "figA1_methods_FixMatch", "pseudo_precision_FixMatch",
@@ -269,24 +306,117 @@ def test_page_shows_every_run_with_its_origin(written):
     assert "Left out (1)" in text and "Runs (20)" in text
 
 
-def test_csv_has_a_line_per_cell(written):
-    rows = list(csv.DictReader(io.StringIO((written / "tables/table1_digitslt.csv").read_text(encoding="utf-8"))))
-    own = [row for row in rows if row["method"] == "udal" and row["base"] == "fixmatch" and row["score"] == "ema"]
-    ours, *papers = own
-    assert (ours["accuracy_mean"], ours["folds"], ours["missing_folds"]) == ("81.5000", "1 2", "3 4 5")
-    assert ours["balanced_accuracy_mean"] == "81.5000"
-    assert [row["paper_accuracy_mean"] for row in papers] == ["85.3000", "80.2000", "68.6000"]
-    assert all(row["accuracy_difference"] == "" for row in own)
+def test_csv_has_a_line_per_cell_and_measure(written):
+    text = (written / "tables/table1_digitslt.csv").read_text(encoding="utf-8")
+    frame = pd.read_csv(io.StringIO(text))
+    assert tuple(frame) == tables.CELL_COLUMNS
+    numbers = ["mean", "std", "n", "paper_mean", "paper_std", "difference"]
+    assert all(frame[name].dtype.kind in "if" for name in numbers)
+    assert "−" not in text
+    own = frame[(frame.method == "udal") & (frame.base == "fixmatch") & (frame.score == "ema")]
+    ours, papers = own[own.kind == "other setting"], own[own.kind == "paper"]
+    assert list(ours.measure) == ["accuracy", "balanced_accuracy"]
+    assert list(ours["mean"]) == pytest.approx([81.5, 81.5])
+    assert list(ours["std"]) == pytest.approx([math.sqrt(0.5)] * 2)
+    assert [(line.n, line.folds, line.missing_folds) for line in ours.itertuples()] == [(2, "1 2", "3 4 5")] * 2
+    assert list(papers.paper_mean) == [85.3, 80.2, 68.6]
+    assert own.difference.isna().all()
+
+
+def test_csv_has_full_precision_and_signed_differences(tmp_path):
+    for fold, accuracy in ((1, 0.701), (2, 0.702), (3, 0.704)):
+        write_run(tmp_path, accuracy, **CIFAR, fold=fold)
+    frame = csv_of(tables_of(tmp_path)["table1"])
+    line = frame[(frame.n == 3) & (frame.score == "ema") & (frame.measure == "accuracy")].iloc[0]
+    assert line["mean"] == pytest.approx(70.2 + 0.1 / 3, abs=1e-12)
+    assert line["difference"] == pytest.approx(70.2 + 0.1 / 3 - 80.2, abs=1e-12)
+
+
+def test_comparisons_are_numbers(written):
+    frame = pd.read_csv(written / "tables/comparisons.csv")
+    assert tuple(frame) == comparison.COLUMNS
+    (line,) = frame[(frame.a == "FixMatch w/ UDAL") & (frame.b == "FixMatch")].itertuples()
+    assert (line.folds, line.n, line.wins) == ("1 2", 2, 2)
+    assert line.difference == pytest.approx(8.5)
+    assert math.isnan(line.t_p) and math.isnan(line.ci_low)
+    text = (written / "tables/comparisons.md").read_text(encoding="utf-8")
+    assert re.search(r"FixMatch w/ UDAL +\| FixMatch +\| \+8.5 ± 0.7 +\| – +\| 2 of 2 +\| – +\| – +\| 1, 2", text)
+
+
+def test_every_run_has_a_line_with_its_settings_and_scores(written):
+    frame = pd.read_csv(written / "tables/runs.csv")
+    assert len(frame) == 20
+    assert list(frame)[:6] == ["folder", "dataset", "base", "method", "seed", "fold"]
+    # Settings in which all runs agree are not said.
+    assert {"alpha_min", "k", "epochs"} <= set(frame) and not {"imbalance", "ema_decay"} & set(frame)
+    run = frame[(frame.method == "udal") & (frame.fold == 1) & (frame.k == 2) & (frame.alpha_min == 0.1)].iloc[0]
+    assert run.folder.endswith("datasetdigitslt_fold1")
+    assert (run.accuracy_ema, run.accuracy_ema_la, run.balanced_accuracy_raw) == pytest.approx((81.0, 85.0, 81.0))
+    assert (run.recall_ema_class2, run.recall_ema_la_class0) == pytest.approx((81.0, 85.0))
+    assert (run.seconds, run.steps) == (60.0, 1000)
+
+
+def test_a_class_without_test_images_has_no_recall_in_the_table_of_runs(tmp_path):
+    folder = write_run(tmp_path, 0.8, **CIFAR)
+    result = json.loads((folder / "result.json").read_text())
+    result["per_class_recall"]["ema"] = [0.5, None, 0.25]
+    (folder / "result.json").write_text(json.dumps(result))
+    (line,) = run_table.run_table(read_runs([tmp_path])[0]).to_dict("records")
+    assert (line["recall_ema_class0"], line["recall_ema_class2"]) == (50.0, 25.0)
+    assert line["recall_ema_class1"] is None
+
+
+def latex_rows(text):
+    """The cells of a LaTeX table's rows by their labels."""
+    body = text.split("\\midrule")[1].split("\\bottomrule")[0].replace(r"\&", "and")
+    rows = [[cell.strip() for cell in line.rstrip(" \\").split(" & ")] for line in body.strip().splitlines()]
+    return {label: cells for label, *cells in rows}
 
 
 def test_latex_is_escaped(written):
     text = (written / "tables/table1_digitslt.tex").read_text(encoding="utf-8")
     assert r"FixMatch w/ DA ($\alpha_{\min}$ = 0.5) + LA (Sup)" in text
     assert r"\multicolumn{3}{c}{$\beta$ = 10 \%}" in text
-    rows = [line for line in text.splitlines() if line.startswith("FixMatch")]
+    assert "\\toprule" in text and "\\usepackage{booktabs}" in text
+    rows = latex_rows(text)
     assert len(rows) > 5
     # Our setting's two measures and the paper's three columns.
-    assert all(line.replace(r"\&", "").count("&") == 5 for line in rows)
+    assert {len(cells) for cells in rows.values()} == {5}
+
+
+def test_latex_marks_the_best_of_a_column_and_has_no_words_for_what_is_missing(tmp_path):
+    for fold in (1, 2):
+        write_run(tmp_path, 0.80 + 0.02 * fold, **CIFAR, fold=fold)
+        write_run(tmp_path, 0.70, **CIFAR, method="none", fold=fold)
+    text = table_text.latex(tables_of(tmp_path)["table1"])
+    assert "no run" not in text and "missing" not in text
+    rows = latex_rows(text)
+    small = r"{\scriptsize ($n$ = 2, paper 80.2 $\pm$ 0.59, +2.8)}"
+    # The LA (Inf) score of the made-up runs is the plain one.
+    for label in ("FixMatch w/ UDAL (ours)", r"FixMatch w/ UDAL and LA (Inf) (ours)"):
+        assert rows[label][1].startswith(r"\textbf{83.0 $\pm$ 1.4} ")
+    assert rows["FixMatch w/ UDAL (ours)"][1].endswith(small)
+    assert rows["FixMatch"][1].startswith("70.0 ")
+    assert rows["MixMatch"][:2] == [r"{\scriptsize (paper 69.1 $\pm$ 1.18)}", r"{\scriptsize (paper 60.4 $\pm$ 2.24)}"]
+
+
+def test_only_present_leaves_out_what_has_no_run(tmp_path):
+    write_run(tmp_path / "runs", 0.80, **CIFAR, fold=1)
+    write_run(tmp_path / "runs", 0.70, **CIFAR, method="none", fold=1)
+    write_run(tmp_path / "runs", 0.90, dataset="digitslt", fold=1)
+    report.main([str(tmp_path / "runs"), f"--out={tmp_path / 'out'}", "--only_present"])
+    folder = tmp_path / "out/tables"
+    assert {path.stem for path in folder.glob("table*.csv")} == {"table1", "table2", "table1_digitslt"}
+    frame = pd.read_csv(folder / "table1.csv")
+    assert set(frame.column) == {"CIFAR10-LT, β = 10 %, γ = 100"}
+    assert (frame.n > 0).all() and set(frame.method) == {"none", "udal"}
+    rows = latex_rows((folder / "table1.tex").read_text(encoding="utf-8"))
+    assert len(rows) == 4 and {len(cells) for cells in rows.values()} == {2}
+    # Of another data set the paper's columns stay, for the rows that do.
+    frame = pd.read_csv(folder / "table1_digitslt.csv")
+    assert set(frame.method) == {"udal"} and set(frame.kind) == {"other setting", "paper"}
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "no run" not in page and "no finished run" not in page
 
 
 def test_figures_3_have_one_scale(written):
@@ -341,34 +471,44 @@ def test_pseudo_labels_of_each_class_are_drawn_where_they_were_counted(tmp_path)
 def test_shares_of_pseudo_labels_are_of_the_counts_of_all_folds(tmp_path):
     folders = [write_run(tmp_path / "runs", 0.8, dataset="digitslt", fold=fold) for fold in (1, 2)]
     runs = [read_run(folder, folder.name) for folder in folders]
-    drawn = []
-
-    class Seen(Panel):
-        def save(self, name, caption, folder):
-            drawn.append((name, self.axes.images[0].get_array()))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(class_figures, "Panel", Seen)
-        class_figures.pseudo_labels(runs, [run.rows() for run in runs], "UDAL", "digits", tmp_path)
-    (_, precision), (_, recall) = drawn
-    np.testing.assert_allclose(precision.filled(-1), np.repeat([[75.0], [25.0], [-1.0]], 3, axis=1))
-    np.testing.assert_allclose(recall.filled(-1), np.repeat([[50.0], [25.0], [0.0]], 3, axis=1))
+    precision, recall = class_figures.pseudo_labels(runs, [run.rows() for run in runs], "UDAL", "digits")
+    np.testing.assert_allclose(precision.matrix, np.repeat([[75.0], [25.0], [np.nan]], 3, axis=1))
+    np.testing.assert_allclose(recall.matrix, np.repeat([[50.0], [25.0], [0.0]], 3, axis=1))
 
 
-def test_a_colour_bar_with_its_words_is_inside_of_the_picture():
-    panel = Panel("digits", "epoch", "class")
-    panel.add_colour_bar(panel.axes.imshow([[0, 100]], aspect="auto"), "share of the true class, %")
-    whole, drawn = panel.figure.bbox, panel.figure.get_tightbbox().transformed(panel.figure.dpi_scale_trans)
+def sketch(heading="digits", **given):
+    return Sketch("name", "title", heading, "caption", "x", "y", **given)
+
+
+def test_a_color_bar_with_its_words_is_inside_of_the_figure():
+    figure = plotting.render(sketch(matrix=np.array([[0, 100]]), color_label="share of the true class, %"))
+    whole, drawn = figure.bbox, figure.get_tightbbox().transformed(figure.dpi_scale_trans)
     assert drawn.x0 >= 0 and drawn.x1 <= whole.width
-    assert panel.axes.get_position().x1 < panel.figure.axes[1].get_position().x0
+    assert figure.axes[0].get_position().x1 < figure.axes[1].get_position().x0
+
+
+def test_matrices_that_share_their_axes_are_drawn_as_if_each_was_alone(tmp_path):
+    for name, value in (("first", 10.0), ("second", 90.0)):
+        matrix = np.array([[value, 50.0, np.nan], [0.0, 100.0, value]])
+        one = Sketch(name, "title", name, "caption", "x", "y", matrix=matrix, y_names=["cat", "dog"], x_step=1)
+        plotting.draw(one, tmp_path)
+        alone = plotting.render(one)
+        alone.canvas.draw()
+        drawn = np.asarray(Image.open(tmp_path / f"{name}.png"), int)
+        assert (np.abs(drawn - np.asarray(alone.canvas.buffer_rgba())[..., :3]).max(axis=-1) > 10).mean() < 1e-3
+        svg = ElementTree.parse(tmp_path / f"{name}.svg")
+        ids = [element.get("id") for element in svg.iter() if element.get("id")]
+        assert len(ids) == len(set(ids))
+        assert len(svg.findall(".//{http://www.w3.org/2000/svg}image")) == 2  # The matrix and the color bar.
 
 
 def test_runs_of_several_lengths_stand_over_their_share_of_the_training():
     short, long = (Curve(str(n), list(range(1, n + 1)), [0.5] * n) for n in (4, 8))
-    panel = run_figures._epoch_panel("digits", "share", [short, long])
-    assert panel.axes.get_xlabel() == "share of the training, %"
-    assert [line.get_xdata()[-1] for line in panel.axes.lines] == [100, 100]
-    assert run_figures._epoch_panel("digits", "share", [short, short]).axes.get_xlabel() == "epoch"
+    shares = run_figures.epoch_sketch("name", "title", "digits", "caption", "share", [short, long])
+    assert shares.x_label == "share of the training, %"
+    assert [curve.x[-1] for curve in shares.curves] == [100, 100]
+    epochs = run_figures.epoch_sketch("name", "title", "digits", "caption", "share", [short, short])
+    assert epochs.x_label == "epoch"
 
 
 def test_runs_that_all_leave_the_recipes_length_are_drawn_too(tmp_path):
@@ -382,7 +522,7 @@ def test_runs_that_all_leave_the_recipes_length_are_drawn_too(tmp_path):
         alike: ["none", "udal"],
         "CIFAR10-LT, γ = 100, β = 10 %, α_min = 0.5, epochs 2": ["udal"],
     }
-    assert run_figures.run_figures(runs, {}, tmp_path)
+    assert run_figures.run_figures(runs, {})
 
 
 def test_beside_runs_of_the_recipe_the_points_of_an_ablation_have_no_figures_of_their_own(tmp_path):
@@ -414,18 +554,17 @@ def test_classes_stand_from_frequent_to_rare_whatever_order_their_names_are_in()
     assert (list(curve.x), list(curve.y)) == ([0, 1, 2], pytest.approx([80, 50, 30]))
 
 
-def test_the_recall_figure_names_classes_in_the_order_of_their_labels(tmp_path, monkeypatch):
+def test_the_recall_figure_names_classes_in_the_order_of_their_labels(tmp_path):
     run = write_run(tmp_path, 0.8, **CIFAR)
     result = json.loads((run / "result.json").read_text())
     result["p_data"], result["class_names"] = [0.2, 0.7, 0.1], ["lily", "rose", "iris"]
     result["per_class_recall"]["ema"] = [0.5, 0.9, 0.1]
     (run / "result.json").write_text(json.dumps(result))
-    panels = []
-    monkeypatch.setattr(Panel, "save", lambda panel, *_: panels.append(panel))
-    class_figures.recall({"FixMatch w/ UDAL": read_runs([tmp_path])[0]}, "flowers", tmp_path)
-    axes = panels[0].axes
+    (recall,) = class_figures.recall({"FixMatch w/ UDAL": read_runs([tmp_path])[0]}, "flowers")
+    assert recall.x_names == ["rose", "lily", "iris"]
+    assert list(recall.curves[0].y) == pytest.approx([90, 50, 10])
+    axes = plotting.render(recall).axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["rose", "lily", "iris"]
-    assert axes.lines[0].get_ydata() == pytest.approx([90, 50, 10])
 
 
 def test_names_of_figures_fit_into_file_names_and_stay_apart():
@@ -435,30 +574,48 @@ def test_names_of_figures_fit_into_file_names_and_stay_apart():
     assert figures.slug("FixMatch; digits-LT, γ = 12, β = 10 %") == "FixMatch_digits_LT_g12_b10"
 
 
-def test_a_long_title_ends_within_its_figure():
-    panel = Panel("FixMatch w/ UDAL; own pictures, flowers, image_size 28, crop_padding 3, depth 10", "x", "y")
-    title = panel.axes._left_title
-    assert title.get_text().endswith("…")
-    assert title.get_window_extent(FigureCanvasAgg(panel.figure).get_renderer()).x1 < panel.figure.bbox.x1
+def test_a_long_heading_ends_within_its_figure():
+    figure = plotting.render(sketch("FixMatch w/ UDAL; own pictures, flowers, image_size 28, crop_padding 3, depth 10"))
+    assert figure.get_suptitle().endswith("…")
+    (heading,) = [text for text in figure.texts if text.get_text() == figure.get_suptitle()]
+    assert heading.get_window_extent().x1 < figure.bbox.x1
 
 
-@pytest.mark.parametrize("side", ["xaxis", "yaxis"])
-def test_class_names_have_room_beside_their_panel_and_above_its_legend(side, tmp_path):
-    panel = Panel("own pictures, flowers, " + 10 * "epochs 2, ", "class", "recall, %")
-    panel.draw(Curve("UDAL", [0, 1], [50, 60]))
-    panel.name_classes(getattr(panel.axes, side), ["ankle boot", "a name that is longer than any"])
-    panel.save("named", "", tmp_path)
-    renderer = FigureCanvasAgg(panel.figure).get_renderer()
-    box = getattr(panel.axes, side).get_tightbbox(renderer)
-    legend = panel.figure.legends[0].get_window_extent(renderer)
+@pytest.mark.parametrize("side", ["x_names", "y_names"])
+def test_class_names_have_room_beside_their_panel_and_above_its_legend(side):
+    names_of_classes = ["ankle boot", "a name that is longer than any"]
+    curve = Curve("UDAL", [0, 1], [50, 60])
+    figure = plotting.render(sketch(10 * "epochs 2, ", curves=[curve], **{side: names_of_classes}))
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    (axes,), (legend,) = figure.axes, figure.legends
+    axis = axes.xaxis if side == "x_names" else axes.yaxis
+    box, legend = axis.get_tightbbox(renderer), legend.get_window_extent(renderer)
     assert box.x0 >= 0 and box.y0 >= legend.y1
-    assert panel.axes.get_window_extent(renderer).y0 > legend.y1
-    assert panel.axes._left_title.get_window_extent(renderer).x1 <= panel.figure.bbox.x1
+    assert axes.get_window_extent(renderer).y0 > legend.y1
+    assert axes.get_window_extent(renderer).height > 150
 
 
-def test_a_folders_name_with_dollar_signs_is_no_formula_in_a_title(tmp_path):
-    Panel(r"own pictures, $\wrong{$", "x", "y").save("named", "", tmp_path)
-    assert (tmp_path / "named.png").exists()
+def test_a_folders_name_with_dollar_signs_is_no_formula_in_a_heading(tmp_path):
+    plotting.draw(sketch(r"own pictures, $\wrong{$"), tmp_path)
+    assert (tmp_path / "name.png").exists() and (tmp_path / "name.svg").exists()
+
+
+def test_every_method_has_a_color_and_a_marker_of_its_own():
+    styles = [names.method_style(method) for method in METHODS]
+    assert len({color for color, _ in styles}) == len({marker for _, marker in styles}) == len(METHODS)
+    assert len(set(names.COLORS)) >= len(METHODS)
+    assert names.style_of("FixMatch w/ DA + DARP") != names.style_of("FixMatch")
+    assert names.style_of("Supervised")[::2] == (plotting.GREY, "--")
+
+
+def test_several_processes_draw_what_one_draws(tmp_path):
+    curves = [Curve("UDAL", [1, 2], [50, 60], [1, 2])]
+    sketches = [plotting.Sketch(f"figure{n}", "title", f"{n}", "caption", "x", "y", curves) for n in range(3)]
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    one, two = plotting.drawn(sketches, tmp_path / "one"), plotting.drawn(sketches, tmp_path / "two", processes=2)
+    assert one == two and [figure.name for figure in two] == ["figure0", "figure1", "figure2"]
+    assert (tmp_path / "one/figure2.png").read_bytes() == (tmp_path / "two/figure2.png").read_bytes()
 
 
 IMAGENET = {"dataset": "imagenet127", "fold": 1}
@@ -475,26 +632,20 @@ def test_table_4_and_figure_1_show_balanced_accuracy(tmp_path):
     write_run(tmp_path, 0.903, balanced=0.751, **IMAGENET, alpha_min=0.55)
     write_run(tmp_path, 0.901, balanced=0.748, **IMAGENET, alpha_min=0.55, epochs=2000)
     table = tables_of(tmp_path)["table4"]
-    cells = {(row["row"], row["column"]): row for row in csv.DictReader(io.StringIO(table_text.csv_text(table)))}
-    ours = cells["FixMatch w/ UDAL (ours, α_min = 0.55)", "Epochs, 1000"]
-    assert (ours["balanced_accuracy_mean"], ours["balanced_accuracy_difference"]) == ("75.1000", "0.0000")
-    assert not {"accuracy_mean", "paper_accuracy_mean"} & set(ours)
+    frame = csv_of(table)
+    (ours,) = frame[
+        (frame.row == "FixMatch w/ UDAL (ours, α_min = 0.55)") & (frame.column == "Epochs, 1000")
+    ].itertuples()
+    assert (ours.measure, ours.mean) == ("balanced_accuracy", pytest.approx(75.1))
+    assert ours.difference == pytest.approx(0.0)
+    assert set(frame.measure) == {"balanced_accuracy"}
     text = table_text.markdown(table)
     assert "75.1 · paper 75.1 · +0.0" in text and "90.3" not in text
-    drawn = []
-
-    class Seen(Panel):
-        def save(self, name, caption, folder):
-            drawn.append((name, caption, self.axes))
-            return super().save(name, caption, folder)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "Panel", Seen)
-        for draw in figures.paper_figures(read_runs([tmp_path])[0], tmp_path):
-            draw()
-    ((name, caption, axes),) = drawn
-    assert name.startswith("fig1_") and "balanced accuracy" in caption and "balanced accuracy" in axes.get_ylabel()
-    assert axes.lines[0].get_ydata() == pytest.approx([75.1, 74.8])
+    (figure,) = figures.paper_figures(read_runs([tmp_path])[0])
+    assert figure.name.startswith("fig1_")
+    assert "balanced accuracy" in figure.caption and "balanced accuracy" in figure.y_label
+    assert list(figure.curves[0].y) == pytest.approx([75.1, 74.8])
+    assert figure.curves[-1].label == "paper" and 74.5 in figure.curves[-1].y
 
 
 def test_one_run_of_three_generations_fills_crests_row_of_table_4(tmp_path):
@@ -545,8 +696,8 @@ def test_every_table_says_its_measures(written):
         assert said in path.read_text(encoding="utf-8").splitlines()[0]
         latex = path.with_suffix(".tex").read_text(encoding="utf-8")
         assert said.replace("%", r"\%") in re.search(r"\\caption\{(.*)\}\n", latex)[1]
-        header = path.with_suffix(".csv").read_text(encoding="utf-8").splitlines()[0]
-        assert ("balanced_accuracy_mean" in header, ",accuracy_mean" in header) == (True, path.stem != "table4")
+        said = {"balanced_accuracy"} if path.stem == "table4" else {"accuracy", "balanced_accuracy"}
+        assert set(pd.read_csv(path.with_suffix(".csv")).measure) == said
     page = (written / "report.html").read_text(encoding="utf-8")
     assert page.count("(accuracy and balanced accuracy, %)") >= 5 and "(balanced accuracy, %)" in page
     captions = re.findall("<figcaption>(.*?)</figcaption>", page)
@@ -586,3 +737,16 @@ def test_twins_stand_one_under_the_other_against_the_papers_figure(tmp_path):
     # In the paper's own table the recipe's run alone stands.
     row = {cell for (label, _), cell in shown_in(found["table1"]).items() if label == "FixMatch w/ DA (α_min = 0.5)"}
     assert any(cell.startswith("74.5") for cell in row) and not any(cell.startswith("71.5") for cell in row)
+
+
+def test_labels_of_axes_stand_beside_their_ticks():
+    curves = [Curve("UDAL", [1, 2], [50000, 60000])]
+    for one in (sketch(curves=curves), sketch(matrix=np.eye(2), color_label="share", y_names=["airplane", "dog"])):
+        figure = plotting.render(one)
+        figure.set_dpi(plotting.PANEL_DPI)
+        figure.draw_without_rendering()
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        for axes in figure.axes:
+            label, ticks = axes.yaxis.label.get_window_extent(renderer), axes.get_yticklabels()
+            boxes = [tick.get_window_extent(renderer) for tick in ticks if tick.get_text()]
+            assert boxes and not any(label.overlaps(box) for box in boxes)

@@ -11,7 +11,6 @@ mistakes.png, the pictures that were wrong with the most confidence.
 from __future__ import annotations
 
 import argparse
-import csv
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from udal_tf.commands import model_arguments, outputs, plugins
 from udal_tf.reporting import terminal
-from udal_tf.storage import write_json
+from udal_tf.storage import write_json, write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,18 +64,22 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
 
 def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted, model: TrainedModel) -> None:
     """Writes all files of an evaluation into an empty folder."""
+    import pandas as pd
+
     from udal_tf.inference import assessment
     from udal_tf.reporting import assessment_plots, assessment_tables
 
     names, titles = model.class_names, assessment_tables.titles(evaluation)
-    _write_csv(folder / "per_class.csv", assessment_tables.per_class_rows(evaluation))
-    _write_csv(folder / "confusion.csv", assessment_tables.confusion_rows(evaluation))
-    rows = [["file", "class"] + [f"{column}_{kind}" for kind in titles for column in ("predicted", "confidence")]]
-    for i, path in enumerate(predicted.paths):
-        each = [predicted.probs[kind][i] for kind in titles]
-        cells = [cell for probs in each for cell in (names[probs.argmax()], f"{probs.max():.6f}")]
-        rows.append([path, names[predicted.labels[i]], *cells])
-    _write_csv(folder / "predictions.csv", rows)
+    predictions = {"file": predicted.paths, "class": [names[label] for label in predicted.labels]}
+    for kind in titles:
+        predictions[f"predicted_{kind}"] = [names[place] for place in predicted.probs[kind].argmax(axis=1)]
+        predictions[f"confidence_{kind}"] = predicted.probs[kind].max(axis=1)
+    frames = {
+        "per_class": assessment_tables.per_class(evaluation),
+        "confusion": assessment_tables.confusion(evaluation),
+    }
+    for name, frame in {**frames, "predictions": pd.DataFrame(predictions)}.items():
+        write_text(folder / f"{name}.csv", frame.to_csv(index=False))
     matrices = {title: evaluation[kind]["confusion"] for kind, title in titles.items()}
     assessment_plots.confusion_matrices(matrices, names, folder / "confusion.png")
     calibrations = {title: evaluation[kind]["calibration"] for kind, title in titles.items()}
@@ -95,11 +98,6 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
     ]
     assessment_plots.mistakes(wrong, folder / "mistakes.png")
     write_json(folder / RESULT, evaluation)
-
-
-def _write_csv(path: pathlib.Path, rows: list[list]) -> None:
-    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        csv.writer(file).writerows(rows)
 
 
 def _run(args: argparse.Namespace) -> int:

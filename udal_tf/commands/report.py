@@ -3,19 +3,18 @@
   python -m udal_tf.commands.report runs --out=report
 
 Every run below the folders is read. OUT gets report.html, which needs no other file; tables/ with each table in
-Markdown, CSV and LaTeX, and the paired comparisons; figures/ as PNG and SVG. What cannot be read is named and left out.
+Markdown, CSV and LaTeX, the paired comparisons, and runs.csv with a line per run; figures/ as PNG and SVG. What cannot
+be read is named and left out.
 """
 
 import argparse
-import csv
 import os
 import pathlib
 import sys
 from collections.abc import Sequence
 
-from udal_tf.commands import outputs
 from udal_tf.commands.plugins import add_plugin_argument, load_plugins
-from udal_tf.reporting import comparison, drawing, figures, page, run_figures, table_text, tables, terminal
+from udal_tf.reporting import comparison, figures, page, plotting, run_figures, run_table, table_text, tables, terminal
 from udal_tf.reporting.runs import LeftOut, read_runs
 from udal_tf.run_dir import RESULT
 from udal_tf.storage import local, write_text
@@ -36,11 +35,15 @@ def _clear(out: pathlib.Path) -> None:
                     path.unlink()
 
 
-def write_report(roots: Sequence[pathlib.Path], out: pathlib.Path, processes: int = 1) -> tuple[int, list[LeftOut]]:
+def write_report(
+    roots: Sequence[pathlib.Path], out: pathlib.Path, processes: int = 1, only_present: bool = False
+) -> tuple[int, list[LeftOut]]:
     """Writes the report of all runs below `roots` into `out`.
 
     Args:
-      processes: how many draw figures at a time; more than one needs fork.
+      processes: how many draw figures at a time.
+      only_present: whether tables lack the rows and columns in which no run stands, and tables without runs are left
+        out.
 
     Returns:
       the number of runs in it, and what was left out.
@@ -54,22 +57,22 @@ def write_report(roots: Sequence[pathlib.Path], out: pathlib.Path, processes: in
         raise ValueError(f"no finished run ({RESULT}) below {', '.join(map(str, roots))}{named}")
     _clear(out)
     filled = tables.build_tables(runs)
+    if only_present:
+        filled = [table.present() for table in filled if not table.runs.empty]
+    comparisons = comparison.compare(filled)
+    texts = {"comparisons.md": comparison.markdown(comparisons), "comparisons.csv": comparisons.to_csv(index=False)}
+    texts["runs.csv"] = run_table.run_table(runs).to_csv(index=False)
     for table in filled:
-        stem = out / TABLES / table.name
-        write_text(stem.with_suffix(".md"), table_text.markdown(table))
-        write_text(stem.with_suffix(".csv"), table_text.csv_text(table))
-        write_text(stem.with_suffix(".tex"), table_text.latex(table))
-    # Tables 1 and 2 share runs; what both compare is said once.
-    comparisons = list({(c.column, c.a, c.b): c for table in filled for c in comparison.compare(table)}.values())
-    write_text(out / TABLES / "comparisons.md", comparison.markdown(comparisons))
-    with outputs.new_file(out / TABLES / "comparisons.csv", overwrite=True) as file:
-        csv.writer(file).writerows([comparison.HEADINGS, *map(comparison.line, comparisons)])
+        texts[f"{table.name}.md"] = table_text.markdown(table)
+        texts[f"{table.name}.csv"] = table.cells.to_csv(index=False, columns=list(tables.CELL_COLUMNS))
+        texts[f"{table.name}.tex"] = table_text.latex(table)
+    for name, text in texts.items():
+        write_text(out / TABLES / name, text)
     rows, bad_rows = run_figures.read_all_rows(runs)
     left_out = [*left_out, *bad_rows]
-    tasks = figures.paper_figures(runs, out / FIGURES) + run_figures.run_figures(runs, rows, out / FIGURES)
-    pictures = drawing.drawn(tasks, processes)
-    text = page.page(filled, comparisons, pictures, runs, left_out)
-    write_text(out / PAGE, text)
+    sketches = figures.paper_figures(runs) + run_figures.run_figures(runs, rows)
+    saved = plotting.drawn(sketches, out / FIGURES, processes)
+    write_text(out / PAGE, page.page(filled, comparisons, saved, runs, left_out))
     return len(runs), left_out
 
 
@@ -83,6 +86,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("folders", nargs="+", type=pathlib.Path, help="folders with runs, at any depth")
     parser.add_argument("--out", default="report", type=pathlib.Path, help="folder to write to (default: report)")
+    parser.add_argument(
+        "--only_present",
+        action="store_true",
+        help="leave out of the tables the rows and columns without a run, and tables without any",
+    )
     add_plugin_argument(parser)
     args = parser.parse_args(argv)
     try:
@@ -91,9 +99,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for folder in args.folders:
             if not folder.is_dir():
                 raise ValueError(f"{folder} must be a folder with runs, and is none")
-        # Linux alone forks safely beside its own libraries.
-        processes = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-        count, left_out = write_report(args.folders, args.out, processes)
+        processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        count, left_out = write_report(args.folders, args.out, processes, args.only_present)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)

@@ -1,10 +1,12 @@
-"""An evaluation as tables: what is printed, and the rows of its CSV files.
+"""An evaluation as tables: what is printed, and what its CSV files hold.
 
 An evaluation is what `evaluation.json` holds; its two kinds of predictions are "plain" and "adjusted", with LA (Inf).
 """
 
 import pathlib
 from typing import Any
+
+import pandas as pd
 
 from udal_tf.reporting.terminal import table_text
 
@@ -18,29 +20,27 @@ def titles(evaluation: dict[str, Any]) -> dict[str, str]:
     return {"plain": "as they are", "adjusted": f"LA (Inf), {pathlib.Path(stated).name}"}
 
 
-def per_class_rows(evaluation: dict[str, Any]) -> list[list]:
-    """Precision, recall and F1 of each class both ways, and the number of its pictures; a heading first."""
-    kinds = titles(evaluation)
-    rows = [["class", "pictures"] + [f"{measure}_{kind}" for kind in kinds for measure in MEASURES]]
-    for c, name in enumerate(evaluation["class_names"]):
-        values = [evaluation[kind]["per_class"][measure][c] for kind in kinds for measure in MEASURES]
-        support = evaluation["plain"]["per_class"]["support"][c]
-        rows.append([name, support, *("" if value is None else f"{value:.4f}" for value in values)])
-    return rows
+def per_class(evaluation: dict[str, Any]) -> pd.DataFrame:
+    """Precision, recall and F1 of each class both ways, from 0 to 1, and the number of its images."""
+    frame = {"class": evaluation["class_names"], "images": evaluation["plain"]["per_class"]["support"]}
+    for kind in titles(evaluation):
+        frame |= {f"{measure}_{kind}": evaluation[kind]["per_class"][measure] for measure in MEASURES}
+    return pd.DataFrame(frame)
 
 
-def confusion_rows(evaluation: dict[str, Any]) -> list[list]:
-    """Both confusion matrices one below the other, true classes in rows; a heading first."""
+def confusion(evaluation: dict[str, Any]) -> pd.DataFrame:
+    """Both confusion matrices one below the other, true classes in rows."""
     names = evaluation["class_names"]
-    return [["predictions", "true class", *names]] + [
+    rows = [
         [kind, name, *row]
         for kind in titles(evaluation)
         for name, row in zip(names, evaluation[kind]["confusion"], strict=True)
     ]
+    return pd.DataFrame(rows, columns=["predictions", "true class", *names])
 
 
 def text(evaluation: dict[str, Any]) -> str:
-    """What is printed, in per cent: the scores over all classes, then those of each, with LA (Inf) beside without."""
+    """What is printed, in percent: the scores over all classes, then those of each, with LA (Inf) beside without."""
     kinds = titles(evaluation)
     rows = []
     for key, name in _OVERALL.items():

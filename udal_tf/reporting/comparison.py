@@ -1,130 +1,116 @@
 """ "A beats B" on the same folds: a paired t-test and Wilcoxon's signed-rank test (folds are the pairs, §4.3)."""
 
-import dataclasses
-import math
-import statistics
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 from scipy import stats
 
-from udal_tf.reporting.paper import MEASURES
-from udal_tf.reporting.tables import Table, TableRow
+from udal_tf.reporting import table_text
+from udal_tf.reporting.names import name_of
+from udal_tf.reporting.paper import EMA, EMA_LA, MEASURES
+from udal_tf.reporting.tables import Table
 
+# From so many pairs on the tests say something.
+FEWEST_PAIRS, CONFIDENCE = 3, 0.95
 CAUTION = (
-    "Two-sided p-values. Folds share the test pictures, so the pairs are not fully independent; with five folds "
-    "Wilcoxon's test cannot fall below 0.0625."
+    f"Two-sided p-values and {CONFIDENCE:.0%} confidence intervals of the mean difference, from {FEWEST_PAIRS} pairs "
+    "on. Folds share the test images, so the pairs are not fully independent; with five folds Wilcoxon's test cannot "
+    "fall below 0.0625."
 )
+STATISTICS = ("difference", "std", "n", "wins", "t_p", "wilcoxon_p", "ci_low", "ci_high")
+COLUMNS = ("setting", "measure", "a", "b", "folds", *STATISTICS)
 
 
-@dataclasses.dataclass(frozen=True)
-class Paired:
-    """A − B over common folds, in points.
+def paired(a: npt.ArrayLike, b: npt.ArrayLike) -> dict[str, float]:
+    """STATISTICS of a − b, whose places are pairs; NaN for what too few pairs or equal differences do not say.
 
-    folds: the pairs. mean, std: of the differences. wins: folds in which A is above B.
-    t_p, wilcoxon_p: two-sided p-values; None where a test says nothing, as with one pair or equal differences.
+    Example: 3, 5, 4 and 1, 1, 1 differ by 2, 4, 3: 3 on average, t = 3·√3 with two degrees of freedom, p = 0.035.
     """
-
-    folds: tuple[int, ...]
-    mean: float
-    std: float | None
-    wins: int
-    t_p: float | None
-    wilcoxon_p: float | None
-
-
-def _p(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Paired | None:
-    """Compares the values of the folds that both have; None without a common fold.
-
-    Example: {1: 3.0, 2: 5.0} and {1: 1.0, 2: 1.0} differ by 3 on average, t = 3 with one degree of freedom: p = 0.205.
-    """
-    folds = tuple(sorted(set(a) & set(b)))
-    if not folds:
-        return None
-    differences = [a[fold] - b[fold] for fold in folds]
-    several = len(folds) > 1
-    t_p = wilcoxon_p = None
-    if several and max(differences) - min(differences) > 0:
-        t_p = _p(stats.ttest_rel([a[f] for f in folds], [b[f] for f in folds]).pvalue)
-    if several and any(differences):
+    difference = np.subtract(a, b)
+    n = len(difference)
+    found: dict[str, Any] = dict.fromkeys(STATISTICS, np.nan)
+    found |= {"difference": difference.mean(), "n": n, "wins": int((difference > 0).sum())}
+    if n > 1:
+        found["std"] = difference.std(ddof=1)
+    if n >= FEWEST_PAIRS and np.ptp(difference) > 0:
+        test = stats.ttest_rel(a, b)
+        found["t_p"] = test.pvalue
+        found["ci_low"], found["ci_high"] = test.confidence_interval(CONFIDENCE)
+    if n >= FEWEST_PAIRS and difference.any():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Ties and zeros: then its normal approximation is used.
-            wilcoxon_p = _p(stats.wilcoxon(differences).pvalue)
-    std = statistics.stdev(differences) if several else None
-    wins = sum(difference > 0 for difference in differences)
-    return Paired(folds, statistics.mean(differences), std, wins, t_p, wilcoxon_p)
+            found["wilcoxon_p"] = stats.wilcoxon(difference).pvalue
+    return found
 
 
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """One line of the comparisons: A against B in one column of a table, by the table's first measure."""
-
-    column: str
-    measure: str
-    a: str
-    b: str
-    result: Paired
-
-
-def _pairs(table: Table) -> list[tuple[TableRow, TableRow]]:
+def _pairs(table: Table) -> list[tuple[int, int]]:
     """UDAL against every other row of its base learner with the same score, and LA (Inf) against the plain score."""
-    by_key = {(row.base, row.method, row.score): row for row in table.rows}
+    by_key = {(row.settings["base"], row.settings["method"], row.score): n for n, row in enumerate(table.rows)}
     if len(by_key) < len(table.rows):
         return []  # Rows of one method by several readings: there is no such thing as "the" row of UDAL.
     pairs = []
     for (base, method, score), row in by_key.items():
-        udal = by_key.get((base, "udal", score))
-        if udal and method != "udal":
-            pairs.append((udal, row))
-        plain = by_key.get((base, method, "ema"))
-        if score == "ema_la" and plain:
-            pairs.append((row, plain))
+        udal, plain = by_key.get((base, "udal", score)), by_key.get((base, method, EMA))
+        pairs += [(udal, row)] if udal is not None and method != "udal" else []
+        pairs += [(row, plain)] if score == EMA_LA and plain is not None else []
     return pairs
 
 
-def compare(table: Table) -> list[Comparison]:
-    """Every comparison of a table that has at least two folds in common."""
-    found = []
-    for place, column in enumerate(table.columns):
-        for a, b in _pairs(table):
-            ours, theirs = a.cells[place], b.cells[place]
-            if ours is None or theirs is None:
-                continue
-            result = paired(ours.by_fold, theirs.by_fold)
-            if result and len(result.folds) > 1:
-                measure = MEASURES[table.measures[0]]
-                found.append(Comparison(column.heading, measure, a.full_label, b.full_label, result))
-    return found
+def compare(tables: Iterable[Table]) -> pd.DataFrame:
+    """A line with COLUMNS for every two methods of a table's column with two folds in common, by its first measure."""
+    lines = []
+    for table in tables:
+        runs = table.runs[table.runs.measure == table.measures[0]]
+        for number, column in enumerate(table.columns):
+            of = runs[runs.column_number == number]
+            values = of.pivot(index="fold", columns="row_number", values="value")
+            for pair in _pairs(table):
+                common = values[list(pair)].dropna() if set(pair) <= set(values) else pd.DataFrame()
+                if len(common) > 1:
+                    settings = [(table.rows[n].settings["base"], table.rows[n].settings["method"]) for n in pair]
+                    names = [name_of(*own, table.rows[n].score) for own, n in zip(settings, pair, strict=True)]
+                    said = (column.heading, MEASURES[table.measures[0]], *names)
+                    statistics = paired(common[pair[0]].to_numpy(), common[pair[1]].to_numpy())
+                    folds = " ".join(map(str, list(common.index)))
+                    lines.append({**dict(zip(COLUMNS, (*said, folds), strict=False)), **statistics})
+    # Tables 1 and 2 share runs; what both compare is said once.
+    return pd.DataFrame(lines, columns=list(COLUMNS)).drop_duplicates(["setting", "measure", "a", "b"])
 
 
-def p_text(p: float | None) -> str:
+def p_text(p: float) -> str:
     """A p-value as a table shows it."""
-    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "–" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _sign(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
+def shown(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons in a reader's words, `setting` to `B`, then the figures."""
+    spread = ["" if np.isnan(std) else f" ± {std:.1f}" for std in comparisons["std"]]
+    interval = [
+        "–" if np.isnan(low) else f"{table_text.signed(low)} to {table_text.signed(high)}"
+        for low, high in zip(comparisons.ci_low, comparisons.ci_high, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "setting": comparisons.setting,
+            "measure": comparisons.measure,
+            "A": comparisons.a,
+            "B": comparisons.b,
+            "A − B, points": comparisons.difference.map(table_text.signed) + spread,
+            f"{CONFIDENCE:.0%} interval": interval,
+            "A above B": comparisons.wins.astype(str) + " of " + comparisons.n.astype(str),
+            "t-test p": comparisons.t_p.map(p_text),
+            "Wilcoxon p": comparisons.wilcoxon_p.map(p_text),
+            "folds": comparisons.folds.str.replace(" ", ", "),
+        },
+        dtype=object,
+    )
 
 
-HEADINGS = ("setting", "measure", "A", "B", "folds", "A − B, points", "A above B", "t-test p", "Wilcoxon p")
-
-
-def line(comparison: Comparison) -> tuple[str, ...]:
-    """The cells below HEADINGS."""
-    r = comparison.result
-    spread = f" ± {r.std:.1f}" if r.std is not None else ""
-    return (
-        comparison.column, comparison.measure, comparison.a, comparison.b, ", ".join(map(str, r.folds)),
-        _sign(r.mean) + spread, f"{r.wins} of {len(r.folds)}", p_text(r.t_p), p_text(r.wilcoxon_p),
-    )  # fmt: skip
-
-
-def markdown(comparisons: list[Comparison]) -> str:
+def markdown(comparisons: pd.DataFrame) -> str:
     """All comparisons as one table."""
-    lines = ["## Paired comparisons over folds", "", "| " + " | ".join(HEADINGS) + " |", "|---" * len(HEADINGS) + "|"]
-    lines += ["| " + " | ".join(line(comparison)) + " |" for comparison in comparisons]
-    return "\n".join([*lines, "", CAUTION]) + "\n"
+    table = table_text.as_markdown(shown(comparisons).set_index("setting"))
+    return f"## Paired comparisons over folds\n\n{table}\n\n{CAUTION}\n"

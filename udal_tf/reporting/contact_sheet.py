@@ -8,14 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from udal_tf.reporting.fonts import families
-from udal_tf.reporting.plots import literal, shortened
-from udal_tf.storage import written_whole
+from udal_tf.reporting.plotting import literal, save_png, shortened
 
 # Of one picture on the sheet, a letter of the names beside, and the headings above.
 CELL_INCHES, LETTER_INCHES, HEADING_INCHES = 0.85, 0.085, 0.6
 LONGEST_NAME = 32
 MOST_ROWS = 24
-DPI = 120
 # Between pictures, and between groups of columns, as shares of a picture's side.
 GAP, GROUP_GAP = 0.06, 0.25
 WHITE = 255
@@ -30,7 +28,7 @@ def draw(
 
     Args:
       images: [rows, columns, H, W, 3] uint8. names: of the rows.
-      headings: of groups of neighbouring columns, each with how many columns it is for.
+      headings: of groups of neighboring columns, each with how many columns it is for.
     """
     rows, _, height, width, _ = images.shape
     gap, group_gap = max(1, round(GAP * width)), round(GROUP_GAP * width)
@@ -61,8 +59,7 @@ def draw(
         fontfamily=families(title),
     )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as partial:
-        figure.savefig(partial, format="png", dpi=DPI, facecolor="white")
+    save_png(figure, path)
 
 
 def some_rows(ranked: Sequence[Row]) -> list[Row]:

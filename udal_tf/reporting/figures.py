@@ -6,20 +6,17 @@ file is long because which runs are drawn together, and under what name, is deci
 
 import collections
 import dataclasses
-import functools
 import hashlib
-import math
-import pathlib
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from matplotlib.ticker import MaxNLocator
+import pandas as pd
 
 from udal_tf.reporting import paper
-from udal_tf.reporting.drawing import Curve, Panel, Picture, common_limits
 from udal_tf.reporting.names import base_name, dataset_name, method_name, method_style
+from udal_tf.reporting.plotting import GREY, Curve, Sketch
 from udal_tf.reporting.runs import Run
 from udal_tf.reporting.tables import dataset_text, setting_text, variant_text
 
@@ -77,11 +74,11 @@ def slug(text: str) -> str:
     return plain if short == plain else f"{short}_{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
 
 
-def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation of the sample, 0 for a single value."""
-    count = len(values)
-    mean = math.fsum(values) / count
-    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (count - 1)) if count > 1 else 0.0
+def over(label: str, points: Iterable[tuple[float, float]], **options: Any) -> Curve:
+    """A curve through the mean of the y of each x, with their standard deviation; options: of `Curve`."""
+    found = pd.DataFrame(list(points), columns=["x", "y"]).groupby("x").y.agg(["mean", "std"]).fillna({"std": 0.0})
+    spread = found["std"].tolist()
+    return Curve(label, found.index.tolist(), found["mean"].tolist(), spread if any(spread) else (), **options)
 
 
 def usual_epochs(runs: Iterable[Run]) -> int:
@@ -89,27 +86,24 @@ def usual_epochs(runs: Iterable[Run]) -> int:
     return statistics.mode(run.settings["epochs"] for run in runs)
 
 
-def _curve(label: str, points: Mapping[float, list[float]], **options: Any) -> Curve:
-    x = sorted(points)
-    means, stds = zip(*(mean_and_std(points[value]) for value in x), strict=True)
-    return Curve(label, x, means, stds if any(stds) else (), **options)
-
-
 def axis_text(measure: str) -> str:
     """`test accuracy, %`: what an axis of that measure is called."""
     return f"test {paper.MEASURES[measure]}, %"
 
 
+def common_limits(curves: Sequence[Curve], margin: float = 0.06) -> tuple[float, float]:
+    """Limits of y that hold every curve with its spread: the same scale for several panels."""
+    lows, highs = zip(*(curve.range for curve in curves), strict=True)
+    pad = margin * max(max(highs) - min(lows), 1.0)
+    return min(lows) - pad, max(highs) + pad
+
+
 def _level(label: str, runs: Sequence[Run], measure: str, **options: Any) -> Curve:
-    mean, std = mean_and_std([run.figure(measure, paper.EMA) for run in runs])
-    return Curve(label, (), (mean,), (std,) if std else (), level=True, **options)
+    return over(label, ((0.0, run.figure(measure, paper.EMA)) for run in runs), level=True, **options)
 
 
-def _over(runs: Iterable[Run], name: str, measure: str) -> dict[float, list[float]]:
-    points = collections.defaultdict(list)
-    for run in runs:
-        points[run.settings[name]].append(run.figure(measure, paper.EMA))
-    return points
+def _over(runs: Iterable[Run], name: str, measure: str) -> list[tuple[float, float]]:
+    return [(run.settings[name], run.figure(measure, paper.EMA)) for run in runs]
 
 
 def _folds_text(runs: Sequence[Run]) -> str:
@@ -122,7 +116,7 @@ def _reference(runs: Sequence[Run], method: str) -> list[Run]:
     return [r for r in runs if r.pair == ("fixmatch", method) and not set(r.deviations) & set(VARIED)]
 
 
-def figure_3(runs: Sequence[Run], group: str, folder: pathlib.Path) -> list[Picture]:
+def figure_3(runs: Sequence[Run], group: str) -> list[Sketch]:
     """Figures 3a, 3b and 3c of one setting, those of them that have runs, on one scale."""
     length, measure = usual_epochs(runs), paper.FIGURE_MEASURES["3"]
     alone = [run for run in runs if run.settings["base"] == "fixmatch"]
@@ -130,47 +124,44 @@ def figure_3(runs: Sequence[Run], group: str, folder: pathlib.Path) -> list[Pict
     udal = [r for r in alone if r.settings["method"] == "udal"]
     scheduled = [r for r in udal if r.settings["k"] > 0 and r.settings["epochs"] == length]
     fixed = [r for r in udal if r.settings["k"] == 0]
-    by_k, by_length = lambda r: r.settings["k"], lambda r: r.settings["epochs"]
-    best = _reference(runs, "udal")
-    levels = [_level(_udal_label(best[0]), best, measure, style="--", place=-1)] if best else []
-    crest = _reference(runs, "crest+")
+    best, crest = _reference(runs, "udal"), _reference(runs, "crest+")
+    levels = [_level(_udal_label(best[0]), best, measure, style="--", color=GREY)] if best else []
+    crest_level = [_level("CReST+", crest, measure, style=":", color=method_style("crest+")[0])] if crest else []
+
+    def curves(of: Sequence[Run], name: str, words: str) -> list[Curve]:
+        groups = sorted(grouped(of, lambda run: run.settings[name]).items())
+        return [over(words.format(value), _over(same, "alpha_min", measure)) for value, same in groups]
+
     drawn = {}
-    if hybrid and (len({r.settings["alpha_min"] for r in hybrid}) > 1 or len({r.settings["k"] for r in hybrid}) > 1):
-        curves = [
-            _curve(f"hybrid, k = {k:g}", _over(of, "alpha_min", measure))
-            for k, of in sorted(grouped(hybrid, by_k).items())
-        ]
-        level = [_level("CReST+", crest, measure, style=":", color=method_style("crest+")[0])] if crest else []
-        curves += levels + level
-        drawn["3a"] = ("UDAL's labelled loss with aligned pseudo-labels", curves, hybrid + best + crest)
+    if len({(r.settings["alpha_min"], r.settings["k"]) for r in hybrid}) > 1:
+        shown = curves(hybrid, "k", "hybrid, k = {:g}") + levels + crest_level
+        drawn["3a"] = ("UDAL's labeled loss with aligned pseudo-labels", shown, hybrid + best + crest)
     if len({(r.settings["alpha_min"], r.settings["k"]) for r in scheduled}) > 1:
-        groups = sorted(grouped(scheduled, by_k).items())
-        curves = [_curve(f"UDAL, k = {k:g}", _over(of, "alpha_min", measure)) for k, of in groups]
-        drawn["3b"] = ("schedule parameters k and α_min of UDAL", curves, scheduled)
+        drawn["3b"] = ("schedule parameters k and α_min of UDAL", curves(scheduled, "k", "UDAL, k = {:g}"), scheduled)
     if fixed:
-        curves = [
-            _curve(f"k = 0, {epochs} epochs", _over(of, "alpha_min", measure))
-            for epochs, of in sorted(grouped(fixed, by_length).items())
-        ]
-        drawn["3c"] = ("UDAL without a schedule (k = 0)", curves + levels, fixed + best)
+        drawn["3c"] = (
+            "UDAL without a schedule (k = 0)",
+            curves(fixed, "epochs", "k = 0, {} epochs") + levels,
+            fixed + best,
+        )
     if not drawn:
         return []
-    limits = common_limits([curve for _, curves, _ in drawn.values() for curve in curves])
-    pictures = []
-    for name, (title, curves, used) in drawn.items():
-        panel = Panel(group, r"$\alpha_{min}$", axis_text(measure))
-        for curve in _apart(curves):
-            panel.draw(curve)
-        panel.axes.set_ylim(*limits)
+    limits = common_limits([curve for _, shown, _ in drawn.values() for curve in shown])
+    sketches = []
+    for name, (title, shown, used) in drawn.items():
         lengths = sorted({run.settings["epochs"] for run in used})
         caption = (
             f"Figure {name}: {title}; {group}, {_folds_text(used)}, "
             f"{' and '.join(map(str, lengths))} epochs. Mean and standard deviation of the EMA weights' "
             f"{paper.MEASURES[measure]}."
         )
-        panel.title = f"Figure {name}: {title}"
-        pictures.append(panel.save(f"fig{name}_{slug(group)}", caption, folder))
-    return pictures
+        sketches.append(
+            Sketch(
+                f"fig{name}_{slug(group)}", f"Figure {name}: {title}", group, caption, r"$\alpha_{min}$",
+                axis_text(measure), _apart(shown), y_limits=limits,
+            )
+        )  # fmt: skip
+    return sketches
 
 
 def _apart(curves: Sequence[Curve]) -> list[Curve]:
@@ -185,50 +176,46 @@ def _udal_label(run: Run) -> str:
     return f"UDAL, k = {run.settings['k']:g}, α_min = {run.settings['alpha_min']:g}"
 
 
-def _length_points(runs: Sequence[Run], measure: str) -> dict[float, list[float]]:
+def _length_points(runs: Sequence[Run], measure: str) -> list[tuple[float, float]]:
     """Figures by epochs trained; generations that a run reports are points, too, where no shorter run stands there."""
-    points = collections.defaultdict(list)
-    inner = collections.defaultdict(list)
-    for run in runs:
-        points[run.epochs].append(run.figure(measure, paper.EMA))
-        for number in range(1, run.settings.get("generations", 1)):
-            inner[number * run.settings["epochs"]].append(run.figure(measure, paper.EMA, number))
-    return {**inner, **points}
+    points = [(run.epochs, run.figure(measure, paper.EMA)) for run in runs]
+    ends = {epochs for epochs, _ in points}
+    inner = [
+        (number * run.settings["epochs"], run.figure(measure, paper.EMA, number))
+        for run in runs
+        for number in range(1, len(run.result.generations or []))
+    ]
+    return points + [point for point in inner if point[0] not in ends]
 
 
-def figure_1(runs: Sequence[Run], name: str, folder: pathlib.Path) -> list[Picture]:
+def figure_1(runs: Sequence[Run], name: str) -> list[Sketch]:
     """Figure 1: balanced accuracy against the epochs trained, between training on few labels and on all.
 
     Args:
       runs: of one data set and imbalance; supervised ones with β = 1 are the upper bound.
       name: of that setting.
     """
+    measure = paper.FIGURE_MEASURES["1"]
     shown = [r for r in runs if r.settings["base"] == "fixmatch" and r.settings["method"] in FIGURE_1_METHODS]
     shown.sort(key=lambda r: (FIGURE_1_METHODS.index(r.settings["method"]), r.settings["alpha_min"], r.settings["k"]))
-    methods = grouped(shown, _figure_1_label)
-    measure = paper.FIGURE_MEASURES["1"]
-    curves = {label: _length_points(of, measure) for label, of in methods.items()}
-    if all(len(points) < 2 for points in curves.values()):
+    curves = [over(label, _length_points(of, measure)) for label, of in grouped(shown, _figure_1_label).items()]
+    if all(len(curve.x) < 2 for curve in curves):
         return []
-    panel = Panel(name, "epochs trained, all generations", axis_text(measure))
-    for label, points in curves.items():
-        panel.draw(_curve(label, points))
     supervised = [r for r in runs if r.settings["base"] == "supervised" and r.settings["method"] == "none"]
     for (beta, _), of in sorted(grouped(supervised, lambda r: (r.settings["beta"], r.settings["epochs"])).items()):
         label = f"supervised, {100 * beta:g} % of the labels"
-        panel.draw(_level(label, of, measure, style="--" if beta < 1 else ":", place=-1))
+        curves.append(_level(label, of, measure, style="--" if beta < 1 else ":", color=GREY))
     title = f"Figure 1: {paper.MEASURES[measure]} against the epochs trained"
     caption = f"{title}; {name}, {_folds_text(runs)}."
-    if any(label.startswith("CReST") for label in curves):
+    if any(curve.label.startswith("CReST") for curve in curves):
         caption += (
             " Points of CReST+ before its last are the ends of its generations, unless a shorter run stands there."
         )
     if runs[0].settings["dataset"] == "imagenet127":
-        _draw_paper(panel)
+        curves.append(_of_the_paper())
         caption += " Crosses are the paper's figures (Table 4)."
-    panel.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panel.title = title
-    return [panel.save(f"fig1_{slug(name)}", caption, folder)]
+    words = ("epochs trained, all generations", axis_text(measure))
+    return [Sketch(f"fig1_{slug(name)}", title, name, caption, *words, curves, x_step=1)]
 
 
 def _figure_1_label(run: Run) -> str:
@@ -237,28 +224,33 @@ def _figure_1_label(run: Run) -> str:
     return label + (f", {setting_text(further)}" if further else "")
 
 
-def _draw_paper(panel: Panel) -> None:
+def _of_the_paper() -> Curve:
     table = paper.TABLE_4
-    x = [float(column.label) for column in table.columns[1:]]
-    points = [(at, value.mean) for row in table.rows for at, value in zip(x, row.values[1:], strict=True) if value]
-    panel.axes.plot(*zip(*points, strict=True), "x", color="#777777", label="paper")
+    points = [
+        (float(column.label), value.mean)
+        for row in table.rows
+        for column, value in zip(table.columns[1:], row.values[1:], strict=True)
+        if value
+    ]
+    x, y = zip(*points, strict=True)
+    return Curve("paper", x, y, style="none", color=GREY, marker="x")
 
 
-def paper_figures(runs: Sequence[Run], folder: pathlib.Path) -> list[Callable[[], list[Picture]]]:
-    """A task for `drawing.drawn` for every figure of the paper that the runs allow, settings with most runs first."""
-    tasks: list[Callable[[], list[Picture]]] = []
+def paper_figures(runs: Sequence[Run]) -> list[Sketch]:
+    """Every figure of the paper that the runs allow, settings with most runs first."""
+    sketches = []
     by_data = grouped(runs, lambda r: (r.settings["dataset"], r.settings["protocol"], r.settings["imbalance"], r.draw))
     for (dataset, protocol, imbalance, _), of in by_data.items():
         shared = [
             r for r in of if not set(r.deviations) - {*VARIED, "imbalance", "beta", "protocol", "steps_per_epoch"}
         ]
-        labelled = [r.settings["beta"] for r in shared if r.settings["base"] != "supervised"]
-        if protocol == "crest" and labelled:
-            beta = statistics.mode(labelled)
+        few_labels = [r.settings["beta"] for r in shared if r.settings["base"] != "supervised"]
+        if protocol == "crest" and few_labels:
+            beta = statistics.mode(few_labels)
             chosen = [r for r in shared if r.settings["beta"] in (beta, 1.0) and _of_figure_1(r, beta)]
             name = f"{dataset_name(dataset)}, γ = {imbalance:g}, β = {100 * beta:g} %"
-            tasks.append(functools.partial(figure_1, chosen, name, folder))
-    return tasks + [functools.partial(figure_3, of, group, folder) for group, of in setting_groups(runs).items()]
+            sketches += figure_1(chosen, name)
+    return sketches + [sketch for group, of in setting_groups(runs).items() for sketch in figure_3(of, group)]
 
 
 def _of_figure_1(run: Run, beta: float) -> bool:

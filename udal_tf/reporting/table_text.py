@@ -1,95 +1,109 @@
-"""A filled table as Markdown, CSV and LaTeX; what a cell says is worded here once, for the HTML page as well."""
+"""A filled table as Markdown, LaTeX and for the page; what a cell says is worded here once."""
 
-import csv
-import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from udal_tf.reporting.names import base_name
-from udal_tf.reporting.paper import MEASURES, Value
-from udal_tf.reporting.tables import Cell, Table, TableColumn, TableRow
+import pandas as pd
+
+from udal_tf.reporting.paper import MEASURES
+from udal_tf.reporting.tables import PAPER, PAPERS_SETTING, Table, row_label
 
 NO_RUN = "no run"
 _LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "_": r"\_",
-    "#": r"\#",
-    "$": r"\$",
-    "α": r"$\alpha$",
-    "β": r"$\beta$",
-    "γ": r"$\gamma$",
-    "δ": r"$\delta$",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "–": "--",
-}
-PLACE_COLUMNS = ("table", "row", "base", "method", "score", "column", "kind", "folds", "missing_folds")
+    "α_min": r"$\alpha_{\min}$", "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$",
+    "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "δ": r"$\delta$", "±": r"$\pm$", "−": "$-$", "–": "--",
+}  # fmt: skip
 
 
-def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
+def value_text(mean: float, std: float, digits: int = 1) -> str:
+    """`88.0 ± 3.2`, or the mean alone where there is no standard deviation; the paper prints that with two digits."""
+    return f"{mean:.1f}" + ("" if pd.isna(std) else f" ± {std:.{digits}f}")
 
 
-def value_text(value: Value | None) -> str:
-    """The paper's figure as it prints it."""
-    if value is None:
-        return "–"
-    return f"{value.mean:.1f}" + (f" ± {value.std:.2f}" if value.std is not None else "")
+def signed(value: float) -> str:
+    """`+0.3`, with a typographic minus."""
+    return f"{value:+.1f}".replace("-", "−")
 
 
-def own_text(cell: Cell) -> str:
-    """`88.0 ± 3.2`: the runs' mean ± standard deviation over folds."""
-    if not cell.runs:
-        return NO_RUN
-    return f"{cell.mean:.1f}" + (f" ± {cell.std:.1f}" if cell.std is not None else "")
+def own_text(cell: Any) -> str:
+    """The runs' mean ± standard deviation over folds."""
+    return value_text(cell.mean, cell.std) if cell.n else NO_RUN
 
 
-def missing_text(cell: Cell) -> str:
+def missing_text(cell: Any) -> str:
     """Which folds a mean lacks; empty where none is missing or there is no run at all."""
-    if not cell.runs or not cell.missing:
-        return ""
-    return f"fold{'s' * (len(cell.missing) > 1)} {', '.join(map(str, cell.missing))} missing"
+    folds = cell.missing_folds.split()
+    return f"fold{'s' * (len(folds) > 1)} {', '.join(folds)} missing" if cell.n and folds else ""
 
 
-def difference_text(cell: Cell) -> str:
-    """`+0.3`: ours less the paper's, in points; empty where they cannot be compared."""
-    return "" if cell.difference is None else _signed(cell.difference, 1)
+def paper_texts(cell: Any) -> list[str]:
+    """`paper 80.2 ± 0.59` and, where there is a run, the difference to it; empty where the paper says nothing."""
+    if pd.isna(cell.paper_mean) or cell.kind != PAPERS_SETTING:
+        return []
+    return [f"paper {value_text(cell.paper_mean, cell.paper_std, 2)}", *([signed(cell.difference)] if cell.n else [])]
 
 
-def cell_text(cell: Cell | None, column: TableColumn) -> str:
-    """All that a cell says, in one line."""
+def cell_text(cell: Any) -> str:
+    """All that a cell says, in one line; cell: a line of a table's cells, or None where there is nothing to say."""
     if cell is None:
         return "–"
-    if column.kind == "paper":
-        return value_text(cell.printed)
-    parts = [own_text(cell) + (f" ({missing_text(cell)})" if missing_text(cell) else "")]
-    if column.kind == "paper's setting" and cell.printed is not None:
-        parts.append(f"paper {value_text(cell.printed)}")
-        parts += [difference_text(cell)] if cell.difference is not None else []
-    return " · ".join(parts)
+    if cell.kind == PAPER:
+        return value_text(cell.paper_mean, cell.paper_std, 2)
+    missing = f" ({missing_text(cell)})" if missing_text(cell) else ""
+    return " · ".join([own_text(cell) + missing, *paper_texts(cell)])
 
 
-def row_labels(table: Table) -> list[str]:
-    """The rows' labels, `w/ …` with its base learner: `FixMatch w/ DA (α_min = 0.5)`."""
-    return [f"{base_name(row.base)} {row.label}" if row.label.startswith("w/") else row.label for row in table.rows]
-
-
-def measured_cells(table: Table, row: TableRow) -> list[tuple[Cell | None, TableColumn]]:
-    """What a row shows in each of the table's shown columns."""
+def shown_columns(table: Table) -> list[tuple[int, str]]:
+    """The columns to show as (number, measure): every measure where runs stand, the first one elsewhere."""
+    with_runs = set(table.runs.column_number)
     return [
-        ((cell := row.cells[place]) and cell.measured(measure), table.columns[place])
-        for place, measure in table.shown_columns()
+        (number, measure)
+        for number in sorted(table.cells.column_number.unique())
+        for measure in (table.measures if number in with_runs else table.measures[:1])
     ]
+
+
+def _says_measures(table: Table) -> bool:
+    return len({measure for _, measure in shown_columns(table)}) > 1
+
+
+def grid(table: Table, text: Callable[[Any], Any]) -> pd.DataFrame:
+    """What the table shows, each cell by `text`: rows by their labels, columns by their labels from the top down.
+
+    The lowest labels say the measures, where the shown columns have several.
+    """
+    shown = shown_columns(table)
+    depth = max(len(table.columns[number].above) for number, _ in shown)
+    headings = []
+    for number, measure in shown:
+        above = table.columns[number].above
+        labels = ("",) * (depth - len(above)) + (*above, table.columns[number].label)
+        headings.append(labels + ((MEASURES[measure],) if _says_measures(table) else ()))
+    numbers = sorted(table.cells.row_number.unique())
+    at = {(cell.row_number, cell.column_number, cell.measure): cell for cell in table.cells.itertuples()}
+    return pd.DataFrame(
+        [[text(at.get((row, *place))) for place in shown] for row in numbers],
+        index=[row_label(table.rows[row]) for row in numbers],
+        columns=pd.MultiIndex.from_tuples(headings),
+        dtype=object,
+    )
+
+
+def heading_rows(columns: Iterable[Sequence[str]]) -> list[list[tuple[str, int]]]:
+    """The headings of a grid from the top down, each a list of (label, columns that it spans)."""
+    columns = list(columns)
+    rows = []
+    for depth in range(1, len(columns[0]) + 1):
+        # A label spans its neighbors only below one and the same label.
+        groups = itertools.groupby(columns, key=lambda labels: labels[:depth])
+        rows.append([(labels[-1], sum(1 for _ in same)) for labels, same in groups])
+    return rows
 
 
 def corner(table: Table) -> str:
     """Above the rows' labels: the measure, where the columns do not say theirs."""
-    return f"{MEASURES[table.measures[0]]} in %" if len(_shown_measures(table)) == 1 else "in %"
-
-
-def _shown_measures(table: Table) -> set[str]:
-    return {measure for _, measure in table.shown_columns()}
+    return "in %" if _says_measures(table) else f"{MEASURES[table.measures[0]]} in %"
 
 
 def caption(table: Table) -> str:
@@ -97,93 +111,46 @@ def caption(table: Table) -> str:
     return f"{table.name.split('_')[0].replace('table', 'Table ')}: {table.caption}"
 
 
+def as_markdown(frame: pd.DataFrame) -> str:
+    """A frame of texts as a Markdown table."""
+    return frame.map(lambda text: text.replace("|", "\\|")).to_markdown(disable_numparse=True)
+
+
 def markdown(table: Table) -> str:
     """A heading, the table and its notes."""
-    several = len(_shown_measures(table)) > 1
-    headings = [
-        table.columns[place].heading + (f", {MEASURES[measure]}" if several else "")
-        for place, measure in table.shown_columns()
-    ]
-    lines = [f"## {caption(table)}", "", f"| {corner(table)} | " + " | ".join(headings) + " |"]
-    lines.append("|---" * (len(headings) + 1) + "|")
-    for label, row in zip(row_labels(table), table.rows, strict=True):
-        cells = [cell_text(cell, column) for cell, column in measured_cells(table, row)]
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    lines += ["", *(f"- {note}" for note in table.notes)] if table.notes else []
-    return "\n".join(lines) + "\n"
-
-
-def csv_text(table: Table) -> str:
-    """A line per cell, with every figure in a column of its own that says its measure."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    own = [f"{measure}_{statistic}" for measure in table.measures for statistic in ("mean", "std")]
-    first = table.measures[0]
-    papers = [f"paper_{first}_mean", f"paper_{first}_std", f"{first}_difference"]
-    writer.writerow([*PLACE_COLUMNS, *own, *papers])
-    for label, row in zip(row_labels(table), table.rows, strict=True):
-        for cell, column in zip(row.cells, table.columns, strict=True):
-            if cell is None:
-                continue
-            place = [table.name, label, row.base, row.method, row.score, column.heading, column.kind]
-            place += [" ".join(map(str, cell.by_fold))]
-            place += [" ".join(map(str, cell.missing)) if column.kind != "paper" else ""]
-            measured = [cell.measured(measure) for measure in table.measures]
-            figures = [figure for one in measured for figure in (one.mean, one.std)]
-            figures += [cell.printed.mean, cell.printed.std] if cell.printed else [None, None]
-            figures += [cell.difference]
-            writer.writerow([*place, *("" if figure is None else f"{figure:.4f}" for figure in figures)])
-    return file.getvalue()
+    frame = grid(table, cell_text)
+    frame.columns = [", ".join(filter(None, labels)) for labels in frame.columns]
+    notes = "".join(f"- {note}\n" for note in table.notes)
+    return f"## {caption(table)}\n\n{as_markdown(frame.rename_axis(corner(table)))}\n" + (notes and f"\n{notes}")
 
 
 def _latex(text: str) -> str:
-    marked = text.replace("α_min", "\0")
-    return "".join(_LATEX.get(character, character) for character in marked).replace("\0", r"$\alpha_{\min}$")
+    for number, plain in enumerate(_LATEX):
+        text = text.replace(plain, chr(0xE000 + number))  # Private characters, which no replacement finds again.
+    for number, marked in enumerate(_LATEX.values()):
+        text = text.replace(chr(0xE000 + number), marked)
+    return text
 
 
-def _spans(labels: Sequence[str]) -> list[tuple[str, int]]:
-    """Neighbours of one label joined: (label, how many)."""
-    spans: list[tuple[str, int]] = []
-    for label in labels:
-        if spans and spans[-1][0] == label:
-            spans[-1] = (label, spans[-1][1] + 1)
-        else:
-            spans.append((label, 1))
-    return spans
-
-
-def heading_rows(table: Table) -> list[list[tuple[str, int]]]:
-    """The headings from the top down, each a list of (label, shown columns that it spans).
-
-    The lowest says the measures, where the shown columns have several.
-    """
-    depth = max(len(column.above) for column in table.columns)
-    shown = table.shown_columns()
-    above = [table.columns[place].above for place, _ in shown]
-    padded = [("",) * (depth - len(labels)) + labels for labels in above]
-    rows = []
-    for level in range(depth):
-        # A label spans its neighbors only below one and the same label.
-        paths = ["\0".join(labels[: level + 1]) for labels in padded]
-        rows.append([(path.split("\0")[-1], count) for path, count in _spans(paths)])
-    places = [place for place, _ in shown]
-    rows.append([(table.columns[place].label, places.count(place)) for place in dict.fromkeys(places)])
-    return [*rows, [(MEASURES[measure], 1) for _, measure in shown]] if len(_shown_measures(table)) > 1 else rows
+def _latex_cell(cell: Any) -> str:
+    """The figure, bold where it is the best of its column; in small type what its mean lacks and what the paper has."""
+    if cell is None or cell.kind == PAPER:
+        return _latex(cell_text(cell))
+    own = _latex(own_text(cell)) if cell.n else ""
+    small = [f"$n$ = {cell.n}"] if cell.n and cell.missing_folds else []
+    small = [*small, *map(_latex, paper_texts(cell))]
+    parts = [rf"\textbf{{{own}}}" if cell.best else own, rf"{{\scriptsize ({', '.join(small)})}}" if small else ""]
+    return " ".join(filter(None, parts))
 
 
 def latex(table: Table) -> str:
-    """A table for the booktabs package; below our figure the paper's and the difference, in small type."""
-    lines = ["% \\usepackage{booktabs}", "\\begin{table}", "\\centering", f"\\caption{{{_latex(caption(table))}}}"]
-    lines += [f"\\begin{{tabular}}{{l{'c' * len(table.shown_columns())}}}", "\\toprule"]
-    for heading in heading_rows(table):
-        spanning = [f"\\multicolumn{{{n}}}{{c}}{{{_latex(label)}}}" if n > 1 else _latex(label) for label, n in heading]
-        lines.append("& " + " & ".join(spanning) + " \\\\")
-    lines.append("\\midrule")
-    for label, row in zip(row_labels(table), table.rows, strict=True):
-        cells = []
-        for cell, column in measured_cells(table, row):
-            first, *rest = cell_text(cell, column).split(" · ")
-            cells.append(_latex(first) + (f" {{\\scriptsize ({_latex(', '.join(rest))})}}" if rest else ""))
-        lines.append(f"{_latex(label)} & " + " & ".join(cells) + " \\\\")
-    lines += ["\\bottomrule", "\\end{tabular}", *(f"% {note}" for note in table.notes), "\\end{table}"]
-    return "\n".join(lines) + "\n"
+    """A table for the booktabs package."""
+    frame = grid(table, _latex_cell)
+    frame.index = list(map(_latex, frame.index))
+    frame.columns = pd.MultiIndex.from_tuples([tuple(map(_latex, labels)) for labels in frame.columns])
+    text = frame.style.to_latex(
+        hrules=True, multicol_align="c", column_format="l" + "c" * len(frame.columns), position_float="centering",
+        caption=_latex(caption(table)),
+    )  # fmt: skip
+    notes = "".join(f"% {note}\n" for note in table.notes)
+    return "% \\usepackage{booktabs}\n" + text.replace("\\end{table}", f"{notes}\\end{{table}}")

@@ -9,71 +9,27 @@ stand beside what are here.
 import collections
 import dataclasses
 import pathlib
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from udal_tf.registry import BASE_LEARNERS, DATASETS, METHODS
 from udal_tf.reporting import paper
-from udal_tf.reporting.names import dataset_name, name_of
+from udal_tf.reporting.names import base_name, dataset_name, name_of
 from udal_tf.reporting.paper import EMA, PaperTable, Row, Value
 from udal_tf.reporting.runs import NUMERICS, Run, identity_of, shown
 
 # What Figure 3 varies: such runs are points of a figure, not columns of a table.
 ABLATED = ("alpha_min", "k", "generations", "select_alpha")
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """What a table says at one place.
-
-    runs: at most one per fold. measure, score: which of their figures. folds: those that belong there. printed: the
-    paper's value. comparable: whether the runs are of the paper's own setting, so that a difference means something.
-    generation: after which one of CReST the runs are read; None: at their end.
-    """
-
-    runs: tuple[Run, ...]
-    measure: str
-    score: str
-    folds: tuple[int, ...]
-    printed: Value | None = None
-    comparable: bool = True
-    generation: int | None = None
-
-    @property
-    def by_fold(self) -> dict[int, float]:
-        """The figure of each fold, in percent."""
-        return {run.fold: run.figure(self.measure, self.score, self.generation) for run in self.runs}
-
-    def measured(self, measure: str) -> "Cell":
-        """The same runs by another measure, for which nothing is printed."""
-        return self if measure == self.measure else dataclasses.replace(self, measure=measure, printed=None)
-
-    @property
-    def missing(self) -> list[int]:
-        """The folds without a run."""
-        return [fold for fold in self.folds if fold not in self.by_fold]
-
-    @property
-    def mean(self) -> float | None:
-        return statistics.mean(self.by_fold.values()) if self.runs else None
-
-    @property
-    def std(self) -> float | None:
-        """Standard deviation of the sample; None for fewer than two folds."""
-        return statistics.stdev(self.by_fold.values()) if len(self.runs) > 1 else None
-
-    @property
-    def difference(self) -> float | None:
-        """Ours less the paper's, in points."""
-        if self.mean is None or self.printed is None or not self.comparable:
-            return None
-        return self.mean - self.printed.mean
+# Of a column: runs of the paper's own setting, of another one, or the paper's figures alone.
+PAPERS_SETTING, OTHER_SETTING, PAPER = "paper's setting", "other setting", "paper"
+_PLACE = ["row_number", "column_number", "measure"]
 
 
 @dataclasses.dataclass(frozen=True)
 class TableColumn:
-    """label, and the labels above it. kind: "paper's setting", "other setting", or "paper" for figures alone."""
+    """label, and the labels above it. kind: PAPERS_SETTING, OTHER_SETTING or PAPER."""
 
     label: str
     above: tuple[str, ...]
@@ -86,54 +42,108 @@ class TableColumn:
 
 
 @dataclasses.dataclass(frozen=True)
-class TableRow:
-    """label: as printed. base, method, score: what it is. cells: one per column; None: there is nothing to say."""
+class Place:
+    """What stands where a row and a column of a table meet, by their numbers.
 
-    label: str
-    base: str
-    method: str
-    score: str
-    cells: tuple[Cell | None, ...]
-    in_paper: bool
+    runs: at most one per fold. folds: those that belong there. printed: the paper's value.
+    generation: after which one of CReST the runs are read; None: at their end.
+    """
 
-    @property
-    def full_label(self) -> str:
-        """The label with its base learner, understood without the rows above."""
-        return name_of(self.base, self.method, self.score)
+    row: int
+    column: int
+    runs: tuple[Run, ...] = ()
+    folds: tuple[int, ...] = ()
+    printed: Value | None = None
+    generation: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A filled table. name: of its files. notes: sentences to print below.
+    """A filled table.
 
-    measures: of its figures; that of the cells, which the paper's values are of, comes first.
+    name: of its files. measures: of its figures; the first is that of the paper's values. notes: sentences to print
+    below. rows, columns: by their numbers.
+    runs: a line for each run, place and measure: row_number, column_number, measure, fold, value in percent, run.
+    cells: a line for each place and measure: row_number, column_number, then what `CELL_COLUMNS` says, and whether the
+      mean is the best of its column, of two or more.
     """
 
     name: str
     title: str
-    columns: tuple[TableColumn, ...]
-    rows: tuple[TableRow, ...]
-    notes: tuple[str, ...]
     measures: tuple[str, ...]
+    notes: tuple[str, ...]
+    rows: tuple[Row, ...]
+    columns: tuple[TableColumn, ...]
+    runs: pd.DataFrame
+    cells: pd.DataFrame
 
     @property
     def caption(self) -> str:
         """The title with the measures."""
         return f"{self.title} ({' and '.join(paper.MEASURES[measure] for measure in self.measures)}, %)"
 
-    def shown_columns(self) -> list[tuple[int, str]]:
-        """The columns to show as (place, measure): every measure where runs stand, the first one elsewhere."""
-        return [
-            (place, measure)
-            for place in range(len(self.columns))
-            for measure in self.measures
-            if measure == self.measures[0] or any((cell := row.cells[place]) and cell.runs for row in self.rows)
-        ]
+    def present(self) -> "Table":
+        """The table without the rows and columns in which no run stands; the paper's own columns stay for the rest."""
+        cells = self.cells[self.cells.row_number.isin(self.runs.row_number)]
+        kept = (cells.column_number.isin(self.runs.column_number)) | (cells.kind == PAPER)
+        return dataclasses.replace(self, cells=cells[kept])
 
-    @property
-    def runs(self) -> list[Run]:
-        """Every run that stands in it."""
-        return [run for row in self.rows for cell in row.cells if cell for run in cell.runs]
+
+# Of a table's CSV; figures are in percent, differences in points: ours less the paper's.
+CELL_COLUMNS = (
+    "table", "row", "base", "method", "score", "column", "kind", "measure", "mean", "std", "n", "folds",
+    "missing_folds", "paper_mean", "paper_std", "difference",
+)  # fmt: skip
+
+
+def row_label(row: Row) -> str:
+    """A row's label, `w/ …` with its base learner: `FixMatch w/ DA (α_min = 0.5)`."""
+    return f"{base_name(row.settings['base'])} {row.label}" if row.label.startswith("w/") else row.label
+
+
+def _joined(folds: Iterable[int]) -> str:
+    return " ".join(map(str, folds))
+
+
+def filled(
+    layout: PaperTable, rows: Sequence[Row], columns: Sequence[TableColumn], places: Iterable[Place], **said: Any
+) -> Table:
+    """A table of these places; means and standard deviations of the sample are over folds. said: name, title, notes."""
+    lines, cells = [], []
+    for place in places:
+        row, column = rows[place.row], columns[place.column]
+        stands = {run.fold for run in place.runs}
+        missing = [fold for fold in place.folds if fold not in stands]
+        for measure in layout.measures if column.kind != PAPER else layout.measures[:1]:
+            at = (place.row, place.column, measure)
+            lines += [(*at, r.fold, r.figure(measure, row.score, place.generation), r.label) for r in place.runs]
+            printed = place.printed if measure == layout.measures[0] else None
+            cells.append(
+                {
+                    **dict(zip(_PLACE, at, strict=True)),
+                    "row": row_label(row),
+                    "base": row.settings["base"],
+                    "method": row.settings["method"],
+                    "score": row.score,
+                    "column": column.heading,
+                    "kind": column.kind,
+                    "folds": _joined(sorted(stands)),
+                    "missing_folds": _joined(missing),
+                    "paper_mean": printed.mean if printed else None,
+                    "paper_std": printed.std if printed else None,
+                }
+            )
+    runs = pd.DataFrame(lines, columns=[*_PLACE, "fold", "value", "run"])
+    statistics = runs.groupby(_PLACE).value.agg(mean="mean", std="std", n="count")
+    frame = pd.DataFrame(cells).join(statistics, on=_PLACE).assign(table=said["name"])
+    frame[["mean", "std", "paper_mean", "paper_std"]] = frame[["mean", "std", "paper_mean", "paper_std"]].astype(float)
+    frame["n"] = frame["n"].fillna(0).astype(int)
+    frame["difference"] = frame["mean"] - frame["paper_mean"]
+    shown_mean = frame["mean"].round(1)
+    groups = shown_mean.groupby([frame.column_number, frame.measure])
+    frame["best"] = (groups.transform("count") > 1) & (shown_mean == groups.transform("max"))
+    frame = frame[["row_number", "column_number", *CELL_COLUMNS, "best"]]
+    return Table(measures=layout.measures, rows=tuple(rows), columns=tuple(columns), runs=runs, cells=frame, **said)
 
 
 def setting_text(deviations: Mapping[str, Any]) -> str:
@@ -186,10 +196,6 @@ def _variant(run: Run) -> tuple[str, str]:
     return run.draw, setting_text(run.numerics)
 
 
-def _chosen(runs: Iterable[Run], variant: tuple[str, str] | None) -> tuple[Run, ...]:
-    return tuple(sorted((run for run in runs if _variant(run) == variant), key=lambda run: run.fold))
-
-
 def _extra_rows(known: Iterable[Row], runs: Iterable[Run], columns: int) -> tuple[list[Row], list[Row]]:
     """Rows for base learners and methods that the paper's table lacks: supervised ones, to stand first, and others."""
     listed = {(row.settings["base"], row.settings["method"], row.score) for row in known}
@@ -219,48 +225,32 @@ def paper_table(table: PaperTable, runs: Sequence[Run]) -> Table:
         ]
         first, last = _extra_rows(rows, here, len(table.columns))
         rows = [*first, *rows, *last]
-    columns, draws = [], {}
-    cells: list[list[Cell | None]] = [[] for _ in rows]
-    for place, column in enumerate(table.columns):
-        found = [index.of(table.settings_of(row, place)) if _has_cell(table, row, place) else [] for row in rows]
-        seen = sorted({_variant(run) for runs_of_row in found for run in runs_of_row})
+    columns, places, draws = [], [], {}
+    for at, column in enumerate(table.columns):
+        # The places of Table 4 are those where the paper has no dash.
+        there = [n for n, row in enumerate(rows) if row.values[at] is not None or table.name != paper.TABLE_4.name]
+        found = {n: index.of(table.settings_of(rows[n], at)) for n in there}
+        seen = sorted({_variant(run) for runs_of_row in found.values() for run in runs_of_row})
         variants: Sequence[tuple[str, str] | None] = seen or [None]
         for variant in variants:
             label = column.label + (f", {variant[1]}" if variant and variant[1] else "")
-            columns.append(TableColumn(label, column.above, "paper's setting"))
+            columns.append(TableColumn(label, column.above, PAPERS_SETTING))
             if variant:
                 draws[columns[-1].heading] = variant[0]
-            for row, runs_of_row, line in zip(rows, found, cells, strict=True):
-                cell = Cell(
-                    _chosen(runs_of_row, variant),
-                    table.measures[0],
-                    row.score,
-                    table.folds,
-                    row.values[place],
-                    generation=row.generations.get(place),
-                )
-                line.append(cell if _has_cell(table, row, place) else None)
-    filled = tuple(_filled(row, line) for row, line in zip(rows, cells, strict=True))
+            for n, runs_of_row in found.items():
+                printed, generation = rows[n].values[at], rows[n].generations.get(at)
+                chosen = tuple(run for run in runs_of_row if _variant(run) == variant)
+                places.append(Place(n, len(columns) - 1, chosen, table.folds, printed, generation))
     notes = (*_draw_notes(draws), *table.notes)
-    return Table(table.name, table.title, tuple(columns), filled, notes, table.measures)
+    return filled(table, rows, columns, places, name=table.name, title=table.title, notes=notes)
 
 
 def _draw_notes(draws: Mapping[str, str]) -> tuple[str, ...]:
-    """Which pictures the columns show; one note where it is the same rule for all."""
-    said = {heading: f"ictures drawn by {draw or 'an unknown rule'}." for heading, draw in draws.items()}
+    """Which images the columns show; one note where it is the same rule for all."""
+    said = {heading: f"mages drawn by {draw or 'an unknown rule'}." for heading, draw in draws.items()}
     if len(set(said.values())) == 1:
-        return (f"P{next(iter(said.values()))}",)
-    return tuple(f"{heading}: p{text}" for heading, text in said.items())
-
-
-def _has_cell(table: PaperTable, row: Row, place: int) -> bool:
-    """Whether a row has a cell there: everywhere in Tables 1 to 3, where the paper has no dash in Table 4."""
-    return row.values[place] is not None or table.name != paper.TABLE_4.name
-
-
-def _filled(row: Row, cells: Sequence[Cell | None]) -> TableRow:
-    in_paper = any(value is not None for value in row.values)
-    return TableRow(row.label, row.settings["base"], row.settings["method"], row.score, tuple(cells), in_paper)
+        return (f"I{next(iter(said.values()))}",)
+    return tuple(f"{heading}: i{text}" for heading, text in said.items())
 
 
 def other_tables(runs: Sequence[Run]) -> list[Table]:
@@ -277,34 +267,28 @@ def other_tables(runs: Sequence[Run]) -> list[Table]:
 def _other_table(layout: PaperTable, dataset: str, by_column: Mapping[tuple, list[Run]]) -> Table:
     everything = [run for runs in by_column.values() for run in runs]
     first, last = _extra_rows(layout.rows, everything, len(layout.columns))
-    rows = [*first, *layout.rows, *last]
-    name = dataset_name(dataset)
-    ordered = sorted(by_column.items(), key=lambda item: (-len(item[1]), str(item[0])))
-    columns, draws = [], {}
-    for (_, draw), runs in ordered:
+    rows, name = [*first, *layout.rows, *last], dataset_name(dataset)
+    columns, places, draws = [], [], {}
+    for (_, draw), runs in sorted(by_column.items(), key=lambda item: (-len(item[1]), str(item[0]))):
         heading = ", ".join(filter(None, (_folder_name(runs[0]), variant_text(runs[0]))))
-        columns.append(TableColumn(heading, (name,), "other setting"))
+        columns.append(TableColumn(heading, (name,), OTHER_SETTING))
         draws[columns[-1].heading] = draw
-    for column in layout.columns:
-        columns.append(TableColumn(column.label, ("paper: another data set or recipe", *column.above), "paper"))
+        for n, row in enumerate(rows):
+            own = tuple(run for run in runs if run.pair == tuple(row.settings.values()))
+            places.append(Place(n, len(columns) - 1, own, paper.FOLDS))
+    for at, column in enumerate(layout.columns):
+        columns.append(TableColumn(column.label, ("paper: another data set or recipe", *column.above), PAPER))
+        places += [Place(n, len(columns) - 1, printed=row.values[at]) for n, row in enumerate(rows) if row.values[at]]
     notes = (
         *_draw_notes(draws),
         "The paper's columns are of another data set or recipe; differences to them mean nothing.",
     )
-    filled = []
-    for row in rows:
-        cells: list[Cell | None] = []
-        for _, runs in ordered:
-            own = sorted((run for run in runs if run.pair == tuple(row.settings.values())), key=lambda run: run.fold)
-            cells.append(Cell(tuple(own), layout.measures[0], row.score, paper.FOLDS, None, False))
-        cells += [Cell((), layout.measures[0], row.score, (), value, False) if value else None for value in row.values]
-        filled.append(_filled(row, cells))
     title = f"The rows of {layout.name.replace('table', 'Table ')} on {name}"
-    return Table(f"{layout.name}_{dataset}", title, tuple(columns), tuple(filled), notes, layout.measures)
+    return filled(layout, rows, columns, places, name=f"{layout.name}_{dataset}", title=title, notes=notes)
 
 
 def build_tables(runs: Sequence[Run]) -> list[Table]:
     """The paper's four tables with their twins, then those of other data, for the runs that stand in none of them."""
     tables = [paper_table(table, runs) for table in paper.TABLES.values()]
-    used = {run.label for table in tables for run in table.runs}
+    used = {label for table in tables for label in table.runs.run}
     return tables + other_tables([run for run in runs if run.label not in used])

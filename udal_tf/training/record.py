@@ -15,7 +15,7 @@ from udal_tf.config import Config, TrainConfig
 from udal_tf.core import alignment, label_shift
 from udal_tf.data.dataset import SslData
 from udal_tf.methods.learner import Learner
-from udal_tf.reporting import plots, revision
+from udal_tf.reporting import revision, training_plots
 from udal_tf.run_records import (
     BestEpoch,
     Confusion,
@@ -75,9 +75,9 @@ def draw(rows: Sequence[EpochRow], data: SslData, folder: epath.Path) -> None:
     """The pictures of a finished training."""
     names = list(data.class_names)
     recall, counts = rows[-1].test.per_class_recall, data.provenance["labeled_counts"]
-    plots.training_curves(rows, folder / "training_curves.png")
-    plots.per_class_recall(recall, names, counts, folder / "per_class_recall.png")
-    plots.pseudo_label_divergence(rows, data.p_data.tolist(), names, folder / "pseudo_label_divergence.png")
+    training_plots.training_curves(rows, folder / "training_curves.png")
+    training_plots.per_class_recall(recall, names, counts, folder / "per_class_recall.png")
+    training_plots.pseudo_label_divergence(rows, data.p_data.tolist(), names, folder / "pseudo_label_divergence.png")
 
 
 def result(

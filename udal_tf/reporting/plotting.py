@@ -1,0 +1,357 @@
+"""How every figure of the package looks and is saved: one style, one palette, legends outside the axes.
+
+`drawing` is for figures of any layout. A report's figures have one panel each, readable at a phone's width, on light
+and on dark; a `Sketch` says what such a figure shows, and `drawn` draws many at a time.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import io
+import os
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import joblib
+import matplotlib
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator, MultipleLocator
+from PIL import Image
+
+from udal_tf import storage
+from udal_tf.reporting.fonts import families
+from udal_tf.reporting.names import COLORS, MARKERS
+
+GREY = "#808080"
+# Text and axes have this color in a figure, and that of the surrounding text in the page.
+INK = "#010203"
+STYLE: dict[Any, Any] = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "udal_tf",
+}
+_PANEL_STYLE: dict[Any, Any] = {
+    **STYLE,
+    "font.size": 12,
+    "figure.titlesize": 11.5,
+    "legend.fontsize": 10.5,
+    "legend.labelspacing": 0.35,
+}
+DPI, PANEL_DPI = 120, 140
+# Of a panel; a legend and askew names of classes below it make it taller.
+WIDTH_INCHES, PANEL_INCHES, LEGEND_LINE_INCHES, ASKEW_INCHES = 5.4, 3.7, 0.24, 0.6
+LONGEST_IN_TWO_COLUMNS = 28
+# Letters of a panel's heading that fit above it; the caption says all of it.
+LONGEST_HEADING = 54
+# Up to this many classes each gets a tick with its name.
+MOST_NAMED_CLASSES, LONGEST_NAME = 20, 18
+# Curves of fewer points mark them.
+FEW_POINTS = 40
+
+
+def literal(text: str) -> str:
+    """A text that Matplotlib does not take for a formula, as class names with dollar signs would be."""
+    return text.replace("$", r"\$")
+
+
+def shortened(name: str, longest: int = LONGEST_NAME) -> str:
+    """A name as far as there is room for it, which is so many letters."""
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def _askew(class_names: Sequence[str]) -> bool:
+    return max(map(len, class_names)) > 3
+
+
+def name_classes(axis: Axis, class_names: Sequence[str]) -> None:
+    """Gives each class a tick with its name, where they are not too many; long names below a panel stand askew."""
+    if len(class_names) <= MOST_NAMED_CLASSES:
+        askew = isinstance(axis, XAxis) and _askew(class_names)
+        turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if askew else {}
+        axis.set_ticks(
+            range(len(class_names)),
+            [literal(shortened(name)) for name in class_names],
+            fontfamily=families("".join(class_names)),
+            **turned,
+        )
+
+
+def legend_below(figure: Figure | SubFigure, columns: int = 1) -> None:
+    """A legend of all labeled curves below the axes, each label once."""
+    found = [axes.get_legend_handles_labels() for axes in figure.axes]
+    by_label = {label: handle for handles, labels in found for handle, label in zip(handles, labels, strict=True)}
+    if by_label:
+        figure.legend(by_label.values(), by_label, loc="outside lower left", ncols=columns, borderpad=0.2)
+
+
+def parts(figure: Figure, rows: int, columns: int) -> list[SubFigure]:
+    """A figure's parts, row by row, each of which may have a legend of its own."""
+    grid = figure.add_gridspec(rows, columns)
+    return [figure.add_subfigure(grid[place]) for place in range(rows * columns)]
+
+
+def save_png(figure: Figure, path: str | os.PathLike, dpi: int = DPI) -> None:
+    """Writes the figure whole, on white."""
+    with storage.written_whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=dpi, facecolor="white")
+
+
+@contextlib.contextmanager
+def drawing(path: str | os.PathLike, width: float, height: float) -> Iterator[Figure]:
+    """A figure of so many inches to draw in, which is saved as a PNG when the block ends without an exception."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        save_png(figure, path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A line with its spread.
+
+    label: in the legend. x, y: points; y alone for a level. spread: of y, or empty. style: of the line.
+    marked: whether points are marked. level: a horizontal line. color, marker: "" for the next ones of the palette.
+    """
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    spread: Sequence[float] = ()
+    style: str = "-"
+    marked: bool = True
+    level: bool = False
+    color: str = ""
+    marker: str = ""
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the largest y, with the spread."""
+        spread = np.asarray(self.spread if len(self.spread) else np.zeros(len(self.y)))
+        return float(np.min(self.y - spread)), float(np.max(self.y + spread))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sketch:
+    """What a figure of one panel shows.
+
+    name: of its files. title: in the page. heading: above the panel. caption: what it shows, in sentences.
+    curves: in it; or matrix: [classes, columns] percent as colors, NaN blank, of which color_label speaks.
+    x_names, y_names: class names on the axes; "" for numbers. y_limits: of the axis; None: as the curves need.
+    x_step: from tick to tick, 1 for whole numbers at least; None: as it comes. x_from_zero: whether x begins at 0.
+    """
+
+    name: str
+    title: str
+    heading: str
+    caption: str
+    x_label: str
+    y_label: str
+    curves: Sequence[Curve] = ()
+    matrix: np.ndarray | None = None
+    color_label: str = ""
+    x_names: Sequence[str] = ()
+    y_names: Sequence[str] = ()
+    y_limits: tuple[float, float] | None = None
+    x_step: float | None = None
+    x_from_zero: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedFigure:
+    """A saved figure. name: of its files. caption: what it shows. svg: for a page, in the color of its text."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+
+def _draw_curve(axes: Axes, curve: Curve, place: int) -> None:
+    color = curve.color or COLORS[place % len(COLORS)]
+    marker = curve.marker or MARKERS[place % len(MARKERS)]
+    options: dict[str, Any] = {"color": color, "linestyle": curve.style, "label": curve.label}
+    if curve.level:
+        axes.axhline(curve.y[0], **options)
+        if len(curve.spread):
+            axes.axhspan(*curve.range, color=color, alpha=0.12, linewidth=0)
+        return
+    marked: dict[str, Any] = {"marker": marker, "markersize": 5} if curve.marked and len(curve.x) <= FEW_POINTS else {}
+    if marked and len(curve.spread):
+        axes.errorbar(curve.x, curve.y, curve.spread, capsize=2.5, elinewidth=1, **marked, **options)
+        return
+    axes.plot(curve.x, curve.y, **marked, **options)
+    if len(curve.spread):
+        y, spread = np.asarray(curve.y), np.asarray(curve.spread)
+        axes.fill_between(curve.x, y - spread, y + spread, color=color, alpha=0.15, linewidth=0)
+
+
+def render(sketch: Sketch) -> Figure:
+    """The figure, laid out."""
+    with matplotlib.rc_context(_PANEL_STYLE):
+        canvas = _frame(sketch)
+        _fill(canvas.figure, sketch)
+        return canvas.figure
+
+
+def _fill(figure: Figure, sketch: Sketch) -> None:
+    """Puts a sketch's heading and the values of its matrix into its figure, or that of one with the same axes."""
+    shown = textwrap.shorten(sketch.heading, LONGEST_HEADING, placeholder=" …")
+    figure.texts[0].set(text=literal(shown), fontfamily=families(shown))
+    if sketch.matrix is not None:
+        figure.axes[0].images[0].set_data(sketch.matrix)
+
+
+def _frame(sketch: Sketch) -> FigureCanvasAgg:
+    """All of a figure but its heading's text and the values of its matrix, laid out."""
+    labels = [curve.label for curve in sketch.curves]
+    columns = 2 if len(labels) > 1 and max(map(len, labels)) <= LONGEST_IN_TWO_COLUMNS else 1
+    height = PANEL_INCHES + LEGEND_LINE_INCHES * -(-len(labels) // columns)
+    height += ASKEW_INCHES * (0 < len(sketch.x_names) <= MOST_NAMED_CLASSES and _askew(sketch.x_names))
+    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=PANEL_DPI, layout="constrained")
+    axes = figure.add_subplot(xlabel=sketch.x_label, ylabel=sketch.y_label)
+    figure.suptitle("Heading", x=0.01, ha="left")
+    for place, curve in enumerate(sketch.curves):
+        _draw_curve(axes, curve, place)
+    if sketch.matrix is None:
+        axes.grid()
+    else:
+        rows, width = sketch.matrix.shape
+        first = -0.5 if sketch.x_names else 0.5
+        image = axes.imshow(
+            np.zeros((rows, width)), vmin=0, vmax=100, aspect="auto", interpolation="nearest",
+            extent=(first, first + width, rows - 0.5, -0.5),
+        )  # fmt: skip
+        figure.colorbar(image, label=sketch.color_label, ticks=(0, 25, 50, 75, 100))
+    for axis, names in ((axes.xaxis, sketch.x_names), (axes.yaxis, sketch.y_names)):
+        if names:
+            name_classes(axis, names)
+    if sketch.x_step:
+        whole = MaxNLocator(integer=True) if sketch.x_step == 1 else MultipleLocator(sketch.x_step)
+        axes.xaxis.set_major_locator(whole)
+    if sketch.x_from_zero:
+        axes.set_xlim(left=0)
+    axes.set_ylim(sketch.y_limits)
+    legend_below(figure, columns)
+    return _laid_out(figure)
+
+
+def _laid_out(figure: Figure) -> FigureCanvasAgg:
+    """Finds the places of everything, once for both files: to do so while they are written takes as long as to draw."""
+    canvas = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+    axes = figure.axes[0]  # A color bar finds its own place again.
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_tightbbox(renderer)  # Puts the label beside its ticks, where they stand now.
+        place = axis.label.get_transform().transform(axis.label.get_position())
+        axis.set_label_coords(*axes.transAxes.inverted().transform(place))
+    return canvas
+
+
+def _svg_of(canvas: FigureCanvasAgg) -> str:
+    file = io.StringIO()
+    FigureCanvasSVG(canvas.figure).print_svg(file, metadata={"Date": None})
+    canvas.figure.set(dpi=PANEL_DPI, canvas=canvas)  # With the sizes of texts that it knows.
+    return file.getvalue()
+
+
+class _Stencil:
+    """What sketches of matrices have in common whose axes agree, drawn once; then what differs is drawn over it."""
+
+    def __init__(self, sketch: Sketch):
+        self._canvas = _frame(sketch)
+        figure = self._canvas.figure
+        axes, *color_bars = figure.axes
+        spines = (spine for spine in axes.spines.values() if spine.get_visible())
+        self._same: list[Artist] = [figure.patch, axes.xaxis, axes.yaxis, *color_bars]
+        self._own: list[Artist] = [figure.texts[0], axes.images[0], *spines]
+        self._show(own=False)
+        self._canvas.draw()
+        self._pixels = self._canvas.copy_from_bbox(figure.bbox)
+        figure.patch.set_visible(False)
+        self._svg = _svg_of(self._canvas)
+        self._show(own=True)
+
+    def _show(self, own: bool) -> None:
+        for artists, shown in ((self._own, own), (self._same, not own)):
+            for artist in artists:
+                artist.set_visible(shown)
+
+    def filled(self, sketch: Sketch) -> tuple[np.ndarray, str]:
+        """The sketch's pixels and SVG."""
+        canvas = self._canvas
+        _fill(canvas.figure, sketch)
+        canvas.restore_region(self._pixels)
+        canvas.figure.draw(canvas.get_renderer())
+        pixels = np.array(canvas.buffer_rgba())
+        own = re.sub(r'(\bid="|href="#|url\(#)', r"\1own-", _svg_of(canvas))
+        own = own[own.index('<g id="own-figure_1"') :]
+        return pixels, self._svg[: self._svg.rindex("</svg>")] + own
+
+
+@functools.lru_cache(maxsize=8)
+def _stencil(shape: tuple[int, int], **axes: Any) -> _Stencil:
+    return _Stencil(Sketch(name="", title="", heading="", caption="", matrix=np.zeros(shape), **axes))
+
+
+def _drawn(sketch: Sketch) -> tuple[np.ndarray, str]:
+    """The sketch's pixels and SVG; `savefig` would draw each of them twice."""
+    if sketch.matrix is not None:
+        names: dict[str, Any] = {"x_names": tuple(sketch.x_names), "y_names": tuple(sketch.y_names)}
+        names["x_step"] = sketch.x_step
+        labels = {"x_label": sketch.x_label, "y_label": sketch.y_label, "color_label": sketch.color_label}
+        return _stencil(sketch.matrix.shape, **names, **labels).filled(sketch)
+    canvas = _frame(sketch)
+    _fill(canvas.figure, sketch)
+    canvas.draw()
+    pixels = np.array(canvas.buffer_rgba())
+    canvas.figure.patch.set_visible(False)
+    return pixels, _svg_of(canvas)
+
+
+def draw(sketch: Sketch, folder: str | os.PathLike) -> SavedFigure:
+    """Writes the sketch's PNG and SVG into `folder`."""
+    place = storage.local(folder)
+    with matplotlib.rc_context(_PANEL_STYLE):
+        pixels, svg = _drawn(sketch)
+    with storage.written_whole(place / f"{sketch.name}.png") as partial:
+        Image.fromarray(pixels).convert("RGB").save(partial, "png", dpi=(PANEL_DPI, PANEL_DPI), compress_level=1)
+    storage.write_text(place / f"{sketch.name}.svg", svg)
+    return SavedFigure(sketch.name, sketch.title, sketch.caption, _for_page(svg, sketch.name))
+
+
+def _for_page(svg: str, name: str) -> str:
+    """The <svg> element alone, its ids its own, its ink that of the page, its size that of its place."""
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    return re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 role="img" aria-hidden="true"', svg, count=1)
+
+
+def drawn(sketches: Sequence[Sketch], folder: str | os.PathLike, processes: int = 1) -> list[SavedFigure]:
+    """Draws all sketches into `folder` and returns them in their order.
+
+    Args:
+      processes: how many draw at a time; more than one are forked where the system does that, which needs a process
+        without other threads.
+    """
+    task = joblib.delayed(functools.partial(draw, folder=folder))
+    parallel = joblib.Parallel(n_jobs=min(processes, len(sketches) or 1), backend="multiprocessing")
+    return parallel(task(sketch) for sketch in sketches)

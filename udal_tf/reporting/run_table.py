@@ -1,0 +1,41 @@
+"""All runs as one table for one's own evaluations: a line per run, its figures in percent."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from udal_tf.reporting.paper import EMA, EMA_LA, MEASURES
+from udal_tf.reporting.runs import Run, shown
+
+# Said of every run, whether or not runs differ in it.
+ALWAYS = ("dataset", "base", "method", "seed", "fold")
+SCORES = ("raw", "ema", "raw_la", "ema_la")
+
+
+def run_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """The settings in which runs differ, all scores, the recall of each class, and what the training took.
+
+    Columns of scores are `<measure>_<score>`, of recalls `recall_<score>_<class>`, for the EMA weights without and with
+    LA (Inf); a class without test images has none.
+    """
+    settings = pd.DataFrame([{**run.identity, "fold": run.fold} for run in runs])
+    settings = settings.map(lambda value: shown(value) if isinstance(value, (tuple, list)) else value)
+    differing = [name for name in settings if name not in ALWAYS and settings[name].nunique(dropna=False) > 1]
+    scores = [
+        {
+            **{f"{measure}_{score}": run.figure(measure, score) for measure in MEASURES for score in SCORES},
+            "median_ema_accuracy": 100 * run.result.median_ema_accuracy.accuracy,
+            "steps": run.result.steps,
+            "seconds": run.result.seconds,
+            **{
+                f"recall_{score}_{name}": None if recall is None else 100 * recall
+                for score in (EMA, EMA_LA)
+                for name, recall in zip(run.result.class_names, run.result.per_class_recall[score], strict=True)
+            },
+            "folder": run.label,
+        }
+        for run in runs
+    ]
+    figures = pd.DataFrame(scores)
+    order = [name for name in figures if name != "folder"]
+    return pd.concat([figures[["folder"]], settings[[*ALWAYS, *differing]], figures[order]], axis=1)
