@@ -47,7 +47,7 @@ setup(
         "sweep": ["ray>=2.9"],
         # For `make docs`, which also runs the notebook. Later major versions may warn of more, and warnings are errors.
         "docs": ["furo", "ipykernel", "myst-nb>=1.2,<2", "sphinx>=8,<10", "sphinx-autoapi>=3.4,<4"],
-        # For benchmarks/crest_vectors.py and CReST itself; in an environment of its own, in the place of "cpu".
+        # For benchmarks/crest_vectors.py and CReST itself; in an environment of its own, instead of "cpu".
         "parity": [
             "tensorflow-cpu==2.15.1; python_version < '3.12'",
             "tensorflow-addons==0.23.0; python_version < '3.12'",

@@ -9,7 +9,7 @@ Debian's package dataset-fashion-mnist, or what --data_dir holds.
 FixMatch with a WRN-16-1. The long-tailed set is the first 5,000 images of class 0 down to 50 of class 9, a tenth of
 each labeled, padded to 32 x 32 and repeated to three channels; it is written once, in the release's own layout, and
 both read the same files. The release is driven from outside: nothing of it is changed on the disk. In its process
-WRN28 is given two blocks a group in the place of four, SGD is Keras's legacy one (it starts with no other), and every
+WRN28 is given two blocks a group instead of four, SGD is Keras's legacy one (it starts with no other), and every
 convolution's kernel is drawn anew: on TensorFlow 2.15 its convolutions share one initializer, so kernels of one shape
 start from the same values. One more run, of a quarter of the steps, leaves them as they are.
 

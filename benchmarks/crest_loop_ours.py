@@ -65,7 +65,7 @@ def write_data(out: pathlib.Path, data_dir: str, test_images: int) -> None:
             source.test_labels[:test_images],
         ),
     }
-    # Fashion-MNIST is grey; half of the images for the strong view are noise, so that every value and color comes up.
+    # Fashion-MNIST is gray; half of the images for the strong view are noise, so that every value and color comes up.
     draws = np.random.default_rng(0)
     images = train[:VIEW_IMAGES].copy()
     images[::2] = draws.integers(0, 256, images[::2].shape, dtype=np.uint8)
@@ -120,7 +120,7 @@ def config_of(settings: dict, seed: int, folder: str):
 def make_run(config, out: pathlib.Path, folder: str):
     """The objects of a training, as `run.py` makes them, on the release's files."""
     from udal_tf.data import crest_files
-    from udal_tf.data.dataset import ArrayPictures, Source
+    from udal_tf.data.dataset import ArrayImages, Source
     from udal_tf.data.problem import make_problem
     from udal_tf.run_dir import RunDir
     from udal_tf.training import distribute, loop
@@ -130,9 +130,9 @@ def make_run(config, out: pathlib.Path, folder: str):
         crest_files.read(place / name) for name in (crest_files.TRAIN_FILE, crest_files.EVAL_FILE)
     )
     source = Source(
-        train=ArrayPictures(train),
+        train=ArrayImages(train),
         train_labels=train_labels,
-        test=ArrayPictures(test),
+        test=ArrayImages(test),
         test_labels=test_labels,
         class_names=tuple(map(str, range(train_labels.max() + 1))),
         provenance={"source": f"files of crest_loop.py in {place}"},

@@ -1,7 +1,7 @@
 """Times CReST's own trainer; `benchmarks/speed.py` starts this file by --crest_python.
 
 It is the release's FixMatch without generations: its loader, its step, its loop over an epoch and the four passes over
-the test pictures that its loop makes after each epoch. Reads $ML_DATA as the release does.
+the test images that its loop makes after each epoch. Reads $ML_DATA as the release does.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import tempfile
 
 import timed_process
 
-# Pictures in a batch of its evaluation. CReST data/cifar.py.
+# Images in a batch of its evaluation. CReST data/cifar.py.
 EVALUATION_BATCH = 100
 
 
@@ -20,11 +20,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crest", required=True, help="Folder of the CReST release.")
     parser.add_argument("--imbalance", type=float, required=True, help="CReST's class_im_ratio, 1/γ.")
-    parser.add_argument("--labeled", type=float, required=True, help="Labelled fraction of each class.")
+    parser.add_argument("--labeled", type=float, required=True, help="Labeled fraction of each class.")
     parser.add_argument("--batch_size", type=int, required=True)
-    parser.add_argument("--ratio", type=int, required=True, help="Unlabelled pictures per labelled one.")
+    parser.add_argument("--ratio", type=int, required=True, help="Unlabeled images per labeled one.")
     parser.add_argument("--width", type=int, required=True)
-    parser.add_argument("--test_pictures", type=int, required=True, help=f"A multiple of {EVALUATION_BATCH}.")
+    parser.add_argument("--test_images", type=int, required=True, help=f"A multiple of {EVALUATION_BATCH}.")
     parser.add_argument("--threads", type=int, required=True)
     args = parser.parse_args()
 
@@ -38,7 +38,7 @@ def main():
     import train_and_eval_lib
     import train_and_eval_loop as release
 
-    # The release was written for the optimisers that Keras 2.11 moved here; it does not start with the others. This
+    # The release was written for the optimizers that Keras 2.11 moved here; it does not start with the others. This
     # comes after the imports above, for one of them loads Keras anew.
     tf.keras.optimizers.SGD = tf.keras.optimizers.legacy.SGD
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +61,7 @@ def main():
             trainer.config(gen_idx=0)
             trainer.train_begin()
             trainer.train_epoch_begin()
-            timed = TimedTrainer(trainer, args.test_pictures // EVALUATION_BATCH)
+            timed = TimedTrainer(trainer, args.test_images // EVALUATION_BATCH)
             timed.train(0, 1)
             actions = {"train": timed.train, "step": timed.step, "input": timed.input, "evaluate": timed.evaluate}
             timed_process.serve(actions, {"tensorflow": tf.__version__})

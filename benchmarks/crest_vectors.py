@@ -23,8 +23,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crest", required=True, help="Checkout of google-research/crest.")
     parser.add_argument("--out", required=True, help="The .npz file to write.")
-    parser.add_argument("--seed", type=int, default=0, help="Of the pictures.")
-    parser.add_argument("--images", type=int, default=6, help="How many pictures.")
+    parser.add_argument("--seed", type=int, default=0, help="Of the images.")
+    parser.add_argument("--images", type=int, default=6, help="How many images.")
     parser.add_argument("--size", type=int, default=32, choices=SIZES, help="Their side in pixels.")
     parser.add_argument("--levels", type=float, nargs="+", default=[0.0, 0.15, 0.4, 0.65, 0.97], help="In [0, 1].")
     args = parser.parse_args()
@@ -35,7 +35,7 @@ def main():
 
     # Making one sets the translation for this size and names the operations.
     names = crest_views.RandAugment(num_layers=2, prob_to_apply=0.5, size=args.size).ra_ops
-    images = pictures(args.seed, args.images, args.size)
+    images = random_images(args.seed, args.images, args.size)
     levels = np.array(args.levels, np.float32)
 
     def row(name: str, level: np.float32, sign: float) -> np.ndarray:
@@ -51,8 +51,8 @@ def main():
     np.savez_compressed(args.out, images=images, levels=levels, **vectors)
 
 
-def pictures(seed: int, count: int, size: int) -> np.ndarray:
-    """[count, size, size, 3] uint8: in turn noise, blocks, a gradient, little contrast, grey, and a flat channel."""
+def random_images(seed: int, count: int, size: int) -> np.ndarray:
+    """[count, size, size, 3] uint8: in turn noise, blocks, a gradient, little contrast, gray, and a flat channel."""
     rng = np.random.default_rng(seed)
     made = []
     for number in range(count):

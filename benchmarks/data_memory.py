@@ -1,8 +1,8 @@
-"""Memory and speed of the data sources: a set of CIFAR's size, and 50,000 ImageNet-like pictures streamed from files.
+"""Memory and speed of the data sources: a set of CIFAR's size, and 50,000 ImageNet-like images streamed from files.
 
-    python benchmarks/data_memory.py [--pictures=50000] [--side=160]
+    python benchmarks/data_memory.py [--images=50000] [--side=160]
 
-The pictures are made up, in the real formats, in a temporary folder. Each part runs in a process of its own and prints
+The images are made up, in the real formats, in a temporary folder. Each part runs in a process of its own and prints
 what it added to the process after its imports, and the process's peak.
 """
 
@@ -67,7 +67,7 @@ def _load_cifar(config) -> None:
 
     before, start = memory("VmRSS"), time.perf_counter()
     data = sources.load(config)
-    report("CIFAR-10 binary archive, 60,000 pictures in memory", before, start)
+    report("CIFAR-10 binary archive, 60,000 images in memory", before, start)
     data.train.fetch(np.arange(BATCH))
 
 
@@ -88,8 +88,8 @@ def report(what: str, before: float, start: float) -> None:
     )
 
 
-def make_imagenet(folder: pathlib.Path, pictures: int, side: int) -> None:
-    """train/<wnid>/ with `pictures` JPEG files in all and val/<wnid>/ with one each."""
+def make_imagenet(folder: pathlib.Path, images: int, side: int) -> None:
+    """train/<wnid>/ with `images` JPEG files in all and val/<wnid>/ with one each."""
     from PIL import Image
 
     from udal_tf.data import imagenet127
@@ -103,7 +103,7 @@ def make_imagenet(folder: pathlib.Path, pictures: int, side: int) -> None:
         Image.fromarray(pixels).resize((side + side // 3, side), Image.Resampling.BICUBIC).save(buffer, "JPEG")
         contents.append(buffer.getvalue())
     wnids = sorted(group_of)
-    for i in range(pictures + len(wnids)):
+    for i in range(images + len(wnids)):
         wnid = wnids[i % len(wnids)]
         place = folder / ("val" if i < len(wnids) else "train") / wnid
         place.mkdir(parents=True, exist_ok=True)
@@ -116,20 +116,20 @@ def _stream_imagenet(arguments) -> None:
     from udal_tf.config import resolve
     from udal_tf.data import imagenet127, sources
 
-    folder, pictures = arguments
-    imagenet127.PICTURES = {"train": pictures, "validation": 1000}
+    folder, images = arguments
+    imagenet127.IMAGES = {"train": images, "validation": 1000}
     config = resolve({"dataset": "imagenet127", "data_dir": folder, "cache_dir": f"{folder}/cache"}).data
     for attempt in ("first", "second"):
         before, start = memory("VmRSS"), time.perf_counter()
         data = sources.load(config)
-        report(f"ImageNet-like folder, {pictures} pictures, {attempt} load", before, start)
+        report(f"ImageNet-like folder, {images} images, {attempt} load", before, start)
 
     generator = np.random.RandomState(SEED)
     for name, view in (
         ("crops", lambda at: data.train.fetch_crops(at, tf.random.stateless_uniform([BATCH, 4], [SEED, 0]))),
         ("evaluation views", data.train.fetch),
     ):
-        positions = generator.randint(0, pictures, (BATCHES, BATCH))
+        positions = generator.randint(0, images, (BATCHES, BATCH))
         batches = tf.data.Dataset.from_tensor_slices(positions).map(view, num_parallel_calls=tf.data.AUTOTUNE)
         before, start = memory("VmRSS"), time.perf_counter()
         for _ in batches.prefetch(2):
@@ -140,14 +140,14 @@ def _stream_imagenet(arguments) -> None:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=50_000)
-    parser.add_argument("--side", type=int, default=160, help="Short side of the streamed pictures.")
+    parser.add_argument("--images", type=int, default=50_000)
+    parser.add_argument("--side", type=int, default=160, help="Short side of the streamed images.")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         cifar(folder)
     with tempfile.TemporaryDirectory() as folder:
-        make_imagenet(pathlib.Path(folder), args.pictures, args.side)
-        _read_in_new_process(_stream_imagenet, (folder, args.pictures))
+        make_imagenet(pathlib.Path(folder), args.images, args.side)
+        _read_in_new_process(_stream_imagenet, (folder, args.images))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ import timed_process
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--settings", required=True, help="The run's flags: JSON, name -> value.")
-    parser.add_argument("--made_up", help="Random pictures for the data set's own: JSON, {pictures, classes, side}.")
-    parser.add_argument("--test_pictures", type=int, help="Evaluate on so many pictures only.")
+    parser.add_argument("--made_up", help="Random images for the dataset's own: JSON, {image_count, classes, side}.")
+    parser.add_argument("--test_images", type=int, help="Evaluate on so many images only.")
     args = parser.parse_args()
 
     # As the command sets it (commands/train.py), before TensorFlow's import.
@@ -39,8 +39,8 @@ def main():
         strategy = distribute.make_strategy(config.device)
         with strategy.scope():
             data = made_up_data(config.data, **json.loads(args.made_up)) if args.made_up else sources.load(config.data)
-            if args.test_pictures:
-                data = with_fewer_test_pictures(data, args.test_pictures)
+            if args.test_images:
+                data = with_fewer_test_images(data, args.test_images)
             timed = TimedRun(config, data, pathlib.Path(folder))
             timed.train(0, 1)
             actions = {"train": timed.train, "step": timed.step, "input": timed.input, "evaluate": timed.evaluate}
@@ -48,36 +48,36 @@ def main():
             timed_process.serve(actions, {**facts, "on": distribute.hardware(strategy)["processor"]})
 
 
-def made_up_data(config, pictures: int, classes: int, side: int):
-    """A balanced problem of random RGB pictures; `config` says which fraction is labelled."""
+def made_up_data(config, image_count: int, classes: int, side: int):
+    """A balanced problem of random RGB images; `config` says which fraction is labeled."""
     import numpy as np
 
-    from udal_tf.data.dataset import ArrayPictures, Source
+    from udal_tf.data.dataset import ArrayImages, Source
     from udal_tf.data.problem import make_problem
 
-    images = np.random.default_rng(0).integers(0, 256, (pictures, side, side, 3), dtype=np.uint8)
-    labels = np.arange(pictures, dtype=np.int64) % classes
+    images = np.random.default_rng(0).integers(0, 256, (image_count, side, side, 3), dtype=np.uint8)
+    labels = np.arange(image_count, dtype=np.int64) % classes
     source = Source(
-        train=ArrayPictures(images),
+        train=ArrayImages(images),
         train_labels=labels,
-        test=ArrayPictures(images[:classes]),
+        test=ArrayImages(images[:classes]),
         test_labels=labels[:classes],
         class_names=tuple(map(str, range(classes))),
-        provenance={"source": "random pictures"},
+        provenance={"source": "random images"},
         long_tailed=True,
         geometric=False,
     )
     return make_problem(source, config)
 
 
-def with_fewer_test_pictures(data, count: int):
-    """The same problem with the first `count` test pictures."""
+def with_fewer_test_images(data, count: int):
+    """The same problem with the first `count` test images."""
     import numpy as np
 
-    from udal_tf.data.dataset import ArrayPictures
+    from udal_tf.data.dataset import ArrayImages
 
     images = data.test.fetch(np.arange(count)).numpy()
-    return dataclasses.replace(data, test=ArrayPictures(images), test_labels=data.test_labels[:count])
+    return dataclasses.replace(data, test=ArrayImages(images), test_labels=data.test_labels[:count])
 
 
 class TimedRun:

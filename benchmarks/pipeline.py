@@ -1,10 +1,10 @@
-"""How many augmented CIFAR pictures a second reach the training step, ours and, if it is at hand, CReST's.
+"""How many augmented CIFAR images a second reach the training step, ours and, if it is at hand, CReST's.
 
     python benchmarks/pipeline.py
     python benchmarks/pipeline.py --crest=DIR --crest_python=BIN
 
-A batch is FixMatch's: 64 labelled weak, 448 unlabelled weak, 448 unlabelled strong views of 32 x 32 pictures. Both
-loaders read the same random pictures, in turn, in one run. DIR is a checkout of google-research/crest, BIN a Python
+A batch is FixMatch's: 64 labeled weak, 448 unlabeled weak, 448 unlabeled strong views of 32 x 32 images. Both
+loaders read the same random images, in turn, in one run. DIR is a checkout of google-research/crest, BIN a Python
 with TensorFlow 2.15 and tensorflow-addons.
 """
 
@@ -27,7 +27,7 @@ import tensorflow as tf
 
 from udal_tf.augment.views import make_views
 from udal_tf.config import AugmentConfig
-from udal_tf.data.dataset import ArrayPictures
+from udal_tf.data.dataset import ArrayImages
 from udal_tf.data.longtail import class_counts
 from udal_tf.input import pipeline
 
@@ -51,7 +51,7 @@ def main():
     if (args.crest is None) != (args.crest_python is None):
         parser.error("--crest and --crest_python go together: give both or neither")
 
-    images, labels = pictures()
+    images, labels = random_images()
     rates = {"this repository": []}
     with contextlib.ExitStack() as stack:
         crest_seconds = None
@@ -68,8 +68,8 @@ def main():
     print(table(rates, os.cpu_count()))
 
 
-def pictures() -> tuple[np.ndarray, np.ndarray]:
-    """A long-tailed set of CIFAR-10's size: [N, 32, 32, 3] uint8 smooth random pictures and [N] int64 labels."""
+def random_images() -> tuple[np.ndarray, np.ndarray]:
+    """A long-tailed set of CIFAR-10's size: [N, 32, 32, 3] uint8 smooth random images and [N] int64 labels."""
     counts = class_counts(LARGEST_CLASS, IMBALANCE, CLASSES)
     labels = np.repeat(np.arange(CLASSES, dtype=np.int64), counts)
     coarse = np.random.default_rng(0).integers(0, 256, (len(labels), SIZE // 4, SIZE // 4, CHANNELS), dtype=np.uint8)
@@ -78,11 +78,11 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 def our_loader(images: np.ndarray, labels: np.ndarray):
     """A function from a number of batches to the seconds that they take."""
-    store, everything = ArrayPictures(images), np.arange(len(labels))
+    store, everything = ArrayImages(images), np.arange(len(labels))
     labeled = everything[:: round(1 / LABELED_FRACTION)]
     sets = {
-        pipeline.LABELED: pipeline.PictureSet(store, labeled, labels, BATCH_SIZE),
-        pipeline.UNLABELED: pipeline.PictureSet(store, everything, labels, BATCH_SIZE * UNLABELED_RATIO),
+        pipeline.LABELED: pipeline.ImageSet(store, labeled, labels, BATCH_SIZE),
+        pipeline.UNLABELED: pipeline.ImageSet(store, everything, labels, BATCH_SIZE * UNLABELED_RATIO),
     }
     requests = (
         ("x_l", pipeline.LABELED, "weak"),
@@ -112,9 +112,9 @@ def write_crest_records(folder: pathlib.Path, images: np.ndarray, labels: np.nda
     planes = images.transpose(0, 3, 1, 2)
     for name, few in (("train", len(labels)), ("eval", 1)):
         with tf.io.TFRecordWriter(str(target / f"{name}.tfrecords")) as writer:
-            for picture, label in zip(planes[:few], labels[:few], strict=True):
+            for image, label in zip(planes[:few], labels[:few], strict=True):
                 features = {
-                    "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[picture.tobytes()])),
+                    "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image.tobytes()])),
                     "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
                 }
                 example = tf.train.Example(features=tf.train.Features(feature=features))
@@ -150,7 +150,7 @@ def table(rates: dict[str, list[float]], cores: int) -> str:
     """Markdown: one row per loader, then the ratio of the medians."""
     rounds = len(rates["this repository"])
     lines = [
-        f"Augmented {SIZE} x {SIZE} pictures per second on {cores} cores, median of {rounds} rounds",
+        f"Augmented {SIZE} x {SIZE} images per second on {cores} cores, median of {rounds} rounds",
         "",
         "| loader | median | lowest | highest |",
         "|---|---|---|---|",

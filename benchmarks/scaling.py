@@ -1,11 +1,11 @@
-"""What a training step costs with more pictures held, more classes, larger batches and wider networks.
+"""What a training step costs with more images held, more classes, larger batches and wider networks.
 
     python benchmarks/scaling.py
-    python benchmarks/scaling.py --pictures=1000,1000000 --classes= --batch_sizes= --widths=
+    python benchmarks/scaling.py --images=1000,1000000 --classes= --batch_sizes= --widths=
 
-FixMatch with a small Wide ResNet on random 8 × 8 RGB pictures. One thing changes at a time; the others stay as the line
+FixMatch with a small Wide ResNet on random 8 × 8 RGB images. One thing changes at a time; the others stay as the line
 above the table says. Every point is a process of its own, timed from its start to the end of its first step, then in
-rounds of training steps, input included. Pictures held are the unlabelled pool; a tenth of them is labelled.
+rounds of training steps, input included. Images held are the unlabeled pool; a tenth of them is labeled.
 
 Prints one Markdown table, and what it is doing on standard error. Images per second count every view; peak memory is of
 the whole process, TensorFlow included.
@@ -30,9 +30,9 @@ LABELED_FRACTION = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """What is timed: pictures held, classes, labelled pictures per step, width of the network."""
+    """What is timed: images held, classes, labeled images per step, width of the network."""
 
-    pictures: int = 100_000
+    images: int = 100_000
     classes: int = 10
     batch_size: int = 16
     width: int = 1
@@ -53,9 +53,9 @@ class Cost:
 
 # Option, field of Point, title in the table, default values.
 AXES = (
-    ("pictures", "pictures", "pictures held", (1_000, 10_000, 100_000, 1_000_000)),
+    ("images", "images", "images held", (1_000, 10_000, 100_000, 1_000_000)),
     ("classes", "classes", "classes", (10, 100, 1_000, 10_000)),
-    ("batch_sizes", "batch_size", "labelled batch", (8, 16, 32, 64)),
+    ("batch_sizes", "batch_size", "labeled batch", (8, 16, 32, 64)),
     ("widths", "width", "width", (1, 2, 4, 8)),
 )
 
@@ -91,10 +91,10 @@ def parsed_arguments() -> argparse.Namespace:
     for option in ("rounds", "steps", "threads"):
         if getattr(args, option) < 1:
             parser.error(f"--{option} must be at least 1, got {getattr(args, option)}")
-    if args.classes and not 2 <= min(args.classes) <= max(args.classes) <= Point.pictures:
-        parser.error(f"--classes must be from 2 to the {Point.pictures:,} pictures, got {args.classes}")
-    if args.pictures and min(args.pictures) < Point.classes:
-        parser.error(f"--pictures must be at least {Point.classes}, one of each class, got {min(args.pictures)}")
+    if args.classes and not 2 <= min(args.classes) <= max(args.classes) <= Point.images:
+        parser.error(f"--classes must be from 2 to the {Point.images:,} images, got {args.classes}")
+    if args.images and min(args.images) < Point.classes:
+        parser.error(f"--images must be at least {Point.classes}, one of each class, got {min(args.images)}")
     return args
 
 
@@ -120,7 +120,7 @@ def cost(point: Point, args: argparse.Namespace) -> Cost:
         "unlabeled_ratio": RATIO,
         "threads": args.threads,
     }
-    made_up = {"pictures": point.pictures, "classes": point.classes, "side": SIDE}
+    made_up = {"image_count": point.images, "classes": point.classes, "side": SIDE}
     command = [sys.executable, str(OUR_STEP), f"--settings={json.dumps(settings)}", f"--made_up={json.dumps(made_up)}"]
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -136,7 +136,7 @@ def table_head(args: argparse.Namespace) -> str:
     base = ", ".join(f"{title} {getattr(Point(), field):,}" for _, field, title, _ in AXES)
     return "\n".join(
         [
-            f"FixMatch, WRN-{DEPTH}, {SIDE} × {SIDE} RGB pictures, ratio {RATIO}, {args.threads} threads; where not "
+            f"FixMatch, WRN-{DEPTH}, {SIDE} × {SIDE} RGB images, ratio {RATIO}, {args.threads} threads; where not "
             f"stated: {base}; {args.rounds} rounds of {args.steps} steps",
             "",
             "| varied | value | ms per step, median | lowest | highest | images/s | first step after, s | peak MiB |",

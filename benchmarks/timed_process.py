@@ -25,7 +25,7 @@ class ProcessFailed(RuntimeError):
 
 
 def threads() -> int:
-    """Cores that this process may use: every contestant gets as many threads."""
+    """Cores that this process may use: every implementation gets as many threads."""
     return len(os.sched_getaffinity(0))
 
 

@@ -1,6 +1,6 @@
 """Times a FixMatch step of the same Wide ResNet in PyTorch; `benchmarks/speed.py` starts this file by --torch_python.
 
-A step is one forward pass of labelled, weak and strong views together, both cross-entropies, the backward pass and SGD
+A step is one forward pass of labeled, weak and strong views together, both cross-entropies, the backward pass and SGD
 with Nesterov momentum and weight decay, in the channels_last memory format and not compiled. It does less than ours: no
 moving averages of weights and predictions, and no metrics.
 """
@@ -25,7 +25,7 @@ SIDE, CHANNELS, CLASSES = 32, 3, 10
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch_size", type=int, required=True)
-    parser.add_argument("--ratio", type=int, required=True, help="Unlabelled pictures per labelled one.")
+    parser.add_argument("--ratio", type=int, required=True, help="Unlabeled images per labeled one.")
     parser.add_argument("--depth", type=int, required=True)
     parser.add_argument("--width", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
@@ -83,7 +83,7 @@ def wide_resnet(depth: int, width: int) -> nn.Module:
 
 
 class Trainer:
-    """A network, its optimiser and one batch of random pictures: B labelled ones, B · ratio weak and as many strong."""
+    """A network, its optimizer and one batch of random images: B labeled ones, B · ratio weak and as many strong."""
 
     def __init__(self, model: nn.Module, batch_size: int, ratio: int):
         self._model = model.to(memory_format=torch.channels_last).train()

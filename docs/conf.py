@@ -53,7 +53,7 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!udal_tf\.).*")]
 # Type aliases, which have no page.
 ALIASES = (
     "input.pipeline.Batch",
-    "inference.pictures.Pixels",
+    "inference.image_files.Pixels",
     "inference.priors.Stated",
     "reporting.class_figures.Rows",
 )
@@ -71,7 +71,7 @@ def settings_page() -> str:
         "",
         "Each row is a flag of `python run.py` and a field of its section in "
         "[`udal_tf.config`](#udal_tf.config). What is left out comes from four layers, the later one winning: the "
-        "default, the base learner's preset, the data set's recipe, the method's preset.",
+        "default, the base learner's preset, the dataset's recipe, the method's preset.",
     ]
 
     def table(title: str, about: str, fields) -> None:

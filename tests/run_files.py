@@ -23,13 +23,13 @@ def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def scores(accuracy: float = 0.5, ema_la: float | None = None, num_classes: int = 2) -> Scores:
-    """Scores that are all the same, but for EMA with LA (Inf) where given."""
+    """Scores that are all the same, except EMA with LA (Inf) where given."""
     values = ByWeights(accuracy, accuracy, accuracy, accuracy if ema_la is None else ema_la)
     return Scores(values, values, ClassesByWeights(**{n: [v] * num_classes for n, v in values.to_json().items()}))
 
 
 def make_row(epoch: int = 1, **given: Any) -> EpochRow:
-    """A row with `given` in the place of what is made up."""
+    """A row with `given` instead of what is made up."""
     made_up = {
         "step": 10 * epoch,
         "seconds": 15.0 * epoch,
@@ -41,7 +41,7 @@ def make_row(epoch: int = 1, **given: Any) -> EpochRow:
 
 
 def make_result(test: Scores, **given: Any) -> Result:
-    """A result with these scores, and with `given` in the place of what is made up."""
+    """A result with these scores, and with `given` instead of what is made up."""
     num_classes = len(test.per_class_recall.ema)
     prior, matrix = [1 / num_classes] * num_classes, [[1] * num_classes] * num_classes
     made_up = {

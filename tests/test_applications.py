@@ -13,7 +13,7 @@ from udal_tf.methods.learner import Learner
 from udal_tf.methods.method import Problem
 from udal_tf.models import build
 from udal_tf.models.applications import PixelRange, application, load_pretrained
-from udal_tf.models.build import check_pictures_fit
+from udal_tf.models.build import check_images_fit
 from udal_tf.registry import BACKBONES, Backbone
 
 APPLICATIONS = [name for name, record in BACKBONES.items() if record.keras_name]
@@ -59,18 +59,18 @@ def test_pixels_are_what_keras_makes_for_the_published_weights(arch):
 
 
 @pytest.mark.parametrize("arch", APPLICATIONS)
-def test_pictures_that_keras_finds_too_small_are_refused(arch):
+def test_images_that_keras_finds_too_small_are_refused(arch):
     side = BACKBONES[arch].smallest_side
-    check_pictures_fit(ModelConfig(arch=arch), (side, side, 3))
+    check_images_fit(ModelConfig(arch=arch), (side, side, 3))
     for shape in ((side - 1, side, 3), (side, side, 1)):
         with pytest.raises(ValueError, match=f"--arch={arch} needs RGB images of {side} pixels"):
-            check_pictures_fit(ModelConfig(arch=arch), shape)
+            check_images_fit(ModelConfig(arch=arch), shape)
     with pytest.raises(ValueError):
         build = getattr(keras.applications, BACKBONES[arch].keras_name)
         build(weights=None, include_top=False, input_shape=(side - 1, side - 1, 3))
 
 
-def test_without_its_weights_a_backbone_sees_the_pictures_as_they_are(tiny):
+def test_without_its_weights_a_backbone_sees_the_images_as_they_are(tiny):
     assert not any(isinstance(layer, PixelRange) for layer in application("tiny", SHAPE, 5).layers)
 
 

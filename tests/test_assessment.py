@@ -1,4 +1,4 @@
-"""How good predictions are: by hand for a few pictures, and the same with files as with their pixels."""
+"""How good predictions are: by hand for a few images, and the same with files as with their pixels."""
 
 import numpy as np
 import pytest
@@ -31,15 +31,15 @@ def test_scores_by_hand():
     assert found["log_loss"] == pytest.approx(-(4 * np.log(0.9) + 3 * np.log(0.1)) / 7, rel=1e-5)
 
 
-def test_classes_without_pictures_or_predictions_have_no_figure():
-    # Class 1 has pictures and is never predicted, class 2 is predicted and has none, class 3 is neither.
+def test_classes_without_images_or_predictions_have_no_figure():
+    # Class 1 has images and is never predicted, class 2 is predicted and has none, class 3 is neither.
     found = assess(probs_of([0, 2, 0], [0.9] * 3, num_classes=4), np.array([0, 0, 1]))["per_class"]
     assert found["recall"] == [0.5, 0.0, None, None]
     assert found["precision"] == [0.5, None, 0.0, None]
     assert found["f1"] == [0.5, 0.0, 0.0, None]
 
 
-def test_a_class_without_pictures_is_left_out_of_the_mean_recall():
+def test_a_class_without_images_is_left_out_of_the_mean_recall():
     found = assess(probs_of([0, 2, 0], [0.9] * 3, num_classes=4), np.array([0, 0, 1]))
     assert found["balanced_accuracy"] == pytest.approx((0.5 + 0.0) / 2)
 
@@ -63,7 +63,7 @@ def test_certain_and_right_predictions_are_calibrated():
 
 def test_the_worst_mistakes_are_the_most_confident_wrong_ones():
     probs = probs_of([0, 1, 2, 0, 1], [0.9, 0.6, 0.99, 0.7, 0.8])
-    # Wrong are pictures 1 (0.6), 3 (0.7) and 4 (0.8).
+    # Wrong are images 1 (0.6), 3 (0.7) and 4 (0.8).
     assert worst_mistakes(probs, np.array([0, 0, 2, 1, 2]), 2).tolist() == [4, 3]
     assert worst_mistakes(probs, np.array([0, 1, 2, 0, 1]), 2).tolist() == []
 

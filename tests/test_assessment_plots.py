@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: drawn for few and many classes, odd names and no mistakes, without a complaint."""
+"""Images of an evaluation: drawn for few and many classes, odd names and no mistakes, without a complaint."""
 
 import logging
 import warnings
@@ -16,7 +16,7 @@ def drawn(tmp_path, caplog):
     """Calls a plot function with a path; the pixels [H, W, 3]. Any warning, missing glyphs included, is a failure."""
 
     def call(function, *arguments) -> np.ndarray:
-        path = tmp_path / "picture.png"
+        path = tmp_path / "image.png"
         with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
             warnings.simplefilter("error")
             function(*arguments, path)
@@ -33,7 +33,7 @@ def ink(pixels):
 @pytest.mark.parametrize("num_classes", [2, 12, 20, 127])
 def test_confusion_matrices_of_any_number_of_classes(drawn, num_classes):
     matrix = np.eye(num_classes, dtype=int) * 9
-    matrix[0, -1], matrix[-1] = 3, 0  # The last class has no picture.
+    matrix[0, -1], matrix[-1] = 3, 0  # The last class has no image.
     names = [f"class {c} of $many$ with a name that is long" for c in range(num_classes)]
     pixels = drawn(assessment_plots.confusion_matrices, {"one": matrix.tolist(), "two": matrix.tolist()}, names)
     assert ink(pixels) > 0.005

@@ -104,7 +104,7 @@ def test_recipes_set_only_settings_that_exist():
         ({"strong_ops": ("Melt",)}, "--strong_ops"),
         ({"epochs": 2.5}, "--epochs must be of type int"),
         ({"base": "supervised", "method": "da"}, "--method=da"),
-        ({"colour": 1}, "unknown setting colour"),
+        ({"color": 1}, "unknown setting color"),
         ({"darp_delta": 2.0}, "--darp_delta belongs to --method=darp, da_darp, and this is --method=udal"),
         ({"method": "da", "generations": 2}, "--generations belongs to --method=crest, crest+, and this is"),
         ({"strong_views": 4}, "--strong_views belongs to --base=remixmatch, and this is --base=fixmatch"),
@@ -162,7 +162,7 @@ def test_a_recipe_for_one_base_learner_leaves_the_others_alone():
 
 
 @pytest.mark.parametrize("word", ["labeled", "estimate", "uniform"])
-def test_the_unlabelled_prior_is_a_word(word):
+def test_the_unlabeled_prior_is_a_word(word):
     assert parsed(f"--unlabeled_prior={word}").method.unlabeled_prior == (word,)
     assert parsed().method.unlabeled_prior == ("labeled",)
 
@@ -177,7 +177,7 @@ def test_a_file_of_shares_belongs_to_the_run_by_what_it_says(tmp_path):
     assert differences(c, a) == ["--unlabeled_prior: ['0.5', '2.0'] there, ['0.5', '3.0'] here"]
 
 
-def test_an_unlabelled_prior_that_is_none_is_refused_with_what_is_allowed(tmp_path):
+def test_an_unlabeled_prior_that_is_none_is_refused_with_what_is_allowed(tmp_path):
     (tmp_path / "negative").write_text("1\n-1\n")
     allowed = "--unlabeled_prior must be labeled, estimate, uniform, or a file or list of shares: "
     for given, said in (
@@ -203,7 +203,7 @@ def test_an_unlabelled_prior_that_is_none_is_refused_with_what_is_allowed(tmp_pa
         (["--method=da_darp", "--darp_prior=estimate"], "--darp_prior=estimate and --unlabeled_prior=.* both state"),
     ],
 )
-def test_an_unlabelled_prior_without_effect_or_stated_twice_is_refused(prior, given, said):
+def test_an_unlabeled_prior_without_effect_or_stated_twice_is_refused(prior, given, said):
     with pytest.raises(ValueError, match=said):
         parsed(f"--unlabeled_prior={prior}", *given)
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from udal_tf.augment import randaugment
 
-# Nearest-neighbour ties of these three may fall either way, in at most this share of the pixels.
+# Nearest-neighbor ties of these three may fall either way, in at most this share of the pixels.
 MAY_DIFFER = {"Rotate": 0.005, "ShearX": 0.005, "ShearY": 0.005}
 
 

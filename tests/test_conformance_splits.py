@@ -9,7 +9,7 @@ import pytest
 
 from udal_tf.config import resolve
 from udal_tf.data import longtail
-from udal_tf.data.dataset import ArrayPictures, Source
+from udal_tf.data.dataset import ArrayImages, Source
 from udal_tf.data.problem import make_problem
 
 
@@ -40,7 +40,7 @@ def written_labels(text: str, counts=None) -> np.ndarray:
 
 
 def canonical_labels(vectors, dataset: str) -> tuple[np.ndarray, int]:
-    """The labels of a data set, and the number of source files they come in."""
+    """The labels of a dataset, and the number of source files they come in."""
     text = vectors["meta"]["label_arrays"][dataset]
     files = re.search(r"b=1\.\.(\d+)", text)
     return written_labels(text), int(files[1]) if files else 1
@@ -51,7 +51,7 @@ def setting(name: str, key: str) -> float:
 
 
 def subset_of(vectors, key: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """The labels of an entry's data set, its long-tailed subset, and the number of classes."""
+    """The labels of an entry's dataset, its long-tailed subset, and the number of classes."""
     dataset, _, draw = key.split("/")[:3]
     labels, files = canonical_labels(vectors, dataset)
     classes = labels.max() + 1
@@ -92,7 +92,7 @@ def test_fold_splits_of_label_sequences(vectors):
         classes = int(re.search(r"arange\((\d+)\)", entry["label_sequence"])[1])
         total = int(re.search(r"permutation\((\d+)\)", entry["label_sequence"])[1])
         gamma = 1 / entry["counts_ratio"]
-        # N_1 is the one whose tail has as many pictures as the sequence.
+        # N_1 is the one whose tail has as many images as the sequence.
         tails = (longtail.class_counts(n1, gamma, classes) for n1 in range(int(np.ceil(gamma)), total + 1))
         counts = next(tail for tail in tails if sum(tail) == total)
         labels = written_labels(entry["label_sequence"], counts)
@@ -120,9 +120,9 @@ def test_darp_splits(vectors):
 
 
 def source_of(vectors, dataset: str) -> Source:
-    """A source with these labels and pictures of one pixel."""
+    """A source with these labels and images of one pixel."""
     labels, files = canonical_labels(vectors, dataset)
-    pixels = ArrayPictures(np.zeros((len(labels), 1, 1, 1), np.uint8))
+    pixels = ArrayImages(np.zeros((len(labels), 1, 1, 1), np.uint8))
     names = tuple(str(c) for c in range(labels.max() + 1))
     return Source(pixels, labels, pixels, labels, names, {"source": "made up"}, files=files)
 

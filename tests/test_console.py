@@ -41,7 +41,7 @@ def test_epoch_text_leaves_out_what_a_supervised_run_has_not():
 def test_epoch_text_says_where_darp_cannot_reach_its_totals():
     for residual, said in ((0.0004, False), (0.0123, True)):
         text = epoch_text(make_row(3, train={**TRAIN, "darp_residual": residual}, test=SCORES), 20)
-        assert ("DARP misses a class's total by 1.2 % of the pictures" in text) == said
+        assert ("DARP misses a class's total by 1.2 % of the images" in text) == said
 
 
 NAMES = ["cat", "dog", "cow"]
@@ -96,7 +96,7 @@ def test_result_text_holds_the_figures_in_per_cent():
     assert cells(lines[4]) == ["0.00", "10.00", "20.00", "30.00"]
 
 
-def test_result_text_marks_a_class_without_pictures():
+def test_result_text_marks_a_class_without_images():
     assert cells(result_text(RESULT).splitlines()[5]) == ["–", "–", "–", "–"]
 
 

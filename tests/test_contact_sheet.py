@@ -1,4 +1,4 @@
-"""The contact sheet: where its pictures stand, and names of any length."""
+"""The contact sheet: where its images stand, and names of any length."""
 
 import numpy as np
 from PIL import Image
@@ -8,19 +8,19 @@ from udal_tf.reporting import contact_sheet
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
-def test_pictures_stand_in_rows_and_columns_beside_their_names(tmp_path):
+def test_images_stand_in_rows_and_columns_beside_their_names(tmp_path):
     """Red above blue in the first column, the other way round in the second."""
     images = np.empty((2, 2, 8, 8, 3), np.uint8)
     images[0, 0] = images[1, 1] = RED
     images[1, 0] = images[0, 1] = BLUE
     path = tmp_path / "made" / "sheet.png"
-    contact_sheet.draw(images, ["cat\n3 labelled", "dog"], [("picture", 1), ("view", 1)], "Title", path)
+    contact_sheet.draw(images, ["cat\n3 labeled", "dog"], [("image", 1), ("view", 1)], "Title", path)
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
 
-    def middle(colour):
-        """Row and column of each of the two patches of a colour, from left to right."""
-        found = np.abs(pixels - colour).sum(axis=2) < 30
+    def middle(color):
+        """Row and column of each of the two patches of a color, from left to right."""
+        found = np.abs(pixels - color).sum(axis=2) < 30
         columns = np.flatnonzero(found.any(axis=0))
         parts = np.split(columns, np.flatnonzero(np.diff(columns) > 5) + 1)
         return [(np.flatnonzero(found[:, part].any(axis=1)).mean(), part.mean()) for part in parts]
@@ -36,7 +36,7 @@ def test_a_long_name_is_cut_and_takes_no_more_room_than_others(tmp_path):
     images = np.zeros((1, 1, 8, 8, 3), np.uint8)
     widths = []
     for name in ("x" * 32, "x" * 500):
-        contact_sheet.draw(images, [name], [("picture", 1)], "Title", tmp_path / "sheet.png")
+        contact_sheet.draw(images, [name], [("image", 1)], "Title", tmp_path / "sheet.png")
         with Image.open(tmp_path / "sheet.png") as image:
             widths.append(image.width)
     assert widths[0] == widths[1]
@@ -44,5 +44,5 @@ def test_a_long_name_is_cut_and_takes_no_more_room_than_others(tmp_path):
 
 def test_names_that_look_like_formulas_are_drawn_as_they_are(tmp_path):
     images = np.zeros((1, 1, 8, 8, 3), np.uint8)
-    contact_sheet.draw(images, [r"$\nothing$ at 5 $"], [("picture", 1)], r"$\wrong{$", tmp_path / "sheet.png")
+    contact_sheet.draw(images, [r"$\nothing$ at 5 $"], [("image", 1)], r"$\wrong{$", tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").is_file()

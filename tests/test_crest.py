@@ -61,9 +61,9 @@ def test_alpha_is_held_inside_a_generation(finished):
         assert [row["train"]["alpha"] for row in rows] == [alpha, alpha]
 
 
-def test_added_pictures_are_counted_against_their_true_labels():
+def test_added_images_are_counted_against_their_true_labels():
     data = sources.load(resolve({}).data)
-    # Predictions that are right for every picture but call class 1 class 0, most sure of the first pictures.
+    # Predictions that are right for every image but call class 1 class 0, most sure of the first images.
     predicted = np.where(data.train_labels[data.rest] == 1, 0, data.train_labels[data.rest])
     probs = np.eye(10)[predicted] * np.linspace(0.99, 0.5, len(predicted))[:, None]
     added = crest.grown(data, probs.astype(np.float32), select_alpha=3.0)
@@ -93,14 +93,14 @@ def grow(monkeypatch, tmp_path, capsys):
 def test_classes_that_add_nothing_are_named_in_the_log(grow):
     _, printed = grow(np.tile(np.eye(10, dtype=np.float32)[0], (420, 1)))
     for name in "123456789":
-        assert f"no pseudo-labelled picture of class {name} joins" in printed
-    assert "no pseudo-labelled picture of class 0" not in printed
+        assert f"no pseudo-labeled image of class {name} joins" in printed
+    assert "no pseudo-labeled image of class 0" not in printed
 
 
 def test_a_selection_that_keeps_nothing_is_stated(grow):
-    # One predicted picture of the most frequent class: a share below one picture.
+    # One predicted image of the most frequent class: a share below one image.
     added, printed = grow(np.eye(10, dtype=np.float32)[:1])
-    assert "none at all: the next generation trains on the same labelled pictures" in printed
+    assert "none at all: the next generation trains on the same labeled images" in printed
     assert sum(added["added"]) == 0
 
 
@@ -123,7 +123,7 @@ def test_the_first_generation_of_crest_plus_is_alignment_to_p_data(finished, tmp
     assert figures(first) == figures(aligned.to_json())
 
 
-def test_every_generation_estimates_the_unlabelled_prior_anew(tmp_path):
+def test_every_generation_estimates_the_unlabeled_prior_anew(tmp_path):
     given = {"base": "mixmatch", "threshold": 0.0, "generations": 2, "unlabeled_prior": ("estimate",)}
     result = experiment.train_and_evaluate(make_config(tmp_path, **given))
     rows = [read_rows(tmp_path / f"generation_{number}" / "metrics.jsonl") for number in range(2)]
@@ -132,7 +132,7 @@ def test_every_generation_estimates_the_unlabelled_prior_anew(tmp_path):
     np.testing.assert_allclose(rows[0][0]["p_unlabeled"], rows[1][0]["p_unlabeled"], atol=0.03)
 
 
-def test_all_pictures_labelled_leaves_nothing_to_grow_from(tmp_path):
+def test_all_images_labeled_leaves_nothing_to_grow_from(tmp_path):
     from udal_tf.data.dataset import DataError
 
     with pytest.raises(DataError, match="--beta leaves none"):

@@ -1,4 +1,4 @@
-"""methods.crest: how CReST grows its labelled set."""
+"""methods.crest: how CReST grows its labeled set."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ FOLD, BETA, SELECT_ALPHA = 1, 0.1, 3.0
 
 
 def test_conformance_of_the_grown_set(golden):
-    """Chosen pictures, then the labelled ones, exactly as the release trains on them (fold 1, β = 0.1, α = 3)."""
+    """Chosen images, then the labeled ones, exactly as the release trains on them (fold 1, β = 0.1, α = 3)."""
     vectors = np.load(golden / "crest_select.npz", allow_pickle=False)
     labels, p_data = vectors["lt_labels"], vectors["gt_p_data"]
     labeled, rest = longtail.fold_split(labels, BETA, FOLD, len(p_data))
@@ -30,7 +30,7 @@ def test_rates_follow_the_rank_and_not_the_class_id():
     np.testing.assert_allclose(crest.keep_rates(np.float32([0.16, 0.04, 0.8]), 1.0), [0.2, 1.0, 0.05], rtol=1e-6)
 
 
-def test_a_balanced_prior_keeps_every_picture():
+def test_a_balanced_prior_keeps_every_image():
     np.testing.assert_array_equal(crest.keep_rates(np.float32([0.25] * 4), 3.0), np.ones(4))
 
 

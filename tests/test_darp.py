@@ -1,4 +1,4 @@
-"""core.darp: DARP's convex programme, its removal of small entries, its estimate of the class distribution."""
+"""core.darp: DARP's convex program, its removal of small entries, its estimate of the class distribution."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def long_tailed(num_rows, num_classes, sharpness, seed=0):
     return exps / exps.sum(axis=1, keepdims=True), totals * num_rows / totals.sum()
 
 
-# The convex programme
+# The convex program
 
 
 def test_two_rows_of_two_classes_agree_with_the_worked_example():
@@ -70,7 +70,7 @@ def test_six_by_three_optimum_made_from_chosen_dual_variables():
 
 
 @pytest.mark.parametrize("totals", [[2.0, 2.0, 2.0], [1.0, 1.5, 3.5], [5.0, 0.5, 0.5]])
-def test_six_by_three_agrees_with_a_general_optimiser(totals):
+def test_six_by_three_agrees_with_a_general_optimizer(totals):
     weights = 1.0 / entropy(PROBS)
 
     def divergence(flat):
@@ -366,7 +366,7 @@ def test_estimate_shares_equally_between_classes_it_cannot_tell_apart():
     np.testing.assert_allclose(estimate(confusion, columns @ [0.4, 0.3, 0.3]), [0.4, 0.3, 0.3], atol=1e-5)
 
 
-def test_estimate_is_a_distribution_without_labelled_pictures_of_a_class():
+def test_estimate_is_a_distribution_without_labeled_images_of_a_class():
     q = estimate([[3.0, 0.0, 1.0], [1.0, 0.0, 3.0], [0.0, 0.0, 0.0]], [0.5, 0.4, 0.1])
     assert q[1] == 0.0 and (q.numpy() >= 0.0).all()
     np.testing.assert_allclose(tf.reduce_sum(q), 1.0, rtol=1e-6)

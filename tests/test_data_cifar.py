@@ -21,7 +21,7 @@ COUNTS = [20, 15, 11, 9, 7, 5, 4, 3, 2, 2]
 
 
 class Cifar:
-    """A small CIFAR: every picture differs, rows, columns and channels differ; labels start as `start` does."""
+    """A small CIFAR: every image differs, rows, columns and channels differ; labels start as `start` does."""
 
     def __init__(self, name, classes, start):
         self.name = name
@@ -40,7 +40,7 @@ class Cifar:
 
 @pytest.fixture(autouse=True)
 def small_editions(monkeypatch, tmp_path):
-    """The table asks for 20 + 2 pictures a class; nothing outside the test's folder is read, nothing downloaded."""
+    """The table asks for 20 + 2 images a class; nothing outside the test's folder is read, nothing downloaded."""
     for name, edition in list(cifar.EDITIONS.items()):
         small = dataclasses.replace(
             edition, train_per_class=PER_CLASS, test_per_class=TEST_PER_CLASS, test_start=(0, 0, 1)
@@ -65,7 +65,7 @@ def hundred():
 
 
 def members(data: Cifar) -> dict[str, bytes]:
-    """The archive's files: label bytes, then the three colour planes."""
+    """The archive's files: label bytes, then the three color planes."""
     result = {}
     for images, labels in data.parts():
         planes = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
@@ -105,7 +105,7 @@ def write_extracted(folder, data: Cifar):
 
 
 def write_tfds(folder, data: Cifar, ids=True, prefix="train_", drop=0):
-    """A folder as TFDS prepares it: PNG pictures in shards, in a shuffled order."""
+    """A folder as TFDS prepares it: PNG images in shards, in a shuffled order."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import dataset_info
 
@@ -165,7 +165,7 @@ def config(data_dir, name="cifar10lt", **given):
 
 
 def assert_whole(source, data: Cifar):
-    """All pictures with all labels in canonical order."""
+    """All images with all labels in canonical order."""
     np.testing.assert_array_equal(source.train_labels, data.labels)
     np.testing.assert_array_equal(source.test_labels, data.test_labels)
     np.testing.assert_array_equal(source.train.fetch(np.arange(len(data.labels))), data.images)
@@ -174,7 +174,7 @@ def assert_whole(source, data: Cifar):
 
 @pytest.mark.parametrize("data", ["ten", "hundred"])
 @pytest.mark.parametrize("write", [write_archive, write_extracted, write_tfds])
-def test_sources_give_the_same_pictures_in_canonical_order(tmp_path, request, data, write):
+def test_sources_give_the_same_images_in_canonical_order(tmp_path, request, data, write):
     data = request.getfixturevalue(data)
     write(tmp_path, data)
     source = cifar.load(config(tmp_path, data.name))
@@ -244,7 +244,7 @@ def test_folder_suffix_is_pythons_float():
     assert folder_name("cifar-10-data-im-", 1.0) == "cifar-10-data-im-1.0"
 
 
-def test_imbalance_one_takes_every_picture(tmp_path, ten):
+def test_imbalance_one_takes_every_image(tmp_path, ten):
     write_archive(tmp_path, ten)
     data = sources.load(config(tmp_path, imbalance=1.0))
     assert data.provenance["unlabeled_counts"] == [PER_CLASS] * 10
@@ -357,9 +357,9 @@ def test_tfds_with_other_ids(tmp_path, ten):
     refused(tmp_path, r"id 'valid_\d+' is not train_<number>")
 
 
-def test_tfds_with_pictures_missing(tmp_path, ten):
+def test_tfds_with_images_missing(tmp_path, ten):
     write_tfds(tmp_path, ten, drop=3)
-    refused(tmp_path, "197 pictures in train, there should be 200")
+    refused(tmp_path, "197 images in train, there should be 200")
 
 
 def test_tfds_with_a_truncated_shard(tmp_path, ten):
@@ -378,7 +378,7 @@ def test_newest_version_of_tfds_is_taken(tmp_path, ten):
 
 def test_crest_files_with_wrong_counts(tmp_path, ten):
     write_crest(tmp_path, ten, crest_positions(ten)[1:])
-    refused(tmp_path, "wrong class counts: 77 pictures, expected 78; class 0 has 19, expected 20")
+    refused(tmp_path, "wrong class counts: 77 images, expected 78; class 0 has 19, expected 20")
 
 
 def test_truncated_crest_files(tmp_path, ten):

@@ -20,7 +20,7 @@ def exported(tmp_path, ten):  # noqa: F811
 
 
 def records(path):
-    """(picture planes, label) of each record, parsed here."""
+    """(image planes, label) of each record, parsed here."""
     for raw in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
         feature = tf.train.Example.FromString(raw).features.feature
         planes = np.frombuffer(feature["image"].bytes_list.value[0], np.uint8)
@@ -109,7 +109,7 @@ def swap_first_two(content):
         (lambda content: content.pop("subset"), "incomplete"),
         (lambda content: content.update(format="other"), "is not a file that"),
         (lambda content: content["folds"].pop("1"), "has no fold 1"),
-        (lambda content: content.update(train_labels_sha256="0"), "other pictures, or of the same in another order"),
+        (lambda content: content.update(train_labels_sha256="0"), "other images, or of the same in another order"),
         (lambda content: content.update(beta=0.3), "made with --beta=0.3, this run has --beta=0.2"),
     ],
 )

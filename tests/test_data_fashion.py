@@ -17,7 +17,7 @@ START = (9, 0, 0, 3, 0, 2, 7, 2, 5, 5)
 
 
 class Fashion:
-    """A small Fashion-MNIST in which every picture differs and rows differ from columns."""
+    """A small Fashion-MNIST in which every image differs and rows differ from columns."""
 
     name = "fashion_mnist"
 
@@ -95,7 +95,7 @@ def test_tfds_is_read(tmp_path, data, monkeypatch):
     import test_data_cifar
 
     class Wide:
-        """The same pictures, as the writer of CIFAR's folder takes them."""
+        """The same images, as the writer of CIFAR's folder takes them."""
 
         name, labels = "fashion_mnist", data.labels
         images, test_images = data.images[..., None], data.test_images[..., None]
@@ -157,16 +157,16 @@ def test_wrong_class_counts(tmp_path, data):
     refused(tmp_path, "wrong class counts in train")
 
 
-def test_plain_mnist_is_recognised(tmp_path, data):
+def test_plain_mnist_is_recognized(tmp_path, data):
     write(tmp_path, data, compressed=False)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(data.labels[::-1].astype(np.uint8)))
     refused(tmp_path, r"expected \(9, 0, 0, 3, 0, 2, 7, 2, 5, 5\): not Fashion-MNIST")
 
 
-def test_labels_of_other_pictures(tmp_path, data):
+def test_labels_of_other_images(tmp_path, data):
     write(tmp_path, data, compressed=False)
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(data.images[:-1]))
-    refused(tmp_path, r"pictures \[199, 28, 28, 1\] for 200 labels")
+    refused(tmp_path, r"images \[199, 28, 28, 1\] for 200 labels")
 
 
 def test_a_download_that_leaves_no_folder_is_refused(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""A person's own pictures: kinds, sizes, classes, the cache, and everything that can be wrong with them."""
+"""A person's custom images: kinds, sizes, classes, the cache, and everything that can be wrong with them."""
 
 import json
 import os
@@ -9,24 +9,24 @@ import tensorflow as tf
 from PIL import Image
 
 from udal_tf.config import resolve
-from udal_tf.data import folder_listing, own_pictures, sources
-from udal_tf.data.dataset import ArrayPictures, DataError
+from udal_tf.data import custom_images, folder_listing, sources
+from udal_tf.data.dataset import ArrayImages, DataError
 
 RED, GREEN, BLUE = (220, 20, 20), (20, 220, 20), (20, 20, 220)
 
 
-def save(path, colour, size=(40, 32), **options):
+def save(path, color, size=(40, 32), **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, colour).save(path, **options)
+    Image.new("RGB", size, color).save(path, **options)
 
 
 def make(root, test=True):
-    """Three classes, not sorted by size; unlabelled pictures at two depths; pictures to test on."""
-    for name, colour, count in (("rare", RED, 2), ("common", GREEN, 6), ("seldom", BLUE, 3)):
+    """Three classes, not sorted by size; unlabeled images at two depths; images to test on."""
+    for name, color, count in (("rare", RED, 2), ("common", GREEN, 6), ("seldom", BLUE, 3)):
         for i in range(count):
-            save(root / "labeled" / name / f"{i}.png", colour)
+            save(root / "labeled" / name / f"{i}.png", color)
         for i in range(2 if test else 0):
-            save(root / "test" / name / f"{i}.jpg", colour)
+            save(root / "test" / name / f"{i}.jpg", color)
     for i in range(5):
         save(root / "unlabeled" / ("deep/er" if i % 2 else ".") / f"{i}.webp", (i * 10, 100, 100))
     return root
@@ -37,21 +37,21 @@ def config(root, tmp_path, **given):
     return resolve(given).data
 
 
-def colours(pictures, positions):
-    return pictures.fetch(tf.constant(positions, tf.int64)).numpy().mean((1, 2))
+def colors(images, positions):
+    return images.fetch(tf.constant(positions, tf.int64)).numpy().mean((1, 2))
 
 
-def test_labels_and_pictures_belong_together(tmp_path):
+def test_labels_and_images_belong_together(tmp_path):
     data = sources.load(config(make(tmp_path / "data"), tmp_path))
     assert data.class_names == ("common", "rare", "seldom")
     expected = np.array([GREEN, RED, BLUE])
-    assert np.abs(colours(data.train, data.labeled) - expected[data.train_labels[data.labeled]]).max() < 3
-    assert np.abs(colours(data.test, np.arange(6)) - expected[data.test_labels]).max() < 3
+    assert np.abs(colors(data.train, data.labeled) - expected[data.train_labels[data.labeled]]).max() < 3
+    assert np.abs(colors(data.test, np.arange(6)) - expected[data.test_labels]).max() < 3
     assert data.test_labels.tolist() == [0, 0, 1, 1, 2, 2]
     np.testing.assert_allclose(data.p_data, [6 / 11, 2 / 11, 3 / 11], rtol=1e-6)
 
 
-def test_pool_holds_labelled_and_unlabelled_pictures(tmp_path):
+def test_pool_holds_labeled_and_unlabeled_images(tmp_path):
     data = sources.load(config(make(tmp_path / "data"), tmp_path))
     assert (len(data.labeled), len(data.rest), len(data.unlabeled)) == (11, 5, 16)
     assert np.all(data.train_labels[data.rest] == -1)
@@ -77,15 +77,15 @@ def test_hold_out_without_test_folder(tmp_path):
 
 def decoded(image, path, size=8, **options):
     image.save(path, **options)
-    return own_pictures.decode(path, size)
+    return custom_images.decode(path, size)
 
 
-def test_kinds_of_pictures(tmp_path):
+def test_kinds_of_images(tmp_path):
     flat = np.full((8, 8, 3), (200, 100, 50))
     palette = Image.new("RGB", (16, 16), (200, 100, 50)).convert("P", palette=Image.Palette.ADAPTIVE)
     np.testing.assert_array_equal(decoded(palette, tmp_path / "palette.png"), flat)
-    grey = Image.new("L", (16, 16), 90)
-    np.testing.assert_array_equal(decoded(grey, tmp_path / "grey.png"), np.full((8, 8, 3), 90))
+    gray = Image.new("L", (16, 16), 90)
+    np.testing.assert_array_equal(decoded(gray, tmp_path / "gray.png"), np.full((8, 8, 3), 90))
     deep = Image.fromarray(np.full((16, 16), 90 * 257, np.uint16))
     np.testing.assert_array_equal(decoded(deep, tmp_path / "deep.png"), np.full((8, 8, 3), 90))
     clear = Image.new("RGBA", (16, 16), (200, 100, 50, 0))
@@ -114,10 +114,10 @@ def test_middle_of_the_long_side_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("side, expected", [(9, 16), (33, 32), (45, 48), (400, 64)])
-def test_default_size_follows_the_pictures(tmp_path, side, expected):
+def test_default_size_follows_the_images(tmp_path, side, expected):
     for i in range(3):
         save(tmp_path / f"{i}.png", RED, (side * 2, side))
-    assert own_pictures.default_size(sorted(tmp_path.iterdir())) == expected
+    assert custom_images.default_size(sorted(tmp_path.iterdir())) == expected
 
 
 def test_image_size_is_kept_to(tmp_path):
@@ -129,22 +129,22 @@ def test_cache_is_used_and_made_anew(tmp_path, monkeypatch):
     root = make(tmp_path / "data")
     sources.load(config(root, tmp_path))
     decodings = []
-    real = own_pictures.decode
-    monkeypatch.setattr(own_pictures, "decode", lambda path, size: decodings.append(path) or real(path, size))
+    real = custom_images.decode
+    monkeypatch.setattr(custom_images, "decode", lambda path, size: decodings.append(path) or real(path, size))
     sources.load(config(root, tmp_path))
     assert not decodings
     save(root / "labeled" / "rare" / "0.png", (1, 2, 3), (41, 33))
     data = sources.load(config(root, tmp_path))
     assert len(decodings) == 22
-    assert [1, 2, 3] in colours(data.train, data.labeled).round().tolist()
+    assert [1, 2, 3] in colors(data.train, data.labeled).round().tolist()
 
 
 def test_big_sets_stay_on_disk(tmp_path, monkeypatch):
     root = make(tmp_path / "data")
     small = sources.load(config(root, tmp_path))
-    monkeypatch.setattr(own_pictures, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(custom_images, "IN_MEMORY_BYTES", 1000)
     big = sources.load(config(root, tmp_path))
-    assert isinstance(small.train, ArrayPictures) and isinstance(big.train, own_pictures.MappedPictures)
+    assert isinstance(small.train, ArrayImages) and isinstance(big.train, custom_images.MappedImages)
     for split in ("train", "test"):
         at = np.arange(len(getattr(small, split)))
         np.testing.assert_array_equal(getattr(big, split).fetch(at), getattr(small, split).fetch(at))
@@ -196,9 +196,9 @@ def test_no_labeled_folder(tmp_path):
     "places, said",
     [
         ([], "has no folder labeled/: it is empty"),
-        (["a.png", "b.jpg"], "has no folder labeled/ .pictures in it directly, in no class: 2"),
+        (["a.png", "b.jpg"], "has no folder labeled/ .images in it directly, in no class: 2"),
         (["cat/a.png", "dog/a.png"], "the folders cat, dog: if these are your classes, move them into"),
-        (["labeled/a.png"], "0 class folders, two at least are needed .pictures there in no class: 1"),
+        (["labeled/a.png"], "0 class folders, two at least are needed .images there in no class: 1"),
     ],
 )
 def test_another_layout_is_described(tmp_path, places, said):
@@ -216,22 +216,22 @@ def test_every_reason_to_refuse_a_folder_is_listed(tmp_path):
     (root / "labeled" / "empty").mkdir()
     found = folder_listing.problems(folder_listing.read_folder(root))
     for reason, words in zip(
-        found, ["labeled/empty: no pictures", "class empty", "class seldom", "no unlabelled pictures"], strict=True
+        found, ["labeled/empty: no images", "class empty", "class seldom", "no unlabeled images"], strict=True
     ):
         assert words in reason
-    assert "no unlabelled" not in " ".join(folder_listing.problems(folder_listing.read_folder(root), beta=0.5))
+    assert "no unlabeled" not in " ".join(folder_listing.problems(folder_listing.read_folder(root), beta=0.5))
 
 
 def test_empty_class(tmp_path):
     root = make(tmp_path / "data")
     (root / "labeled" / "empty").mkdir()
-    refused(root, tmp_path, r"labeled/empty: no pictures of this class")
+    refused(root, tmp_path, r"labeled/empty: no images of this class")
 
 
 def test_class_in_test_only(tmp_path):
     root = make(tmp_path / "data")
     save(root / "test" / "unseen" / "1.png", RED)
-    refused(root, tmp_path, "class unseen has no labelled pictures")
+    refused(root, tmp_path, "class unseen has no labeled images")
 
 
 def test_class_missing_in_test(tmp_path):
@@ -248,16 +248,16 @@ def test_one_class(tmp_path):
     refused(tmp_path / "data", tmp_path, "1 class folders, two at least")
 
 
-def test_no_unlabelled_pictures(tmp_path):
+def test_no_unlabeled_images(tmp_path):
     root = make(tmp_path / "data")
     remove(root / "unlabeled")
-    refused(root, tmp_path, r"(?s)no unlabelled pictures in unlabeled/.*--beta")
+    refused(root, tmp_path, r"(?s)no unlabeled images in unlabeled/.*--beta")
 
 
-def test_single_picture_cannot_be_held_out(tmp_path):
+def test_single_image_cannot_be_held_out(tmp_path):
     root = make(tmp_path / "data", test=False)
     (root / "labeled" / "rare" / "1.png").unlink()
-    refused(root, tmp_path, r"labeled/rare: 1 picture, and no test/ folder")
+    refused(root, tmp_path, r"labeled/rare: 1 image, and no test/ folder")
 
 
 def test_unreadable_folder(tmp_path, monkeypatch):
@@ -281,7 +281,7 @@ def test_settings_that_do_not_apply(tmp_path, given):
 
 
 def spoil(root):
-    """A truncated picture, a text under a picture's name, and an empty file."""
+    """A truncated image, a text under an image's name, and an empty file."""
     whole = root / "labeled" / "common" / "3.png"
     save(whole, GREEN, (300, 300))
     whole.write_bytes(whole.read_bytes()[:-60])
@@ -289,13 +289,13 @@ def spoil(root):
     (root / "test" / "rare" / "empty.webp").write_bytes(b"")
 
 
-def test_bad_pictures_are_named(tmp_path):
+def test_bad_images_are_named(tmp_path):
     root = make(tmp_path / "data")
     spoil(root)
-    refused(root, tmp_path, r"(?s)3 pictures cannot be read:.*common/3.png.*broken.jpg.*empty.webp.*--skip_bad_images")
+    refused(root, tmp_path, r"(?s)3 images cannot be read:.*common/3.png.*broken.jpg.*empty.webp.*--skip_bad_images")
 
 
-def test_bad_pictures_are_skipped_and_counted(tmp_path):
+def test_bad_images_are_skipped_and_counted(tmp_path):
     root = make(tmp_path / "data")
     spoil(root)
     for _ in range(2):  # The second time from the cache.
@@ -304,23 +304,23 @@ def test_bad_pictures_are_skipped_and_counted(tmp_path):
         assert data.provenance["labeled_counts"] == [5, 2, 3]
         assert len(data.rest) == 5 and len(data.test) == 6
         expected = np.array([GREEN, RED, BLUE])
-        assert np.abs(colours(data.train, data.labeled) - expected[data.train_labels[data.labeled]]).max() < 3
-        assert np.abs(colours(data.test, np.arange(6)) - expected[data.test_labels]).max() < 3
-    with pytest.raises(DataError, match="3 pictures cannot be read"):
+        assert np.abs(colors(data.train, data.labeled) - expected[data.train_labels[data.labeled]]).max() < 3
+        assert np.abs(colors(data.test, np.arange(6)) - expected[data.test_labels]).max() < 3
+    with pytest.raises(DataError, match="3 images cannot be read"):
         sources.load(config(root, tmp_path))
 
 
-def test_class_of_bad_pictures_alone(tmp_path):
+def test_class_of_bad_images_alone(tmp_path):
     root = make(tmp_path / "data")
     for path in (root / "labeled" / "rare").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="class rare has no readable picture left in labeled"):
+    with pytest.raises(DataError, match="class rare has no readable image left in labeled"):
         sources.load(config(root, tmp_path, skip_bad_images=True))
 
 
 def test_full_disk_is_said_before(tmp_path, monkeypatch):
     root = make(tmp_path / "data")
-    monkeypatch.setattr(own_pictures.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(custom_images.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     refused(root, tmp_path, "choose a smaller --image_size or another --cache_dir")
 
 

@@ -1,4 +1,4 @@
-"""ImageNet-127 from folders and from TFDS, with a small table of groups and made-up pictures."""
+"""ImageNet-127 from folders and from TFDS, with a small table of groups and made-up images."""
 
 import io
 
@@ -23,12 +23,12 @@ SIZE = 16
 @pytest.fixture(autouse=True)
 def small_table(monkeypatch, tmp_path):
     monkeypatch.setattr(imagenet127, "groups", lambda: (NAMES, GROUP_OF))
-    monkeypatch.setattr(imagenet127, "PICTURES", {"train": sum(TRAIN.values()), "validation": sum(VAL.values())})
+    monkeypatch.setattr(imagenet127, "IMAGES", {"train": sum(TRAIN.values()), "validation": sum(VAL.values())})
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 
 def pixels(wnid: str, i: int, split: str) -> np.ndarray:
-    """One colour per picture: class, number and split can be read from it."""
+    """One color per image: class, number and split can be read from it."""
     value = [int(wnid[1:]) * 20, i * 20, 200 if split == "train" else 100]
     return np.full((SIZE, SIZE, 3), value, np.uint8)
 
@@ -44,7 +44,7 @@ def write_folders(root):
         for wnid, count in counts.items():
             (root / split / wnid).mkdir(parents=True)
             for i in range(count):
-                # PNG under the name JPEG, as one of ImageNet's own pictures is.
+                # PNG under the name JPEG, as one of ImageNet's custom images is.
                 (root / split / wnid / f"{wnid}_{i:03d}.JPEG").write_bytes(encoded(pixels(wnid, i, split)))
     return root
 
@@ -83,13 +83,13 @@ def config(root, tmp_path, **given):
     return resolve({"image_size": SIZE, "beta": 0.25} | given).data
 
 
-def assert_pictures(source):
-    """Every picture carries its class's group, and all are there once."""
-    for pictures, labels, counts, blue in (
+def assert_images(source):
+    """Every image carries its class's group, and all are there once."""
+    for images, labels, counts, blue in (
         (source.train, source.train_labels, TRAIN, 200),
         (source.test, source.test_labels, VAL, 100),
     ):
-        found = pictures.fetch(tf.range(len(pictures), dtype=tf.int64)).numpy()
+        found = images.fetch(tf.range(len(images), dtype=tf.int64)).numpy()
         assert np.all(found == found[:, :1, :1]) and np.all(found[..., 2] == blue)
         codes = [(f"n{red // 20:02d}", green // 20) for red, green in found[:, 0, 0, :2].tolist()]
         assert sorted(codes) == [(wnid, i) for wnid, count in counts.items() for i in range(count)]
@@ -99,26 +99,26 @@ def assert_pictures(source):
 
 def test_folders(tmp_path):
     source = imagenet127.load(config(write_folders(tmp_path / "data"), tmp_path))
-    codes = assert_pictures(source)
+    codes = assert_images(source)
     assert codes == sorted(codes)
     assert source.class_names == NAMES
 
 
 def test_folders_below_imagenet(tmp_path):
     write_folders(tmp_path / "data" / "imagenet")
-    assert_pictures(imagenet127.load(config(tmp_path / "data", tmp_path)))
+    assert_images(imagenet127.load(config(tmp_path / "data", tmp_path)))
 
 
 def test_tfds_imagenet2012(tmp_path):
     write_tfds(tmp_path / "data", "imagenet2012", sorted(TRAIN))
-    assert_pictures(imagenet127.load(config(tmp_path / "data", tmp_path)))
+    assert_images(imagenet127.load(config(tmp_path / "data", tmp_path)))
 
 
 def test_tfds_labels_go_by_name_not_by_number(tmp_path):
     # imagenet_resized numbers the classes in another order than imagenet2012.
     write_tfds(tmp_path / "data", f"imagenet_resized/{SIZE}x{SIZE}", ["n04", "n01", "n05", "n03", "n02"])
     source = imagenet127.load(config(tmp_path / "data", tmp_path))
-    assert_pictures(source)
+    assert_images(source)
     assert f"imagenet_resized/{SIZE}x{SIZE}" in source.provenance["source"]
 
 
@@ -130,14 +130,14 @@ def test_asking_for_a_size_prefers_the_public_files_of_that_size(tmp_path):
     assert "resized" not in full.provenance["source"] and full.train.shape == (224, 224, 3)
 
 
-def test_problem_takes_the_prior_from_the_labelled_counts(tmp_path):
+def test_problem_takes_the_prior_from_the_labeled_counts(tmp_path):
     data = sources.load(config(write_folders(tmp_path / "data"), tmp_path))
     # Group sizes 3, 27, 4; a quarter of each, rounded up: 1, 7, 1.
     assert data.provenance["unlabeled_counts"] == [3, 27, 4]
     assert data.provenance["labeled_counts"] == [1, 7, 1]
     np.testing.assert_allclose(data.p_data, [1 / 9, 7 / 9, 1 / 9], rtol=1e-6)
     assert data.provenance["imbalance"] == 9.0
-    assert "mean per-class recall" in data.provenance["test"]
+    assert "balanced accuracy" in data.provenance["test"]
 
 
 def test_index_is_kept_and_made_anew_when_a_folder_changes(tmp_path, monkeypatch):
@@ -145,7 +145,7 @@ def test_index_is_kept_and_made_anew_when_a_folder_changes(tmp_path, monkeypatch
     imagenet127.load(config(root, tmp_path))
     looked_at = []
     monkeypatch.setattr(imagenet127, "file_fault", lambda path: looked_at.append(path) or "")
-    assert_pictures(imagenet127.load(config(root, tmp_path)))
+    assert_images(imagenet127.load(config(root, tmp_path)))
     assert not looked_at
     (root / "train" / "n01" / "n01_003.JPEG").rename(root / "train" / "n01" / "n01_009.JPEG")
     source = imagenet127.load(config(root, tmp_path))
@@ -176,13 +176,13 @@ def test_validation_not_sorted_into_classes(tmp_path):
     (root / "val").rename(root / "sorted")
     (root / "val").mkdir()
     (root / "val" / "ILSVRC2012_val_00000001.JPEG").write_bytes(b"")
-    refused(root, tmp_path, r"sort the pictures into val/<wnid>/")
+    refused(root, tmp_path, r"sort the images into val/<wnid>/")
 
 
 def test_class_missing(tmp_path):
     root = write_folders(tmp_path / "data")
     (root / "train" / "n03").rename(root / "n03")
-    refused(root, tmp_path, "1 classes of train have no pictures, the first is n03")
+    refused(root, tmp_path, "1 classes of train have no images, the first is n03")
 
 
 def test_strange_class(tmp_path):
@@ -192,24 +192,24 @@ def test_strange_class(tmp_path):
     refused(root, tmp_path, "dogs in train are not WordNet ids")
 
 
-def test_wrong_number_of_pictures(tmp_path):
+def test_wrong_number_of_images(tmp_path):
     root = write_folders(tmp_path / "data")
     (root / "train" / "n05" / "n05_000.JPEG").unlink()
-    refused(root, tmp_path, "33 pictures in train, ILSVRC 2012 has 34")
+    refused(root, tmp_path, "33 images in train, ILSVRC 2012 has 34")
 
 
-def test_bad_picture_is_named_then_skipped_then_mended(tmp_path):
+def test_bad_image_is_named_then_skipped_then_mended(tmp_path):
     root = write_folders(tmp_path / "data")
     path = root / "train" / "n05" / "n05_004.JPEG"
     good = path.read_bytes()
     path.write_bytes(good[: len(good) // 2])
-    refused(root, tmp_path, r"(?s)1 pictures cannot be read:.*n05_004.JPEG: truncated or damaged.*--skip_bad_images")
+    refused(root, tmp_path, r"(?s)1 images cannot be read:.*n05_004.JPEG: truncated or damaged.*--skip_bad_images")
     assert not (tmp_path / "cache").exists() or not list((tmp_path / "cache").iterdir())
     data = sources.load(config(root, tmp_path, skip_bad_images=True))
     assert data.provenance["skipped_train"] == 1 and len(data.train) == 33
     assert data.provenance["unlabeled_counts"] == [3, 26, 4]
     path.write_bytes(good)
-    assert_pictures(imagenet127.load(config(root, tmp_path)))
+    assert_images(imagenet127.load(config(root, tmp_path)))
 
 
 def test_truncated_shard(tmp_path):
@@ -245,7 +245,7 @@ def test_the_real_table(monkeypatch):
     # The first class of ILSVRC, tench, is a fish; German shepherd and tabby cat are among other groups.
     assert names[group_of["n01440764"]] == names[group_of["n01443537"]]
     assert len({group_of[wnid] for wnid in ("n01440764", "n02106662", "n02123045")}) >= 2
-    assert imagenet127.PICTURES == {"train": 1_281_167, "validation": 50_000}
+    assert imagenet127.IMAGES == {"train": 1_281_167, "validation": 50_000}
 
 
 def test_the_recipe_trains_its_network_on_random_resized_crops(tmp_path):

@@ -8,14 +8,14 @@ import pytest
 from udal_tf import registry
 from udal_tf.config import DataConfig, resolve
 from udal_tf.data import sources
-from udal_tf.data.dataset import ArrayPictures, DataError, Source
+from udal_tf.data.dataset import ArrayImages, DataError, Source
 from udal_tf.data.problem import make_problem
 
 
 def source(counts, **fields):
-    """A source with that many pictures of each class; every picture's pixel is its position."""
+    """A source with that many images of each class; every image's pixel is its position."""
     labels = np.random.RandomState(0).permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.int64)
-    pixels = ArrayPictures((np.arange(len(labels)) % 256).astype(np.uint8).reshape(-1, 1, 1, 1))
+    pixels = ArrayImages((np.arange(len(labels)) % 256).astype(np.uint8).reshape(-1, 1, 1, 1))
     names = tuple(f"class{c}" for c in range(len(counts)))
     return Source(pixels, labels, pixels, labels, names, {"source": "made up"}, **fields)
 
@@ -28,7 +28,7 @@ def counts_of(data, positions):
     return np.bincount(data.train_labels[positions], minlength=data.num_classes).tolist()
 
 
-def test_crest_pool_holds_the_labelled_pictures_too():
+def test_crest_pool_holds_the_labeled_images_too():
     data = make_problem(source([50, 50, 50]), config())
     assert counts_of(data, data.unlabeled) == [40, 20, 10]
     assert counts_of(data, data.labeled) == [10, 5, 3]
@@ -46,7 +46,7 @@ def test_digits_are_the_embedded_default():
 
 
 def test_the_pools_shares_and_what_is_known_of_them():
-    """40, 20, 10 in the pool, of which 10, 5, 3 are labelled; then a class of the others is not told."""
+    """40, 20, 10 in the pool, of which 10, 5, 3 are labeled; then a class of the others is not told."""
     made_up = source([50, 50, 50])
     data = make_problem(made_up, config())
     np.testing.assert_allclose(data.true_shares, [4 / 7, 2 / 7, 1 / 7], rtol=1e-6)
@@ -70,16 +70,16 @@ def test_the_pools_shares_and_what_is_known_of_them():
         ({"unlabeled_shape": "uniform"}, [32, 32, 32]),
     ],
 )
-def test_darp_with_an_unlabelled_set_of_its_own(given, unlabeled):
+def test_darp_with_an_unlabeled_set_of_its_own(given, unlabeled):
     data = make_problem(source([50, 50, 50]), config(protocol="darp", n1=12, m1=32, **given))
     assert counts_of(data, data.labeled) == [12, 6, 3]
     assert counts_of(data, data.rest) == unlabeled
-    # CReST's pool: labelled, then unlabelled.
+    # CReST's pool: labeled, then unlabeled.
     np.testing.assert_array_equal(data.unlabeled, np.concatenate([data.labeled, data.rest]))
     np.testing.assert_allclose(data.p_data, [4 / 7, 2 / 7, 1 / 7], rtol=1e-6)
 
 
-def test_darp_takes_the_first_pictures_and_no_fold():
+def test_darp_takes_the_first_images_and_no_fold():
     made = source([50, 50, 50])
     data, other = (make_problem(made, config(protocol="darp", n1=12, m1=32, fold=fold)) for fold in (1, 5))
     np.testing.assert_array_equal(data.labeled, other.labeled)
@@ -102,7 +102,7 @@ def test_prior_of_counted_data_has_no_zero():
     assert np.all(np.isfinite(np.log(data.p_data)))
 
 
-def test_unknown_labels_are_unlabelled():
+def test_unknown_labels_are_unlabeled():
     made = source([8, 8], long_tailed=True, geometric=False)
     made.train_labels[:6] = -1
     data = make_problem(made, config(beta=1.0))
@@ -114,10 +114,10 @@ def test_unknown_labels_are_unlabelled():
     "made, given, match",
     [
         (source([9]), {}, "one class only"),
-        (source([30, 30]), {"n1": 40}, "class 0 has 30 pictures, 40 are asked for"),
-        (source([50, 50]), {"imbalance": 100.0}, "leaves no picture in the last class"),
-        (source([50, 0, 50], long_tailed=True, geometric=False), {}, "no labelled picture of class class1"),
-        (source([50, 9]), {"protocol": "darp", "m1": 20}, "class 0 has 50 pictures, 40 labelled and 20"),
+        (source([30, 30]), {"n1": 40}, "class 0 has 30 images, 40 are asked for"),
+        (source([50, 50]), {"imbalance": 100.0}, "leaves no image in the last class"),
+        (source([50, 0, 50], long_tailed=True, geometric=False), {}, "no labeled image of class class1"),
+        (source([50, 9]), {"protocol": "darp", "m1": 20}, "class 0 has 50 images, 40 labeled and 20"),
     ],
 )
 def test_impossible_problems_are_refused(made, given, match):
@@ -142,7 +142,7 @@ def test_settings_that_contradict_each_other(given, match):
         config(**given)
 
 
-def test_picture_settings_are_refused_where_they_do_nothing():
+def test_image_settings_are_refused_where_they_do_nothing():
     with pytest.raises(DataError, match="apply to imagenet127 and folder"):
         sources.load(resolve({"skip_bad_images": True}).data)
 
@@ -153,7 +153,7 @@ def test_every_recipe_names_a_source():
         resolve({"dataset": dataset})
 
 
-def test_beta_one_labels_every_picture_and_keeps_them_all_in_the_pool():
+def test_beta_one_labels_every_image_and_keeps_them_all_in_the_pool():
     data = make_problem(source([50, 50]), config(n1=50, imbalance=1.0, beta=1.0))
     assert (len(data.labeled), len(data.unlabeled), len(data.rest)) == (100, 100, 0)
     np.testing.assert_array_equal(data.labels_l, data.train_labels[data.labeled])

@@ -25,7 +25,7 @@ DYNAMIC_SHAPES = {"DynamicPartition", "Where", "Unique", "UniqueV2", "BooleanMas
 class Trained:
     """Three steps of a tiny run on digits-LT: their metrics by name, the weights behind them, the run.
 
-    Those with unlabelled pictures estimate their prior, so that it is compared, too.
+    Those with unlabeled images estimate their prior, so that it is compared, too.
     """
 
     def __init__(self, folder, **settings):
@@ -100,7 +100,7 @@ def test_input_from_the_device_compiles_too(plain, tmp_path):
     assert not any("Iterator" in name for name in operations)
 
 
-def test_pictures_from_files_cannot_lie_on_the_device(tmp_path):
+def test_images_from_files_cannot_lie_on_the_device(tmp_path):
     from PIL import Image
 
     for number in range(4):
@@ -133,7 +133,7 @@ def test_weak_views_in_a_pass_of_their_own_train_on_other_statistics(plain, tmp_
     assert_same(Trained(tmp_path / "again", joint_forward=False), apart, rtol=0, atol=0)
 
 
-def test_passes_apart_with_one_picture_set_and_no_batch_norm_effect_are_the_joint_one(tmp_path, monkeypatch):
+def test_passes_apart_with_one_image_set_and_no_batch_norm_effect_are_the_joint_one(tmp_path, monkeypatch):
     """With batch norm taken out, where the views pass does not matter."""
     from udal_tf.models.layers import FusedBatchNorm
 

@@ -128,7 +128,7 @@ def test_two_replicas_and_two_workers_train_as_one_device(folder, several, train
 
 
 @pytest.mark.parametrize("several", ["replicas", "workers"])
-def test_generations_add_the_same_pictures(folder, several):
+def test_generations_add_the_same_images(folder, several):
     added = [
         json.loads((folder / name / "crest" / "generation_1" / "labeled.json").read_text())
         for name in (several, "one_device")
@@ -136,7 +136,7 @@ def test_generations_add_the_same_pictures(folder, several):
     assert added[0] == added[1]
 
 
-def test_without_synchronised_batch_norm_replicas_see_other_statistics(folder):
+def test_without_synchronized_batch_norm_replicas_see_other_statistics(folder):
     names = ("replicas/unsynced", "one_device/fixmatch")
     one, other = (rows(folder / name)[0]["train"]["loss"] for name in names)
     assert abs(one - other) > 1e-3

@@ -74,7 +74,7 @@ def run_flags() -> flags.FlagValues:
 @functools.cache
 def known_flags() -> set[str]:
     """Every flag of every command, benchmark and script."""
-    files = [*(ROOT / "udal_tf/commands").glob("*.py"), *(ROOT / "benchmarks").glob("*.py"), DOCS / "make_pictures.py"]
+    files = [*(ROOT / "udal_tf/commands").glob("*.py"), *(ROOT / "benchmarks").glob("*.py"), DOCS / "make_images.py"]
     return set(run_flags()) | OTHER_FLAGS | set().union(*map(flags_written_in, files))
 
 

@@ -10,7 +10,7 @@ EQUATIONS = [
     f"udal_tf.core.{name}"
     for name in ("alignment", "label_shift", "losses", "mixup", "moving_average", "pseudo_labels", "schedules")
 ]
-OTHERS = ["udal_tf.alignment", "udal_tf.losses", "udal_tf.augment.turns", "udal_tf.augment.views"]
+OTHERS = ["udal_tf.alignment", "udal_tf.losses", "udal_tf.augment.rotations", "udal_tf.augment.views"]
 
 
 @pytest.mark.parametrize("name", EQUATIONS + OTHERS)

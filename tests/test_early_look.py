@@ -1,4 +1,4 @@
-"""The look at pseudo-labels while training: which pictures it shows, after which epochs, and that it is drawn."""
+"""The look at pseudo-labels while training: which images it shows, after which epochs, and that it is drawn."""
 
 import dataclasses
 
@@ -16,11 +16,11 @@ from udal_tf.training.loop import make_learner
 
 def test_the_surest_stand_on_the_left_and_the_least_sure_on_the_right():
     confidence = np.array([0.5, 0.9, 0.1, 0.8, 0.2, 0.7, 0.3, 0.6, 0.4, 0.95, 0.99, 0.05, 0.45])
-    placed = columns(np.arange(1, 13), confidence)  # Not of picture 0.
+    placed = columns(np.arange(1, 13), confidence)  # Not of image 0.
     assert placed == {0: 10, 1: 9, 2: 1, 3: 3, 4: 5, 5: 8, 6: 6, 7: 4, 8: 2, 9: 11}
 
 
-def test_a_class_of_few_pictures_leaves_places_empty_and_shows_none_twice():
+def test_a_class_of_few_images_leaves_places_empty_and_shows_none_twice():
     confidence = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
     assert columns(np.arange(7), confidence) == {0: 6, 1: 5, 2: 4, 3: 3, 4: 2, 8: 1, 9: 0}
     assert columns(np.array([], int), confidence) == {}
@@ -61,7 +61,7 @@ def test_rows_are_all_classes_from_frequent_to_rare_and_their_numbers_add_up(loo
     assert images.shape == (10, 10, 8, 8, 3) and sum(count for _, count in headings) == 10
     assert [name.split("\n")[0] for name in names] == [str(c) for c in range(10)]
     counts = [int(name.split("\n")[1].split()[0]) for name in names]
-    assert f"What {sum(counts)} unlabelled pictures" in title
+    assert f"What {sum(counts)} unlabeled images" in title
     filled = [int(np.any(images[row] != 255, axis=(1, 2, 3)).sum()) for row in range(10)]
     assert filled == [min(count, 10) for count in counts]
     assert path.name == early_look.SHEET

@@ -1,4 +1,4 @@
-"""`udal-evaluate`: the figures of the training itself on its test pictures; its files; what it refuses."""
+"""`udal-evaluate`: the figures of the training itself on its test images; its files; what it refuses."""
 
 import csv
 import json
@@ -16,8 +16,8 @@ from udal_tf.training.experiment import train_and_evaluate
 CLASSES = ("apple", "mango", "zebra")
 
 
-def write_pictures(root):
-    """Three classes of sizes and kinds of all sorts, and test pictures of their own."""
+def write_images(root):
+    """Three classes of sizes and kinds of all sorts, and test images of their own."""
     generator = np.random.RandomState(0)
     parts = {"labeled/apple": 4, "labeled/mango": 2, "labeled/zebra": 3, "unlabeled": 8}
     parts.update({f"test/{name}": 6 for name in CLASSES})
@@ -30,9 +30,9 @@ def write_pictures(root):
 
 @pytest.fixture(scope="module")
 def trained(undrawn, tmp_path_factory):
-    """A run on a folder of pictures: its work folder, and the folder of test pictures."""
+    """A run on a folder of images: its work folder, and the folder of test images."""
     root = tmp_path_factory.mktemp("own")
-    write_pictures(root / "photos")
+    write_images(root / "photos")
     config = resolve(
         {
             "dataset": "folder", "data_dir": str(root / "photos"), "cache_dir": str(root / "cache"),
@@ -60,14 +60,14 @@ def evaluate(capsys, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def pictures(trained, tmp_path):
-    """A copy of the test pictures to change."""
-    return shutil.copytree(trained[1], tmp_path / "pictures")
+def images(trained, tmp_path):
+    """A copy of the test images to change."""
+    return shutil.copytree(trained[1], tmp_path / "images")
 
 
-def test_the_test_pictures_score_as_in_training(evaluate, trained, tmp_path):
-    run, pictures = trained
-    code, out, _ = evaluate(run, pictures)
+def test_the_test_images_score_as_in_training(evaluate, trained, tmp_path):
+    run, images = trained
+    code, out, _ = evaluate(run, images)
     assert code == 0
     found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
     result = json.loads((run / "result.json").read_text())
@@ -85,8 +85,8 @@ def test_the_test_pictures_score_as_in_training(evaluate, trained, tmp_path):
 
 
 def test_the_files_that_it_writes(evaluate, trained, tmp_path):
-    run, pictures = trained
-    code, _, _ = evaluate(run, pictures, "--out=deep/out")
+    run, images = trained
+    code, _, _ = evaluate(run, images, "--out=deep/out")
     assert code == 0
     out = tmp_path / "deep" / "out"
     names = {"evaluation.json", "per_class.csv", "confusion.csv", "predictions.csv"}
@@ -101,31 +101,31 @@ def test_the_files_that_it_writes(evaluate, trained, tmp_path):
     assert {row["class"] for row in csv.DictReader((out / "per_class.csv").open())} == set(CLASSES)
 
 
-def test_classes_without_a_folder_are_left_out_of_the_mean(evaluate, trained, pictures, tmp_path):
-    shutil.rmtree(pictures / "mango")
-    code, out, _ = evaluate(trained[0], pictures)
+def test_classes_without_a_folder_are_left_out_of_the_mean(evaluate, trained, images, tmp_path):
+    shutil.rmtree(images / "mango")
+    code, out, _ = evaluate(trained[0], images)
     assert code == 0
-    assert "No pictures of mango: left out of the balanced accuracy" in out
+    assert "No images of mango: left out of the balanced accuracy" in out
     found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())["plain"]
     recall = found["per_class"]["recall"]
     assert recall[1] is None
     assert found["balanced_accuracy"] == pytest.approx((recall[0] + recall[2]) / 2)
 
 
-def test_bad_files_are_named_and_the_rest_is_scored(evaluate, trained, pictures, tmp_path):
-    (pictures / "zebra" / "0.png").write_text("no picture")
-    code, _, err = evaluate(trained[0], pictures)
+def test_bad_files_are_named_and_the_rest_is_scored(evaluate, trained, images, tmp_path):
+    (images / "zebra" / "0.png").write_text("no image")
+    code, _, err = evaluate(trained[0], images)
     assert code == 3
-    assert f"not read: {pictures / 'zebra' / '0.png'}: " in err
-    assert "1 pictures could not be read and are left out" in err
+    assert f"not read: {images / 'zebra' / '0.png'}: " in err
+    assert "1 images could not be read and are left out" in err
     found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
-    assert found["unreadable"] == [str(pictures / "zebra" / "0.png")]
+    assert found["unreadable"] == [str(images / "zebra" / "0.png")]
     assert found["plain"]["per_class"]["support"] == [6, 6, 5]
 
 
-def test_a_stated_target_prior(evaluate, trained, pictures, tmp_path):
+def test_a_stated_target_prior(evaluate, trained, images, tmp_path):
     (tmp_path / "shares").write_text("zebra 6\napple 3\nmango 1\n")
-    code, out, _ = evaluate(trained[0], pictures, f"--target_prior={tmp_path / 'shares'}", "--source_prior=own")
+    code, out, _ = evaluate(trained[0], images, f"--target_prior={tmp_path / 'shares'}", "--source_prior=own")
     assert code == 0
     assert "LA (Inf), shares" in out
     found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
@@ -133,30 +133,30 @@ def test_a_stated_target_prior(evaluate, trained, pictures, tmp_path):
     assert found["source_prior"]["kind"] == "own"
 
 
-def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(evaluate, trained, pictures, tmp_path):
+def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(evaluate, trained, images, tmp_path):
     run = trained[0]
-    shutil.copytree(pictures / "zebra", pictures / "horse")
+    shutil.copytree(images / "zebra", images / "horse")
     (tmp_path / "empty" / "zebra").mkdir(parents=True)
     before = sorted(tmp_path.iterdir())
     for arguments, said in (
-        ([tmp_path, pictures], "is not the work folder of a training"),
-        ([run, pictures], "the model knows no class horse (it knows apple, mango, zebra)"),
+        ([tmp_path, images], "is not the work folder of a training"),
+        ([run, images], "the model knows no class horse (it knows apple, mango, zebra)"),
         ([run, trained[1].parent], "did you mean"),
-        ([run, tmp_path / "empty"], "no pictures below the folders of the classes"),
+        ([run, tmp_path / "empty"], "no images below the folders of the classes"),
         ([run, tmp_path / "nowhere"], "must be a folder with one folder per class"),
-        ([run, pictures, "--target_prior=even", "--skip_unknown"], "got 'even'"),
-        ([run, pictures, "--out=pictures"], "was not written by this command"),
+        ([run, images, "--target_prior=even", "--skip_unknown"], "got 'even'"),
+        ([run, images, "--out=images"], "was not written by this command"),
     ):
         code, _, err = evaluate(*arguments)
         assert code == 2, arguments
         assert "error: " in err
         assert said in err
         assert sorted(tmp_path.iterdir()) == before
-    code, _, _ = evaluate(run, pictures, "--skip_unknown")
+    code, _, _ = evaluate(run, images, "--skip_unknown")
     assert code == 0
     found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
     assert found["unknown_folders"] == ["horse"]
-    code, _, err = evaluate(run, pictures, "--skip_unknown")
+    code, _, err = evaluate(run, images, "--skip_unknown")
     assert code == 2
     assert "--overwrite" in err
-    assert evaluate(run, pictures, "--skip_unknown", "--overwrite")[0] == 0
+    assert evaluate(run, images, "--skip_unknown", "--overwrite")[0] == 0

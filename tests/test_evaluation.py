@@ -1,4 +1,4 @@
-"""Test scores of hand-made logits, and of a learner whose logits are its pictures."""
+"""Test scores of hand-made logits, and of a learner whose logits are its images."""
 
 import functools
 
@@ -11,8 +11,8 @@ from udal_tf.training.evaluation import Evaluator, Predictor, confusion, scores
 LOG_2 = float(np.log(2))
 
 
-class PicturesAreLogits:
-    """Stands in for a learner: raw logits are the pictures [B, 1, C, 1], averaged ones their mirror image."""
+class ImagesAreLogits:
+    """Stands in for a learner: raw logits are the images [B, 1, C, 1], averaged ones their mirror image."""
 
     def logits(self, images, use_ema):
         logits = images[:, 0, :, 0]
@@ -22,7 +22,7 @@ class PicturesAreLogits:
 def make_evaluator(logits, labels, prior, batch_size=2):
     images = np.asarray(logits, np.float32)[:, np.newaxis, :, np.newaxis]
     batches = tf.data.Dataset.from_tensor_slices(images).batch(batch_size)
-    evaluator = Evaluator(PicturesAreLogits(), batches, np.asarray(labels))
+    evaluator = Evaluator(ImagesAreLogits(), batches, np.asarray(labels))
     return functools.partial(evaluator, np.asarray(prior, np.float32))
 
 
@@ -40,7 +40,7 @@ def test_confusion_has_true_classes_in_its_rows():
     assert confusion(logits, np.array([0, 0, 0, 1, 2])) == [[2, 1, 0], [1, 0, 0], [0, 0, 1]]
 
 
-def test_a_class_without_pictures_has_no_recall_and_is_left_out_of_the_mean():
+def test_a_class_without_images_has_no_recall_and_is_left_out_of_the_mean():
     logits = np.array([[2, 1, 0], [2, 1, 0], [0, 1, 2]], np.float32)
     found = scores(logits, np.array([0, 2, 2]))
     assert found["per_class_recall"] == [1.0, None, 0.5]
@@ -53,7 +53,7 @@ def test_a_class_that_is_only_predicted_has_no_recall():
 
 
 def test_la_inf_changes_an_arg_max_that_the_prior_biased():
-    # log 0.8/0.2 = log 4 is more than the lead of log 2 that class 0 has in the second picture, not in the first.
+    # log 0.8/0.2 = log 4 is more than the lead of log 2 that class 0 has in the second image, not in the first.
     evaluator = make_evaluator([[3 * LOG_2, 0], [LOG_2, 0]], [0, 1], prior=[0.8, 0.2])
     found = evaluator()
     assert found["per_class_recall"]["raw"] == [1.0, 0.0]
@@ -79,7 +79,7 @@ def test_each_set_of_weights_is_scored_by_itself():
 
 
 def test_the_last_smaller_batch_is_kept():
-    # Only the fifth picture, alone in the third batch, is of class 1.
+    # Only the fifth image, alone in the third batch, is of class 1.
     found = make_evaluator([[1, 0]] * 4 + [[0, 1]], [0, 0, 0, 0, 1], prior=[0.5, 0.5])()
     assert found["per_class_recall"]["raw"] == [1.0, 1.0]
 
@@ -102,5 +102,5 @@ def test_no_retrace_for_the_last_batch_or_a_later_epoch():
 def test_predictions_are_the_averaged_weights_probabilities_in_order():
     images = np.array([[0, LOG_2], [LOG_2, 0], [0, 0]], np.float32)[:, np.newaxis, :, np.newaxis]
     batches = tf.data.Dataset.from_tensor_slices(images).batch(2)
-    probs = Predictor(PicturesAreLogits())(batches)
+    probs = Predictor(ImagesAreLogits())(batches)
     np.testing.assert_allclose(probs, [[2 / 3, 1 / 3], [1 / 3, 2 / 3], [1 / 2, 1 / 2]], rtol=1e-6)

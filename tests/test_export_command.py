@@ -35,8 +35,8 @@ def test_an_export_has_its_model_its_classes_and_its_card(command, tiny_run, tmp
     code, out, _ = command(tiny_run, "mine", "--format=keras", "--target_prior=uniform")
     assert code == 0
     assert {path.name for path in (tmp_path / "mine").iterdir()} == {"model.keras", "classes.json", "MODEL_CARD.md"}
-    assert "Real pictures to compare on: 64 test pictures of digitslt" in out
-    assert "Largest difference of a probability on random pictures: " in out
+    assert "Real images to compare on: 64 test images of digitslt" in out
+    assert "Largest difference of a probability on random images: " in out
     assert "Written and checked: mine/model.keras; how to use it: mine/MODEL_CARD.md" in out
     assert json.loads((tmp_path / "mine" / "classes.json").read_text())["la_inf"]["target"] == pytest.approx([0.1] * 10)
     assert "LA (Inf) is inside" in (tmp_path / "mine" / "MODEL_CARD.md").read_text(encoding="utf-8")
@@ -44,13 +44,13 @@ def test_an_export_has_its_model_its_classes_and_its_card(command, tiny_run, tmp
 
 def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(command, tiny_run, tmp_path):
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "notes.png").write_text("no picture")
+    (tmp_path / "photos" / "notes.png").write_text("no image")
     for arguments, said in (
         ([tmp_path, "out", "--format=keras"], "is not the work folder of a training"),
         ([tiny_run, "photos", "--format=keras"], "was not written by this command"),
         ([tiny_run, "out", "--format=caffe"], "invalid choice"),
         ([tiny_run, "out", "--format=keras", "--target_prior=even"], "got 'even'"),
-        ([tiny_run, "out", "--format=keras", "--pictures", "photos"], "none of photos is a picture that can be read"),
+        ([tiny_run, "out", "--format=keras", "--images", "photos"], "none of photos is an image that can be read"),
     ):
         code, _, err = command(*arguments)
         assert code == 2, arguments

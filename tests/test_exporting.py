@@ -32,20 +32,20 @@ def real():
 
 @pytest.fixture(scope="module")
 def exports(model, real, tmp_path_factory) -> dict[str, pathlib.Path]:
-    """Every format's folder, with a picture in it as the card's program names it."""
+    """Every format's folder, with an image in it as the card's program names it."""
     folders = {name: tmp_path_factory.mktemp(name) for name in FORMATS}
     for name, folder in folders.items():
         differences = exporting.export(model, model.shift(TARGET), name, folder, real)
         assert set(differences) == {"random", "real"}
         facts = model_card.Export(name, TARGET, "labeled", differences, "made up")
         (folder / "classes.json").write_text(json.dumps(model_card.facts(model, facts)))
-        Image.fromarray(real[0, ..., 0]).save(folder / "picture.png")
+        Image.fromarray(real[0, ..., 0]).save(folder / "image.png")
     return folders
 
 
 @pytest.fixture(scope="module")
 def printed(exports, model) -> dict[str, list[str]]:
-    """By format, the lines that its card's program prints, and the probabilities of its picture: all in one process,
+    """By format, the lines that its card's program prints, and the probabilities of its image: all in one process,
     one after the other and each in its folder, for TensorFlow's import takes longer than they do."""
     programs = {str(exports[name]): usage.program(model, name) for name in FORMATS}
     started = "import json, os\n" + "".join(
@@ -81,7 +81,7 @@ def test_the_cards_program_agrees_in_a_process_without_this_package(printed, mod
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("count", [1, 5])
-def test_any_number_of_pictures_is_taken(exports, model, name, count):
+def test_any_number_of_images_is_taken(exports, model, name, count):
     images = np.random.RandomState(2).randint(0, 256, (count, 8, 8, 1)).astype(np.uint8)
     chosen = exporting.FORMATS[name]
     found = chosen.load(exports[name] / chosen.file)(images)
@@ -91,7 +91,7 @@ def test_any_number_of_pictures_is_taken(exports, model, name, count):
 def test_each_export_is_one_file_or_folder(exports):
     for name, folder in exports.items():
         names = {path.name for path in folder.iterdir()}
-        assert names == {exporting.FORMATS[name].file, "classes.json", "picture.png"}
+        assert names == {exporting.FORMATS[name].file, "classes.json", "image.png"}
 
 
 def test_the_classes_are_inside_of_onnx(exports, model):
@@ -100,7 +100,7 @@ def test_the_classes_are_inside_of_onnx(exports, model):
     written = onnx.load(exports["onnx"] / "model.onnx")
     properties = {one.key: one.value for one in written.metadata_props}
     assert json.loads(properties["class_names"]) == list(model.class_names)
-    assert [one.name for one in written.graph.input] == ["pictures"]
+    assert [one.name for one in written.graph.input] == ["images"]
     assert [one.name for one in written.graph.output] == ["probs"]
 
 
@@ -127,11 +127,11 @@ def test_a_model_that_does_not_agree_is_refused(model, real, tmp_path, monkeypat
 
     changed = exporting.Format("model.keras", wrong, exporting.FORMATS["keras"].load)
     monkeypatch.setitem(exporting.FORMATS, "keras", changed)
-    with pytest.raises(exporting.ExportError, match=r"differ from ours by .* on random pictures, .* on real pictures"):
+    with pytest.raises(exporting.ExportError, match=r"differ from ours by .* on random images, .* on real images"):
         exporting.export(model, model.shift(None), "keras", tmp_path, real)
 
 
-def test_without_real_pictures_random_ones_are_compared(model, real, tmp_path):
+def test_without_real_images_random_ones_are_compared(model, real, tmp_path):
     differences = exporting.export(model, model.shift(None), "keras", tmp_path, real[:0])
     assert set(differences) == {"random"}
     assert differences["random"] < 1e-5

@@ -1,4 +1,4 @@
-"""The recipe of a folder: which network, size and length follow from which pictures."""
+"""The recipe of a folder: which network, size and length follow from which images."""
 
 import dataclasses
 
@@ -8,10 +8,10 @@ from udal_tf.config import resolve, section_fields
 from udal_tf.folder_recipe import FolderFacts, folder_recipe, small_side
 
 FASHION = FolderFacts(
-    classes=10, labeled=420, smallest=3, unlabeled=3776, side=28, one_size=True, pictures="fashion as it lies"
+    classes=10, labeled=420, smallest=3, unlabeled=3776, side=28, one_size=True, images="fashion as it lies"
 )
 PHOTOGRAPHS = FolderFacts(
-    classes=4, labeled=100, smallest=12, unlabeled=500, side=400, one_size=False, pictures="photographs"
+    classes=4, labeled=100, smallest=12, unlabeled=500, side=400, one_size=False, images="photographs"
 )
 
 
@@ -32,7 +32,7 @@ def test_every_setting_of_a_recipe_exists_and_is_allowed():
             resolve({"dataset": "folder"}, facts)
 
 
-def test_small_pictures_of_one_size_keep_it_and_train_a_wide_resnet():
+def test_small_images_of_one_size_keep_it_and_train_a_wide_resnet():
     made = recipe(FASHION)
     assert (made["arch"], made["depth"], made["width"], made["image_size"]) == ("wrn", 10, 1, 28)
     assert made["epochs"] * made["steps_per_epoch"] == 2250
@@ -41,12 +41,12 @@ def test_small_pictures_of_one_size_keep_it_and_train_a_wide_resnet():
 
 
 @pytest.mark.parametrize("side, seen", [(0, 64), (5, 16), (28, 32), (45, 48), (95, 64)])
-def test_small_pictures_of_many_sizes_are_brought_to_a_multiple_of_eight(side, seen):
+def test_small_images_of_many_sizes_are_brought_to_a_multiple_of_eight(side, seen):
     assert recipe(changed(FASHION, side=side, one_size=False))["image_size"] == seen
 
 
 @pytest.mark.parametrize("side, seen", [(96, 96), (130, 128), (400, 224), (4000, 224)])
-def test_large_pictures_train_resnet50_on_random_resized_crops(side, seen):
+def test_large_images_train_resnet50_on_random_resized_crops(side, seen):
     made = recipe(changed(PHOTOGRAPHS, side=side))
     assert (made["arch"], made["crop"], made["image_size"]) == ("resnet50", "resized", seen)
 
@@ -58,7 +58,7 @@ def test_published_weights_need_keras_own_network():
     assert recipe(PHOTOGRAPHS, pretrained="weights.h5", arch="mobilenetv2")["arch"] == "mobilenetv2"
 
 
-def test_more_pictures_train_larger_networks_for_longer():
+def test_more_images_train_larger_networks_for_longer():
     networks, steps = [], []
     for pool in (5_000, 20_000, 50_000, 50_001):
         made = recipe(changed(FASHION, unlabeled=pool - FASHION.labeled))
@@ -93,12 +93,12 @@ def test_the_threshold_is_lower_for_fixmatch_alone_where_a_class_has_few_labels(
 def test_what_the_user_gives_wins_over_what_the_folder_says():
     config = resolve({"dataset": "folder", "depth": 22, "epochs": 3, "threshold": 0.9}, FASHION)
     assert (config.own.arch.depth, config.train.epochs, config.method.threshold) == (22, 3, 0.9)
-    assert (config.own.arch.width, config.data.pictures) == (1, "fashion as it lies")
+    assert (config.own.arch.width, config.data.images) == (1, "fashion as it lies")
 
 
 def test_without_facts_a_folder_has_one_recipe():
     config = resolve({"dataset": "folder"})
-    assert (config.own.arch.depth, config.data.image_size, config.data.pictures) == (16, 0, "")
+    assert (config.own.arch.depth, config.data.image_size, config.data.images) == (16, 0, "")
 
 
 def test_small_side_is_within_what_a_wide_resnet_takes():

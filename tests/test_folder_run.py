@@ -1,4 +1,4 @@
-"""A person's own pictures train end to end: sizes, colours and class names as they come."""
+"""A person's custom images train end to end: sizes, colors and class names as they come."""
 
 import json
 
@@ -20,8 +20,8 @@ from udal_tf.training.experiment import train_and_evaluate
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
-def write_pictures(root):
-    """Three classes, the largest last by name; unlabelled pictures without classes; a test set."""
+def write_images(root):
+    """Three classes, the largest last by name; unlabeled images without classes; a test set."""
     generator = np.random.RandomState(0)
     parts = {"labeled/apple": 2, "labeled/mango": 1, "labeled/zebra": 4, "unlabeled/misc": 9}
     parts.update({f"test/{name}": 3 for name in ("apple", "mango", "zebra")})
@@ -32,11 +32,11 @@ def write_pictures(root):
             Image.fromarray(pixels).save(root / part / f"{i}.png")
 
 
-def test_a_folder_of_pictures_trains_and_reports_by_class_name(tmp_path):
-    write_pictures(tmp_path / "pictures")
+def test_a_folder_of_images_trains_and_reports_by_class_name(tmp_path):
+    write_images(tmp_path / "images")
     config = resolve(
         {
-            "dataset": "folder", "data_dir": str(tmp_path / "pictures"), "cache_dir": str(tmp_path / "cache"),
+            "dataset": "folder", "data_dir": str(tmp_path / "images"), "cache_dir": str(tmp_path / "cache"),
             "workdir": str(tmp_path / "run"), "image_size": 16, "depth": 10, "epochs": 2, "steps_per_epoch": 2,
             "batch_size": 4, "unlabeled_ratio": 2, "crop": "resized",
             "unlabeled_prior": ("zebra=2", "apple=1", "mango=1"),
@@ -55,10 +55,10 @@ def test_a_folder_of_pictures_trains_and_reports_by_class_name(tmp_path):
 
 
 def given(tmp_path, **further):
-    """A short run on the folder; what is not given follows from the pictures."""
+    """A short run on the folder; what is not given follows from the images."""
     return {
         "dataset": "folder",
-        "data_dir": str(tmp_path / "pictures"),
+        "data_dir": str(tmp_path / "images"),
         "cache_dir": str(tmp_path / "cache"),
         "workdir": str(tmp_path / "run"),
         "epochs": 1,
@@ -69,14 +69,14 @@ def given(tmp_path, **further):
     }
 
 
-def test_a_run_by_the_folders_own_recipe_is_refused_once_pictures_were_added(tmp_path, capsys):
-    write_pictures(tmp_path / "pictures")
+def test_a_run_by_the_folders_own_recipe_is_refused_once_images_were_added(tmp_path, capsys):
+    write_images(tmp_path / "images")
     config = settings.resolve(given(tmp_path))
-    # 16 small pictures of 30 rows and more, the smallest class with one label.
+    # 16 small images of 30 rows and more, the smallest class with one label.
     assert (config.model.arch, config.own.arch.depth, config.data.image_size) == ("wrn", 10, 32)
     assert config.method.threshold == 0.8
     result = train_and_evaluate(config)
-    assert result.config["data"]["pictures"] == config.data.pictures
+    assert result.config["data"]["images"] == config.data.images
     printed = capsys.readouterr().out
     rows = [line.split() for line in printed.splitlines()]
     place = next(row.index("labeled_counts") for row in rows if row[:1] == ["class"])
@@ -84,8 +84,8 @@ def test_a_run_by_the_folders_own_recipe_is_refused_once_pictures_were_added(tmp
     assert labeled == {"apple": "2", "mango": "1", "zebra": "4"}
     assert "recall of mango" not in printed  # The table at the end is the command's.
     assert train_and_evaluate(settings.resolve(given(tmp_path))) == result
-    Image.new("RGB", (30, 40)).save(tmp_path / "pictures" / "unlabeled" / "new.png")
-    with pytest.raises(RunDirError, match=r"(?s)on other pictures.*9 unlabelled.*there, .*10 unlabelled"):
+    Image.new("RGB", (30, 40)).save(tmp_path / "images" / "unlabeled" / "new.png")
+    with pytest.raises(RunDirError, match=r"(?s)on other images.*9 unlabeled.*there, .*10 unlabeled"):
         train_and_evaluate(settings.resolve(given(tmp_path)))
 
 
@@ -93,7 +93,7 @@ def test_pretrained_weights_are_read_when_a_run_begins_and_never_again(tmp_path,
     monkeypatch.setattr(keras.applications, "Tiny", tiny, raising=False)
     record = Backbone("tiny", "Tiny", "udal_tf.models.applications:build", keras_name="Tiny", pixels="caffe")
     monkeypatch.setitem(BACKBONES._all(), "mobilenetv3small", record)
-    write_pictures(tmp_path / "pictures")
+    write_images(tmp_path / "images")
     path = tmp_path / "tiny.weights.h5"
     published = tiny(input_shape=(32, 32, 3))
     published.save_weights(path)
@@ -111,7 +111,7 @@ def test_pretrained_weights_are_read_when_a_run_begins_and_never_again(tmp_path,
 
 
 def test_weights_that_do_not_fit_are_refused_before_anything_is_written(tmp_path):
-    write_pictures(tmp_path / "pictures")
+    write_images(tmp_path / "images")
     (tmp_path / "text.h5").write_text("no weights")
     network = {"arch": "mobilenetv3small", "pretrained": str(tmp_path / "text.h5"), "image_size": 32}
     with pytest.raises(DataError, match="does not hold the weights of MobileNetV3Small"):

@@ -107,7 +107,7 @@ def draw_mistakes(path):
 
 
 @pytest.mark.parametrize("draw", [draw_axis, draw_sheet, draw_confusions, draw_mistakes])
-def test_every_picture_with_names_draws_them(draw, installed, tmp_path):
+def test_every_image_with_names_draws_them(draw, installed, tmp_path):
     installed(Cats="猫", Dogs="犬")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Matplotlib warns of each glyph that it lacks.

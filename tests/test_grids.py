@@ -30,7 +30,7 @@ def test_every_cell_resolves_and_has_a_folder_of_its_own(name):
     assert len({(flat(cell.config.to_dict())["method"], str(cell.config)) for cell in cells}) == len(cells)
 
 
-def test_cells_of_several_folders_of_pictures_are_called_by_them():
+def test_cells_of_several_folders_of_images_are_called_by_them():
     block = grids.Block("", {"dataset": "folder", "data_dir": ["a/mushrooms", "b/birds"], "method": "none"})
     cells, errors = grids.cells([block], FLAGS)
     assert errors == []
@@ -76,7 +76,7 @@ def test_settings_that_leave_the_recipe_are_in_the_name():
 
 
 @pytest.mark.parametrize(
-    ("grid", "part", "pictures"),
+    ("grid", "part", "images"),
     [
         ("table1", "g50_b0.1_fixmatch_udal_fold1", 65_536 * 960),
         ("table1", "g50_b0.1_fixmatch_crest+_fold1", 6 * 65_536 * 960),
@@ -86,9 +86,9 @@ def test_settings_that_leave_the_recipe_are_in_the_name():
         ("digits", "b0.1_supervised_none_fold1", 1000 * 32),
     ],
 )
-def test_pictures_count_every_view_of_every_generation(grid, part, pictures):
+def test_images_count_every_view_of_every_generation(grid, part, images):
     (cell,) = [cell for cell in cells_of(grid) if cell.name.endswith(part)]
-    assert cell.pictures == pictures
+    assert cell.images == images
 
 
 def test_views_are_those_of_the_base_learners():
@@ -118,9 +118,9 @@ def test_a_file_that_is_no_grid_is_refused(tmp_path, text):
 def test_what_completes_a_cells_settings_does_not_change_its_name():
     blocks = [grids.Block("", {"dataset": "folder", "fold": [1, 2]})]
     plain, _ = grids.cells(blocks, FLAGS)
-    completed, _ = grids.cells(blocks, FLAGS, (), lambda given: resolve({**given, "pictures": "these", "depth": 22}))
+    completed, _ = grids.cells(blocks, FLAGS, (), lambda given: resolve({**given, "images": "these", "depth": 22}))
     assert [cell.name for cell in completed] == [cell.name for cell in plain]
-    assert [(cell.config.data.pictures, cell.config.own.arch.depth) for cell in completed] == [("these", 22)] * 2
+    assert [(cell.config.data.images, cell.config.own.arch.depth) for cell in completed] == [("these", 22)] * 2
 
 
 def test_every_cell_that_does_not_resolve_is_named():

@@ -26,7 +26,7 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 @pytest.fixture
 def root(tmp_path):
-    """Pictures of one colour per class: many of them are the same."""
+    """Images of one color per class: many of them are the same."""
     return make(tmp_path / "pets")
 
 
@@ -72,7 +72,7 @@ def test_a_folder_that_training_would_refuse_is_looked_at_all_the_same(capsys, r
     for path in (root / "test" / "seldom").iterdir():
         path.unlink()
     found = json.loads(inspected(capsys, root, "--json", "--no_timing"))
-    assert len(found["problems"]) == 1 and "seldom: no pictures of this class" in found["problems"][0]
+    assert len(found["problems"]) == 1 and "seldom: no images of this class" in found["problems"][0]
     assert (found["recipe"], found["time"]) == (None, None)
     assert "missing_in_test" in {warning["kind"] for warning in found["warnings"]}
 
@@ -102,7 +102,7 @@ def test_a_folder_of_another_layout_is_refused_with_the_one_expected(capsys, tmp
         ("nowhere", "is not there"),
         ("file", "is not a folder"),
         ("empty", "it is empty"),
-        ("loose", "pictures in it directly, in no class: 1"),
+        ("loose", "images in it directly, in no class: 1"),
     ):
         message = refused(capsys, tmp_path / place)
         assert words in message and "Expected are labeled/<class>/" in message
@@ -134,21 +134,21 @@ def test_bad_settings_are_refused(capsys, root, arguments, words):
     assert words in refused(capsys, root, *arguments)
 
 
-def test_a_folder_of_damaged_or_no_pictures_is_refused(capsys, root, tmp_path):
+def test_a_folder_of_damaged_or_no_images_is_refused(capsys, root, tmp_path):
     for path in root.rglob("*.*"):
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     message = refused(capsys, root)
-    assert "no picture to train on can be read; labeled/common/0.png: not recognised as a picture" in message
+    assert "no image to train on can be read; labeled/common/0.png: not recognized as an image" in message
     for name in ("cat", "dog"):
         (tmp_path / "bare" / "labeled" / name).mkdir(parents=True)
-    assert "no picture to train on can be read" in refused(capsys, tmp_path / "bare")
+    assert "no image to train on can be read" in refused(capsys, tmp_path / "bare")
 
 
-def test_a_class_of_damaged_pictures_alone_keeps_the_folder_from_training(capsys, root):
+def test_a_class_of_damaged_images_alone_keeps_the_folder_from_training(capsys, root):
     for path in (root / "labeled" / "rare").iterdir():
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     found = json.loads(inspected(capsys, root, "--json"))
-    assert found["problems"] == [f"{root}/labeled/rare: none of its pictures can be read"]
+    assert found["problems"] == [f"{root}/labeled/rare: none of its images can be read"]
     assert (found["recipe"], found["time"]) == (None, None)
 
 

@@ -1,4 +1,4 @@
-"""What is read from every picture of a folder, and which pictures are the same."""
+"""What is read from every image of a folder, and which images are the same."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def noise(seed, height=20, width=20):
 
 @pytest.fixture
 def root(tmp_path):
-    """Two classes of 3 and 1 labelled pictures, 4 unlabelled, 1 and 1 to test on; all of them different."""
+    """Two classes of 3 and 1 labeled images, 4 unlabeled, 1 and 1 to test on; all of them different."""
     places = ["labeled/cat/0.png", "labeled/cat/1.png", "labeled/cat/2.png", "labeled/dog/0.png"]
     places += [f"unlabeled/{i}.png" for i in range(4)] + ["test/cat/0.png", "test/dog/0.png"]
     for seed, place in enumerate(places):
@@ -33,10 +33,10 @@ def root(tmp_path):
 
 def found_in(root):
     folder = folder_listing.read_folder(root)
-    return inspection.summary(folder, inspection.read_pictures(folder, SIZE))
+    return inspection.summary(folder, inspection.read_images(folder, SIZE))
 
 
-def test_counts_imbalance_and_labelled_share(root):
+def test_counts_imbalance_and_labeled_share(root):
     found = found_in(root)
     assert found["classes"] == [
         {"name": "cat", "labeled": 3, "unlabeled": None, "test": 1},
@@ -47,7 +47,7 @@ def test_counts_imbalance_and_labelled_share(root):
     assert (found["duplicates"], found["unreadable"], found["ignored_files"]) == ([], [], 0)
 
 
-def test_folders_of_unlabelled_pictures_named_like_classes_are_counted(root):
+def test_folders_of_unlabeled_images_named_like_classes_are_counted(root):
     for i in range(2):
         write(root, f"unlabeled/dog/{i}.png", noise(90 + i))
     assert [c["unlabeled"] for c in found_in(root)["classes"]] == [0, 2]
@@ -55,17 +55,17 @@ def test_folders_of_unlabelled_pictures_named_like_classes_are_counted(root):
 
 def test_sizes_and_kinds(root):
     write(root, "unlabeled/wide.png", noise(50, 8, 40))
-    Image.new("L", (30, 30), 9).save(root / "unlabeled" / "grey.png")
-    Image.fromarray(np.repeat(noise(51)[..., :1], 3, axis=2)).save(root / "test" / "cat" / "looks_grey.png")
+    Image.new("L", (30, 30), 9).save(root / "unlabeled" / "gray.png")
+    Image.fromarray(np.repeat(noise(51)[..., :1], 3, axis=2)).save(root / "test" / "cat" / "looks_gray.png")
     found = found_in(root)
     assert found["short_side"] == {"min": 8, "median": 20.0, "max": 30}
     assert found["long_by_short"] == {"min": 1.0, "median": 1.0, "max": 5.0}
     assert found["modes"] == {"RGB": 12, "L": 1}
-    assert found["grey"] == {"labeled": 0, "unlabeled": 1, "test": 1}
+    assert found["gray"] == {"labeled": 0, "unlabeled": 1, "test": 1}
 
 
 def test_unreadable_files_are_named_and_not_counted(root):
-    (root / "labeled" / "cat" / "1.png").write_bytes(b"no picture")
+    (root / "labeled" / "cat" / "1.png").write_bytes(b"no image")
     whole = root / "unlabeled" / "2.png"
     whole.write_bytes(whole.read_bytes()[:300])
     found = found_in(root)
@@ -106,16 +106,16 @@ def test_loose_and_other_files_are_told_apart(root):
     assert (found["loose"], found["ignored_files"]) == (["labeled/loose.png"], 1)
 
 
-def test_progress_tells_of_every_picture_once(root, monkeypatch):
+def test_progress_tells_of_every_image_once(root, monkeypatch):
     monkeypatch.setattr(inspection, "_AT_A_TIME", 4)
     folder, told = folder_listing.read_folder(root), []
-    pictures = inspection.read_pictures(folder, SIZE, told.append)
+    images = inspection.read_images(folder, SIZE, told.append)
     assert told == [4, 4, 2]
-    assert [picture.part for picture in pictures] == ["labeled"] * 4 + ["unlabeled"] * 4 + ["test"] * 2
+    assert [image.part for image in images] == ["labeled"] * 4 + ["unlabeled"] * 4 + ["test"] * 2
 
 
-def test_a_folder_without_test_pictures_is_held_out_from(tmp_path):
-    for place, colour in (("labeled/a/0.png", RED), ("labeled/b/0.png", GREEN)):
-        write(tmp_path, place, np.full((4, 4, 3), colour, np.uint8))
+def test_a_folder_without_test_images_is_held_out_from(tmp_path):
+    for place, color in (("labeled/a/0.png", RED), ("labeled/b/0.png", GREEN)):
+        write(tmp_path, place, np.full((4, 4, 3), color, np.uint8))
     found = found_in(tmp_path)
     assert found["held_out"] and found["counts"] == {"labeled": 2, "unlabeled": 0, "test": 0}

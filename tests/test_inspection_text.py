@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from test_concerns import GOOD
+from test_data_checks import GOOD
 
 from udal_tf.reporting.inspection_text import duration, inspection_text
 
@@ -11,7 +11,7 @@ FOUND = {
     **GOOD,
     "folder": "pets",
     "problems": [],
-    "warnings": [{"kind": "one_label", "text": "one labelled picture only: dog"}],
+    "warnings": [{"kind": "one_label", "text": "one labeled image only: dog"}],
     "recipe": {
         "command": "python run.py --dataset=folder --data_dir=pets",
         "settings": {"depth": 10, "image_size": 32},
@@ -35,9 +35,9 @@ def words(**changes):
 
 def test_counts_are_said_for_all_and_for_each_class():
     text = words()
-    assert "pets: 2 classes, 100 labelled pictures, 900 unlabelled, 100 to test" in text
+    assert "pets: 2 classes, 100 labeled images, 900 unlabeled, 100 to test" in text
     assert "cat 60 60.0 % – 60 dog 40 40.0 % – 40" in text
-    assert "imbalance γ = 1.5 (cat : dog), labelled share β = 0.1" in text
+    assert "imbalance γ = 1.5 (cat : dog), labeled share β = 0.1" in text
     assert "Short side 30 to 40 pixels (median 32), up to 1.40 times as long (median 1.10); kinds: RGB 1,100" in text
 
 
@@ -56,9 +56,9 @@ def test_the_command_its_settings_and_its_time_are_said():
 
 
 def test_warnings_and_reasons_to_refuse_are_listed():
-    assert "Worth knowing: - one labelled picture only: dog" in words()
-    text = words(problems=["no pictures of cat"], recipe=None, time=None)
-    assert "Training would refuse this folder: - no pictures of cat" in text
+    assert "Worth knowing: - one labeled image only: dog" in words()
+    text = words(problems=["no images of cat"], recipe=None, time=None)
+    assert "Training would refuse this folder: - no images of cat" in text
     assert "run.py" not in text
 
 
@@ -76,7 +76,7 @@ def test_faults_are_listed_and_long_lists_are_cut():
     assert "Groups of files with equal pixels (1): c.png = c.webp" in text
 
 
-def test_a_class_without_pictures_leaves_the_imbalance_out():
+def test_a_class_without_images_leaves_the_imbalance_out():
     assert "imbalance" not in words(imbalance=None)
 
 

@@ -1,4 +1,4 @@
-"""core.label_shift: the shares of unlabelled pictures from predictions made under another distribution."""
+"""core.label_shift: the shares of unlabeled images from predictions made under another distribution."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,11 @@ import tensorflow as tf
 
 from udal_tf.core import label_shift
 
-# Two kinds of picture: class 0 looks like the first in 8 of 10 cases, class 1 in 3 of 10. Under (0.75, 0.25) class 0 is
+# Two kinds of image: class 0 looks like the first in 8 of 10 cases, class 1 in 3 of 10. Under (0.75, 0.25) class 0 is
 # behind the first with 0.6 / 0.675, behind the second with 0.15 / 0.325.
 P_OWN = np.float32([0.75, 0.25])
 FIRST, SECOND = [0.88888889, 0.11111111], [0.46153846, 0.53846154]
-# With shares (0.2, 0.8) two of five pictures are of the first kind: 0.2 · 0.8 + 0.8 · 0.3 = 0.4.
+# With shares (0.2, 0.8) two of five images are of the first kind: 0.2 · 0.8 + 0.8 · 0.3 = 0.4.
 PROBS = np.float32([FIRST, FIRST, SECOND, SECOND, SECOND])
 TRUTH = np.float32([0.2, 0.8])
 
@@ -67,7 +67,7 @@ def test_a_floor_that_is_everything_is_the_distribution():
     np.testing.assert_array_equal(label_shift.at_least(tf.constant([0.5, 0.5]), floor), floor)
 
 
-def test_total_variation_is_the_share_of_pictures_that_change_their_class():
+def test_total_variation_is_the_share_of_images_that_change_their_class():
     assert float(label_shift.total_variation(tf.constant([0.5, 0.3, 0.2]), tf.constant([0.4, 0.2, 0.4]))) == (
         pytest.approx(0.2)
     )

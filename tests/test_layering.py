@@ -1,10 +1,10 @@
 """Imports go downward only. The layers in plain words, lowest first:
 
 settings       what a setting is: a field that knows its help and its allowed values
-class_shares   class distributions that a user states
+class_distribution   class distributions that a user states
 registry       what can be chosen by name, each a record; plugins add to it
 folder_recipe  settings that follow from what lies in a folder
-records        the program's own data sets, base learners, methods and backbones
+records        the program's own datasets, base learners, methods and backbones
 config         every setting of a run, made of what a user gave
 storage, run_records, run_dir   files written whole; what a run says of itself; the folder of a run
 core, data, augment, models, reporting   arithmetic; images; views; networks; what is written about runs
@@ -23,17 +23,17 @@ from conftest import LONGEST
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
 RUN_DIR = {"run_dir", "run_records", "storage"}
-SETTINGS = {"settings", "class_shares", "registry", "records", "folder_recipe", "config", *RUN_DIR, ""}
+SETTINGS = {"settings", "class_distribution", "registry", "records", "folder_recipe", "config", *RUN_DIR, ""}
 GROUND = {"core", "data", "augment", "models", "reporting"}
 MAY_IMPORT = {
     "": {"inference"},  # Inside of `load`, when it is called.
     "settings": set(),
-    "class_shares": set(),
+    "class_distribution": set(),
     "folder_recipe": set(),
     "registry": {"settings"},
-    "records": {"settings", "class_shares", "registry"},
+    "records": {"settings", "class_distribution", "registry"},
     # The records themselves come by way of the registry.
-    "config": {"settings", "class_shares", "registry"},
+    "config": {"settings", "class_distribution", "registry"},
     "crest_flags": {"config"},
     "storage": set(),
     "run_records": {""},

@@ -19,7 +19,7 @@ from udal_tf.records.methods import DarpConfig
 from udal_tf.registry import BASE_LEARNERS, METHODS
 
 NUM_CLASSES, STEPS_PER_EPOCH, EPOCHS = 4, 2, 3
-# Pictures in the unlabelled pool.
+# Images in the unlabeled pool.
 POOL = 30
 P_DATA = np.array([0.55, 0.25, 0.15, 0.05], np.float32)
 
@@ -80,7 +80,7 @@ def make_batch(base="fixmatch", seed=0):
             batch[f"mix_{key}"] = tf.constant(random.beta(0.75, 0.75, len(partners)), tf.float32)
     batch["labels_l"] = tf.constant(random.randint(0, NUM_CLASSES, 6), tf.int64)
     if any(of_set == "unlabeled" for _, of_set, _ in views_of(base)):
-        batch["turns_u"] = tf.range(12, dtype=tf.int64) % 4
+        batch["rotations_u"] = tf.range(12, dtype=tf.int64) % 4
         batch["labels_u"] = tf.constant(random.randint(0, NUM_CLASSES, 12), tf.int64)
         batch["rows_u"] = tf.constant(random.permutation(POOL)[:12], tf.int64)
     return batch
@@ -131,7 +131,7 @@ def set_p_model(learner, distribution):
     learner.history.assign(tf.tile(tf.constant(distribution, tf.float32)[None], [128, 1]))
 
 
-def test_udal_with_alpha_one_leaves_the_labelled_loss_alone():
+def test_udal_with_alpha_one_leaves_the_labeled_loss_alone():
     batch = make_batch()
     plain = make_learner(method="none").train_step(batch)
     udal = make_learner(method="udal", alpha_min=1.0).train_step(batch)
@@ -158,7 +158,7 @@ def test_balanced_data_with_p_model_uniform_make_every_method_plain():
         np.testing.assert_allclose(aligned["loss"], plain["loss"], rtol=1e-5, err_msg=method)
 
 
-def test_la_trains_the_labelled_loss_on_logits_plus_log_p_data():
+def test_la_trains_the_labeled_loss_on_logits_plus_log_p_data():
     batch = make_batch()
     learner = make_learner(method="la")
     logits = learner.model(tf.concat([batch["x_l"], batch["x_w"], batch["x_s"]], 0), training=True)[:6]
@@ -323,7 +323,7 @@ def test_mixmatch_with_lambda_one_mixes_nothing():
     assert losses_of[0] == losses_of[1]
 
 
-def test_the_unlabelled_weight_rises_over_its_part_of_the_run():
+def test_the_unlabeled_weight_rises_over_its_part_of_the_run():
     learner = make_learner("mixmatch", "none", unlabeled_weight=75.0, unlabeled_ramp=0.5)
     weights = []
     for step in range(5):
@@ -333,7 +333,7 @@ def test_the_unlabelled_weight_rises_over_its_part_of_the_run():
 
 
 def unmixed(batch, base):
-    """The batch with λ = 1, so that every picture stays itself."""
+    """The batch with λ = 1, so that every image stays itself."""
     return {**batch, **{f"mix_{key}": tf.ones(len(batch[key])) for key, _, _ in views_of(base)}}
 
 
@@ -352,7 +352,9 @@ def test_remixmatch_losses_are_cross_entropies_with_the_sharpened_guess_of_the_w
     batch = unmixed(make_batch("remixmatch"), "remixmatch")
     metrics = make_learner("remixmatch", "none", temperature=0.5, threshold=0.0).train_step(batch)
     learner = make_learner("remixmatch", "none")
-    turned = np.stack([np.rot90(x, k) for x, k in zip(batch["x_s1"].numpy(), batch["turns_u"].numpy(), strict=True)])
+    turned = np.stack(
+        [np.rot90(x, k) for x, k in zip(batch["x_s1"].numpy(), batch["rotations_u"].numpy(), strict=True)]
+    )
     first, heads = learner.network(tf.concat([batch["x_w"], batch["x_s1"], turned], 0), all_heads=True)
     turns = heads["rotation"]
     second = learner.model(tf.concat([batch[key] for key in ("x_l", "x_w", "x_s1", "x_s2")], 0), training=True)
@@ -366,13 +368,13 @@ def test_remixmatch_losses_are_cross_entropies_with_the_sharpened_guess_of_the_w
         "loss_labeled": mean_cross_entropy(np.eye(NUM_CLASSES)[batch["labels_l"]], second[:6].numpy()),
         "loss_unlabeled": mean_cross_entropy(np.tile(guess, (3, 1)), second[6:].numpy()),
         "loss_premixup": mean_cross_entropy(guess, first[12:24].numpy()),
-        "loss_rotation": mean_cross_entropy(np.eye(4)[batch["turns_u"]], turns[24:].numpy()),
+        "loss_rotation": mean_cross_entropy(np.eye(4)[batch["rotations_u"]], turns[24:].numpy()),
     }
     for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-4, err_msg=name)
 
 
-def test_remixmatch_ramps_all_but_the_labelled_and_the_rotation_loss():
+def test_remixmatch_ramps_all_but_the_labeled_and_the_rotation_loss():
     metrics = make_learner("remixmatch", "none", unlabeled_ramp=1.0).train_step(make_batch("remixmatch"))
     metrics = {name: float(value) for name, value in metrics.items()}
     expected = metrics["loss_labeled"] + 0.5 * metrics["loss_rotation"]
@@ -395,7 +397,7 @@ def test_the_rotation_head_is_in_the_checkpoint_and_not_in_the_averages(tmp_path
     assert len(learner.ema) == len(learner.model.trainable_variables)
 
 
-def test_la_prior_is_the_labelled_one_the_label_average_or_the_target():
+def test_la_prior_is_the_labeled_one_the_label_average_or_the_target():
     batch = make_batch()
     shares = np.bincount(batch["labels_l"], minlength=NUM_CLASSES) / 6
     expected = {
@@ -412,7 +414,7 @@ def test_la_prior_is_the_labelled_one_the_label_average_or_the_target():
 P_UNLABELED = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
 
 
-def test_the_estimate_is_for_every_method_that_aligns_to_the_unlabelled_pictures():
+def test_the_estimate_is_for_every_method_that_aligns_to_the_unlabeled_images():
     by_base = {base: [m for m in METHODS if allowed(base, m, unlabeled_prior=(ESTIMATE,))] for base in BASE_LEARNERS}
     aligning = ["udal", "da", "da_la", "hybrid", "crest+", "darp", "da_darp"]
     assert by_base == {"fixmatch": aligning, "mixmatch": aligning, "remixmatch": aligning, "supervised": []}
@@ -459,7 +461,7 @@ def test_the_models_own_prior_is_where_its_labels_were_shifted_to():
         np.testing.assert_allclose(aligner.p_own(), p_own, rtol=1e-6, err_msg=method)
 
 
-def test_the_target_is_made_from_the_unlabelled_prior_and_the_labels_still_come_by_p_data():
+def test_the_target_is_made_from_the_unlabeled_prior_and_the_labels_still_come_by_p_data():
     logits, p_model = tf.zeros([1, 4]), np.float32([0.7, 0.1, 0.1, 0.1])
     roots = np.sqrt(P_UNLABELED) / np.sqrt(P_UNLABELED).sum()
     aligner = make_aligner("udal", p_model=p_model, p_unlabeled=P_UNLABELED)
@@ -480,7 +482,7 @@ def test_a_stated_prior_that_is_p_data_trains_bit_identically():
             np.testing.assert_array_equal(one, other)
 
 
-def test_la_prior_target_follows_the_unlabelled_prior():
+def test_la_prior_target_follows_the_unlabeled_prior():
     learner = make_learner(p_unlabeled=P_UNLABELED, la_prior="target", alpha_min=0.5, k=0.0)
     np.testing.assert_allclose(learner.la_prior(), np.sqrt(P_UNLABELED) / np.sqrt(P_UNLABELED).sum(), rtol=1e-5)
     np.testing.assert_array_equal(make_learner(p_unlabeled=P_UNLABELED).la_prior(), P_DATA)

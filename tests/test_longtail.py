@@ -47,7 +47,7 @@ def test_last_class_is_n1_over_gamma():
 
 
 def test_empty_last_class_is_refused():
-    with pytest.raises(ValueError, match="--imbalance=100 leaves no picture"):
+    with pytest.raises(ValueError, match="--imbalance=100 leaves no image"):
         longtail.class_counts(50, 100, 10)
 
 
@@ -75,7 +75,7 @@ def test_unlabeled_counts_by_shape():
 
 
 def test_unlabeled_counts_of_the_settings_of_later_work():
-    # (N_1, M_1) = (500, 4000), γ_l = γ_u = 100: 20 times over the last reversed class, 5,000 pictures are enough.
+    # (N_1, M_1) = (500, 4000), γ_l = γ_u = 100: 20 times over the last reversed class, 5,000 images are enough.
     reversed_counts = longtail.unlabeled_counts(4000, 100, "reversed", 10)
     assert reversed_counts[0] == 40 and reversed_counts[-1] == 4000
     labeled = longtail.class_counts(500, 100, 10)
@@ -107,7 +107,7 @@ def test_other_draws_are_refused(draw):
 
 
 def test_subset_of_a_small_class_is_refused():
-    with pytest.raises(ValueError, match="class 1 has 3 pictures, 4 are asked for"):
+    with pytest.raises(ValueError, match="class 1 has 3 images, 4 are asked for"):
         longtail.subset(labels_of([9, 3]), [9, 4])
 
 
@@ -134,7 +134,7 @@ def test_fold_split_is_one_stream_over_the_classes():
     assert full[10:20].tolist() != alone.tolist()
 
 
-def test_pictures_without_label_are_in_no_fold():
+def test_images_without_label_are_in_no_fold():
     labels = np.array([0, -1, 1, 0, -1, 1])
     labeled, rest = longtail.fold_split(labels, 1.0, 1, 2)
     assert sorted(labeled.tolist()) == [0, 2, 3, 5] and len(rest) == 0
@@ -147,5 +147,5 @@ def test_darp_split_by_hand():
 
 
 def test_darp_split_of_a_small_class_is_refused():
-    with pytest.raises(ValueError, match="class 1 has 3 pictures, 2 labelled and 2 unlabelled"):
+    with pytest.raises(ValueError, match="class 1 has 3 images, 2 labeled and 2 unlabeled"):
         longtail.darp_split(labels_of([9, 3]), [2, 2], [4, 2])

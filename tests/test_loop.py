@@ -26,7 +26,7 @@ LONG_CALLS, SINGLE_STEPS = 1e9, 0.0
 
 def make_config(workdir, **settings):
     tiny = {"epochs": EPOCHS, "steps_per_epoch": STEPS_PER_EPOCH, "batch_size": 4, "unlabeled_ratio": 2}
-    # Barely more than chance, so that the unlabelled loss takes part from the first step on.
+    # Barely more than chance, so that the unlabeled loss takes part from the first step on.
     return resolve({**tiny, "threshold": 0.12, "workdir": str(workdir), **settings})
 
 
@@ -74,7 +74,7 @@ def step_by_step(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def estimating(tmp_path_factory):
-    """A finished run that estimates the unlabelled prior: folder, result."""
+    """A finished run that estimates the unlabeled prior: folder, result."""
     folder = tmp_path_factory.mktemp("estimating")
     return folder, run(make_config(folder, **ESTIMATED))
 
@@ -105,7 +105,7 @@ def test_result_holds_every_score_for_every_set_of_weights(finished):
     for weights in WEIGHTS:
         recall = result["per_class_recall"][weights]
         assert len(recall) == 10
-        # 50 test pictures in every class: the three scores tell the same.
+        # 50 test images in every class: the three scores tell the same.
         assert result["accuracy"][weights] == pytest.approx(np.mean(recall))
         assert result["balanced_accuracy"][weights] == pytest.approx(np.mean(recall))
 
@@ -165,7 +165,7 @@ def test_the_target_is_the_prior_to_the_power_alpha(finished):
 POOL = np.array([120, 91, 69, 52, 39, 30, 22, 17, 13, 10]) / 463
 
 
-def test_rows_and_result_say_what_the_unlabelled_pictures_are_taken_for(finished):
+def test_rows_and_result_say_what_the_unlabeled_images_are_taken_for(finished):
     """By default for p_data, the exact geometric prior, which truncated counts miss by a little."""
     _, folder, result, _ = finished
     assert result["p_unlabeled"] == result["p_data"]
@@ -210,7 +210,7 @@ def test_the_median_is_over_the_last_epochs(finished):
     assert result["median_ema_accuracy"] == {"epochs": 3, "accuracy": statistics.median(of_epochs)}
 
 
-def test_the_pictures_are_there(finished):
+def test_the_images_are_there(finished):
     _, folder, _, _ = finished
     for name in ("training_curves", "per_class_recall", "pseudo_label_divergence"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG\r\n")
@@ -334,7 +334,7 @@ def test_a_run_with_more_state_cut_in_mid_epoch_ends_the_same(estimating, tmp_pa
 
 
 class BreaksAtSteps(Recorder):
-    """A step runner whose loss is not a number whenever step 5 or 9 shows its own pictures."""
+    """A step runner whose loss is not a number whenever step 5 or 9 shows its own images."""
 
     def __call__(self, source, count):
         start = int(self._learner.step)

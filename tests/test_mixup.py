@@ -6,7 +6,7 @@ import tensorflow as tf
 from udal_tf.core import mixup
 
 
-def test_weights_favour_an_examples_own_side():
+def test_weights_favor_an_examples_own_side():
     np.testing.assert_allclose(mixup.mixing_weights(tf.constant([0.0, 0.3, 0.5, 0.9])), [1.0, 0.7, 0.5, 0.9])
 
 
@@ -15,9 +15,9 @@ def test_a_mixture_is_worked_by_hand():
     np.testing.assert_allclose(mixup.mixup(own, partner, tf.constant([0.75, 1.0])), [[2.0, 3.0], [3.0, 4.0]])
 
 
-def test_pictures_and_targets_mix_with_the_same_weights():
+def test_images_and_targets_mix_with_the_same_weights():
     weights = tf.constant([0.6])
-    pictures = mixup.mixup(tf.ones([1, 2, 2, 1]), tf.zeros([1, 2, 2, 1]), weights)
+    images = mixup.mixup(tf.ones([1, 2, 2, 1]), tf.zeros([1, 2, 2, 1]), weights)
     targets = mixup.mixup(tf.constant([[1.0, 0.0]]), tf.constant([[0.0, 1.0]]), weights)
-    np.testing.assert_allclose(pictures, np.full((1, 2, 2, 1), 0.6), rtol=1e-6)
+    np.testing.assert_allclose(images, np.full((1, 2, 2, 1), 0.6), rtol=1e-6)
     np.testing.assert_allclose(targets, [[0.6, 0.4]], rtol=1e-6)

@@ -58,13 +58,13 @@ def test_a_card_has_the_figures_of_its_run(model, tiny_run):
     card = model_card.card(model, export())
     result = json.loads((tiny_run / "result.json").read_text())
     assert f"accuracy {100 * result['accuracy']['ema']:.1f} %" in card
-    assert f"mean per-class recall {100 * result['balanced_accuracy']['ema_la']:.1f} %" in card
+    assert f"balanced accuracy {100 * result['balanced_accuracy']['ema_la']:.1f} %" in card
     recalls = [f"{100 * result['per_class_recall'][weights][3]:.1f}" for weights in ("ema", "ema_la")]
-    # Class 3: 6 labelled of 52 pictures in the pool, 50 test pictures; p_data 12^(−3/9), normalised.
+    # Class 3: 6 labeled of 52 images in the pool, 50 test images; p_data 12^(−3/9), normalized.
     assert f"| 3 | 6 | 52 | 0.1125 | 50 | {recalls[0]} | {recalls[1]} |" in card
     assert "step 4 of 4" in card
     assert "scikit-learn load_digits" in card
-    assert "at most 1.2e-07 on random pictures; allowed is 1e-05" in card
+    assert "at most 1.2e-07 on random images; allowed is 1e-05" in card
     assert model_card.training_command(model.folder.config) in card
     assert usage.program(model, "keras") in card
 
@@ -79,14 +79,14 @@ def test_a_card_of_raw_weights_has_the_figures_of_raw_weights(tiny_run):
 def test_a_card_says_which_prior_is_inside(model):
     assert "without LA (Inf)" in model_card.card(model, export())
     card = model_card.card(model, export(target_prior=[1] * 9 + [11]))
-    assert "LA (Inf) is inside: the prior of the labelled pictures, p_data, is taken away" in card
+    assert "LA (Inf) is inside: the prior of the labeled images, p_data, is taken away" in card
     assert "| 9 | 1 | 10 | 0.0215 | 0.5500 | 50 |" in card
 
 
 def test_limits_name_the_classes_with_few_labels_and_the_chosen_epoch(model, tiny_run):
     card = model_card.card(model, export())
-    assert "fewer than 10 labelled pictures: 2 (7), 3 (6), 4 (4), 5 (3), 6 (3), 7 (2), 8 (2), 9 (1)." in card
-    assert "fewer than 30 test pictures" not in card
+    assert "fewer than 10 labeled images: 2 (7), 3 (6), 4 (4), 5 (3), 6 (3), 7 (2), 8 (2), 9 (1)." in card
+    assert "fewer than 30 test images" not in card
     assert "chose the epoch" not in card
     assert "chose the epoch" in model_card.card(udal_tf.load(tiny_run, "best"), export())
 
@@ -102,7 +102,7 @@ def test_a_card_of_an_unfinished_run_says_so(tiny_run, tmp_path):
 def test_facts_for_programs(model):
     facts = model_card.facts(model, export(target_prior="uniform"))
     assert facts["class_names"] == [str(c) for c in range(10)]
-    assert facts["input"] == {"name": "pictures", "dtype": "uint8", "shape": [None, 8, 8, 1]}
+    assert facts["input"] == {"name": "images", "dtype": "uint8", "shape": [None, 8, 8, 1]}
     assert facts["la_inf"]["target"] == pytest.approx([0.1] * 10)
     assert facts["la_inf"]["source"] == pytest.approx(model.p_data.tolist())
     assert model_card.facts(model, export())["la_inf"] is None

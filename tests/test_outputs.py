@@ -1,4 +1,4 @@
-"""Files and folders that commands write: whole or not at all, and never in the place of somebody else's."""
+"""Files and folders that commands write: whole or not at all, and never instead of somebody else's."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The paper's command trains on a CIFAR archive: the real format, recipe and network, few pictures and steps."""
+"""The paper's command trains on a CIFAR archive: the real format, recipe and network, few images and steps."""
 
 import dataclasses
 import io
@@ -16,7 +16,7 @@ START = (6, 9, 9, 4, 1, 1, 2, 7, 8, 3)
 
 
 def write_binary_archive(path):
-    """`cifar-10-binary.tar.gz`: a label byte, then the red, green and blue plane of each picture."""
+    """`cifar-10-binary.tar.gz`: a label byte, then the red, green and blue plane of each image."""
     generator = np.random.RandomState(0)
     rest = np.repeat(np.arange(10), PER_CLASS - np.bincount(START, minlength=10))
     labels = np.concatenate([START, generator.permutation(rest)])

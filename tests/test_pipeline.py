@@ -8,13 +8,13 @@ import tensorflow as tf
 
 from udal_tf.augment.views import make_views
 from udal_tf.config import AugmentConfig
-from udal_tf.data.dataset import ArrayPictures
+from udal_tf.data.dataset import ArrayImages
 from udal_tf.input import pipeline
 
 
 @dataclasses.dataclass(frozen=True)
 class FakeView:
-    """Shows a picture's own grey level, plus the mean of its random numbers where it takes any."""
+    """Shows an image's own gray level, plus the mean of its random numbers where it takes any."""
 
     draws: int
     crops: bool = False
@@ -36,12 +36,12 @@ REQUESTS = (("x_l", "labeled", "weak"), ("x_w", "unlabeled", "weak"), ("x_s", "u
 
 @pytest.fixture
 def sets():
-    """Twenty pictures whose grey level is their position and whose label is a tenth of it."""
-    pictures = ArrayPictures(np.tile(np.arange(20, dtype=np.uint8)[:, None, None, None], (1, 2, 2, 1)))
+    """Twenty images whose gray level is their position and whose label is a tenth of it."""
+    images = ArrayImages(np.tile(np.arange(20, dtype=np.uint8)[:, None, None, None], (1, 2, 2, 1)))
     labels = np.arange(20) // 10
     return {
-        "labeled": pipeline.PictureSet(pictures, np.array([1, 3, 12]), labels[[1, 3, 12]], 4),
-        "unlabeled": pipeline.PictureSet(pictures, np.arange(20), labels, 8),
+        "labeled": pipeline.ImageSet(images, np.array([1, 3, 12]), labels[[1, 3, 12]], 4),
+        "unlabeled": pipeline.ImageSet(images, np.arange(20), labels, 8),
     }
 
 
@@ -54,23 +54,23 @@ def test_a_batch_has_the_requested_views_and_the_labels(sets):
     shapes = {key: value.shape for key, value in batches(sets)[0].items()}
     assert shapes == {
         "x_l": (4, 2, 2, 1), "labels_l": (4,), "x_w": (8, 2, 2, 1), "x_s": (8, 2, 2, 1), "labels_u": (8,),
-        "rows_l": (4,), "rows_u": (8,), "turns_u": (8,),
+        "rows_l": (4,), "rows_u": (8,), "rotations_u": (8,),
     }  # fmt: skip
 
 
-def test_views_of_one_set_show_the_same_pictures_with_other_random_numbers(sets):
+def test_views_of_one_set_show_the_same_images_with_other_random_numbers(sets):
     for batch in batches(sets):
         np.testing.assert_array_equal(np.floor(batch["x_w"]), np.floor(batch["x_s"]))
         assert (batch["x_w"] != batch["x_s"]).all()
 
 
-def test_labels_belong_to_their_pictures(sets):
+def test_labels_belong_to_their_images(sets):
     for batch in batches(sets):
         np.testing.assert_array_equal(batch["labels_u"], np.floor(batch["x_w"][:, 0, 0, 0]) // 10)
         np.testing.assert_array_equal(batch["labels_l"], np.floor(batch["x_l"][:, 0, 0, 0]) // 10)
 
 
-def test_only_labelled_positions_come_as_labelled(sets):
+def test_only_labeled_positions_come_as_labeled(sets):
     seen = np.concatenate([np.floor(batch["x_l"][:, 0, 0, 0]) for batch in batches(sets)])
     assert set(seen) == {1, 3, 12}
 
@@ -82,20 +82,20 @@ def test_a_restart_at_a_step_goes_on_with_the_same_batches(sets):
             np.testing.assert_array_equal(batch[key], expected[key])
 
 
-def test_a_base_learner_without_unlabelled_views_gets_none(sets):
+def test_a_base_learner_without_unlabeled_views_gets_none(sets):
     batch = batches({"labeled": sets["labeled"]}, requests=REQUESTS[:1])[0]
     assert sorted(batch) == ["labels_l", "rows_l", "x_l"]
 
 
 def test_evaluation_keeps_the_order_and_the_last_smaller_batch(sets):
-    dataset = pipeline.evaluation_batches(sets["labeled"].pictures, np.arange(20), FakeViews().plain, 8)
+    dataset = pipeline.evaluation_batches(sets["labeled"].images, np.arange(20), FakeViews().plain, 8)
     parts = [part.numpy() for part in dataset]
     assert [len(part) for part in parts] == [8, 8, 4]
     np.testing.assert_array_equal(np.concatenate(parts)[:, 0, 0, 0], np.arange(20))
 
 
-class CutPictures:
-    """Hands out pictures of the value 100 cut by the draws, so that a view shows whether it was given crops."""
+class CutImages:
+    """Hands out images of the value 100 cut by the draws, so that a view shows whether it was given crops."""
 
     shape = (2, 2, 1)
 
@@ -108,7 +108,7 @@ class CutPictures:
 
 
 def test_a_view_that_crops_gets_crops_and_the_rest_of_its_random_numbers():
-    sets = {"labeled": pipeline.PictureSet(CutPictures(), np.arange(5), np.arange(5), 4)}
+    sets = {"labeled": pipeline.ImageSet(CutImages(), np.arange(5), np.arange(5), 4)}
     views = FakeViews(weak=FakeView(6, crops=True))
     batch = pipeline.BatchMaker(sets, REQUESTS[:1], views, seed=1)(tf.constant(0, tf.int64))
     assert (batch["x_l"].numpy() >= 100).all() and (batch["x_l"].numpy() < 101).all()
@@ -116,9 +116,9 @@ def test_a_view_that_crops_gets_crops_and_the_rest_of_its_random_numbers():
 
 def test_pixels_do_not_depend_on_the_number_of_threads():
     generator = np.random.RandomState(0)
-    pictures = ArrayPictures(generator.randint(0, 256, (30, 8, 8, 3)).astype(np.uint8))
+    images = ArrayImages(generator.randint(0, 256, (30, 8, 8, 3)).astype(np.uint8))
     labels = np.arange(30) % 10
-    sets = {name: pipeline.PictureSet(pictures, np.arange(30), labels, 4) for name in ("labeled", "unlabeled")}
+    sets = {name: pipeline.ImageSet(images, np.arange(30), labels, 4) for name in ("labeled", "unlabeled")}
     views = make_views(AugmentConfig(crop_padding=2), 8, 8, 3)
 
     maker = pipeline.BatchMaker(sets, REQUESTS, views, seed=1)

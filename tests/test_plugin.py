@@ -173,7 +173,7 @@ def test_help_lists_its_records_with_the_flags_they_own(plugin):
     known = flags.FlagValues()
     config_module.define_flags(known)
     text = help_text(known, "")
-    headings = ["Data sets", "Base learners", "Methods", "Backbones"]
+    headings = ["Datasets", "Base learners", "Methods", "Backbones"]
     parts = re.split("|".join(f"\n{heading} " for heading in headings), text)[1:]
     for part, name, flag in zip(parts, CHOICES.values(), OWN, strict=True):
         assert re.search(rf"\n  {name}: .*\n      --{flag}: ", part), name

@@ -22,7 +22,7 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Five pictures of digits' size in two folders; one of them in colour, one beside a file that is no picture."""
+    """Five images of digits' size in two folders; one of them in color, one beside a file that is no image."""
     root = tmp_path_factory.mktemp("photos")
     generator = np.random.RandomState(0)
     for i, name in enumerate(("a.png", "b.png", "more/c.png", "more/d.png", "more/e.png")):
@@ -34,7 +34,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def predict(capsys, monkeypatch, photos):
-    """Runs the command beside the pictures: exit code, standard output, standard error."""
+    """Runs the command beside the images: exit code, standard output, standard error."""
     monkeypatch.chdir(photos)
 
     def call(*arguments) -> tuple[int, str, str]:
@@ -49,7 +49,7 @@ def predict(capsys, monkeypatch, photos):
 
 @pytest.fixture(scope="module")
 def expected(tiny_run, photos):
-    """Name and probability of each picture's classes, the likeliest first, by its file."""
+    """Name and probability of each image's classes, the likeliest first, by its file."""
     model = udal_tf.load(tiny_run)
     found = {}
     for path in sorted(photos.rglob("*.png")):
@@ -110,13 +110,13 @@ def test_la_inf_for_a_target_prior(predict, tiny_run, tmp_path, photos):
 
 
 def test_bad_files_are_named_and_the_rest_is_done(predict, tiny_run, tmp_path):
-    (tmp_path / "notes.png").write_text("no picture")
+    (tmp_path / "notes.png").write_text("no image")
     code, out, err = predict(tiny_run, tmp_path / "notes.png", "a.png", "missing.png", "more/c.png", "--format=csv")
     assert code == model_arguments.EXIT_SOME_UNREADABLE == 3
     assert [row["file"] for row in csv.DictReader(io.StringIO(out))] == ["a.png", "more/c.png"]
-    assert f"not read: {tmp_path / 'notes.png'}: not recognised as a picture" in err
+    assert f"not read: {tmp_path / 'notes.png'}: not recognized as an image" in err
     assert "not read: missing.png: FileNotFoundError" in err
-    assert "2 pictures done, 2 could not be read" in err
+    assert "2 images done, 2 could not be read" in err
 
 
 def test_a_file_to_write_to(predict, tiny_run, tmp_path):
@@ -137,13 +137,13 @@ def test_a_file_to_write_to(predict, tiny_run, tmp_path):
 
 def test_bad_input_is_refused_in_a_sentence(predict, tiny_run, tmp_path):
     (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.png").write_text("no picture")
+    (tmp_path / "notes.png").write_text("no image")
     for arguments, said in (
         ([tmp_path, "a.png"], "is not the work folder of a training"),
         ([tmp_path / "nowhere", "a.png"], "is not there"),
-        ([tiny_run, tmp_path / "empty"], "no pictures below"),
+        ([tiny_run, tmp_path / "empty"], "no images below"),
         ([tiny_run, "*.gif"], "no file matches *.gif"),
-        ([tiny_run, tmp_path / "notes.png"], "none of the 1 files is a picture that can be read"),
+        ([tiny_run, tmp_path / "notes.png"], "none of the 1 files is an image that can be read"),
         ([tiny_run, "a.png", "--top_k=11"], "--top_k must be from 1 to the 10 classes, got 11"),
         ([tiny_run, "a.png", "--top_k=0"], "got 0"),
         ([tiny_run, "a.png", "--target_prior=even"], "uniform, train or a file with shares, got 'even'"),

@@ -1,4 +1,4 @@
-"""methods.prior_estimator: the running estimate of the unlabelled pictures' class distribution."""
+"""methods.prior_estimator: the running estimate of the unlabeled images' class distribution."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from udal_tf.methods.prior_estimator import WINDOW_STEPS, PriorEstimator
 
-# As in test_label_shift: posteriors under (0.75, 0.25) of pictures that are of the two classes by (0.2, 0.8).
+# As in test_label_shift: posteriors under (0.75, 0.25) of images that are of the two classes by (0.2, 0.8).
 P_OWN = tf.constant([0.75, 0.25])
 PROBS = tf.constant(2 * [[0.88888889, 0.11111111]] + 3 * [[0.46153846, 0.53846154]])
 

@@ -1,4 +1,4 @@
-"""RandAugment: what each operation does, what the draws mean, and that no picture depends on its batch."""
+"""RandAugment: what each operation does, what the draws mean, and that no image depends on its batch."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def random_draws(count, layers=2, seed=1):
 
 
 def apply_to_row(values, op, level=0.0):
-    """The op on one grey picture of one row."""
+    """The op on one gray image of one row."""
     return (
         randaugment.apply_op(np.array(values, np.uint8).reshape(1, 1, -1, 1), op, level, 1.0).numpy().ravel().tolist()
     )
@@ -139,16 +139,16 @@ def test_warps_follow_the_matrix_in_float64(op):
     np.testing.assert_array_equal(ours[0], expected)
 
 
-def test_grey_pictures_stay_grey_and_equal_their_one_channel_form():
-    grey = random_images(4, 16, 16, 1)
+def test_gray_images_stay_gray_and_equal_their_one_channel_form():
+    gray = random_images(4, 16, 16, 1)
     for op in randaugment.OPS:
         level, sign = [0.0, 0.3, 0.6, 0.95], [1.0, -1.0, 1.0, -1.0]
-        three = randaugment.apply_op(np.repeat(grey, 3, axis=3), op, level, sign).numpy()
-        one = randaugment.apply_op(grey, op, level, sign).numpy()
+        three = randaugment.apply_op(np.repeat(gray, 3, axis=3), op, level, sign).numpy()
+        one = randaugment.apply_op(gray, op, level, sign).numpy()
         np.testing.assert_array_equal(three, np.repeat(one, 3, axis=3), err_msg=op)
 
 
-def test_rand_augment_applies_the_drawn_ops_to_each_picture_alone():
+def test_rand_augment_applies_the_drawn_ops_to_each_image_alone():
     images, draws = random_images(80, 32, 32, 3), random_draws(80)
     together = randaugment.rand_augment(images, draws).numpy()
     for image, row, result in zip(images, draws, together, strict=True):

@@ -113,7 +113,7 @@ def test_a_shorter_run_or_another_data_set_never_stands_in_the_papers_column(tmp
         assert cell.n == 1
         assert math.isnan(cell.difference)
         assert [column.kind for column in found[name].columns] == ["other setting", "paper", "paper", "paper"]
-        assert all("another data set or recipe" in column.heading for column in found[name].columns[1:])
+        assert all("another dataset or recipe" in column.heading for column in found[name].columns[1:])
 
 
 def test_runs_of_another_draw_or_arithmetic_get_a_column_of_their_own(tmp_path):
@@ -219,7 +219,7 @@ def test_broken_results_are_named_and_left_out(tmp_path):
     assert "only the first epochs" in reasons["3"]
     assert reasons["4"] == "result.json: accuracy.ema is missing"
     assert "must" in reasons["5"]
-    assert any("same settings, fold and pictures" in one.reason for one in left_out)
+    assert any("same settings, fold and images" in one.reason for one in left_out)
     assert {good.name, again.name} >= {runs[0].folder.name}
 
 
@@ -412,7 +412,7 @@ def test_only_present_leaves_out_what_has_no_run(tmp_path):
     assert (frame.n > 0).all() and set(frame.method) == {"none", "udal"}
     rows = latex_rows((folder / "table1.tex").read_text(encoding="utf-8"))
     assert len(rows) == 4 and {len(cells) for cells in rows.values()} == {2}
-    # Of another data set the paper's columns stay, for the rows that do.
+    # Of another dataset the paper's columns stay, for the rows that do.
     frame = pd.read_csv(folder / "table1_digitslt.csv")
     assert set(frame.method) == {"udal"} and set(frame.kind) == {"other setting", "paper"}
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
@@ -533,7 +533,7 @@ def test_beside_runs_of_the_recipe_the_points_of_an_ablation_have_no_figures_of_
 
 
 OWN = {"dataset": "folder", "data_dir": "flowers"}
-FACTS = FolderFacts(3, 40, 2, 400, 28, True, "3 classes; 40 labelled; 400 unlabelled; 30 to test")
+FACTS = FolderFacts(3, 40, 2, 400, 28, True, "3 classes; 40 labeled; 400 unlabeled; 30 to test")
 
 
 def test_a_folder_of_ones_own_is_called_by_its_name_and_what_its_recipe_says_is_no_deviation(tmp_path):
@@ -541,11 +541,11 @@ def test_a_folder_of_ones_own_is_called_by_its_name_and_what_its_recipe_says_is_
     write_run(tmp_path, 0.7, facts=FACTS, **OWN, threshold=0.9)
     runs, _ = read_runs([tmp_path])
     assert {tuple(run.deviations.items()) for run in runs} == {(), (("threshold", 0.9),)}
-    assert set(figures.figure_groups(runs)) == {"own pictures, flowers", "own pictures, flowers, threshold 0.9"}
+    assert set(figures.figure_groups(runs)) == {"custom images, flowers", "custom images, flowers, threshold 0.9"}
     headings = [
         column.heading for column in tables_of(tmp_path)["table1_folder"].columns if "flowers" in column.heading
     ]
-    assert sorted(headings) == ["own pictures, flowers", "own pictures, flowers, threshold 0.9"]
+    assert sorted(headings) == ["custom images, flowers", "custom images, flowers, threshold 0.9"]
 
 
 def test_classes_stand_from_frequent_to_rare_whatever_order_their_names_are_in():
@@ -575,7 +575,9 @@ def test_names_of_figures_fit_into_file_names_and_stay_apart():
 
 
 def test_a_long_heading_ends_within_its_figure():
-    figure = plotting.render(sketch("FixMatch w/ UDAL; own pictures, flowers, image_size 28, crop_padding 3, depth 10"))
+    figure = plotting.render(
+        sketch("FixMatch w/ UDAL; custom images, flowers, image_size 28, crop_padding 3, depth 10")
+    )
     assert figure.get_suptitle().endswith("…")
     (heading,) = [text for text in figure.texts if text.get_text() == figure.get_suptitle()]
     assert heading.get_window_extent().x1 < figure.bbox.x1
@@ -596,7 +598,7 @@ def test_class_names_have_room_beside_their_panel_and_above_its_legend(side):
 
 
 def test_a_folders_name_with_dollar_signs_is_no_formula_in_a_heading(tmp_path):
-    plotting.draw(sketch(r"own pictures, $\wrong{$"), tmp_path)
+    plotting.draw(sketch(r"custom images, $\wrong{$"), tmp_path)
     assert (tmp_path / "name.png").exists() and (tmp_path / "name.svg").exists()
 
 
@@ -605,7 +607,7 @@ def test_every_method_has_a_color_and_a_marker_of_its_own():
     assert len({color for color, _ in styles}) == len({marker for _, marker in styles}) == len(METHODS)
     assert len(set(names.COLORS)) >= len(METHODS)
     assert names.style_of("FixMatch w/ DA + DARP") != names.style_of("FixMatch")
-    assert names.style_of("Supervised")[::2] == (plotting.GREY, "--")
+    assert names.style_of("Supervised")[::2] == (plotting.GRAY, "--")
 
 
 def test_several_processes_draw_what_one_draws(tmp_path):

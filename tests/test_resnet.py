@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from udal_tf.config import ModelConfig
-from udal_tf.models.build import build_model, check_pictures_fit
+from udal_tf.models.build import build_model, check_images_fit
 from udal_tf.models.layers import FusedBatchNorm
 from udal_tf.models.resnet import resnet50
 from udal_tf.models.stock import stock_copy
@@ -70,10 +70,10 @@ def test_initial_weights_are_he_normal_over_the_fan_in_and_all_differ(model):
     assert (np.asarray(head.bias) == 0).all()
 
 
-def test_small_and_grey_images_are_taken_down_to_32_pixels():
-    check_pictures_fit(ModelConfig(arch="resnet50"), (32, 32, 1))
+def test_small_and_gray_images_are_taken_down_to_32_pixels():
+    check_images_fit(ModelConfig(arch="resnet50"), (32, 32, 1))
     with pytest.raises(ValueError, match="--arch=resnet50 needs images of 32 pixels or more, got 31x40x3"):
-        check_pictures_fit(ModelConfig(arch="resnet50"), (31, 40, 3))
+        check_images_fit(ModelConfig(arch="resnet50"), (31, 40, 3))
     with pytest.raises(ValueError, match="needs images of 32 pixels or more"):
         build_model(ModelConfig(arch="resnet50"), (28, 28, 1), 10)
 

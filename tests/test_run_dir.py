@@ -82,16 +82,16 @@ def test_the_folder_of_another_config_names_the_flags_that_differ(earlier, refus
     assert str(earlier) in message
 
 
-def test_a_run_goes_on_with_the_pictures_that_it_began_with_only(tmp_path, refused):
-    settings = {"dataset": "folder", "depth": 10, "pictures": "2 classes; 9 labelled"}
+def test_a_run_goes_on_with_the_images_that_it_began_with_only(tmp_path, refused):
+    settings = {"dataset": "folder", "depth": 10, "images": "2 classes; 9 labeled"}
     workdir = OwnRunDir(make_config(tmp_path / "run", **settings))
     assert not workdir.begun
     workdir.open()
     workdir.close()
     assert OwnRunDir(make_config(tmp_path / "run", **settings)).begun
-    message = refused(make_config(tmp_path / "run", **{**settings, "depth": 16, "pictures": "2 classes; 12 labelled"}))
-    assert "on other pictures; some were added, removed or replaced" in message
-    assert "--pictures: 2 classes; 9 labelled there, 2 classes; 12 labelled here" in message
+    message = refused(make_config(tmp_path / "run", **{**settings, "depth": 16, "images": "2 classes; 12 labeled"}))
+    assert "on other images; some were added, removed or replaced" in message
+    assert "--images: 2 classes; 9 labeled there, 2 classes; 12 labeled here" in message
     assert "--depth: 10 there, 16 here" in message
     assert "another --workdir" in message
 

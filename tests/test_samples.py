@@ -1,4 +1,4 @@
-"""input: views of a few pictures to be looked at."""
+"""input: views of a few images to be looked at."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ def samples(config, weak=2, strong=3):
     return view_samples(images(), make_views(config, 16, 16, 3), weak, strong)
 
 
-def test_views_that_change_nothing_show_the_pictures_themselves():
+def test_views_that_change_nothing_show_the_images_themselves():
     shown = samples(PLAIN)
     assert shown.shape == (3, 6, 16, 16, 3) and shown.dtype == np.uint8
     np.testing.assert_array_equal(shown, np.repeat(images()[:, None], 6, axis=1))
@@ -28,13 +28,13 @@ def test_views_that_change_nothing_show_the_pictures_themselves():
 def test_weak_views_come_before_strong_ones_and_differ_from_each_other():
     shown = samples(AugmentConfig())
     np.testing.assert_array_equal(shown[:, 0], images())
-    grey = np.all(shown == 128, axis=-1).mean(axis=(0, 2, 3))
-    # Cutout leaves grey in the strong views alone.
-    assert (grey[:3] < 0.01).all() and (grey[3:] > 0.05).all()
+    gray = np.all(shown == 128, axis=-1).mean(axis=(0, 2, 3))
+    # Cutout leaves gray in the strong views alone.
+    assert (gray[:3] < 0.01).all() and (gray[3:] > 0.05).all()
     assert len({view.tobytes() for view in shown[0]}) == 6
 
 
-def test_the_same_pictures_give_the_same_sheet():
+def test_the_same_images_give_the_same_sheet():
     np.testing.assert_array_equal(samples(AugmentConfig()), samples(AugmentConfig()))
 
 

@@ -1,4 +1,4 @@
-"""Settings that follow from a folder: the facts about it, and that the same pictures give the same settings."""
+"""Settings that follow from a folder: the facts about it, and that the same images give the same settings."""
 
 import json
 import os
@@ -27,11 +27,11 @@ def test_other_data_sets_resolve_as_ever():
 
 
 def test_facts_count_what_training_sees(tmp_path):
-    """Three classes of 6, 2 and 3 pictures of 40×32, 5 unlabelled, 6 to test on."""
+    """Three classes of 6, 2 and 3 images of 40×32, 5 unlabeled, 6 to test on."""
     found = facts(make(tmp_path / "data"))
     assert (found.classes, found.labeled, found.smallest, found.unlabeled) == (3, 11, 2, 5)
     assert (found.side, found.one_size) == (32, False)
-    assert found.pictures.startswith("3 classes; 11 labelled; 5 unlabelled; 6 to test; names and sizes ")
+    assert found.images.startswith("3 classes; 11 labeled; 5 unlabeled; 6 to test; names and sizes ")
 
 
 def test_a_run_notes_the_facts_that_its_settings_follow_from(tmp_path):
@@ -42,17 +42,17 @@ def test_a_run_notes_the_facts_that_its_settings_follow_from(tmp_path):
     assert resolve_settings(given, FolderFacts(**noted)) == config
 
 
-def test_hidden_labels_count_as_unlabelled(tmp_path):
-    # Of 6, 2 and 3 pictures half are labelled, rounded up: 3, 1 and 2.
+def test_hidden_labels_count_as_unlabeled(tmp_path):
+    # Of 6, 2 and 3 images half are labeled, rounded up: 3, 1 and 2.
     found = facts(make(tmp_path / "data"), beta=0.5)
     assert (found.labeled, found.smallest, found.unlabeled) == (6, 1, 10)
-    assert "11 labelled" in found.pictures
+    assert "11 labeled" in found.images
 
 
-def test_held_out_pictures_do_not_train(tmp_path):
+def test_held_out_images_do_not_train(tmp_path):
     found = facts(make(tmp_path / "data", test=False))
     assert (found.labeled, found.smallest) == (8, 1)
-    assert "8 labelled; 5 unlabelled; 3 to test" in found.pictures
+    assert "8 labeled; 5 unlabeled; 3 to test" in found.images
 
 
 def test_squares_of_one_size_are_seen_as_such(tmp_path):
@@ -62,9 +62,9 @@ def test_squares_of_one_size_are_seen_as_such(tmp_path):
     assert (facts(root).side, facts(root).one_size) == (24, True)
 
 
-def test_damaged_pictures_have_no_say_in_the_size(tmp_path):
+def test_damaged_images_have_no_say_in_the_size(tmp_path):
     root = make(tmp_path / "data")
-    (root / "unlabeled" / "0.webp").write_bytes(b"no picture")
+    (root / "unlabeled" / "0.webp").write_bytes(b"no image")
     assert facts(root).side == 32
 
 
@@ -74,14 +74,14 @@ def test_a_copy_of_the_folder_gives_the_same_settings(tmp_path):
     for path in (tmp_path / "copy").rglob("*.*"):
         os.utime(path, (0, 0))
     ours, theirs = (resolve(folder, workdir="run") for folder in (root, tmp_path / "copy"))
-    assert ours.data.pictures == theirs.data.pictures
+    assert ours.data.images == theirs.data.images
     assert (ours.model, ours.train, ours.augment) == (theirs.model, theirs.train, theirs.augment)
 
 
 @pytest.mark.parametrize("change", ["added", "renamed", "other"])
-def test_other_pictures_are_said_to_be_others(tmp_path, change):
+def test_other_images_are_said_to_be_others(tmp_path, change):
     root = make(tmp_path / "data")
-    before = resolve(root).data.pictures
+    before = resolve(root).data.images
     path = root / "labeled" / "rare" / "0.png"
     if change == "added":
         save(root / "unlabeled" / "new.png", RED)
@@ -89,7 +89,7 @@ def test_other_pictures_are_said_to_be_others(tmp_path, change):
         path.rename(path.with_name("9.png"))
     else:
         save(path, (1, 2, 3), (50, 50))
-    assert resolve(root).data.pictures != before
+    assert resolve(root).data.images != before
 
 
 @pytest.mark.parametrize("place, said", [("", "must name your folder"), ("empty", "has no folder labeled/")])

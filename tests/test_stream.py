@@ -1,4 +1,4 @@
-"""input.stream: pictures and random numbers as functions of the step."""
+"""input.stream: images and random numbers as functions of the step."""
 
 import numpy as np
 import scipy.stats
@@ -17,7 +17,7 @@ def draws(step, **changes):
     return stream.draws(tf.constant(step, tf.int64), **settings).numpy()
 
 
-def test_every_picture_comes_once_a_pass_and_nothing_is_dropped():
+def test_every_image_comes_once_a_pass_and_nothing_is_dropped():
     seen = np.concatenate([indices(step) for step in range(25)])
     for start in range(0, 800, 50):
         np.testing.assert_array_equal(np.sort(seen[start : start + 50]), np.arange(50))
@@ -44,7 +44,7 @@ def test_positions_far_beyond_32_bits_still_permute():
 
 
 def test_passes_have_unbiased_and_distinct_orders():
-    """First and last pictures of 2,000 passes: chi-square over 10 pictures, 27.9 is the 0.1 % point at 9 degrees."""
+    """First and last images of 2,000 passes: chi-square over 10 images, 27.9 is the 0.1 % point at 9 degrees."""
     order_of_pass = tf.function(lambda step: stream.indices(step, 10, 10, 3, 1))
     orders = np.stack([order_of_pass(tf.constant(step, tf.int64)) for step in range(2000)])
     for place in (0, 9):

@@ -162,7 +162,7 @@ def test_list_has_every_command_its_state_and_cost(tmp_path, monkeypatch, capsys
     (tmp_path / name / "result.json").write_text("{}")
     sweep.main(["table1", "--list", f"--out={tmp_path}", "--images_per_second=1000"])
     text = capsys.readouterr().out
-    assert f"{name}  finished  62,914,560 pictures  17.48 h\n" in text
+    assert f"{name}  finished  62,914,560 images  17.48 h\n" in text
     command = "python run.py --flagfile=flags/table1_fixmatch_udal.flags --imbalance=50 --fold=1"
     assert f"{command} --workdir={tmp_path / name}\n" in text
     assert "still to train: 119 cells" in text
@@ -173,9 +173,9 @@ def test_list_has_every_command_its_state_and_cost(tmp_path, monkeypatch, capsys
 def test_hours_say_whose_measurement_they_rest_on(tmp_path, capsys):
     sweep.main(["table4", "--dry_run", f"--out={tmp_path}"])
     text = capsys.readouterr().out
-    assert "Hours at 412 pictures a second, as others measured other code on one GPU" in text
-    # 1,410,816,000 pictures.
-    assert "imagenet127_g286_b0.1_fixmatch_none_fold1  new  1,410,816,000 pictures  951.20 h" in text
+    assert "Hours at 412 images a second, as others measured other code on one GPU" in text
+    # 1,410,816,000 images.
+    assert "imagenet127_g286_b0.1_fixmatch_none_fold1  new  1,410,816,000 images  951.20 h" in text
     sweep.main(["digits", "--dry_run", f"--out={tmp_path}"])
     assert "as measured on two cores" in capsys.readouterr().out
 
@@ -183,7 +183,7 @@ def test_hours_say_whose_measurement_they_rest_on(tmp_path, capsys):
 def test_hours_by_steps_timed_here_are_said_to_be_so_and_each_kind_is_timed_once(tmp_path, capsys, monkeypatch):
     timed = []
 
-    def measure(config, num_classes, test_pictures, side):
+    def measure(config, num_classes, test_images, side):
         timed.append((config.method.base, config.train.unlabeled_batch_size, num_classes, side))
         return timing.Timing(5, 0.5, 1.0, 1.0, 100.0)
 
@@ -191,10 +191,10 @@ def test_hours_by_steps_timed_here_are_said_to_be_so_and_each_kind_is_timed_once
     sweep.main(["digits", "--list", "--measure", f"--out={tmp_path}"])
     text = capsys.readouterr().out
     assert timed == [("supervised", 128, 10, 8), ("fixmatch", 128, 10, 8), ("mixmatch", 128, 10, 8)]
-    # 32 labelled pictures in half a second; with two views of 128 unlabelled ones, 288.
-    assert "Hours at 64 and 576 pictures a second, as measured on this machine just now (device CPU" in text
+    # 32 labeled images in half a second; with two views of 128 unlabeled ones, 288.
+    assert "Hours at 64 and 576 images a second, as measured on this machine just now (device CPU" in text
     # 1,000 steps.
-    assert "supervised_none_fold1  new  32,000 pictures  0.14 h" in text
+    assert "supervised_none_fold1  new  32,000 images  0.14 h" in text
 
 
 def test_a_listing_can_be_left_in_the_middle(tmp_path):

@@ -13,7 +13,7 @@ TINY = {"dataset": "folder", "image_size": 16, "depth": 10, "width": 1, "batch_s
 def test_the_time_of_a_run_is_that_of_its_parts(monkeypatch, base):
     monkeypatch.setattr(timing, "SECONDS", 0.0)
     config = resolve({**TINY, "base": base, "epochs": 3, "steps_per_epoch": 20})
-    found = timing.measure(config, num_classes=3, test_pictures=5)
+    found = timing.measure(config, num_classes=3, test_images=5)
     assert found.steps == timing.FEWEST
     assert min(found.seconds_per_step, found.seconds_per_evaluation, found.seconds_to_compile) > 0
     expected = found.seconds_to_compile + 60 * found.seconds_per_step + 3 * found.seconds_per_evaluation
@@ -27,7 +27,7 @@ def test_generations_count_as_often_and_large_test_sets_as_a_part(monkeypatch):
         timing, "_evaluation_seconds", lambda config, data, *others: evaluated.append(len(data.test)) or 2.0
     )
     config = resolve({**TINY, "method": "crest", "generations": 4, "epochs": 1, "steps_per_epoch": 1})
-    found = timing.measure(config, num_classes=3, test_pictures=250)
+    found = timing.measure(config, num_classes=3, test_images=250)
     assert evaluated == [100]
     assert found.seconds_per_evaluation == 5.0
     parts = found.seconds_to_compile + found.seconds_per_step + 5.0
@@ -45,7 +45,7 @@ def test_the_steps_timed_are_those_of_training(monkeypatch):
         return train_step(self, batch)
 
     monkeypatch.setattr(Learner, "counted_train_step", watched)
-    found = timing.measure(resolve({**TINY, "unlabeled_ratio": 2}), num_classes=300, test_pictures=1)
+    found = timing.measure(resolve({**TINY, "unlabeled_ratio": 2}), num_classes=300, test_images=1)
     assert found.steps == 3
     # Traced once for the first call and once for calls of many steps.
     assert all(s == {"x_l": (2, 16, 16, 3), "x_w": (4, 16, 16, 3), "x_s": (4, 16, 16, 3)} for s in shapes) and shapes

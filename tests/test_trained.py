@@ -1,4 +1,4 @@
-"""A trained model in use: it predicts what the training's evaluation did, whatever pictures come with a picture."""
+"""A trained model in use: it predicts what the training's evaluation did, whatever images come with an image."""
 
 import json
 import pathlib
@@ -47,7 +47,7 @@ def tied(probs) -> np.ndarray:
 
 
 def assert_recalls(found, labels, expected):
-    """Each class's recall is the expected one, but for what ties there may be among its images."""
+    """Each class's recall is the expected one, except what ties there may be among its images."""
     assert tied(found.probs).mean() < 0.01
     for c, recall in enumerate(expected):
         own = labels == c
@@ -82,7 +82,7 @@ def test_a_prediction_is_probabilities_their_largest_and_its_name(model, test_se
     assert found.names == tuple(str(label) for label in found.labels)
 
 
-def test_no_pictures_give_no_predictions(model, test_set):
+def test_no_images_give_no_predictions(model, test_set):
     assert model.predict(test_set[0][:0]).probs.shape == (0, 10)
     assert model.predict([]).names == ()
 
@@ -127,8 +127,8 @@ def test_files_are_predicted_as_their_pixels(model, test_set, tmp_path):
 
 def test_files_that_cannot_be_read_are_named(model, tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "good.png")
-    (tmp_path / "notes.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"(?s)2 pictures cannot be read:.*notes\.png.*missing\.png"):
+    (tmp_path / "notes.png").write_text("no image")
+    with pytest.raises(DataError, match=r"(?s)2 images cannot be read:.*notes\.png.*missing\.png"):
         model.predict([tmp_path / "notes.png", tmp_path / "good.png", tmp_path / "missing.png"])
 
 
@@ -142,7 +142,7 @@ def test_files_that_cannot_be_read_are_named(model, tmp_path):
         ("photo.png", "as a list of paths, got 'photo.png'"),
     ],
 )
-def test_pictures_of_another_kind_are_refused(model, images, said):
+def test_images_of_another_kind_are_refused(model, images, said):
     with pytest.raises(ValueError, match=said):
         model.predict(images)
 

@@ -23,7 +23,7 @@ INSTALLED = {
 }
 # What is added to a command so that it takes seconds; the made-up Fashion-MNIST is small, too.
 SMALL = {
-    "docs/make_pictures.py": ("--data_dir=idx", "--n1=20", "--imbalance=4", "--beta=0.3", "--test=2"),
+    "docs/make_images.py": ("--data_dir=idx", "--n1=20", "--imbalance=4", "--beta=0.3", "--test=2"),
     "run.py": ("--cache_dir=cache", "--epochs=2", "--steps_per_epoch=1", "--batch_size=4", "--unlabeled_ratio=2"),
     "udal-inspect": ("--no_timing",),
 }

@@ -18,7 +18,7 @@ P_DATA = np.float32([0.7, 0.3])
 TINY = {"epochs": 2, "steps_per_epoch": 4, "batch_size": 4, "unlabeled_ratio": 2, "threshold": 0.12}
 
 
-def test_a_given_prior_is_normalised_and_checked():
+def test_a_given_prior_is_normalized_and_checked():
     np.testing.assert_array_equal(stated_shares(DarpConfig(), P_DATA), P_DATA)
     np.testing.assert_allclose(stated_shares(DarpConfig(darp_prior=("1", "3")), P_DATA), [0.25, 0.75])
     with pytest.raises(ValueError, match="2 shares, one per class, got 3"):
@@ -54,7 +54,7 @@ def noted(tmp_path, **settings):
     return data.p_unlabeled, data.prepared.get(PRIOR), data.provenance.get("unlabeled_prior")
 
 
-def test_darp_refines_to_its_own_prior_and_else_to_the_unlabelled_one(tmp_path):
+def test_darp_refines_to_its_own_prior_and_else_to_the_unlabeled_one(tmp_path):
     ramp = tuple(str(share) for share in range(1, 11))
     p_data = sources.load(resolve({}).data).p_data
     aligned, refined, note = noted(tmp_path, method="da_darp", darp_prior=ramp)
@@ -73,7 +73,7 @@ def test_what_a_run_takes_for_the_prior_is_noted_where_it_matters(tmp_path):
     assert noted(tmp_path, unlabeled_prior=("estimate",))[2] == {"kind": "estimated during training"}
 
 
-def test_halves_cover_every_class_of_two_and_leave_a_single_picture_in_training():
+def test_halves_cover_every_class_of_two_and_leave_a_single_image_in_training():
     labels = np.array([0, 1, 0, 2, 0, 1])
     first, second = held_out_half(labels, 0), held_out_half(labels, 1)
     np.testing.assert_array_equal(first, [True, True, False, False, True, False])
@@ -87,7 +87,7 @@ def test_predictions_that_err_in_a_known_way_give_the_true_shares():
     np.testing.assert_allclose(shares_from_predictions(errs[labels], labels, truth @ errs, 1000), truth, atol=1e-4)
 
 
-def test_a_class_without_held_out_pictures_is_taken_as_predicted_and_none_is_left_without_a_picture():
+def test_a_class_without_held_out_images_is_taken_as_predicted_and_none_is_left_without_an_image():
     labels, truth = np.array([0, 0]), np.array([0.9, 0.1, 0.0], np.float32)
     shares = shares_from_predictions(np.eye(3, dtype=np.float32)[labels], labels, truth, 100)
     np.testing.assert_allclose(shares, np.array([0.9, 0.1, 0.01]) / 1.01, atol=1e-4)
@@ -104,7 +104,7 @@ def estimated(undrawn, tmp_path_factory):
 def test_the_estimate_is_recorded_and_trained_with(estimated):
     config, folder, result = estimated
     saved = json.loads((folder / "unlabeled_prior.json").read_text(encoding="utf-8"))
-    assert saved["held_out"] == 49  # 50 labelled pictures, the last class has one.
+    assert saved["held_out"] == 49  # 50 labeled images, the last class has one.
     stated = result.data["unlabeled_prior"]
     assert stated["kind"] == "estimate" and result.config == config.to_dict()
     np.testing.assert_allclose(stated["shares"], saved["shares"], rtol=1e-6)

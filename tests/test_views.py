@@ -1,4 +1,4 @@
-"""The plain, weak and strong views: what they do to a picture, and what the draws mean."""
+"""The plain, weak and strong views: what they do to an image, and what the draws mean."""
 
 import dataclasses
 import itertools
@@ -40,8 +40,8 @@ def test_weak_view_is_reflect_pad_crop_and_flip():
     result = view.apply(images, draws.astype(np.float32))
 
     padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)), mode="reflect")
-    for picture, ours, (top, left, flip) in zip(padded, result, settings, strict=True):
-        cropped = picture[top : top + height, left : left + width]
+    for image, ours, (top, left, flip) in zip(padded, result, settings, strict=True):
+        cropped = image[top : top + height, left : left + width]
         expected = cropped[:, ::-1] if flip else cropped
         np.testing.assert_allclose(ours, expected / 127.5 - 1.0, atol=1e-6)
 
@@ -71,13 +71,13 @@ def test_strong_view_without_ops_and_cutout_is_the_weak_view():
     np.testing.assert_array_equal(made.strong.apply(images, draws), made.weak.apply(images, draws[:, :3]))
 
 
-def test_strong_view_cuts_a_mid_grey_square_out_after_the_ops():
+def test_strong_view_cuts_a_mid_gray_square_out_after_the_ops():
     made = views.make_views(dataclasses.replace(DEFAULT, strong_ops=("Invert",), strong_probability=1.0), 32, 24, 3)
     images = np.full((3, 32, 24, 3), 255, np.uint8)
     draws = np.zeros((3, made.strong.draws), np.float32)
     draws[:, -2:] = [[0.5, 0.5], [0.0, 0.999], [0.25, 0.125]]
     result = made.strong.apply(images, draws).numpy()
-    # Half of 32 and of 24 pixels wide around (16, 12), (0, 24) and (8, 3), inside the picture. Invert twice: white.
+    # Half of 32 and of 24 pixels wide around (16, 12), (0, 24) and (8, 3), inside the image. Invert twice: white.
     expected = np.ones((3, 32, 24, 3))
     expected[0, 8:24, 6:18] = 0.0
     expected[1, 0:8, 18:24] = 0.0
@@ -121,13 +121,13 @@ def test_crop_and_flip_are_uniform():
 def test_cutout_centres_are_rounded_uniforms_and_the_square_is_clipped():
     first, behind = (x.numpy() for x in views.cutout_bounds(random_draws(100_000, 1)[:, 0], 32, 0.5))
     assert first.min() == 0 and behind.max() == 32
-    # The centre is known from the edge that is not clipped. 0 and 32 stand for half an interval each.
-    centre = np.where(first > 0, first + 8, behind - 8).astype(int)
-    np.testing.assert_array_equal(first, np.maximum(centre - 8, 0))
-    np.testing.assert_array_equal(behind, np.minimum(centre + 8, 32))
+    # The center is known from the edge that is not clipped. 0 and 32 stand for half an interval each.
+    center = np.where(first > 0, first + 8, behind - 8).astype(int)
+    np.testing.assert_array_equal(first, np.maximum(center - 8, 0))
+    np.testing.assert_array_equal(behind, np.minimum(center + 8, 32))
     expected = np.array([0.5] + [1.0] * 31 + [0.5]) * 100_000 / 32
     # 33 values, 32 degrees of freedom: exceeded once in 10,000 tries.
-    assert ((np.bincount(centre, minlength=33) - expected) ** 2 / expected).sum() < 69.0
+    assert ((np.bincount(center, minlength=33) - expected) ** 2 / expected).sum() < 69.0
 
 
 @pytest.mark.parametrize(

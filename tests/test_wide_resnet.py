@@ -42,7 +42,7 @@ def batch_norm_inputs():
     return np.random.RandomState(0).normal(2.0, 3.0, (5, 4, 4, 3)).astype(np.float32)
 
 
-def test_batch_norm_normalises_with_the_batch_and_moves_its_averages():
+def test_batch_norm_normalizes_with_the_batch_and_moves_its_averages():
     layer = FusedBatchNorm(momentum=0.9)
     x = batch_norm_inputs()
     y = layer(x, training=True).numpy()

@@ -3,11 +3,11 @@
 Every field of every section is one command-line flag of the same name; the flags are generated from the fields
 (`define_flags`). What a user leaves out comes from four layers, the later one winning: the field's default (the
 paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's recipe, the method's preset (and what the
-dataset's recipe says of that method). The recipe of one's own folder also follows from the pictures in it
+dataset's recipe says of that method). The recipe of one's own folder also follows from the images in it
 (`folder_recipe.py`).
 
 What holds this file together: the settings that every run has stand in it, once, and how a run's settings are made of
-what a user gave. Settings of one data set, base learner, method or backbone alone are in `udal_tf.records`.
+what a user gave. Settings of one dataset, base learner, method or backbone alone are in `udal_tf.records`.
 """
 
 import dataclasses
@@ -21,8 +21,8 @@ from typing import Any
 
 from absl import flags
 
-from udal_tf import class_shares, registry
-from udal_tf.class_shares import ESTIMATE, LABELED, UNIFORM
+from udal_tf import class_distribution, registry
+from udal_tf.class_distribution import ESTIMATE, LABELED, UNIFORM
 from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, TABLES, R, Record, Records, Table
 from udal_tf.settings import S, Section, allowed, of_kind, setting
 
@@ -58,7 +58,7 @@ def _names(table: Table) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig(Section):
-    """Which pictures, how long their tail is and which of them are labelled (§4.2)."""
+    """Which images, how long their tail is and which of them are labeled (§4.2)."""
 
     dataset: str = setting("digitslt", "The dataset; each has a recipe of its own.", choices=_names(DATASETS))
     data_dir: str = setting(
@@ -66,37 +66,37 @@ class DataConfig(Section):
     )
     protocol: str = setting(
         "crest",
-        "How labelled pictures are chosen: `crest` labels a fraction --beta of each class, drawn by --fold; "
-        "`darp` labels the first N_1-tailed pictures of each class and leaves M_1-tailed others unlabelled (Table 3).",
+        "How labeled images are chosen: `crest` labels a fraction --beta of each class, drawn by --fold; "
+        "`darp` labels the first N_1-tailed images of each class and leaves M_1-tailed others unlabeled (Table 3).",
         choices=("crest", "darp"),
     )
     imbalance: float = setting(100.0, "Imbalance ratio γ = N_1 / N_C; 1 keeps the classes balanced.", low=1)
-    beta: float = setting(0.1, "Fraction β of each class that is labelled (protocol crest).", above=0, high=1)
-    fold: int = setting(1, "Which random choice of labelled pictures; the paper averages folds 1 to 5.", low=1, high=5)
-    n1: int = setting(5000, "N_1, pictures of the largest class (protocol darp: labelled ones).", low=1)
-    m1: int = setting(3000, "M_1, unlabelled pictures of the largest class (protocol darp only).", low=1)
+    beta: float = setting(0.1, "Fraction β of each class that is labeled (protocol crest).", above=0, high=1)
+    fold: int = setting(1, "Which random choice of labeled images; the paper averages folds 1 to 5.", low=1, high=5)
+    n1: int = setting(5000, "N_1, images of the largest class (protocol darp: labeled ones).", low=1)
+    m1: int = setting(3000, "M_1, unlabeled images of the largest class (protocol darp only).", low=1)
     imbalance_u: float = setting(
-        0.0, "Imbalance ratio of the unlabelled pictures (protocol darp only); 0: as --imbalance.", low=0
+        0.0, "Imbalance ratio of the unlabeled images (protocol darp only); 0: as --imbalance.", low=0
     )
     unlabeled_shape: str = setting(
         "same",
-        "Sizes of the unlabelled classes (protocol darp only): falling as the labelled ones, M_1 each, or rising.",
+        "Sizes of the unlabeled classes (protocol darp only): falling as the labeled ones, M_1 each, or rising.",
         choices=("same", "uniform", "reversed"),
     )
     draw: str = setting(
-        "seed0", "Which pictures make the long-tailed set: seed<k>, a seeded draw, or first_n, each class's first."
+        "seed0", "Which images make the long-tailed set: seed<k>, a seeded draw, or first_n, each class's first."
     )
     split_manifest: str = setting(
-        "", "A split_manifest.json of udal_tf.commands.crest_export: take exactly its pictures."
+        "", "A split_manifest.json of udal_tf.commands.crest_export: take exactly its images."
     )
-    image_size: int = setting(0, "Side of the pictures (imagenet127, folder); 0: the dataset's own.", low=0)
-    skip_bad_images: bool = setting(False, "Leave out and count pictures that cannot be read (imagenet127, folder).")
-    pictures: str = setting(
+    image_size: int = setting(0, "Side of the images (imagenet127, folder); 0: the dataset's own.", low=0)
+    skip_bad_images: bool = setting(False, "Leave out and count images that cannot be read (imagenet127, folder).")
+    images: str = setting(
         "",
         "What lies in the folder when the run begins (folder): filled in by itself; a run goes on with the same "
-        "pictures only.",
+        "images only.",
     )
-    cache_dir: str = setting("", "Folder for indices and resized pictures (default: ~/.cache/udal_tf).", identity=False)
+    cache_dir: str = setting("", "Folder for indices and resized images (default: ~/.cache/udal_tf).", identity=False)
 
     def _check(self) -> None:
         if not re.fullmatch(r"first_n|seed\d+", self.draw):
@@ -122,9 +122,9 @@ class AugmentConfig(Section):
         choices=("pad", "resized"),
     )
     crop_padding: int = setting(4, "Pixels of reflect padding before the random crop (--crop=pad).", low=0)
-    flip: bool = setting(True, "Flip half of the pictures left to right.")
+    flip: bool = setting(True, "Flip half of the images left to right.")
     strong_ops: tuple = setting(RANDAUGMENT_OPS, "RandAugment's operations, comma-separated.", choices=RANDAUGMENT_OPS)
-    strong_layers: int = setting(2, "RandAugment operations drawn per picture.", low=0)
+    strong_layers: int = setting(2, "RandAugment operations drawn per image.", low=0)
     strong_probability: float = setting(0.5, "Probability with which a drawn operation is applied.", low=0, high=1)
     max_translation: float = setting(
         10 / 32,
@@ -132,9 +132,7 @@ class AugmentConfig(Section):
         low=0,
         high=1,
     )
-    cutout: float = setting(
-        0.5, "Side of the cutout square as a fraction of the picture's side; 0: none.", low=0, high=1
-    )
+    cutout: float = setting(0.5, "Side of the cutout square as a fraction of the image's side; 0: none.", low=0, high=1)
 
     def _check(self) -> None:
         if self.strong_layers and not self.strong_ops:
@@ -158,7 +156,7 @@ class ModelConfig(Section):
         "its published weights expect.",
     )
     batch_norm_momentum: float = setting(0.999, "Decay of batch norm's moving statistics.", low=0, high=1)
-    sync_batch_norm: bool = setting(False, "Batch norm over the pictures of all replicas, not each replica's own.")
+    sync_batch_norm: bool = setting(False, "Batch norm over the images of all replicas, not each replica's own.")
 
     def _check(self) -> None:
         if self.pretrained == NO_WEIGHTS:
@@ -183,12 +181,12 @@ class MethodConfig(Section):
     temperature: float = setting(0.0, "Sharpening of soft pseudo-labels; 0: hard pseudo-labels.", low=0)
     joint_forward: bool = setting(
         True,
-        "Labelled, weak and strong views in one pass, as in CReST; false: the weak views in a pass of their own "
-        "without gradient (FixMatch, ReMixMatch), which is faster and gives batch norm other pictures.",
+        "Labeled, weak and strong views in one pass, as in CReST; false: the weak views in a pass of their own "
+        "without gradient (FixMatch, ReMixMatch), which is faster and gives batch norm other images.",
     )
-    unlabeled_weight: float = setting(1.0, "Weight of the unlabelled loss.", low=0)
+    unlabeled_weight: float = setting(1.0, "Weight of the unlabeled loss.", low=0)
     unlabeled_ramp: float = setting(
-        0.0, "Part of the run over which the unlabelled loss's weight rises from 0; CReST has 0.", low=0, high=1
+        0.0, "Part of the run over which the unlabeled loss's weight rises from 0; CReST has 0.", low=0, high=1
     )
     la_prior: str = setting(
         "labeled",
@@ -198,7 +196,7 @@ class MethodConfig(Section):
     )
     unlabeled_prior: tuple = setting(
         (LABELED,),
-        "Class distribution of the unlabelled pictures, labelled ones among them included, which the target p̃ is made "
+        "Class distribution of the unlabeled images, labeled ones among them included, which the target p̃ is made "
         "from: `labeled`, p_data, as in the paper; `estimate`, estimated during training; `uniform`; or a FILE that "
         "states it, JSON or a line per class: a share each in the order of the classes, or a name and a share (or the "
         "shares themselves, comma-separated).",
@@ -220,7 +218,7 @@ class MethodConfig(Section):
             return
         if self.unlabeled_prior not in ((ESTIMATE,), (UNIFORM,)):
             try:
-                class_shares.checked(self.unlabeled_prior)
+                class_distribution.checked(self.unlabeled_prior)
             except ValueError as error:
                 raise ValueError(f"--unlabeled_prior must be {_PRIORS}: {error}") from error
         if BASE_LEARNERS[self.base].unlabeled_views == 0:
@@ -294,11 +292,11 @@ class TrainConfig(Section):
 
     epochs: int = setting(64, "Epochs; α_t moves once per epoch.", low=1)
     steps_per_epoch: int = setting(1024, "Training steps that count as one epoch.", low=1)
-    batch_size: int = setting(64, "Labelled pictures per step, over all devices.", low=1)
-    unlabeled_ratio: int = setting(7, "Unlabelled pictures per labelled one in a step.", low=1)
-    eval_batch_size: int = setting(100, "Pictures per evaluation step.", low=1, identity=False)
+    batch_size: int = setting(64, "Labeled images per step, over all devices.", low=1)
+    unlabeled_ratio: int = setting(7, "Unlabeled images per labeled one in a step.", low=1)
+    eval_batch_size: int = setting(100, "Images per evaluation step.", low=1, identity=False)
     seed: int = setting(
-        0, "Seed of the initial weights, the order of the pictures and their views.", low=0, high=4_000_000
+        0, "Seed of the initial weights, the order of the images and their views.", low=0, high=4_000_000
     )
     on_nan: str = setting(
         "stop",
@@ -345,7 +343,7 @@ class DeviceConfig(Section):
     input: str = setting(
         "host",
         "Where batches are made: `host`, by tf.data beside the training; `device`, inside the training loop from "
-        "pictures that lie on the device, for data that fits there.",
+        "images that lie on the device, for data that fits there.",
         choices=("host", "device"),
         identity=False,
     )
@@ -358,7 +356,7 @@ class DeviceConfig(Section):
 
 @dataclasses.dataclass(frozen=True)
 class PluginConfig(Section):
-    """Files that register data sets, base learners, methods and backbones of one's own (docs/extending.md)."""
+    """Files that register datasets, base learners, methods and backbones of one's own (docs/extending.md)."""
 
     plugin: tuple = setting(
         (), "Python files, comma-separated, that register what else can be chosen by name.", identity=False
@@ -545,7 +543,7 @@ def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
 
     Args:
       given: setting name -> value, only what the user stated.
-      facts: about the files of a data set whose recipe they complete (`Dataset.facts`); `data.settings.resolve`
+      facts: about the files of a dataset whose recipe they complete (`Dataset.facts`); `data.settings.resolve`
         looks at them and then calls this. Without them the recipe is one for any files.
 
     Returns:
@@ -581,7 +579,7 @@ def _stated_prior(given: tuple[str, ...]) -> tuple[str, ...]:
     if len(given) != 1 or given[0] in (LABELED, ESTIMATE, UNIFORM):
         return given
     try:
-        return class_shares.read(given[0])
+        return class_distribution.read(given[0])
     except ValueError as error:
         raise ValueError(f"--unlabeled_prior must be {_PRIORS}: {error}") from error
 
@@ -589,10 +587,10 @@ def _stated_prior(given: tuple[str, ...]) -> tuple[str, ...]:
 def _default_workdir(config: Config) -> str:
     data, method, train = config.data, config.method, config.train
     beta = f"_b{data.beta:g}" if data.protocol == "crest" else "_darp"
-    pictures = f"{data.dataset}_g{data.imbalance:g}"
+    images = f"{data.dataset}_g{data.imbalance:g}"
     if DATASETS[data.dataset].by_folder:
-        pictures = "_".join(filter(None, (data.dataset, pathlib.PurePath(data.data_dir).name)))
-    what = f"{pictures}{beta}_{method.base}_{method.method}_fold{data.fold}"
+        images = "_".join(filter(None, (data.dataset, pathlib.PurePath(data.data_dir).name)))
+    what = f"{images}{beta}_{method.base}_{method.method}_fold{data.fold}"
     if method.unlabeled_prior != (LABELED,):
         what += f"_prior_{method.unlabeled_prior[0] if len(method.unlabeled_prior) == 1 else 'stated'}"
     return f"runs/{what}" + (f"_seed{train.seed}" if train.seed else "")

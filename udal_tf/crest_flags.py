@@ -13,19 +13,19 @@ from udal_tf.config import Config, given_in, resolve
 
 # What this program always does: CReST's flag is accepted with this value and refused with any other.
 _FIXED = {
-    "input_shape": ("32,32,3", "CIFAR's pictures have this shape"),
+    "input_shape": ("32,32,3", "CIFAR's images have this shape"),
     "net_arch": ("WRN28", "use --depth and --arch for another network"),
     "activation": ("leaky_relu", "the Wide ResNet here has LeakyReLU"),
     "head_arch": ("linear", "the head is one dense layer"),
     "augment": ("dh", "set --crop_padding and --flip"),
     "weakaug": ("dh", "set --crop_padding and --flip"),
     "strongaug": ("dhrac", "set --strong_ops, --strong_layers and --cutout"),
-    "num_augment": ("1", "one view of each labelled picture"),
+    "num_augment": ("1", "one view of each labeled image"),
     "optim_type": ("sgd", "CReST trains by SGD with Nesterov momentum: use --optimizer for another"),
     "nesterov": ("True", "the momentum is Nesterov's"),
-    "unsup_loss_divisor": ("full", "masked pictures count in the divisor"),
+    "unsup_loss_divisor": ("full", "masked images count in the divisor"),
     "update_mode": ("distribution", "CReST selects by frequency rank"),
-    "reweight_labeled": ("False", "--method=la adjusts the labelled loss"),
+    "reweight_labeled": ("False", "--method=la adjusts the labeled loss"),
     "sched_freq": ("step", "the learning rate moves every step"),
     "clip_value": ("0.0", "gradients are not clipped"),
     "bn_sync": ("False", "the release ignores it"),

@@ -1,18 +1,18 @@
-"""The recipe of `--dataset=folder`: the settings that follow from how many pictures there are, and how large.
+"""The recipe of `--dataset=folder`: the settings that follow from how many images there are, and how large.
 
 Pure: facts in, settings out, the same on every machine, so that a run can go on anywhere. `config.resolve` puts it
-between the data set's table and the method's preset; `udal-inspect` recommends what it says.
+between the dataset's table and the method's preset; `udal-inspect` recommends what it says.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-# Pictures from this short side on go to a network for large ones, smaller ones to a Wide ResNet.
+# Images from this short side on go to a network for large ones, smaller ones to a Wide ResNet.
 LARGE_SIDE = 96
 # Sides for a Wide ResNet, in steps of 8: what it trains on in reasonable time, and what its three groups need.
 SMALLEST, LARGEST, STEP = 16, 64, 8
-# Sides for a network for large pictures, in steps of 32, by which it makes them smaller.
+# Sides for a network for large images, in steps of 32, by which it makes them smaller.
 SMALLEST_LARGE, LARGEST_LARGE, STEP_LARGE = 96, 224, 32
 LARGE_ARCH = "resnet50"
 # Where --pretrained names weights: those that Keras publishes.
@@ -29,9 +29,9 @@ MANY_CLASSES = 50
 class FolderFacts:
     """What the recipe follows from.
 
-    classes: C. labeled: pictures whose labels training sees. smallest: those of the smallest class. unlabeled: the
+    classes: C. labeled: images whose labels training sees. smallest: those of the smallest class. unlabeled: the
     others that it trains on. side: the median short side in pixels, 0 where it is unknown. one_size: whether all
-    pictures are squares of this side. pictures: in one line what lies in the folder; a run belongs to it.
+    images are squares of this side. images: in one line what lies in the folder; a run belongs to it.
     """
 
     classes: int
@@ -40,12 +40,12 @@ class FolderFacts:
     unlabeled: int
     side: int
     one_size: bool
-    pictures: str
+    images: str
 
 
 @dataclasses.dataclass(frozen=True)
 class _Size:
-    """The settings for up to `pool` pictures in training. Averages must be short enough to follow a short run."""
+    """The settings for up to `pool` images in training. Averages must be short enough to follow a short run."""
 
     pool: float
     settings: Mapping[str, Any]
@@ -55,8 +55,8 @@ _SHORT = {"batch_norm_momentum": 0.95, "ema_decay": 0.99, "schedule_level": 7.0}
 _LONGER = {"batch_norm_momentum": 0.99, "ema_decay": 0.999, "schedule_level": 7.0}
 _ALL = float("inf")
 
-_SMALL_PICTURES = (
-    # On 4,196 grey pictures of 28 pixels a width of 2 was no better than 1 after 1,200 steps.
+_SMALL_IMAGES = (
+    # On 4,196 gray images of 28 pixels a width of 2 was no better than 1 after 1,200 steps.
     _Size(5_000, {"depth": 10, "width": 1, "batch_size": 16, "epochs": 30, "steps_per_epoch": 75, **_SHORT}),
     _Size(20_000, {"depth": 10, "width": 2, "batch_size": 16, "epochs": 30, "steps_per_epoch": 150, **_SHORT}),
     _Size(50_000, {"depth": 16, "width": 2, "batch_size": 32, "epochs": 40, "steps_per_epoch": 250, **_LONGER}),
@@ -64,39 +64,39 @@ _SMALL_PICTURES = (
     _Size(_ALL, {"depth": 28, "width": 2, "batch_size": 64, "unlabeled_ratio": 7, "epochs": 64,
                  "steps_per_epoch": 1024, "batch_norm_momentum": 0.999, "ema_decay": 0.999}),
 )  # fmt: skip
-_LARGE_PICTURES = (
+_LARGE_IMAGES = (
     _Size(5_000, {"batch_size": 16, "epochs": 30, "steps_per_epoch": 75, **_SHORT}),
     _Size(20_000, {"batch_size": 16, "epochs": 30, "steps_per_epoch": 150, **_SHORT}),
     _Size(100_000, {"batch_size": 32, "epochs": 40, "steps_per_epoch": 500, **_LONGER}),
     _Size(_ALL, {"batch_size": 64, "epochs": 100, "steps_per_epoch": 1000, **_LONGER}),
 )
 # FixMatch's weight decay for ImageNet (3e-4·Σw², and ours multiplies Σw²/2), and its random-resized crop.
-_OF_LARGE_PICTURES = {"crop": "resized", "weight_decay": 6e-4}
+_OF_LARGE_IMAGES = {"crop": "resized", "weight_decay": 6e-4}
 
 
 def small_side(side: float) -> int:
-    """The side at which a Wide ResNet sees pictures of this median short side."""
+    """The side at which a Wide ResNet sees images of this median short side."""
     return _rounded(side, SMALLEST, LARGEST, STEP)
 
 
 def folder_recipe(facts: FolderFacts, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings for a folder, as a data set's record has them in its recipe.
+    """The settings for a folder, as a dataset's record has them in its recipe.
 
     Args:
       facts: about the folder. given: what the user gave; --arch, --image_size and --pretrained decide the network, too.
 
-    Example: 4,196 pictures of 28×28 train WRN-10-1 at 28×28 for 2,250 steps of 16 + 64; 300 photographs of 400×600
+    Example: 4,196 images of 28×28 train WRN-10-1 at 28×28 for 2,250 steps of 16 + 64; 300 photographs of 400×600
       train ResNet-50 at 224×224 for as many.
     """
     side = given.get("image_size") or facts.side
     large_arch = PRETRAINED_ARCH if given.get("pretrained", "none") != "none" else LARGE_ARCH
     arch = given.get("arch") or (large_arch if side >= LARGE_SIDE else "wrn")
-    sizes = _SMALL_PICTURES if arch == "wrn" else _LARGE_PICTURES
+    sizes = _SMALL_IMAGES if arch == "wrn" else _LARGE_IMAGES
     pool = facts.labeled + facts.unlabeled
     place = next(i for i, size in enumerate(sizes) if pool <= size.pool)
     if facts.classes >= MANY_CLASSES:
         place = min(place + 1, len(sizes) - 1)
-    recipe = {"arch": arch, "image_size": side, "pictures": facts.pictures, **sizes[place].settings}
+    recipe = {"arch": arch, "image_size": side, "images": facts.images, **sizes[place].settings}
     if arch == "wrn":
         if not given.get("image_size"):
             as_they_are = facts.one_size and SMALLEST <= side <= LARGEST and side % 4 == 0
@@ -105,7 +105,7 @@ def folder_recipe(facts: FolderFacts, given: Mapping[str, Any]) -> dict[str, Any
     else:
         if not given.get("image_size"):
             recipe["image_size"] = _rounded(side, SMALLEST_LARGE, LARGEST_LARGE, STEP_LARGE)
-        recipe |= _OF_LARGE_PICTURES
+        recipe |= _OF_LARGE_IMAGES
     if facts.smallest < FEW_LABELS:
         recipe["bases"] = {"fixmatch": {"threshold": LOW_THRESHOLD}}
     return recipe

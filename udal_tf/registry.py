@@ -1,4 +1,4 @@
-"""What can be chosen by name: data sets, base learners, methods and backbones, each one frozen record.
+"""What can be chosen by name: datasets, base learners, methods and backbones, each one frozen record.
 
 Flags, `--help`, sweeps, reports, estimates and the documentation follow from the records alone. The program's own are
 in `udal_tf.records`; `register` adds a user's, usually from a file that `--plugin` names (docs/extending.md). Records
@@ -44,17 +44,17 @@ class Speed:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A data set.
+    """A dataset.
 
     name: of --dataset. label: in reports.
     load: (DataConfig) -> `data.dataset.Source`; with `settings`, (DataConfig, its section) -> Source.
     recipe: setting -> value; "protocols", "bases" and "methods" hold settings for one protocol, base learner or
       method only; the last of them win over the method's own preset.
     settings: the class of a section of its own, or None.
-    image_side, num_classes: where they are fixed, else 0; of a resizable data set the side it usually has.
+    image_side, num_classes: where they are fixed, else 0; of a resizable dataset the side it usually has.
     resizable: whether --image_size chooses the side of its images.
     long_tailed: whether --imbalance and --beta describe it, so that reports name them.
-    by_folder: whether --data_dir says which data set it is (a custom one).
+    by_folder: whether --data_dir says which dataset it is (a custom one).
     speeds: measured, by the name of the backbone.
     facts, recipe_from_facts: (DataConfig) -> facts about the files, and (facts, settings given) -> the part of the
       recipe that follows from them.
@@ -250,7 +250,7 @@ class Table(Mapping[str, R], Generic[R]):
         return len(self._all())
 
 
-DATASETS: Table[Dataset] = Table("dataset", "data set", "udal_tf.records.datasets")
+DATASETS: Table[Dataset] = Table("dataset", "dataset", "udal_tf.records.datasets")
 BASE_LEARNERS: Table[BaseLearner] = Table("base", "base learner", "udal_tf.records.base_learners")
 METHODS: Table[Method] = Table("method", "method", "udal_tf.records.methods")
 BACKBONES: Table[Backbone] = Table("arch", "backbone", "udal_tf.records.backbones")

@@ -222,11 +222,11 @@ class OwnRunDir(RunDir):
         except RunDirError as error:
             raise RunDirError(f"{error}: choose another --workdir") from error
         different = "\n  ".join(differences(self._config, theirs))
-        if self._config.data.pictures != theirs.data.pictures:
+        if self._config.data.images != theirs.data.images:
             raise RunDirError(
-                f"--workdir {self.path} belongs to a run on other pictures; some were added, removed or replaced since "
+                f"--workdir {self.path} belongs to a run on other images; some were added, removed or replaced since "
                 f"it began, and with them the recipe may be another:\n  {different}\n"
-                "Choose another --workdir to train on the pictures as they are now, or bring back those it began with."
+                "Choose another --workdir to train on the images as they are now, or bring back those it began with."
             )
         if different:
             raise RunDirError(

@@ -1,7 +1,7 @@
 """What a setting is: a field of a validated, frozen section that knows its help text and its allowed values.
 
 Every setting becomes one command-line flag of the same name. The program's own sections are in `udal_tf.config`; a
-data set, base learner, method or backbone brings one of its own where it needs one (`udal_tf.registry`).
+dataset, base learner, method or backbone brings one of its own where it needs one (`udal_tf.registry`).
 """
 
 import dataclasses

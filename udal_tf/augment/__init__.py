@@ -1,1 +1,1 @@
-"""What is done to a picture: RandAugment and the weak and strong views."""
+"""What is done to an image: RandAugment and the weak and strong views."""

@@ -1,7 +1,7 @@
-"""Arithmetic whose bits do not depend on the compiler, so that a picture is the same eagerly, in a graph and under XLA.
+"""Arithmetic whose bits do not depend on the compiler, so that an image is the same eagerly, in a graph and under XLA.
 
 XLA fuses `a * b + c` into one instruction that skips the rounding of the product, and merges products by constants.
-Before a cut to whole pixel values one bit of difference becomes a whole grey level.
+Before a cut to whole pixel values one bit of difference becomes a whole gray level.
 """
 
 import tensorflow as tf
@@ -23,5 +23,5 @@ def to_uint8(values: tf.Tensor) -> tf.Tensor:
 
 
 def nearest(coordinates: tf.Tensor) -> tf.Tensor:
-    """Nearest int32 of coordinates above -1/2, halves away from zero, as the nearest-neighbour warp of TensorFlow."""
+    """Nearest int32 of coordinates above -1/2, halves away from zero, as the nearest-neighbor warp of TensorFlow."""
     return tf.cast(coordinates + _JUST_BELOW_HALF, tf.int32)

@@ -7,12 +7,12 @@ from udal_tf.augment import randaugment
 
 
 class RandAugment(keras.layers.Layer):
-    """CReST's RandAugment on uint8 pictures [B, H, W, C]; the identity outside training.
+    """CReST's RandAugment on uint8 images [B, H, W, C]; the identity outside training.
 
     It compiles under XLA, whose generator draws other random numbers from the same seed; what they do is the same.
 
     Args:
-      ops: operations to draw from. layers: operations drawn per picture. probability: that a drawn one is applied.
+      ops: operations to draw from. layers: operations drawn per image. probability: that a drawn one is applied.
       seed: of the layer's own generator; None draws one.
 
     Raises:

@@ -1,6 +1,6 @@
 """RandAugment as CReST runs it: which operation, how strong, and each applied to a whole batch at once.
 
-Source: CReST data/augment_ops.py and third_party/rand_augment.py. Departures: pictures may have one channel; the
+Source: CReST data/augment_ops.py and third_party/rand_augment.py. Departures: images may have one channel; the
 largest translation is 10/32 of the side at every size, unless another fraction is asked for. That is CReST's at 32, 96
 and 128 pixels (at 256 it takes 100 pixels, elsewhere 0.3 of the side, cut to whole pixels).
 """
@@ -9,26 +9,26 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from udal_tf.augment import tones, warp
+from udal_tf.augment import photometric, warp
 from udal_tf.augment.checks import checked
 
 # The columns of a layer's draws: which op, whether to apply it, level, sign.
 DRAWS_PER_LAYER = 4
 
 _PLAIN = {
-    "AutoContrast": tones.autocontrast,
-    "Equalize": tones.equalize,
-    "Invert": tones.invert,
+    "AutoContrast": photometric.autocontrast,
+    "Equalize": photometric.equalize,
+    "Invert": photometric.invert,
     "Identity": tf.identity,
 }
 _LEVELLED = {
-    "Posterize": tones.posterize,
-    "Solarize": tones.solarize,
-    "SolarizeAdd": tones.solarize_add,
-    "Color": tones.color,
-    "Contrast": tones.contrast,
-    "Brightness": tones.brightness,
-    "Sharpness": tones.sharpness,
+    "Posterize": photometric.posterize,
+    "Solarize": photometric.solarize,
+    "SolarizeAdd": photometric.solarize_add,
+    "Color": photometric.color,
+    "Contrast": photometric.contrast,
+    "Brightness": photometric.brightness,
+    "Sharpness": photometric.sharpness,
 }
 _GEOMETRIC = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
 OPS = (*_PLAIN, *_LEVELLED, *_GEOMETRIC)
@@ -46,7 +46,7 @@ def apply_op(
     sign: tf.Tensor | float,
     max_translation: float = MAX_TRANSLATION,
 ) -> tf.Tensor:
-    """One operation on every picture of a batch.
+    """One operation on every image of a batch.
 
     Args:
         images: [B, H, W, C] uint8, C 1 or 3; H, W and C static.
@@ -67,13 +67,13 @@ def apply_op(
     if op in _GEOMETRIC:
         amount = level * tf.cast(sign, tf.float32)
         return warp.affine(images, amount[:, tf.newaxis] * tf.constant(_largest_motion(op, images, max_translation)))
-    return _change_tones(images, op, tf.reshape(level, [-1, 1, 1, 1]))
+    return _apply_photometric(images, op, tf.reshape(level, [-1, 1, 1, 1]))
 
 
 def layer_choices(
     draws: tf.Tensor, num_ops: int, probability: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """What one layer does to each picture.
+    """What one layer does to each image.
 
     Args:
         draws: [B, 4] float32 uniforms in [0, 1).
@@ -99,16 +99,16 @@ def rand_augment(
     static_shapes: bool = False,
     max_translation: float = MAX_TRANSLATION,
 ) -> tf.Tensor:
-    """Each picture through `layers` randomly chosen operations.
+    """Each image through `layers` randomly chosen operations.
 
     Args:
         images: [B, H, W, C] uint8, C 1 or 3; H, W and C static.
         draws: [B, layers · DRAWS_PER_LAYER] float32 uniforms in [0, 1), see layer_choices.
         ops: the operations to choose from, names out of OPS.
-        layers: how many operations a picture goes through.
+        layers: how many operations an image goes through.
         probability: that a chosen operation is applied.
-        static_shapes: False sorts the pictures by operation first, for the fewest pixels to compute; True applies every
-          operation to every picture and chooses, so that no shape depends on the draws, which TPUs need. Same pixels.
+        static_shapes: False sorts the images by operation first, for the fewest pixels to compute; True applies every
+          operation to every image and chooses, so that no shape depends on the draws, which TPUs need. Same pixels.
         max_translation: of TranslateX and TranslateY at level 1, as a fraction of the side.
 
     Returns:
@@ -148,10 +148,10 @@ def check_settings(ops: Sequence[str], layers: int, probability: float) -> None:
 
 
 def _apply_layer(images, ops, largest, op, applied, level, sign):
-    """Sorts the pictures into groups that are changed together, and puts the changed ones back.
+    """Sorts the images into groups that are changed together, and puts the changed ones back.
 
-    There is a group for each operation on tones, one for all motions (they differ in their numbers only), and a last
-    one for the pictures that stay as they are.
+    There is a group for each photometric operation, one for all motions (they differ in their numbers only), and a
+    last one for the images that stay as they are.
     """
     toning = [name for name in dict.fromkeys(ops) if name != "Identity" and name not in _GEOMETRIC]
     moving, staying = len(toning), len(toning) + 1
@@ -162,9 +162,9 @@ def _apply_layer(images, ops, largest, op, applied, level, sign):
     def grouped(values):
         return tf.dynamic_partition(values, group, staying + 1)
 
-    pictures, levels = grouped(images), grouped(tf.reshape(level, [-1, 1, 1, 1]))
-    changed = [_change_tones(pictures[number], name, levels[number]) for number, name in enumerate(toning)]
-    changed.append(warp.affine(pictures[moving], grouped(motion)[moving]))
+    parts, levels = grouped(images), grouped(tf.reshape(level, [-1, 1, 1, 1]))
+    changed = [_apply_photometric(parts[number], name, levels[number]) for number, name in enumerate(toning)]
+    changed.append(warp.affine(parts[moving], grouped(motion)[moving]))
     places = tf.concat(grouped(tf.range(tf.shape(images)[0]))[:staying], axis=0)
     return tf.tensor_scatter_nd_update(images, places[:, tf.newaxis], tf.concat(changed, axis=0))
 
@@ -177,13 +177,13 @@ def _apply_layer_everywhere(images, ops, largest, op, applied, level, sign):
         if name == "Identity" or name in _GEOMETRIC:
             continue
         chosen = applied & tf.reduce_any([op == i for i, other in enumerate(ops) if other == name], axis=0)
-        changed = _change_tones(images, name, tf.reshape(level, [-1, 1, 1, 1]))
+        changed = _apply_photometric(images, name, tf.reshape(level, [-1, 1, 1, 1]))
         result = tf.where(tf.reshape(chosen, [-1, 1, 1, 1]), changed, result)
     moving = applied & tf.gather([name in _GEOMETRIC for name in ops], op)
     return tf.where(tf.reshape(moving, [-1, 1, 1, 1]), warp.affine(images, motion), result)
 
 
-def _change_tones(images, op, level):
+def _apply_photometric(images, op, level):
     return _PLAIN[op](images) if op in _PLAIN else _LEVELLED[op](images, level)
 
 

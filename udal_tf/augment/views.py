@@ -1,7 +1,7 @@
-"""The three views of a picture that learners ask for: plain, weak and strong (u^weak, u^strong in UDAL Eq. 5).
+"""The three views of an image that learners ask for: plain, weak and strong (u^weak, u^strong in UDAL Eq. 5).
 
-A view is a pure function of uint8 pictures and uniform random numbers, so whoever draws the numbers decides what is
-reproducible. Source: CReST data/augment.py ("dh", "dhrac") and data/augment_ops.py. Departure: CReST carries pictures
+A view is a pure function of uint8 images and uniform random numbers, so anyone who draws the numbers decides what is
+reproducible. Source: CReST data/augment.py ("dh", "dhrac") and data/augment_ops.py. Departure: CReST carries images
 as floats and cuts them back to uint8 before RandAugment, by which 47 of the 256 values come out one too dark in the
 strong view; here they stay uint8 and keep their values.
 """
@@ -16,7 +16,7 @@ from udal_tf.augment.checks import checked
 from udal_tf.config import AugmentConfig
 
 CROP_FLIP_DRAWS = 3
-# What `fetch_crops` of a set of pictures takes per picture, where a view sees random-resized crops.
+# What `fetch_crops` of a set of images takes per image, where a view sees random-resized crops.
 CROP_DRAWS = 4
 CUTOUT_DRAWS = 2
 
@@ -29,10 +29,10 @@ SCALE = 2.0 / 255.0
 class View:
     """How one view is made.
 
-    draws: the uniform numbers in [0, 1) that it uses up per picture.
-    crops: whether `apply` is given random-resized crops in the place of whole pictures; the first CROP_DRAWS of the
+    draws: the uniform numbers in [0, 1) that it uses up per image.
+    crops: whether `apply` is given random-resized crops instead of whole images; the first CROP_DRAWS of the
       draws are the crop's and the rest are apply's.
-    apply: (pictures [B, H, W, C] uint8, draws [B, draws] float32) to [B, H, W, C] float32 in [-1, 1]. Row i of the
+    apply: (images [B, H, W, C] uint8, draws [B, draws] float32) to [B, H, W, C] float32 in [-1, 1]. Row i of the
       result depends on row i of the arguments alone, bit for bit.
     """
 
@@ -43,7 +43,7 @@ class View:
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """plain: normalised only. weak: cropped and flipped. strong: weak, then RandAugment, then cutout."""
+    """plain: normalized only. weak: cropped and flipped. strong: weak, then RandAugment, then cutout."""
 
     plain: View
     weak: View
@@ -70,12 +70,12 @@ def crop_flip_choices(draws: tf.Tensor, padding: int, flip: bool) -> tuple[tf.Te
 def cutout_bounds(uniform: tf.Tensor, size: int, fraction: float) -> tuple[tf.Tensor, tf.Tensor]:
     """[B] uniforms to the first cut row (or column) and the first behind it, [B] float32 in [0, size].
 
-    The centre is round(size · u), so the two ends of the side are half as likely as any place between them. The square
+    The center is round(size · u), so the two ends of the side are half as likely as any place between them. The square
     reaches floor(size · fraction / 2) to either side and loses what falls outside.
     """
-    centre = tf.round(uniform * size)
+    center = tf.round(uniform * size)
     half = _cutout_half(size, fraction)
-    return tf.maximum(centre - half, 0.0), tf.minimum(centre + half, float(size))
+    return tf.maximum(center - half, 0.0), tf.minimum(center + half, float(size))
 
 
 def keep_mask(draws: tf.Tensor, shape: tuple[int, int, int], fraction: float) -> tf.Tensor:
@@ -91,13 +91,13 @@ def keep_mask(draws: tf.Tensor, shape: tuple[int, int, int], fraction: float) ->
 
 
 def make_views(config: AugmentConfig, height: int, width: int, channels: int, static_shapes: bool = False) -> Views:
-    """The views of pictures of one size.
+    """The views of images of one size.
 
     Args:
         config: padding in pixels and whether to flip (weak and strong view); RandAugment's operations, layers and
           probability, its largest translation as a fraction of the side; the side of the cutout square as a fraction of
-          the picture's side, 0 for none.
-        height, width, channels: of every picture; channels is 1 or 3.
+          the image's side, 0 for none.
+        height, width, channels: of every image; channels is 1 or 3.
         static_shapes: see `randaugment.rand_augment`.
 
     Returns:
@@ -111,15 +111,15 @@ def make_views(config: AugmentConfig, height: int, width: int, channels: int, st
     padding, layers = 0 if cuts else config.crop_padding, config.strong_layers
     strong_draws = (CROP_FLIP_DRAWS, layers * randaugment.DRAWS_PER_LAYER, CUTOUT_DRAWS)
 
-    def pictures(images):
+    def checked_images(images):
         return checked("images", images, tf.uint8, [None, height, width, channels])
 
     def crop_flip(images, draws):
-        return warp.crop_flip(pictures(images), *crop_flip_choices(draws, padding, config.flip), padding)
+        return warp.crop_flip(checked_images(images), *crop_flip_choices(draws, padding, config.flip), padding)
 
     def plain(images, draws):
         checked("draws", draws, tf.float32, [None, 0])
-        return normalize(pictures(images))
+        return normalize(checked_images(images))
 
     def weak(images, draws):
         return normalize(crop_flip(images, checked("draws", draws, tf.float32, [None, CROP_FLIP_DRAWS])))
@@ -150,10 +150,10 @@ def make_views(config: AugmentConfig, height: int, width: int, channels: int, st
 
 def _check(config: AugmentConfig, height: int, width: int, channels: int) -> None:
     if channels not in (1, 3):
-        raise ValueError(f"views are made of pictures with 1 or 3 channels, got {channels}")
+        raise ValueError(f"views are made of images with 1 or 3 channels, got {channels}")
     if config.crop == "pad" and not 0 <= config.crop_padding < min(height, width):
         raise ValueError(
-            f"crop_padding reflects the picture, so it must be at least 0 and less than the shorter side of "
+            f"crop_padding reflects the image, so it must be at least 0 and less than the shorter side of "
             f"{height} x {width}, got {config.crop_padding}"
         )
     randaugment.check_settings(config.strong_ops, config.strong_layers, config.strong_probability)

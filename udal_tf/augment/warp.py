@@ -1,4 +1,4 @@
-"""Operations that move pixels: a nearest-neighbour affine warp and the random crop and flip, each one gather of pixels.
+"""Operations that move pixels: a nearest-neighbor affine warp and the random crop and flip, each one gather of pixels.
 
 Made of gathers because ImageProjectiveTransformV3, which CReST reaches through tensorflow-addons, has no XLA kernel.
 """
@@ -17,10 +17,10 @@ _SINE_COSINE = ((1 / 362880, 1 / 40320), (-1 / 5040, -1 / 720), (1 / 120, 1 / 24
 
 
 def affine(images: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
-    """Rotated about the centre, sheared and shifted pictures: nearest neighbour, grey 128 from outside.
+    """Rotated about the center, sheared and shifted images: nearest neighbor, gray 128 from outside.
 
     Output pixel (x, y) is the input pixel nearest to (a·x + b·y + c, d·x + e·y + f), halves away from zero.
-    a, b, d, e = cos, shear_x - sin, shear_y + sin, cos; c and f hold the centre in place, then shift.
+    a, b, d, e = cos, shear_x - sin, shear_y + sin, cos; c and f hold the center in place, then shift.
 
     Args:
         images: [B, H, W, C] uint8.
@@ -34,14 +34,14 @@ def affine(images: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
     angle, shear_x, shear_y, shift_x, shift_y = tf.split(tf.reshape(motion, [-1, 1, 5]), 5, axis=2)
     sine, cosine = _sine_cosine(product(angle, math.pi / 180.0))
     right, bottom = width - 1.0, height - 1.0
-    centre_x = (right - (product(cosine, right) - product(sine, bottom))) / 2.0
-    centre_y = (bottom - (product(sine, right) + product(cosine, bottom))) / 2.0
+    center_x = (right - (product(cosine, right) - product(sine, bottom))) / 2.0
+    center_y = (bottom - (product(sine, right) + product(cosine, bottom))) / 2.0
     x = tf.range(width, dtype=tf.float32)[tf.newaxis, tf.newaxis, :]
     y = tf.range(height, dtype=tf.float32)[tf.newaxis, :, tf.newaxis]
-    source_x = product(cosine, x) + product(shear_x - sine, y) + (centre_x + shift_x)
-    source_y = product(shear_y + sine, x) + product(cosine, y) + (centre_y + shift_y)
+    source_x = product(cosine, x) + product(shear_x - sine, y) + (center_x + shift_x)
+    source_y = product(shear_y + sine, x) + product(cosine, y) + (center_y + shift_y)
     inside = (source_x > -0.5) & (source_x < width - 0.5) & (source_y > -0.5) & (source_y < height - 0.5)
-    # One more pixel behind each picture holds the fill.
+    # One more pixel behind each image holds the fill.
     position = tf.where(inside, nearest(source_y) * width + nearest(source_x), height * width)
     position += _first_pixel(images, height * width + 1)[:, :, tf.newaxis]
     pixels = tf.pad(tf.reshape(images, [-1, height * width, channels]), [[0, 0], [0, 1], [0, 0]], constant_values=FILL)
@@ -70,7 +70,7 @@ def crop_flip(images: tf.Tensor, top: tf.Tensor, left: tf.Tensor, flip: tf.Tenso
 
 
 def _first_pixel(images: tf.Tensor, pixels: int) -> tf.Tensor:
-    """[B, 1]: where each picture begins in a row of all their pixels."""
+    """[B, 1]: where each image begins in a row of all their pixels."""
     return tf.range(tf.shape(images)[0])[:, tf.newaxis] * pixels
 
 

@@ -1,6 +1,6 @@
 """`python -m udal_tf.commands.crest_export --dataset=cifar10lt --out=DIR`: writes the files that CReST reads.
 
-So CReST (ML_DATA=DIR) and this program train on the same pictures with the same labels. Beside the two TFRecord files
+So CReST (ML_DATA=DIR) and this program train on the same images with the same labels. Beside the two TFRecord files
 lies a split manifest with the positions of every fold, for --split_manifest.
 """
 
@@ -23,7 +23,7 @@ from udal_tf.reporting import terminal
 if TYPE_CHECKING:  # At run time TensorFlow is imported when the settings are known to be good.
     import numpy as np
 
-    from udal_tf.data.dataset import Pictures
+    from udal_tf.data.dataset import Images
 
 FOLDS = range(1, 6)
 EXIT_BAD_INPUT = 2
@@ -34,7 +34,7 @@ def export(config: DataConfig, out: str | pathlib.Path) -> pathlib.Path:
     """Writes cifar-lt/<folder>/{train,eval}.tfrecords and the manifest below `out`.
 
     Args:
-      config: a CIFAR data set under protocol crest; its fold does not matter, all five are listed.
+      config: a CIFAR dataset under protocol crest; its fold does not matter, all five are listed.
       out: CReST's ML_DATA.
 
     Returns:
@@ -95,12 +95,12 @@ def export(config: DataConfig, out: str | pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def _pixels(pictures: Pictures, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+def _pixels(images: Images, positions: Sequence[int] | np.ndarray) -> np.ndarray:
     """[n, H, W, C] uint8 of these positions, fetched in parts."""
     import numpy as np
 
     parts = [
-        pictures.fetch(np.asarray(positions[i : i + _AT_A_TIME], np.int64)).numpy()
+        images.fetch(np.asarray(positions[i : i + _AT_A_TIME], np.int64)).numpy()
         for i in range(0, len(positions), _AT_A_TIME)
     ]
     return np.concatenate(parts)

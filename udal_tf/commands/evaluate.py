@@ -1,11 +1,11 @@
-"""`udal-evaluate WORKDIR DIR`: how good a model is on pictures whose classes are known.
+"""`udal-evaluate WORKDIR DIR`: how good a model is on images whose classes are known.
 
   udal-evaluate runs/mine photos/test --out=evaluation
 
 DIR has one folder per class, named as the model's classes. All figures come twice: for the predictions as they are,
 and with LA (Inf) for --target_prior. The folder of --out gets evaluation.json with everything, per_class.csv,
-confusion.csv, predictions.csv with every picture, confusion.png, reliability.png (is confidence what it says?) and
-mistakes.png, the pictures that were wrong with the most confidence.
+confusion.csv, predictions.csv with every image, confusion.png, reliability.png (is confidence what it says?) and
+mistakes.png, the images that were wrong with the most confidence.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ MOST_MISTAKES = 24
 
 
 def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, Any], Predicted]:
-    """Predicts all pictures and scores the predictions: what evaluation.json holds, and the predictions.
+    """Predicts all images and scores the predictions: what evaluation.json holds, and the predictions.
 
     Raises:
-      ValueError: for folders and priors that do not fit, and where no picture can be read.
+      ValueError: for folders and priors that do not fit, and where no image can be read.
     """
-    from udal_tf.inference import assessment, pictures, priors
+    from udal_tf.inference import assessment, image_files, priors
 
     shift = model.shift(args.target_prior, args.source_prior)
-    paths, labels, unknown = pictures.by_class(args.folder, model.class_names, args.skip_unknown)
+    paths, labels, unknown = image_files.by_class(args.folder, model.class_names, args.skip_unknown)
     with model_arguments.ImageProgress(len(paths)) as bar:
         predicted = assessment.predict(model, paths, labels, shift, bar.image)
     target = priors.target_prior(args.target_prior, model.class_names, model.p_data)
@@ -47,7 +47,7 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
         "workdir": str(args.workdir),
         "weights": model.weights,
         "step": model.folder.step,
-        "pictures": str(args.folder),
+        "images": str(args.folder),
         "count": len(predicted.paths),
         "unreadable": predicted.unreadable,
         "unknown_folders": unknown,
@@ -113,11 +113,11 @@ def _run(args: argparse.Namespace) -> int:
     supports = evaluation["plain"]["per_class"]["support"]
     empty = [name for name, support in zip(model.class_names, supports, strict=True) if not support]
     if empty:
-        print(f"\nNo pictures of {', '.join(empty)}: left out of the balanced accuracy")
-    print(f"\n{evaluation['count']} pictures. Everything in numbers and pictures: {args.out}")
+        print(f"\nNo images of {', '.join(empty)}: left out of the balanced accuracy")
+    print(f"\n{evaluation['count']} images. Everything in numbers and images: {args.out}")
     if not predicted.unreadable:
         return 0
-    print(f"{len(predicted.unreadable)} pictures could not be read and are left out", file=sys.stderr)
+    print(f"{len(predicted.unreadable)} images could not be read and are left out", file=sys.stderr)
     return model_arguments.EXIT_SOME_UNREADABLE
 
 

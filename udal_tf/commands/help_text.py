@@ -10,7 +10,7 @@ from udal_tf import registry
 from udal_tf.config import SECTIONS
 from udal_tf.registry import TABLES, Table
 
-_HEADINGS = {"dataset": "Data sets", "base": "Base learners", "method": "Methods", "arch": "Backbones"}
+_HEADINGS = {"dataset": "Datasets", "base": "Base learners", "method": "Methods", "arch": "Backbones"}
 _WIDTH = 100
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # At run time TensorFlow is imported when the arguments are k
 # From so many images on a bar is shown.
 MANY = 200
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_SOME_UNREADABLE = 1, 2, 3
-EXIT_CODES = "exit code: 0 all done; 2 bad input, nothing done; 3 some pictures could not be read, the rest is done"
+EXIT_CODES = "exit code: 0 all done; 2 bad input, nothing done; 3 some images could not be read, the rest is done"
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         default="last",
         choices=("last", "best", "raw"),
-        help="averaged weights at the end (last), of the epoch that was best on the test pictures (best), or those at "
+        help="EMA weights at the end (last), of the epoch that was best on the test images (best), or those at "
         "the end without averaging (raw); default: last",
     )
     parser.add_argument(
@@ -41,16 +41,16 @@ def add_prior_arguments(parser: argparse.ArgumentParser, default: str | None = N
         "--target_prior",
         default=default,
         metavar="uniform|train|FILE",
-        help="LA (Inf): the class distribution of the pictures, in the place of what the model assumes: all classes "
-        "alike, as the labelled pictures of the training, or a file of shares (JSON, or lines `name share`); "
+        help="LA (Inf): the class distribution of the images, instead of what the model assumes: all classes "
+        "alike, as the labeled images of the training, or a file of shares (JSON, or lines `name share`); "
         f"default: {default or 'the predictions as they are'}",
     )
     parser.add_argument(
         "--source_prior",
         default="",
         choices=("labeled", "own"),
-        help="what LA (Inf) takes away: the prior of the labelled pictures, as the paper does with every method, or "
-        "the one that the method's labelled loss leaves the model with (for udal p̃); default: as the training's own "
+        help="what LA (Inf) takes away: the prior of the labeled images, as the paper does with every method, or "
+        "the one that the method's labeled loss leaves the model with (for udal p̃); default: as the training's own "
         "evaluation, --la_prior",
     )
 

@@ -1,4 +1,4 @@
-"""Where a command writes: a file or folder that appears whole or not at all, and never in the place of another."""
+"""Where a command writes: a file or folder that appears whole or not at all, and never instead of another."""
 
 import contextlib
 import os
@@ -46,7 +46,7 @@ def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[epath
 
 
 def stop_printing() -> None:
-    """What is still to be printed goes nowhere: whoever read standard output has enough, as `head` has."""
+    """What is still to be printed goes nowhere: anyone who read standard output has enough, as `head` has."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -18,7 +18,7 @@ def add_plugin_argument(parser: argparse.ArgumentParser) -> None:
         default=(),
         type=_paths,
         metavar="FILE",
-        help="Python files, comma-separated, that register data sets, base learners, methods or backbones; those of a "
+        help="Python files, comma-separated, that register datasets, base learners, methods or backbones; those of a "
         "trained run are found again by themselves",
     )
 

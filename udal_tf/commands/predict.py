@@ -1,10 +1,10 @@
-"""`udal-predict WORKDIR PICTURES…`: the class of each picture, with its confidence.
+"""`udal-predict WORKDIR IMAGES…`: the class of each image, with its confidence.
 
-  udal-predict runs/mine photos/                           a table of all pictures below photos/
+  udal-predict runs/mine photos/                           a table of all images below photos/
   udal-predict runs/mine 'photos/**/*.jpg' --top_k=3
   udal-predict runs/mine photos/ --format=csv --out=classes.csv --target_prior=uniform
 
-Files, folders (jpg, jpeg, png, webp at any depth) and patterns are taken. Pictures of any size and colour are brought
+Files, folders (jpg, jpeg, png, webp at any depth) and patterns are taken. Images of any size and color are brought
 to what the model was trained on. What cannot be read is named on standard error, and the rest is done.
 """
 
@@ -66,7 +66,7 @@ FORMATS = {"table": _table, "csv": _csv, "jsonl": _jsonl}
 
 
 def ranked(probs: np.ndarray, class_names: Sequence[str], top_k: int) -> Ranked:
-    """The likeliest classes of a picture with their probabilities [C], the likeliest first; of equal ones the first."""
+    """The likeliest classes of an image with their probabilities [C], the likeliest first; of equal ones the first."""
     order = (-probs).argsort(kind="stable")[:top_k]
     return [(class_names[c], round(float(probs[c]), DECIMALS)) for c in order]
 
@@ -74,12 +74,12 @@ def ranked(probs: np.ndarray, class_names: Sequence[str], top_k: int) -> Ranked:
 def write_predictions(
     model: TrainedModel, args: argparse.Namespace, file: TextIO, bar: model_arguments.ImageProgress
 ) -> tuple[int, int]:
-    """Writes a line for every picture that `args.pictures` name; the number of those done and of those unreadable.
+    """Writes a line for every image that `args.images` name; the number of those done and of those unreadable.
 
     Raises:
       ValueError: for priors that do not fit, and for more classes asked for than there are.
     """
-    from udal_tf.inference import pictures
+    from udal_tf.inference import image_files
 
     if not 1 <= args.top_k <= len(model.class_names):
         raise ValueError(f"--top_k must be from 1 to the {len(model.class_names)} classes, got {args.top_k}")
@@ -88,7 +88,7 @@ def write_predictions(
     if heading:
         print(heading, file=file)
     done = unreadable = 0
-    for path, logits in model.logits_of_files(pictures.named(args.pictures)):
+    for path, logits in model.logits_of_files(image_files.named(args.images)):
         if isinstance(logits, str):
             unreadable += 1
             bar.image(path, logits)
@@ -108,8 +108,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     model_arguments.add_model_arguments(parser)
-    parser.add_argument("pictures", nargs="+", metavar="PICTURES", help="files, folders, patterns")
-    parser.add_argument("--top_k", type=int, default=1, help="how many classes to name for a picture (default: 1)")
+    parser.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders, patterns")
+    parser.add_argument("--top_k", type=int, default=1, help="how many classes to name for an image (default: 1)")
     parser.add_argument("--format", default="table", choices=tuple(FORMATS), help="default: table")
     parser.add_argument("--out", type=pathlib.Path, help="file to write to (default: standard output)")
     parser.add_argument("--overwrite", action="store_true", help="replace the file of --out")
@@ -131,18 +131,18 @@ def _run(args: argparse.Namespace) -> int:
 def _predict(args: argparse.Namespace, file: TextIO) -> int:
     """Writes all predictions; the number of files that cannot be read. Raises ValueError where that is all of them."""
     plugins.prepare_tensorflow()
-    from udal_tf.inference import pictures
+    from udal_tf.inference import image_files
 
-    pictures.check_named(args.pictures)
+    image_files.check_named(args.images)
     model = model_arguments.load_model(args)
     # A bar between the lines of a table on the same screen would be in the way.
     hidden = file is sys.stdout and sys.stdout.isatty()
-    with model_arguments.ImageProgress(sum(1 for _ in pictures.named(args.pictures)), hidden) as bar:
+    with model_arguments.ImageProgress(sum(1 for _ in image_files.named(args.images)), hidden) as bar:
         done, unreadable = write_predictions(model, args, file, bar)
     if not done:
-        raise ValueError(f"none of the {unreadable} files is a picture that can be read")
+        raise ValueError(f"none of the {unreadable} files is an image that can be read")
     if unreadable:
-        print(f"{done} pictures done, {unreadable} could not be read", file=sys.stderr)
+        print(f"{done} images done, {unreadable} could not be read", file=sys.stderr)
     return unreadable
 
 

@@ -57,17 +57,17 @@ def train_all(
     """Runs the jobs to their end. Returns the failed cells' reasons by name, and the signal that stopped it or 0."""
     stop, told = _StopRequest(), 0
     failed: dict[str, str] = {}
-    whole = sum(cell.pictures for cell, _ in jobs.values())
+    whole = sum(cell.images for cell, _ in jobs.values())
     bar = terminal.Progress(whole, "images")
     left = dict(jobs)
-    looked, ended_pictures = 0.0, 0.0
+    looked, ended_images = 0.0, 0.0
     for _, job in jobs.values():
         engine.submit(job)
     while engine.busy:
         for job, outcome in engine.ended():
             cell, _ = left.pop(job.name)
             workdir = pathlib.Path(job.workdir)
-            ended_pictures += listing.pictures_done(cell, workdir) if outcome.state == "cut" else cell.pictures
+            ended_images += listing.images_done(cell, workdir) if outcome.state == "cut" else cell.images
             if outcome.state == "failed":
                 failed[job.name] = outcome.reason
             done += outcome.state == "finished"
@@ -79,8 +79,8 @@ def train_all(
             engine.stop(told)
         if time.monotonic() - looked > 2:
             looked = time.monotonic()
-            running = sum(listing.pictures_done(cell, pathlib.Path(job.workdir)) for cell, job in left.values())
-            bar.advance(ended_pictures + running - bar.done, f"{done}/{total} cells, {len(failed)} failed")
+            running = sum(listing.images_done(cell, pathlib.Path(job.workdir)) for cell, job in left.values())
+            bar.advance(ended_images + running - bar.done, f"{done}/{total} cells, {len(failed)} failed")
     bar.close()
     engine.close()
     return failed, stop.exit_number
@@ -119,9 +119,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", default="*", help="cells whose name fits this pattern, as '*udal_fold[12]'")
     parser.add_argument("--out", default="runs", type=pathlib.Path, help="folder of the cells' folders (default: runs)")
     parser.add_argument("--retries", default=1, type=int, help="how often a failed cell is started again (default: 1)")
-    parser.add_argument(
-        "--images_per_second", default=0.0, type=float, help="training pictures a second, for the hours"
-    )
+    parser.add_argument("--images_per_second", default=0.0, type=float, help="training images a second, for the hours")
     parser.add_argument("--measure", action="store_true", help="for the hours, time some steps of each kind here first")
     parser.add_argument("--engine", default="local", choices=tuple(ENGINES))
     parser.add_argument("--jobs", default=1, type=int, help="cells at a time (local; default: 1)")

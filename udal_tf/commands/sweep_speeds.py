@@ -6,13 +6,13 @@ from udal_tf.commands.plugins import prepare_tensorflow
 from udal_tf.commands.sweep_engines import SweepError
 from udal_tf.config import Config
 from udal_tf.registry import Method
-from udal_tf.reporting.grids import Cell, pictures_per_step
+from udal_tf.reporting.grids import Cell, images_per_step
 from udal_tf.reporting.listing import Speeds
 
-# Where the record of a data set does not say how many there are.
+# Where the record of a dataset does not say how many there are.
 _CLASSES = 10
-# The evaluation is not in the hours, which are of training pictures.
-_TEST_PICTURES = 10
+# The evaluation is not in the hours, which are of training images.
+_TEST_IMAGES = 10
 
 
 def _kind(config: Config) -> tuple:
@@ -26,9 +26,9 @@ def _kind(config: Config) -> tuple:
 
 
 def measured_speeds(cells: Sequence[Cell]) -> Speeds:
-    """Times some steps of a cell of each kind on this machine, on random pictures of the data set's size.
+    """Times some steps of a cell of each kind on this machine, on random images of the dataset's size.
 
-    A minute or so for each: the step is compiled first. No data set is read.
+    A minute or so for each: the step is compiled first. No dataset is read.
     """
     prepare_tensorflow()
     from udal_tf.training import timing
@@ -42,8 +42,8 @@ def measured_speeds(cells: Sequence[Cell]) -> Speeds:
             side = config.data.image_size or dataset.image_side
             if not side:
                 raise SweepError(f"--measure: the record of --dataset={dataset.name} does not say its image_side")
-            found = timing.measure(config, dataset.num_classes or _CLASSES, _TEST_PICTURES, side)
-            speeds[_kind(config)] = pictures_per_step(config) / found.seconds_per_step
+            found = timing.measure(config, dataset.num_classes or _CLASSES, _TEST_IMAGES, side)
+            speeds[_kind(config)] = images_per_step(config) / found.seconds_per_step
     device = hardware(make_strategy(cells[0].config.device))
     where = ", ".join(f"{name} {device[name]}" for name in ("device", "processor", "cores") if device.get(name))
     return Speeds(lambda config: speeds[_kind(config)], f"as measured on this machine just now ({where})")

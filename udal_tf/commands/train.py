@@ -52,7 +52,7 @@ def _main(argv: list[str]) -> None:
         _start_again(str(error))
     folder = config.train.workdir
     print(f"\n{result_text(result)}")
-    print(f"\n{result.steps} steps in {result.seconds:.0f} s. Results, metrics and pictures: {folder}")
+    print(f"\n{result.steps} steps in {result.seconds:.0f} s. Results, metrics and images: {folder}")
 
 
 def _start_again(reason: str) -> None:

@@ -38,7 +38,7 @@ def normalized(values: tf.Tensor) -> tf.Tensor:
 
 
 def align_probs(probs: tf.Tensor, p_target: tf.Tensor, p_model: tf.Tensor) -> tf.Tensor:
-    """Predictions rescaled by p_target / p_model, each row normalised again. UDAL Eq. 1; CReST util/semisup.py.
+    """Predictions rescaled by p_target / p_model, each row normalized again. UDAL Eq. 1; CReST util/semisup.py.
 
     Args:
       probs: [B, C] float32, rows sum to 1.

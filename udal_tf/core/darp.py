@@ -15,7 +15,7 @@ MIN_ENTROPY = 1e-6
 CODE_EPSILON = 1e-6
 # DARP's δ, `--alpha` in its code.
 DELTA = 2.0
-# Solved: no column sum is further than this share of all rows from its total, 1e-4 of 10,000 pictures.
+# Solved: no column sum is further than this share of all rows from its total, 1e-4 of 10,000 images.
 TOLERANCE = 1e-8
 MAX_ITERATIONS = 100
 # A product of float32 totals may exceed a whole number by this share and still mean it.
@@ -38,7 +38,7 @@ class Refined(collections.namedtuple("Refined", ["targets", "residual", "iterati
 
     targets: [M, C] float32, rows sum to 1.
     residual: scalar float32, by how much a column sum differs from its total at most, divided by M; 0.001 is one
-      picture in a thousand.
+      image in a thousand.
     iterations: scalar int32, the steps tried.
     """
 
@@ -57,11 +57,11 @@ def refine(
 
     The minimum over X ≥ 0 of Σ_m w_m KL(x_m ‖ p_m), with w_m = 1 / H(p_m) so that confident rows move least, where
     the rows of X sum to 1 and its columns to the totals, themselves scaled to sum to M. With one ν_c a class, its
-    solution is x_mc = p_mc exp(−ν_c H(p_m)) / Z_m(ν), and ν maximises the concave dual −Σ_m w_m log Z_m − Σ_c ν_c t_c,
+    solution is x_mc = p_mc exp(−ν_c H(p_m)) / Z_m(ν), and ν maximizes the concave dual −Σ_m w_m log Z_m − Σ_c ν_c t_c,
     whose gradient is column sums − totals. DARP's code ascends it class by class for 10 rounds, with an undamped Newton
     iteration in each that may diverge; here damped Newton steps for all classes at once go on until it converges.
 
-    Where the programme has no solution, or no weight is finite, this holds:
+    Where the program has no solution, or no weight is finite, this holds:
 
     - A one-hot row (H below 1e-6; its weight would be infinite) stays as it is, and its mass leaves the totals.
     - Where one-hot rows exceed a total, the others give that class nothing and share out what is left of the other
@@ -157,7 +157,7 @@ def refine(
 def remove_small_entries(
     probs: tf.Tensor, class_totals: tf.Tensor, delta: float = DELTA, floor: float = 0.0, rescale: bool = False
 ) -> tf.Tensor:
-    """Of each class c only the δ·t_c rows that are surest of it keep their entry, before `refine`. DARP, δ = 2.
+    """Of each class c only the δ·t_c rows that are most confident of it keep their entry, before `refine`. DARP, δ = 2.
 
     A row that would lose every entry stays as it is, and rows that tie with the last one kept are kept, which leaves
     stored predictions that are still uniform as they are. δ·t_c is rounded up, so that at δ = 1 a class can reach its
@@ -210,7 +210,7 @@ def soft_confusion(probs: tf.Tensor, labels: tf.Tensor, num_classes: int) -> tf.
       probs: [B, C] float32, rows sum to 1. labels: [B] int, the true classes. num_classes: C.
 
     Returns:
-      [C, C] float32, predicted class by true class; column c sums to the number of pictures of class c.
+      [C, C] float32, predicted class by true class; column c sums to the number of images of class c.
 
     Example: the rows (0.8, 0.2), (0.6, 0.4), (0.1, 0.9) of the classes 0, 0, 1 give ((1.4, 0.1), (0.6, 0.9)).
     """
@@ -218,17 +218,17 @@ def soft_confusion(probs: tf.Tensor, labels: tf.Tensor, num_classes: int) -> tf.
 
 
 def estimate_class_distribution(confusion: tf.Tensor, p_model: tf.Tensor) -> tf.Tensor:
-    """The unlabelled class distribution q that explains the mean prediction: P(predicted | true) q = p_model. DARP.
+    """The unlabeled class distribution q that explains the mean prediction: P(predicted | true) q = p_model. DARP.
 
     train_base_estim.py (estimate_q_y) inverts the confusion matrix, discards a result with a negative entry or a
     condition number from 100 on, and averages what is left over the epochs. Here q is the least-squares solution, the
     shortest one where the matrix is singular; as long as it has negative entries these classes are set to 0 and the
-    others solved again, and q is normalized. A class without labelled pictures gets 0. If nothing positive is left, q
+    others solved again, and q is normalized. A class without labeled images gets 0. If nothing positive is left, q
     is p_model.
 
     Args:
-      confusion: [C, C] float32, non-negative, predicted class by true class, of held-out pictures: `soft_confusion`.
-      p_model: [C] float32, the mean prediction for the unlabelled pictures.
+      confusion: [C, C] float32, non-negative, predicted class by true class, of held-out images: `soft_confusion`.
+      p_model: [C] float32, the mean prediction for the unlabeled images.
 
     Returns:
       [C] float32, non-negative, sums to 1.

@@ -1,8 +1,8 @@
-"""The class distribution of unlabelled pictures from predictions made under another: label shift by maximum likelihood.
+"""The class distribution of unlabeled images from predictions made under another: label shift by maximum likelihood.
 
-A classifier's probabilities hold the class distribution that it was trained under, its own prior. Where pictures come
+A classifier's probabilities hold the class distribution that it was trained under, its own prior. Where images come
 with other shares of the same classes (p(x|y) is what it was), Bayes' rule exchanges the one for the other, and the
-shares under which the pictures are most likely are found by expectation and maximisation. Saerens et al. 2002 (MLLS);
+shares under which the images are most likely are found by expectation and maximization. Saerens et al. 2002 (MLLS);
 SimPro (Du et al. 2024) and ADELLO (Sanchez Aimar et al. 2024) take such steps during training, as is done here.
 """
 
@@ -12,7 +12,7 @@ from udal_tf.core import alignment
 
 
 def em_step(shares: tf.Tensor, probs: tf.Tensor, p_own: tf.Tensor) -> tf.Tensor:
-    """One step of EM: the mean of Normalize(probs · shares / p_own) over the pictures.
+    """One step of EM: the mean of Normalize(probs · shares / p_own) over the images.
 
     A fixed point with shares above 0 is the maximum of the likelihood Σ_x log Σ_c shares_c · probs_c(x) / p_own_c.
     Shares of zero stay zero. Where shares is p_own the step gives the mean prediction.

@@ -29,7 +29,7 @@ def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def squared_error(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Mean over classes of (targets − softmax(logits))², per example: MixMatch's unlabelled loss.
+    """Mean over classes of (targets − softmax(logits))², per example: MixMatch's unlabeled loss.
 
     Args:
       targets: distributions [B, C] float32.

@@ -20,7 +20,7 @@ def uniform_history(num_classes: int, batches: int = HISTORY_BATCHES) -> tf.Tens
 
 
 def distribution(history: tf.Tensor) -> tf.Tensor:
-    """q̂: the mean of the history's rows, normalised.
+    """q̂: the mean of the history's rows, normalized.
 
     Args:
       history: [batches, C] float32.

@@ -1,1 +1,1 @@
-"""Where pictures and labels come from."""
+"""Where images and labels come from."""

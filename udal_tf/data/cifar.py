@@ -12,19 +12,19 @@ import numpy as np
 
 from udal_tf.config import DataConfig
 from udal_tf.data import cifar_archive, crest_files, files, longtail, manifest, tfds_folder
-from udal_tf.data.dataset import ArrayPictures, DataError, Source
+from udal_tf.data.dataset import ArrayImages, DataError, Source
 
 OTHER_DRAW = "same protocol, different draw ({draw})"
 
 
 @dataclasses.dataclass(frozen=True)
 class Edition:
-    """What a CIFAR data set has to look like; nothing else is accepted.
+    """What a CIFAR dataset has to look like; nothing else is accepted.
 
     tfds: its name there. archive, url, inner: the binary archive, its address, its folder. train, test: its members in
-    canonical order. label_bytes: bytes before each picture, the (fine) label last. pickled: names of the version that
-    is not read. crest: prefix of CReST's folders. train_per_class, test_per_class: pictures of each class.
-    train_start, test_start: the first labels, by which the order is recognised. class_names: C names.
+    canonical order. label_bytes: bytes before each image, the (fine) label last. pickled: names of the version that
+    is not read. crest: prefix of CReST's folders. train_per_class, test_per_class: images of each class.
+    train_start, test_start: the first labels, by which the order is recognized. class_names: C names.
     """
 
     tfds: str
@@ -97,7 +97,7 @@ EDITIONS = {
 def load(config: DataConfig) -> Source:
     """Reads CIFAR from the first place that holds it; TFDS downloads it where none does and the network allows.
 
-    CReST's files serve the very set that they hold: protocol crest, N_1 of the whole data set, the default --draw.
+    CReST's files serve the very set that they hold: protocol crest, N_1 of the whole dataset, the default --draw.
 
     Raises:
       DataError: with the places looked at and the ways to provide the data, or with what is wrong in what was found.
@@ -202,9 +202,9 @@ def _source(
 ) -> Source:
     (train, train_labels), (test, test_labels) = arrays
     return Source(
-        train=ArrayPictures(train),
+        train=ArrayImages(train),
         train_labels=train_labels,
-        test=ArrayPictures(test),
+        test=ArrayImages(test),
         test_labels=test_labels,
         class_names=edition.class_names,
         provenance=facts,
@@ -221,7 +221,7 @@ def _check_counts(place: pathlib.Path, labels: np.ndarray, expected: list[int]) 
     if counts != expected:
         c = next(c for c in range(len(expected)) if counts[c] != expected[c])
         raise DataError(
-            f"{place}: wrong class counts: {sum(counts)} pictures, expected {sum(expected)}; "
+            f"{place}: wrong class counts: {sum(counts)} images, expected {sum(expected)}; "
             f"class {c} has {counts[c]}, expected {expected[c]}"
         )
 

@@ -10,7 +10,7 @@ import numpy as np
 from udal_tf.data.dataset import DataError
 
 SIDE, CHANNELS = 32, 3
-PICTURE_BYTES = SIDE * SIDE * CHANNELS
+IMAGE_BYTES = SIDE * SIDE * CHANNELS
 
 
 def find(folders: Sequence[pathlib.Path], archive: str, inner: str, members: Sequence[str]) -> pathlib.Path | None:
@@ -32,20 +32,20 @@ def files_of(place: pathlib.Path, members: Sequence[str]) -> list[pathlib.Path]:
 def read(
     place: pathlib.Path, inner: str, parts: Sequence[tuple[Sequence[str], int]], label_bytes: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pictures and labels of each part, in the canonical order of the members.
+    """Images and labels of each part, in the canonical order of the members.
 
     Args:
       place: what `find` returned. inner: the members' folder inside the archive.
-      parts: (members, pictures that they hold together) of the train part and the test part.
-      label_bytes: labels before each picture; the last one is the (fine) label.
+      parts: (members, images that they hold together) of the train part and the test part.
+      label_bytes: labels before each image; the last one is the (fine) label.
 
     Returns:
-      a pair per part: pictures [N, 32, 32, 3] uint8, labels [N] int64.
+      a pair per part: images [N, 32, 32, 3] uint8, labels [N] int64.
 
     Raises:
       DataError: for a truncated or damaged archive, an absent member, or one of another length.
     """
-    record = label_bytes + PICTURE_BYTES
+    record = label_bytes + IMAGE_BYTES
     arrays = [(np.empty((count, SIDE, SIDE, CHANNELS), np.uint8), np.empty(count, np.int64)) for _, count in parts]
     where = {}
     for (members, count), (images, labels) in zip(parts, arrays, strict=True):

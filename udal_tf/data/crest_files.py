@@ -29,7 +29,7 @@ def find(folders: list[pathlib.Path], name: str) -> pathlib.Path | None:
 
 
 def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures [N, 32, 32, 3] uint8 and labels [N] int64 in file order.
+    """Images [N, 32, 32, 3] uint8 and labels [N] int64 in file order.
 
     Raises:
       DataError: for a truncated or damaged file, or records of another kind.
@@ -41,12 +41,12 @@ def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
 
     images, labels = [], []
     try:
-        for pictures, values in tf.data.TFRecordDataset(str(path)).batch(_BATCH).map(parse):
-            pictures = pictures.numpy()
-            sizes = {len(picture) for picture in pictures}
+        for records, values in tf.data.TFRecordDataset(str(path)).batch(_BATCH).map(parse):
+            records = records.numpy()
+            sizes = {len(record) for record in records}
             if sizes != {SIDE * SIDE * CHANNELS}:
-                raise DataError(f"{path}: pictures of {sorted(sizes)} bytes, CReST's records have 3072")
-            planes = np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, CHANNELS, SIDE, SIDE)
+                raise DataError(f"{path}: images of {sorted(sizes)} bytes, CReST's records have 3072")
+            planes = np.frombuffer(b"".join(records), np.uint8).reshape(-1, CHANNELS, SIDE, SIDE)
             images.append(planes.transpose(0, 2, 3, 1))
             labels.append(values.numpy())
     except tf.errors.OpError as error:
@@ -58,10 +58,10 @@ def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write(path: pathlib.Path, images: np.ndarray, labels: np.ndarray) -> str:
-    """Writes pictures [N, 32, 32, 3] uint8 and labels as CReST reads them; returns the file's SHA-256."""
+    """Writes images [N, 32, 32, 3] uint8 and labels as CReST reads them; returns the file's SHA-256."""
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for picture, label in zip(images, labels, strict=True):
-            planes = np.ascontiguousarray(picture.transpose(2, 0, 1)).tobytes()
+        for image, label in zip(images, labels, strict=True):
+            planes = np.ascontiguousarray(image.transpose(2, 0, 1)).tobytes()
             feature = {
                 "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[planes])),
                 "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[int(label)])),

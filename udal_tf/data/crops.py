@@ -1,19 +1,19 @@
-"""Random-resized crops as a pure function of four uniform numbers a picture (the ImageNet training view)."""
+"""Random-resized crops as a pure function of four uniform numbers an image (the ImageNet training view)."""
 
 import math
 
 import tensorflow as tf
 
-# Szegedy et al. 2015: a crop covers 8 to 100 % of the picture, its aspect ratio lies between 3/4 and 4/3.
+# Szegedy et al. 2015: a crop covers 8 to 100 % of the image, its aspect ratio lies between 3/4 and 4/3.
 MIN_AREA = 0.08
 MAX_ASPECT = 4.0 / 3.0
 NUM_DRAWS = 4
 
 
 def crop_boxes(heights: tf.Tensor, widths: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """The crops that `draws` choose in pictures of the given sizes.
+    """The crops that `draws` choose in images of the given sizes.
 
-    log(aspect) is uniform in ±log(4/3); the area is uniform between 8 % and the largest share of the picture that a
+    log(aspect) is uniform in ±log(4/3); the area is uniform between 8 % and the largest share of the image that a
     crop of this aspect can have, min(1, aspect·H/W, W/(aspect·H)); the corner is uniform among those that fit.
     A departure from the usual rule, which draws area and aspect together and tries again, up to ten times, until the
     crop fits: here every draw gives one crop, so elongated crops come a little more often than they would there.
@@ -23,7 +23,7 @@ def crop_boxes(heights: tf.Tensor, widths: tf.Tensor, draws: tf.Tensor) -> tf.Te
       draws: [n, 4] float32 in [0, 1): aspect, area, row, column.
 
     Returns:
-      [n, 4] int32: top, left, height, width; inside the picture, at least one pixel.
+      [n, 4] int32: top, left, height, width; inside the image, at least one pixel.
     """
     rows, columns = tf.cast(heights, tf.float32), tf.cast(widths, tf.float32)
     aspect = tf.exp((2.0 * draws[:, 0] - 1.0) * math.log(MAX_ASPECT))
@@ -41,22 +41,22 @@ def crop_boxes(heights: tf.Tensor, widths: tf.Tensor, draws: tf.Tensor) -> tf.Te
 
 
 def crop_and_resize(images: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
-    """Each picture's crop, enlarged to the picture's own size, bilinear with half-pixel centres.
+    """Each image's crop, enlarged to the image's own size, bilinear with half-pixel centers.
 
     Args:
       images: [n, H, W, C] uint8.
       boxes: [n, 4] int32 as `crop_boxes` returns them.
 
     Returns:
-      [n, H, W, C] uint8; the whole picture as its own crop comes back unchanged.
+      [n, H, W, C] uint8; the whole image as its own crop comes back unchanged.
     """
     height, width = images.shape[1], images.shape[2]
-    # Half-pixel centres reach half a pixel over the border: one mirrored pixel there equals clamping.
+    # Half-pixel centers reach half a pixel over the border: one mirrored pixel there equals clamping.
     padded = tf.pad(tf.cast(images, tf.float32), [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
     top, left, rows, columns = tf.unstack(tf.cast(boxes, tf.float32), axis=1)
 
     def ends(start: tf.Tensor, length: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-        """First and last sampling position in the padded picture, as shares of its last index."""
+        """First and last sampling position in the padded image, as shares of its last index."""
         step = length / size
         first = start + 0.5 * step + 0.5
         return first / (size + 1), (first + (size - 1) * step) / (size + 1)

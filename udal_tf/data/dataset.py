@@ -7,28 +7,28 @@ import numpy as np
 import tensorflow as tf
 
 from udal_tf.data.crops import crop_and_resize, crop_boxes
-from udal_tf.data.errors import DataError as DataError  # Handed on: whoever takes data from here meets it.
+from udal_tf.data.errors import DataError as DataError  # Handed on: anyone who takes data from here meets it.
 
 # Bytes; TensorFlow's allocators align to 64.
 _ALIGNMENT = 128
 
 
-class Pictures(Protocol):
-    """A set of pictures of one size that can be read by position, eagerly, in a tf.function and inside tf.data."""
+class Images(Protocol):
+    """A set of images of one size that can be read by position, eagerly, in a tf.function and inside tf.data."""
 
     shape: tuple[int, int, int]
 
     def __len__(self) -> int: ...
 
     def fetch(self, positions: tf.Tensor) -> tf.Tensor:
-        """[n] int64 positions -> [n, H, W, C] uint8: whole pictures, as evaluation sees them."""
+        """[n] int64 positions -> [n, H, W, C] uint8: whole images, as evaluation sees them."""
 
     def fetch_crops(self, positions: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
         """[n] int64 positions, [n, 4] uniforms -> [n, H, W, C] uint8: random-resized crops (`crops.crop_boxes`)."""
 
 
-class ArrayPictures:
-    """Pictures in memory: [N, H, W, C] uint8."""
+class ArrayImages:
+    """Images in memory: [N, H, W, C] uint8."""
 
     def __init__(self, images: np.ndarray):
         if images.ndim != 4 or images.dtype != np.uint8:
@@ -39,9 +39,9 @@ class ArrayPictures:
     def __len__(self) -> int:
         return self._images.shape[0]
 
-    def on_device(self) -> "DevicePictures":
+    def on_device(self) -> "DeviceImages":
         """The same in the memory of the current strategy's devices."""
-        return DevicePictures(self._images)
+        return DeviceImages(self._images)
 
     def fetch(self, positions: tf.Tensor) -> tf.Tensor:
         return tf.gather(self._images, positions)
@@ -50,12 +50,12 @@ class ArrayPictures:
         return crops_of(self.fetch(positions), draws)
 
 
-class DevicePictures:
-    """Pictures in the memory of the devices of the strategy in whose scope it is made."""
+class DeviceImages:
+    """Images in the memory of the devices of the strategy in whose scope it is made."""
 
     def __init__(self, images: tf.Tensor):
         self.shape = tuple(images.shape[1:])
-        self._images = tf.Variable(images, trainable=False, name="pictures")
+        self._images = tf.Variable(images, trainable=False, name="images")
 
     def __len__(self) -> int:
         return self._images.shape[0]
@@ -82,7 +82,7 @@ def _host_tensor(images: np.ndarray) -> tf.Tensor:
 
 
 def crops_of(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """[n, H, W, C] uint8 pictures of one size -> their random-resized crops at the same size."""
+    """[n, H, W, C] uint8 images of one size -> their random-resized crops at the same size."""
     count = tf.shape(images)[0]
     boxes = crop_boxes(tf.fill([count], images.shape[1]), tf.fill([count], images.shape[2]), draws)
     return crop_and_resize(images, boxes)
@@ -90,20 +90,20 @@ def crops_of(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What a loader read: train and test pictures with their labels, and where they came from.
+    """What a loader read: train and test images with their labels, and where they came from.
 
-    train, test: the pictures. train_labels, test_labels: int64, in canonical order; −1 where a label is unknown.
+    train, test: the images. train_labels, test_labels: int64, in canonical order; −1 where a label is unknown.
     class_names: C names. provenance: JSON-ready facts, `source` (one line) at least.
     long_tailed: True where `train` is the long-tailed set already (CReST's own files, naturally imbalanced data).
     geometric: True where the class sizes follow γ exactly, so that the prior is the geometric one, as in CReST; else
-      it is taken from the labelled counts.
+      it is taken from the labeled counts.
     draw: what `provenance["draw"]` says of the long-tailed set, `{draw}` standing for --draw.
     files: source files of equal length in canonical order (see `longtail.subset`).
     """
 
-    train: Pictures
+    train: Images
     train_labels: np.ndarray
-    test: Pictures
+    test: Images
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     provenance: dict[str, Any]
@@ -118,16 +118,16 @@ class SslData:
     """One semi-supervised problem; positions index `train`.
 
     labeled: int64 positions with labels. labels_l: the labels that training takes for them, pseudo-labels included.
-    unlabeled: the pool that training draws unlabelled pictures from, labelled ones included, as in CReST.
-    rest: the pool without the labelled ones, for CReST's selection.
-    p_data: [C] float32, the class prior of the labelled data, sums to 1, every entry above 0.
-    p_unlabeled: [C] float32, what is taken for the class distribution of the unlabelled pool; sums to 1.
+    unlabeled: the pool that training draws unlabeled images from, labeled ones included, as in CReST.
+    rest: the pool without the labeled ones, for CReST's selection.
+    p_data: [C] float32, the class prior of the labeled data, sums to 1, every entry above 0.
+    p_unlabeled: [C] float32, what is taken for the class distribution of the unlabeled pool; sums to 1.
     prepared: what a method found out before training, by name.
     """
 
-    train: Pictures
+    train: Images
     train_labels: np.ndarray
-    test: Pictures
+    test: Images
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     labeled: np.ndarray
@@ -145,12 +145,12 @@ class SslData:
 
     @property
     def known_shares(self) -> np.ndarray:
-        """[C] float32, the part of the unlabelled pool that each class's labelled pictures are: no class has less."""
+        """[C] float32, the part of the unlabeled pool that each class's labeled images are: no class has less."""
         return self._shares(np.setdiff1d(self.unlabeled, self.rest))
 
     @property
     def true_shares(self) -> np.ndarray | None:
-        """[C] float32, the class distribution of the unlabelled pool; None where a label is unknown."""
+        """[C] float32, the class distribution of the unlabeled pool; None where a label is unknown."""
         return None if np.any(self.train_labels[self.unlabeled] < 0) else self._shares(self.unlabeled)
 
     def _shares(self, positions: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""One picture file of any size and kind to pixels of one size; needs no TensorFlow."""
+"""One image file of any size and kind to pixels of one size; needs no TensorFlow."""
 
 import pathlib
 from typing import BinaryIO
@@ -7,30 +7,30 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 BACKGROUND = (255, 255, 255)
-# 16-bit grey to 8-bit.
+# 16-bit gray to 8-bit.
 _SIXTEEN_TO_EIGHT = 1 / 257
 # What Pillow raises for damaged files.
 FAULTS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 def fault_text(error: BaseException) -> str:
-    """What is wrong with a picture, in one line."""
+    """What is wrong with an image, in one line."""
     if isinstance(error, UnidentifiedImageError):
-        return "not recognised as a picture"
+        return "not recognized as an image"
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def picture_size(file: pathlib.Path | BinaryIO) -> tuple[int, int]:
+def image_size(file: pathlib.Path | BinaryIO) -> tuple[int, int]:
     """Width and height by the header alone. Raises one of FAULTS where that cannot be read."""
     with Image.open(file) as image:
         return image.size
 
 
 def decode(file: pathlib.Path | BinaryIO, size: int) -> np.ndarray:
-    """The whole short side of a picture and the middle of the long one, upright, in RGB, transparency on white.
+    """The whole short side of an image and the middle of the long one, upright, in RGB, transparency on white.
 
     Args:
-      file: a picture that Pillow reads. size: side of the result.
+      file: an image that Pillow reads. size: side of the result.
 
     Returns:
       [size, size, 3] uint8.
@@ -49,8 +49,8 @@ def decode(file: pathlib.Path | BinaryIO, size: int) -> np.ndarray:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
-        grey = np.clip(np.asarray(image, np.float32) * _SIXTEEN_TO_EIGHT, 0, 255).round().astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
+        gray = np.clip(np.asarray(image, np.float32) * _SIXTEEN_TO_EIGHT, 0, 255).round().astype(np.uint8)
+        return Image.fromarray(gray).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         opaque = Image.new("RGB", image.size, BACKGROUND)

@@ -4,19 +4,19 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from udal_tf.config import DataConfig
-from udal_tf.data.dataset import ArrayPictures, Source
+from udal_tf.data.dataset import ArrayImages, Source
 
 TEST_PER_CLASS = 50
-# Which pictures are held out must not depend on a run's fold or seed.
+# Which images are held out must not depend on a run's fold or seed.
 HOLD_OUT_SEED = 0
 LARGEST_VALUE = 16
 
 
 def load(config: DataConfig) -> Source:
-    """50 pictures of each class are the test set, the others (124 to 133 per class) are there to train on.
+    """50 images of each class are the test set, the others (124 to 133 per class) are there to train on.
 
     Returns:
-      Source with pictures [8, 8, 1] uint8, the 17 grey levels spread over 0…255.
+      Source with images [8, 8, 1] uint8, the 17 gray levels spread over 0…255.
     """
     digits = load_digits()
     images = np.round(digits.images * (255 / LARGEST_VALUE)).astype(np.uint8)[..., np.newaxis]
@@ -26,10 +26,10 @@ def load(config: DataConfig) -> Source:
     for c in range(10):
         held_out[generator.choice(np.flatnonzero(labels == c), TEST_PER_CLASS, replace=False)] = True
     return Source(
-        train=ArrayPictures(images[~held_out]),
+        train=ArrayImages(images[~held_out]),
         train_labels=labels[~held_out],
-        test=ArrayPictures(images[held_out]),
+        test=ArrayImages(images[held_out]),
         test_labels=labels[held_out],
         class_names=tuple(str(c) for c in range(10)),
-        provenance={"source": "scikit-learn load_digits, 8x8 pixels, 50 test pictures per class"},
+        provenance={"source": "scikit-learn load_digits, 8x8 pixels, 50 test images per class"},
     )

@@ -1,4 +1,4 @@
-"""Pictures that stay encoded on disk and are read, decoded and cut on demand, so that any number fits in memory."""
+"""Images that stay encoded on disk and are read, decoded and cut on demand, so that any number fits in memory."""
 
 import os
 import pathlib
@@ -12,10 +12,10 @@ import tensorflow as tf
 from udal_tf.data.crops import crop_boxes
 from udal_tf.data.dataset import DataError
 
-# ImageNet's evaluation view: the middle 224 of a picture whose short side is 256 pixels.
-CENTRE = 224 / 256
+# ImageNet's evaluation view: the middle 224 of an image whose short side is 256 pixels.
+CENTER = 224 / 256
 CHANNELS = 3
-# Pictures of one batch that are decoded at the same time.
+# Images of one batch that are decoded at the same time.
 PARALLEL = 16
 _JPEG, _JPEG_END, _PNG, _PNG_END = b"\xff\xd8\xff", b"\xff\xd9", b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 FORMATS = (_JPEG, _PNG)
@@ -23,18 +23,18 @@ _TAIL_BYTES = 32
 
 
 class Reader(Protocol):
-    """Gives the bytes of encoded pictures by position, from several threads."""
+    """Gives the bytes of encoded images by position, from several threads."""
 
     def __len__(self) -> int: ...
 
     def read(self, position: int) -> bytes: ...
 
     def name(self, position: int) -> str:
-        """What an error message calls the picture."""
+        """What an error message calls the image."""
 
 
 class FileReader:
-    """One file per picture; `names` are paths below `root`."""
+    """One file per image; `names` are paths below `root`."""
 
     def __init__(self, root: pathlib.Path, names: Sequence[str]):
         self._root = str(root)
@@ -53,7 +53,7 @@ class FileReader:
 
 
 class ShardReader:
-    """Pictures inside a few large files: `tfrecords.index` says where."""
+    """Images inside a few large files: `tfrecords.index` says where."""
 
     def __init__(self, shards: Sequence[pathlib.Path], shard: np.ndarray, offset: np.ndarray, length: np.ndarray):
         self._shards = list(shards)
@@ -68,7 +68,7 @@ class ShardReader:
         return os.pread(self._descriptor(int(self._shard[position])), self._length[position], self._offset[position])
 
     def name(self, position: int) -> str:
-        return f"picture at byte {self._offset[position]} of {self._shards[self._shard[position]]}"
+        return f"image at byte {self._offset[position]} of {self._shards[self._shard[position]]}"
 
     def _descriptor(self, shard: int) -> int:
         with self._lock:
@@ -81,10 +81,10 @@ class ShardReader:
             os.close(descriptor)
 
 
-class EncodedPictures:
-    """JPEG or PNG pictures of any size, handed out as [size, size, 3].
+class EncodedImages:
+    """JPEG or PNG images of any size, handed out as [size, size, 3].
 
-    positions index `chosen`, which are positions of the reader; so pictures can be left out.
+    positions index `chosen`, which are positions of the reader; so images can be left out.
     """
 
     def __init__(self, reader: Reader, size: int, chosen: np.ndarray | None = None):
@@ -96,7 +96,7 @@ class EncodedPictures:
         return len(self._chosen)
 
     def fetch(self, positions: tf.Tensor) -> tf.Tensor:
-        """The middle square of each picture, 7/8 of the short side, at the configured size; a picture that has this
+        """The middle square of each image, 7/8 of the short side, at the configured size; an image that has this
         size already comes back as it is."""
         return self._fetch(tf.cast(positions, tf.int64))
 
@@ -105,7 +105,7 @@ class EncodedPictures:
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
     def _fetch(self, positions: tf.Tensor) -> tf.Tensor:
-        return self._mapped(lambda content: centre_view(content, self.shape[0]), self._bytes(positions))
+        return self._mapped(lambda content: center_view(content, self.shape[0]), self._bytes(positions))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 4], tf.float32)])
     def _fetch_crops(self, positions: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
@@ -143,18 +143,18 @@ class EncodedPictures:
         return _resized(tf.cond(tf.io.is_jpeg(content), from_jpeg, from_other), self.shape[0])
 
 
-def centre_view(content: tf.Tensor, size: int) -> tf.Tensor:
-    """One encoded picture as evaluation sees it: the middle square, 7/8 of the short side, resized.
+def center_view(content: tf.Tensor, size: int) -> tf.Tensor:
+    """One encoded image as evaluation sees it: the middle square, 7/8 of the short side, resized.
 
     Args:
       content: scalar string, a JPEG or PNG file. size: side of the result.
 
     Returns:
-      [size, size, 3] uint8; a picture that has this size already comes back as it is.
+      [size, size, 3] uint8; an image that has this size already comes back as it is.
     """
     image = _decoded(content)
     rows, columns = tf.shape(image)[0], tf.shape(image)[1]
-    side = tf.cast(tf.round(CENTRE * tf.cast(tf.minimum(rows, columns), tf.float32)), tf.int32)
+    side = tf.cast(tf.round(CENTER * tf.cast(tf.minimum(rows, columns), tf.float32)), tf.int32)
     as_it_is = tf.logical_and(tf.equal(rows, size), tf.equal(columns, size))
     side = tf.where(as_it_is, rows, tf.maximum(side, 1))
     top, left = (rows - side) // 2, (columns - side) // 2
@@ -174,9 +174,9 @@ def _decoded(content: tf.Tensor) -> tf.Tensor:
 
 
 def file_fault(path: str | pathlib.Path) -> str:
-    """What is wrong with a picture file, or "".
+    """What is wrong with an image file, or "".
 
-    The first and last bytes decide; a file that does not end as its format does (some carry more behind the picture)
+    The first and last bytes decide; a file that does not end as its format does (some carry more behind the image)
     is decoded. So foreign, empty and truncated files are found without decoding all.
     """
     try:
@@ -198,5 +198,5 @@ def file_fault(path: str | pathlib.Path) -> str:
 
 
 def foreign(head: bytes) -> str:
-    """Says that a file's first bytes are no picture's, or ""."""
+    """Says that a file's first bytes are no image's, or ""."""
     return "" if head.startswith(FORMATS) else "neither JPEG nor PNG" if head else "empty"

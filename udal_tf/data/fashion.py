@@ -1,4 +1,4 @@
-"""Fashion-MNIST-LT: 28×28 grey pictures of clothes, from IDX files (Debian packages them) or a TFDS folder."""
+"""Fashion-MNIST-LT: 28×28 gray images of clothes, from IDX files (Debian packages them) or a TFDS folder."""
 
 import dataclasses
 import gzip
@@ -10,7 +10,7 @@ import numpy as np
 
 from udal_tf.config import DataConfig
 from udal_tf.data import files, tfds_folder
-from udal_tf.data.dataset import ArrayPictures, DataError, Source
+from udal_tf.data.dataset import ArrayImages, DataError, Source
 
 # Where Debian's and Ubuntu's package dataset-fashion-mnist puts them.
 SYSTEM_FOLDERS = (pathlib.Path("/usr/share/datasets/fashion-mnist"), pathlib.Path("/usr/share/dataset-fashion-mnist"))
@@ -24,7 +24,7 @@ _IDX_UNSIGNED_BYTE = 8
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What a part has to look like: its files' prefix, TFDS's name, pictures per class, the first labels."""
+    """What a part has to look like: its files' prefix, TFDS's name, images per class, the first labels."""
 
     prefix: str
     split: str
@@ -45,7 +45,7 @@ PARTS = (
 def load(config: DataConfig) -> Source:
     """Reads the IDX files, or else TFDS's folder; TFDS downloads it where neither is there and the network allows.
 
-    TFDS keeps no picture numbers, so its order, and with it every draw, is another one than that of the IDX files.
+    TFDS keeps no image numbers, so its order, and with it every draw, is another one than that of the IDX files.
 
     Raises:
       DataError: with the places looked at, or with what is wrong in what was found.
@@ -76,9 +76,9 @@ def load(config: DataConfig) -> Source:
         _check(place, part, images, labels, starts)
     (train, train_labels), (test, test_labels) = arrays
     return Source(
-        train=ArrayPictures(train),
+        train=ArrayImages(train),
         train_labels=train_labels,
-        test=ArrayPictures(test),
+        test=ArrayImages(test),
         test_labels=test_labels,
         class_names=CLASS_NAMES,
         provenance={"source": source, "sha256": {path.name: files.sha256(path) for path in read}},
@@ -118,7 +118,7 @@ def _read_idx(path: pathlib.Path, axes: int) -> np.ndarray:
 def _check(place: pathlib.Path, part: Part, images: np.ndarray, labels: np.ndarray, starts: bool) -> None:
     expected = [part.per_class] * len(CLASS_NAMES)
     if images.shape != (len(labels), SIDE, SIDE, 1):
-        raise DataError(f"{place}: {part.split} pictures {list(images.shape)} for {len(labels)} labels, 28×28 expected")
+        raise DataError(f"{place}: {part.split} images {list(images.shape)} for {len(labels)} labels, 28×28 expected")
     if labels.max() >= len(expected) or np.bincount(labels, minlength=len(expected)).tolist() != expected:
         counts = np.bincount(labels).tolist()
         raise DataError(f"{place}: wrong class counts in {part.split}: {counts}, expected {part.per_class} each")

@@ -1,4 +1,4 @@
-"""Where the files of a data set may lie, and what identifies them."""
+"""Where the files of a dataset may lie, and what identifies them."""
 
 import hashlib
 import os
@@ -40,7 +40,7 @@ def listed(folder: pathlib.Path, what: str) -> list[pathlib.Path]:
 
 
 def cache_dir(config: DataConfig) -> pathlib.Path:
-    """The folder for indices and resized pictures; it need not exist."""
+    """The folder for indices and resized images; it need not exist."""
     return pathlib.Path(config.cache_dir or DEFAULT_CACHE_DIR).expanduser()
 
 
@@ -80,10 +80,10 @@ def keep(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
 
 
 def bad_images(config: DataConfig, faults: Mapping[str, str]) -> str:
-    """The message about pictures that cannot be read, the first ones by name."""
+    """The message about images that cannot be read, the first ones by name."""
     shown = [f"  {name}: {fault}" for name, fault in list(faults.items())[:NAMED]]
     more = [f"  and {len(faults) - NAMED} more"] if len(faults) > NAMED else []
     return "\n".join(
-        [f"{config.dataset}: {len(faults)} pictures cannot be read:", *shown, *more]
+        [f"{config.dataset}: {len(faults)} images cannot be read:", *shown, *more]
         + ["Replace or remove them, or leave them out with --skip_bad_images."]
     )

@@ -1,4 +1,4 @@
-"""A person's own pictures as a data set: listed, checked, decoded once, brought to one size and kept in the cache."""
+"""A person's custom images as a dataset: listed, checked, decoded once, brought to one size and kept in the cache."""
 
 import dataclasses
 import pathlib
@@ -6,32 +6,32 @@ import pathlib
 import numpy as np
 
 from udal_tf.config import DataConfig
-from udal_tf.data import folder_listing, own_pictures, settings
+from udal_tf.data import custom_images, folder_listing, settings
 from udal_tf.data.dataset import DataError, Source
 from udal_tf.data.folder_listing import HOLD_OUT, LABELED, TEST, Listing
 
 
 def load(config: DataConfig) -> Source:
-    """Lists, checks and decodes the pictures below --data_dir.
+    """Lists, checks and decodes the images below --data_dir.
 
-    With --beta=1 the folders alone say what is labelled; below 1, the rest of each labelled class joins the
-    unlabelled pictures. Every picture comes as RGB.
+    With --beta=1 the folders alone say what is labeled; below 1, the rest of each labeled class joins the
+    unlabeled images. Every image comes as RGB.
 
     Raises:
-      DataError: for a missing or empty folder or class, pictures that cannot be read, or settings that do not apply.
+      DataError: for a missing or empty folder or class, images that cannot be read, or settings that do not apply.
     """
     if config.protocol != "crest" or config.imbalance != 1:
         raise DataError(
-            f"{config.dataset}: the folders say how many pictures each class has: leave out --imbalance and "
+            f"{config.dataset}: the folders say how many images each class has: leave out --imbalance and "
             f"--protocol, got --imbalance={config.imbalance:g} --protocol={config.protocol}"
         )
     root = folder_listing.root_of(config)
     # Checked here, before the decoding, which takes its time.
     listing = folder_listing.make_listing(folder_listing.read_folder(root), config.beta)
     facts = settings.facts_of(listing, root, config)
-    pictures, size, bad = own_pictures.load(root, [*listing.train, *listing.test], config)
+    images, size, bad = custom_images.load(root, [*listing.train, *listing.test], config)
     listing = _without(listing, bad, root)
-    train, test = pictures.split(len(listing.train))
+    train, test = images.split(len(listing.train))
     return Source(
         train=train,
         train_labels=listing.train_labels,
@@ -39,7 +39,7 @@ def load(config: DataConfig) -> Source:
         test_labels=listing.test_labels,
         class_names=listing.class_names,
         provenance={
-            "source": f"pictures below {root}",
+            "source": f"images below {root}",
             "image_size": size,
             "test": f"{HOLD_OUT:.0%} of each class, held out" if listing.held_out else f"{TEST}/",
             "test_counts": np.bincount(listing.test_labels, minlength=len(listing.class_names)).tolist(),
@@ -54,14 +54,14 @@ def load(config: DataConfig) -> Source:
 
 
 def _without(listing: Listing, bad: list[int], root: pathlib.Path) -> Listing:
-    """The listing without the pictures at these positions of train + test. Raises DataError where a class empties."""
+    """The listing without the images at these positions of train + test. Raises DataError where a class empties."""
     good = np.delete(np.arange(len(listing.train) + len(listing.test)), bad)
     in_train, in_test = good[good < len(listing.train)], good[good >= len(listing.train)] - len(listing.train)
     train_labels, test_labels = listing.train_labels[in_train], listing.test_labels[in_test]
     for c, name in enumerate(listing.class_names):
         for what, labels in ((LABELED, train_labels), (TEST, test_labels)):
             if not np.any(labels == c):
-                raise DataError(f"{root}: class {name} has no readable picture left in {what}")
+                raise DataError(f"{root}: class {name} has no readable image left in {what}")
     return dataclasses.replace(
         listing,
         train=[listing.train[i] for i in in_train],

@@ -16,7 +16,7 @@ from udal_tf.data.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 LABELED, UNLABELED, TEST = "labeled", "unlabeled", "test"
-# Without test/, this share of each class is held out; which pictures must not depend on a run's fold or seed.
+# Without test/, this share of each class is held out; which images must not depend on a run's fold or seed.
 HOLD_OUT = 0.2
 HOLD_OUT_SEED = 0
 # What a message names before it only counts.
@@ -27,8 +27,8 @@ NAMED = 5
 class Folder:
     """The files as they lie, whether or not a training would take them.
 
-    labeled, test: class name -> its pictures, sorted; `test` is None where there is no test/. unlabeled: pictures at
-    any depth. loose: pictures in labeled/ or test/ themselves, of no class. ignored: other files, and the loose ones.
+    labeled, test: class name -> its images, sorted; `test` is None where there is no test/. unlabeled: images at
+    any depth. loose: images in labeled/ or test/ themselves, of no class. ignored: other files, and the loose ones.
     """
 
     root: pathlib.Path
@@ -59,26 +59,26 @@ class Listing:
 def layout() -> str:
     """The layout that is expected, for messages."""
     return (
-        f"Expected are {LABELED}/<class>/ with pictures ({', '.join(SUFFIXES)}) for two classes or more, "
-        f"{UNLABELED}/ with more pictures,\nand optionally {TEST}/<class>/ with the same classes."
+        f"Expected are {LABELED}/<class>/ with images ({', '.join(SUFFIXES)}) for two classes or more, "
+        f"{UNLABELED}/ with more images,\nand optionally {TEST}/<class>/ with the same classes."
     )
 
 
 def read_folder(root: pathlib.Path) -> Folder:
-    """The files below `root`. Raises DataError where it has no labelled classes, saying what lies there instead."""
+    """The files below `root`. Raises DataError where it has no labeled classes, saying what lies there instead."""
     if not root.is_dir():
         raise DataError(f"{root} is {'not a folder' if root.exists() else 'not there'}.\n{layout()}")
     if not (root / LABELED).is_dir():
         raise DataError(f"{root} has no folder {LABELED}/{_instead(root)}.\n{layout()}")
     labeled, loose, ignored = _by_class(root / LABELED)
     if len(labeled) < 2:
-        among = f" (pictures there in no class: {len(loose)})" if loose else ""
+        among = f" (images there in no class: {len(loose)})" if loose else ""
         raise DataError(f"{root / LABELED}: {len(labeled)} class folders, two at least are needed{among}.\n{layout()}")
     test = None
     if (root / TEST).is_dir():
         test, loose_in_test, more = _by_class(root / TEST)
         loose, ignored = loose + loose_in_test, ignored + more
-    unlabeled, more = _pictures_in(root / UNLABELED) if (root / UNLABELED).is_dir() else ([], 0)
+    unlabeled, more = _images_in(root / UNLABELED) if (root / UNLABELED).is_dir() else ([], 0)
     return Folder(root, labeled, unlabeled, test, loose, ignored + more)
 
 
@@ -86,30 +86,30 @@ def problems(folder: Folder, beta: float = 1.0) -> list[str]:
     """Why a training would refuse the folder, each with what to do; empty where it would not.
 
     Args:
-      beta: the labelled fraction of --beta; below 1, labelled pictures serve as unlabelled ones.
+      beta: the labeled fraction of --beta; below 1, labeled images serve as unlabeled ones.
     """
     root, found = folder.root, []
     for place, by_class in ((LABELED, folder.labeled), (TEST, folder.test or {})):
         for name, paths in by_class.items():
             if not paths:
                 looked_for = ", ".join(SUFFIXES)
-                found.append(f"{root / place / name}: no pictures of this class (looked for {looked_for})")
+                found.append(f"{root / place / name}: no images of this class (looked for {looked_for})")
     if folder.test is None:
         for name, paths in folder.labeled.items():
             if len(paths) == 1:
                 found.append(
-                    f"{root / LABELED / name}: 1 picture, and no {TEST}/ folder: it cannot both train and test. "
-                    f"Add pictures, or a {TEST}/ folder."
+                    f"{root / LABELED / name}: 1 image, and no {TEST}/ folder: it cannot both train and test. "
+                    f"Add images, or a {TEST}/ folder."
                 )
     else:
         unknown = [name for name in folder.test if name not in folder.labeled]
-        found += [f"{root / TEST}: class {name} has no labelled pictures in {LABELED}/" for name in unknown]
+        found += [f"{root / TEST}: class {name} has no labeled images in {LABELED}/" for name in unknown]
         missing = [name for name in folder.labeled if name not in folder.test]
         found += [f"{root / TEST}: no folder for class {name}, so its recall cannot be measured" for name in missing]
     if beta == 1 and not folder.unlabeled:
         found.append(
-            f"{root}: no unlabelled pictures in {UNLABELED}/. Put some there, or lower --beta to treat a part of "
-            f"{LABELED}/ as unlabelled.\n{layout()}"
+            f"{root}: no unlabeled images in {UNLABELED}/. Put some there, or lower --beta to treat a part of "
+            f"{LABELED}/ as unlabeled.\n{layout()}"
         )
     return found
 
@@ -148,7 +148,7 @@ def _instead(root: pathlib.Path) -> str:
     entries = files.listed(root, "folder")
     loose = [entry for entry in entries if entry.suffix.lower() in SUFFIXES]
     if loose:
-        return f" (pictures in it directly, in no class: {len(loose)})"
+        return f" (images in it directly, in no class: {len(loose)})"
     folders = [entry.name for entry in entries if entry.is_dir()]
     if folders:
         shown = ", ".join(folders[:NAMED]) + (", …" if len(folders) > NAMED else "")
@@ -157,11 +157,11 @@ def _instead(root: pathlib.Path) -> str:
 
 
 def _by_class(folder: pathlib.Path) -> tuple[dict[str, list[pathlib.Path]], list[pathlib.Path], int]:
-    """Class name -> its pictures, by name; the pictures of no class; how many files are ignored, these included."""
+    """Class name -> its images, by name; the images of no class; how many files are ignored, these included."""
     found, loose, ignored = {}, [], 0
     for entry in files.listed(folder, folder.name):
         if entry.is_dir():
-            found[entry.name], others = _pictures_in(entry)
+            found[entry.name], others = _images_in(entry)
             ignored += others
         else:
             ignored += 1
@@ -170,8 +170,8 @@ def _by_class(folder: pathlib.Path) -> tuple[dict[str, list[pathlib.Path]], list
     return found, loose, ignored
 
 
-def _pictures_in(folder: pathlib.Path) -> tuple[list[pathlib.Path], int]:
-    """Pictures at any depth, sorted by path, and how many other files there are. Links to folders are followed."""
+def _images_in(folder: pathlib.Path) -> tuple[list[pathlib.Path], int]:
+    """Images at any depth, sorted by path, and how many other files there are. Links to folders are followed."""
     found, ignored, seen = [], 0, set()
 
     def visit(place: pathlib.Path) -> None:
@@ -193,13 +193,13 @@ def _pictures_in(folder: pathlib.Path) -> tuple[list[pathlib.Path], int]:
 
 
 def _flat(by_class: dict[str, list[pathlib.Path]], names: Sequence[str]) -> tuple[list[pathlib.Path], np.ndarray]:
-    """All pictures, class by class, and the class of each."""
+    """All images, class by class, and the class of each."""
     labels = np.repeat(np.arange(len(names)), [len(by_class[name]) for name in names]).astype(np.int64)
     return [path for name in names for path in by_class[name]], labels
 
 
 def _hold_out(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Which labelled pictures become the test set: a fifth of each class, one at least."""
+    """Which labeled images become the test set: a fifth of each class, one at least."""
     generator = np.random.RandomState(HOLD_OUT_SEED)
     held_out = np.zeros(len(labels), bool)
     for c in range(num_classes):

@@ -17,12 +17,12 @@ import numpy as np
 from udal_tf.config import DataConfig
 from udal_tf.data import files, tfds_folder, tfrecords
 from udal_tf.data.dataset import DataError, Source
-from udal_tf.data.encoded import EncodedPictures, FileReader, Reader, ShardReader, file_fault
+from udal_tf.data.encoded import EncodedImages, FileReader, Reader, ShardReader, file_fault
 from udal_tf.registry import DATASETS
 
 GROUPS_FILE = "imagenet127.tsv"
-# Pictures of ILSVRC 2012, by TFDS's name of the split.
-PICTURES = {"train": 1_281_167, "validation": 50_000}
+# Images of ILSVRC 2012, by TFDS's name of the split.
+IMAGES = {"train": 1_281_167, "validation": 50_000}
 FOLDERS = {"train": "train", "validation": "val"}
 SIZE = 224
 RESIZED = (64, 32)
@@ -31,7 +31,7 @@ _SCAN_THREADS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The pictures of a split: how to read them, the class (WordNet id) of each, positions that cannot be read."""
+    """The images of a split: how to read them, the class (WordNet id) of each, positions that cannot be read."""
 
     reader: Reader
     wnids: np.ndarray
@@ -59,24 +59,24 @@ def load(config: DataConfig) -> Source:
         )
     found, place, size = _find(config)
     names, group_of = groups()
-    pictures, labels, facts = {}, {}, {"source": f"ImageNet from {place}", "image_size": size}
-    for split in PICTURES:
+    images, labels, facts = {}, {}, {"source": f"ImageNet from {place}", "image_size": size}
+    for split in IMAGES:
         part = _from_folders(place, split, config) if found == "folders" else _from_tfds(place, split, config)
         _check(place, split, part, group_of)
         good = np.delete(np.arange(len(part.wnids)), part.bad)
         if len(part.bad):
             facts[f"skipped_{split}"] = len(part.bad)
-        pictures[split] = EncodedPictures(part.reader, size, good)
+        images[split] = EncodedImages(part.reader, size, good)
         labels[split] = np.array([group_of[wnid] for wnid in part.wnids[good].tolist()], np.int64)
     counts = np.bincount(labels["train"], minlength=len(names))
     if counts.min() == 0:
-        raise DataError(f"{place}: no picture of group {names[int(counts.argmin())]}")
+        raise DataError(f"{place}: no image of group {names[int(counts.argmin())]}")
     facts["imbalance"] = round(float(counts.max() / counts.min()), 1)
-    facts["test"] = "imbalanced: plain accuracy and mean per-class recall differ"
+    facts["test"] = "imbalanced: plain accuracy and balanced accuracy differ"
     return Source(
-        train=pictures["train"],
+        train=images["train"],
         train_labels=labels["train"],
-        test=pictures["validation"],
+        test=images["validation"],
         test_labels=labels["validation"],
         class_names=names,
         provenance=facts,
@@ -87,12 +87,12 @@ def load(config: DataConfig) -> Source:
 
 
 def _find(config: DataConfig) -> tuple[str, pathlib.Path, int]:
-    """What was found, where, and the size of the pictures."""
+    """What was found, where, and the size of the images."""
     folders = files.data_dirs(config)
     resized = [config.image_size] if config.image_size else list(RESIZED)
     places = [(tfds_folder.find(folders, "imagenet_resized", f"{side}x{side}"), side) for side in resized]
     small = next(((found, side) for found, side in places if found), None)
-    # Whoever asks for 32 or 64 pixels and has the public files of that size means those.
+    # Anyone who asks for 32 or 64 pixels and has the public files of that size means those.
     if small and config.image_size:
         return "tfds", *small
     for folder in folders:
@@ -119,7 +119,7 @@ def _from_folders(place: pathlib.Path, split: str, config: DataConfig) -> Split:
         raise DataError(f"{place}: {FOLDERS['train']}/ is there, {FOLDERS[split]}/ is not")
     classes = [entry for entry in files.listed(root, config.dataset) if entry.is_dir()]
     if not classes:
-        raise DataError(f"{root}: no folders named by WordNet id in it; sort the pictures into {root.name}/<wnid>/")
+        raise DataError(f"{root}: no folders named by WordNet id in it; sort the images into {root.name}/<wnid>/")
 
     def faults_of(names: list[str]) -> list[str]:
         with concurrent.futures.ThreadPoolExecutor(_SCAN_THREADS) as pool:
@@ -143,7 +143,7 @@ def _from_folders(place: pathlib.Path, split: str, config: DataConfig) -> Split:
 
 
 def _from_tfds(place: pathlib.Path, split: str, config: DataConfig) -> Split:
-    """The records of a prepared folder, in order. The labels' order differs between TFDS's data sets: its names say."""
+    """The records of a prepared folder, in order. The labels' order differs between TFDS's datasets: its names say."""
     shards = tfds_folder.shard_files(place, split)
     try:
         label_names = np.array((place / "label.labels.txt").read_text().split())
@@ -173,6 +173,6 @@ def _check(place: pathlib.Path, split: str, part: Split, group_of: dict[str, int
         shown = ", ".join(strange[: files.NAMED])
         raise DataError(f"{place}: {shown} in {split} are not WordNet ids of ILSVRC 2012's classes")
     if missing := sorted(set(group_of) - found):
-        raise DataError(f"{place}: {len(missing)} classes of {split} have no pictures, the first is {missing[0]}")
-    if len(part.wnids) != PICTURES[split]:
-        raise DataError(f"{place}: {len(part.wnids)} pictures in {split}, ILSVRC 2012 has {PICTURES[split]}")
+        raise DataError(f"{place}: {len(missing)} classes of {split} have no images, the first is {missing[0]}")
+    if len(part.wnids) != IMAGES[split]:
+        raise DataError(f"{place}: {len(part.wnids)} images in {split}, ILSVRC 2012 has {IMAGES[split]}")

@@ -1,4 +1,4 @@
-"""Every picture of a folder read once: size, kind and faults, and which are the same. Needs no TensorFlow."""
+"""Every image of a folder read once: size, kind and faults, and which are the same. Needs no TensorFlow."""
 
 import collections
 import concurrent.futures
@@ -23,12 +23,12 @@ _PIXEL_HASH_BYTES = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
+class ImageRecord:
     """One file as it was read.
 
     path: below the folder's root. part: one of PARTS. class_name: "" where the folder gives none. fault: what keeps it
     from being read, or ""; then the rest is empty. width, height: pixels as stored. mode: Pillow's name for its kind.
-    grey: whether its three channels agree. content: hash of the file. pixels: hash of what the network would see.
+    gray: whether its three channels agree. content: hash of the file. pixels: hash of what the network would see.
     """
 
     path: str
@@ -38,13 +38,13 @@ class Picture:
     width: int = 0
     height: int = 0
     mode: str = ""
-    grey: bool = False
+    gray: bool = False
     content: bytes = b""
     pixels: bytes = b""
 
 
-def read_pictures(folder: Folder, size: int, progress: Callable[[int], None] = lambda count: None) -> list[Picture]:
-    """All pictures of the folder, read in parallel threads.
+def read_images(folder: Folder, size: int, progress: Callable[[int], None] = lambda count: None) -> list[ImageRecord]:
+    """All images of the folder, read in parallel threads.
 
     Args:
       size: side at which pixels are compared: that of the training. progress: told how many more are done.
@@ -52,28 +52,28 @@ def read_pictures(folder: Folder, size: int, progress: Callable[[int], None] = l
     tasks = [(path, LABELED, name) for name, paths in folder.labeled.items() for path in paths]
     tasks += [(path, UNLABELED, _class_in_path(path, folder)) for path in folder.unlabeled]
     tasks += [(path, TEST, name) for name, paths in (folder.test or {}).items() for path in paths]
-    pictures: list[Picture] = []
+    images: list[ImageRecord] = []
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         for start in range(0, len(tasks), _AT_A_TIME):
             some = tasks[start : start + _AT_A_TIME]
-            pictures += pool.map(lambda task: _read(task[0], task[1], task[2], folder.root, size), some)
+            images += pool.map(lambda task: _read(task[0], task[1], task[2], folder.root, size), some)
             progress(len(some))
-    return pictures
+    return images
 
 
-def summary(folder: Folder, pictures: Sequence[Picture]) -> dict[str, Any]:
-    """What the pictures are, JSON-ready.
+def summary(folder: Folder, images: Sequence[ImageRecord]) -> dict[str, Any]:
+    """What the images are, JSON-ready.
 
     Returns:
-      "classes": for each class its name and counts of readable pictures, `unlabeled` None where no folder says;
-      "counts" of each part; "imbalance" γ and "beta", the labelled share of all training pictures, None where a class
-      has no picture; "held_out": whether a fifth is to be held out to test on; "short_side" and "long_by_short", each
-      with min, median and max; "modes": Pillow's, with counts; "grey": how many of each part; "loose", "ignored_files";
+      "classes": for each class its name and counts of readable images, `unlabeled` None where no folder says;
+      "counts" of each part; "imbalance" γ and "beta", the labeled share of all training images, None where a class
+      has no image; "held_out": whether a fifth is to be held out to test on; "short_side" and "long_by_short", each
+      with min, median and max; "modes": Pillow's, with counts; "gray": how many of each part; "loose", "ignored_files";
       "unreadable": file and fault; "duplicates": groups of files with the same pixels, and whether of the same bytes.
     """
-    good = [picture for picture in pictures if not picture.fault]
-    of_part = {part: [picture for picture in good if picture.part == part] for part in PARTS}
-    by_class = {part: collections.Counter(picture.class_name for picture in of_part[part]) for part in PARTS}
+    good = [image for image in images if not image.fault]
+    of_part = {part: [image for image in good if image.part == part] for part in PARTS}
+    by_class = {part: collections.Counter(image.class_name for image in of_part[part]) for part in PARTS}
     names = list(folder.labeled) + [name for name in folder.test or () if name not in folder.labeled]
     # Subfolders of unlabeled/ that are named like classes say what is in them; training does not look at that.
     sorted_already = bool(set(by_class[UNLABELED]) & set(names))
@@ -94,40 +94,40 @@ def summary(folder: Folder, pictures: Sequence[Picture]) -> dict[str, Any]:
         "imbalance": max(labeled) / min(labeled) if min(labeled) else None,
         "beta": len(of_part[LABELED]) / in_training if in_training else None,
         "held_out": folder.test is None,
-        "short_side": _spread([min(picture.width, picture.height) for picture in good]),
-        "long_by_short": _spread([_elongation(picture) for picture in good]),
-        "modes": dict(collections.Counter(picture.mode for picture in good).most_common()),
-        "grey": {part: sum(picture.grey for picture in of_part[part]) for part in PARTS},
+        "short_side": _spread([min(image.width, image.height) for image in good]),
+        "long_by_short": _spread([_elongation(image) for image in good]),
+        "modes": dict(collections.Counter(image.mode for image in good).most_common()),
+        "gray": {part: sum(image.gray for image in of_part[part]) for part in PARTS},
         "loose": [str(path.relative_to(folder.root)) for path in folder.loose],
         "ignored_files": folder.ignored - len(folder.loose),
-        "unreadable": [{"file": picture.path, "fault": picture.fault} for picture in pictures if picture.fault],
+        "unreadable": [{"file": image.path, "fault": image.fault} for image in images if image.fault],
         "duplicates": duplicates(good),
     }
 
 
-def duplicates(pictures: Sequence[Picture]) -> list[dict[str, Any]]:
-    """Groups of pictures that the network could not tell apart.
+def duplicates(images: Sequence[ImageRecord]) -> list[dict[str, Any]]:
+    """Groups of images that the network could not tell apart.
 
     Returns:
       for each group its "files", their "parts" and "classes" in the same order, and "same_bytes": whether the files
       are copies of each other; else they only decode to the same pixels.
     """
     groups = collections.defaultdict(list)
-    for picture in pictures:
-        groups[picture.pixels].append(picture)
+    for image in images:
+        groups[image.pixels].append(image)
     return [
         {
-            "files": [picture.path for picture in group],
-            "parts": [picture.part for picture in group],
-            "classes": [picture.class_name for picture in group],
-            "same_bytes": len({picture.content for picture in group}) == 1,
+            "files": [image.path for image in group],
+            "parts": [image.part for image in group],
+            "classes": [image.class_name for image in group],
+            "same_bytes": len({image.content for image in group}) == 1,
         }
         for group in groups.values()
         if len(group) > 1
     ]
 
 
-def _read(path: pathlib.Path, part: str, class_name: str, root: pathlib.Path, size: int) -> Picture:
+def _read(path: pathlib.Path, part: str, class_name: str, root: pathlib.Path, size: int) -> ImageRecord:
     name = str(path.relative_to(root))
     try:
         content = path.read_bytes()
@@ -135,16 +135,16 @@ def _read(path: pathlib.Path, part: str, class_name: str, root: pathlib.Path, si
             (width, height), mode = image.size, image.mode
         pixels = decoding.decode(io.BytesIO(content), size)
     except decoding.FAULTS as error:
-        return Picture(name, part, class_name, decoding.fault_text(error))
-    grey = np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 1], pixels[..., 2])
-    return Picture(
+        return ImageRecord(name, part, class_name, decoding.fault_text(error))
+    gray = np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 1], pixels[..., 2])
+    return ImageRecord(
         path=name,
         part=part,
         class_name=class_name,
         width=width,
         height=height,
         mode=mode,
-        grey=grey,
+        gray=gray,
         content=hashlib.sha256(content).digest(),
         pixels=hashlib.blake2b(pixels.tobytes(), digest_size=_PIXEL_HASH_BYTES).digest(),
     )
@@ -156,8 +156,8 @@ def _class_in_path(path: pathlib.Path, folder: Folder) -> str:
     return first if first in folder.labeled else ""
 
 
-def _elongation(picture: Picture) -> float:
-    return max(picture.width, picture.height) / min(picture.width, picture.height)
+def _elongation(image: ImageRecord) -> float:
+    return max(image.width, image.height) / min(image.width, image.height)
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Long-tailed subsets and the choice of labelled pictures: the protocols of UDAL §4.2, CReST and DARP.
+"""Long-tailed subsets and the choice of labeled images: the protocols of UDAL §4.2, CReST and DARP.
 
 All are index arithmetic on label arrays, with the legacy generators that the published splits were drawn with.
 """
@@ -16,8 +16,8 @@ def class_counts(n1: int, imbalance: float, num_classes: int) -> list[int]:
     """N_c = int(N_1 · r^(c/(C−1))) with r = 1/γ, truncated; class 0 is the largest. Cui et al. 2019.
 
     Args:
-      n1: pictures of the largest class.
-      imbalance: γ ≥ 1. (UDAL §4.2 prints γ in the place of r.)
+      n1: images of the largest class.
+      imbalance: γ ≥ 1. (UDAL §4.2 prints γ instead of r.)
       num_classes: C ≥ 1.
 
     Returns:
@@ -32,8 +32,8 @@ def class_counts(n1: int, imbalance: float, num_classes: int) -> list[int]:
     counts = [int(n1 * ratio ** (c / max(num_classes - 1.0, 1.0))) for c in range(num_classes)]
     if counts[-1] < 1:
         raise ValueError(
-            f"--imbalance={imbalance:g} leaves no picture in the last class: it must be at most the "
-            f"{n1} pictures of the largest one"
+            f"--imbalance={imbalance:g} leaves no image in the last class: it must be at most the "
+            f"{n1} images of the largest one"
         )
     return counts
 
@@ -52,7 +52,7 @@ def counted_prior(counts: Sequence[int]) -> np.ndarray:
     """The prior of counted labels, for data whose class sizes follow no formula.
 
     Args:
-      counts: [C] labelled pictures per class.
+      counts: [C] labeled images per class.
 
     Returns:
       [C] float32, sums to 1.
@@ -63,19 +63,19 @@ def counted_prior(counts: Sequence[int]) -> np.ndarray:
     Example: counted_prior([3, 1]) gives 0.75, 0.25.
     """
     if min(counts) < 1:
-        raise ValueError(f"every class needs a labelled picture, class {list(counts).index(min(counts))} has none")
+        raise ValueError(f"every class needs a labeled image, class {list(counts).index(min(counts))} has none")
     exact = np.asarray(counts, np.float64)
     return (exact / exact.sum()).astype(np.float32)
 
 
 def unlabeled_counts(m1: int, imbalance: float, shape: str, num_classes: int) -> list[int]:
-    """M_c of an unlabelled set whose class sizes need not fall as the labelled ones do.
+    """M_c of an unlabeled set whose class sizes need not fall as the labeled ones do.
 
     The settings of DASO (Oh et al. 2022) and later work: `same` falls from M_1 as `class_counts` does, `reversed` is
     the same sizes the other way round, `uniform` has M_1 of every class.
 
     Args:
-      m1: pictures of the largest unlabelled class. imbalance: γ_u ≥ 1. num_classes: C.
+      m1: images of the largest unlabeled class. imbalance: γ_u ≥ 1. num_classes: C.
 
     Returns:
       C counts.
@@ -89,7 +89,7 @@ def unlabeled_counts(m1: int, imbalance: float, shape: str, num_classes: int) ->
 
 
 def _positions(labels: np.ndarray, num_classes: int) -> list[np.ndarray]:
-    """Positions of each class's pictures, in file order."""
+    """Positions of each class's images, in file order."""
     return [np.flatnonzero(labels == c) for c in range(num_classes)]
 
 
@@ -98,8 +98,8 @@ def subset(labels: np.ndarray, counts: Sequence[int], draw: str = "seed0", files
 
     Args:
       labels: [N] integer, in canonical order.
-      counts: pictures to keep of each class.
-      draw: `first_n` keeps each class's first pictures; `seed<k>` shuffles each class with Python's generator seeded
+      counts: images to keep of each class.
+      draw: `first_n` keeps each class's first images; `seed<k>` shuffles each class with Python's generator seeded
         by k. (The published files were drawn without a recorded seed and cannot be drawn again.)
       files: source files of equal length that the records are written from, one after the other: 5 for CIFAR-10.
 
@@ -107,7 +107,7 @@ def subset(labels: np.ndarray, counts: Sequence[int], draw: str = "seed0", files
       [Σ counts] int64: file by file, inside a file class by class, inside a class in the order drawn.
 
     Raises:
-      ValueError: for a class that has fewer pictures than asked for, or for another draw.
+      ValueError: for a class that has fewer images than asked for, or for another draw.
     """
     if draw != "first_n" and not (draw.startswith("seed") and draw[4:].isdigit()):
         raise ValueError(f"draw must be first_n or seed<k>, got {draw!r}")
@@ -115,7 +115,7 @@ def subset(labels: np.ndarray, counts: Sequence[int], draw: str = "seed0", files
     chosen = []
     for c, (positions, count) in enumerate(zip(_positions(labels, len(counts)), counts, strict=True)):
         if len(positions) < count:
-            raise ValueError(f"class {c} has {len(positions)} pictures, {count} are asked for")
+            raise ValueError(f"class {c} has {len(positions)} images, {count} are asked for")
         order = positions.tolist()
         if generator:
             generator.shuffle(order)
@@ -126,19 +126,19 @@ def subset(labels: np.ndarray, counts: Sequence[int], draw: str = "seed0", files
 
 
 def fold_split(labels: np.ndarray, beta: float, fold: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """CReST's labelled positions of a fold and their complement.
+    """CReST's labeled positions of a fold and their complement.
 
     One legacy stream `RandomState(fold)` over the classes in ascending order shuffles each class's positions and
-    takes the first ceil(n·β) as labelled. CReST data/cifar.py.
+    takes the first ceil(n·β) as labeled. CReST data/cifar.py.
 
     Args:
       labels: [N] integer, in file order.
-      beta: labelled fraction in (0, 1].
+      beta: labeled fraction in (0, 1].
       fold: the seed, 1 to 5 in the paper.
       num_classes: C.
 
     Returns:
-      labelled positions, the others; both int64, class by class in the shuffled order. Training's unlabelled pool is
+      labeled positions, the others; both int64, class by class in the shuffled order. Training's unlabeled pool is
       *every* position; the complement serves CReST's selection alone.
     """
     generator = np.random.RandomState(fold)
@@ -155,23 +155,23 @@ def fold_split(labels: np.ndarray, beta: float, fold: int, num_classes: int) -> 
 def darp_split(
     labels: np.ndarray, labeled_counts: Sequence[int], unlabeled_counts: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """DARP's split: of each class in file order the first pictures labelled, the next ones unlabelled; no chance.
+    """DARP's split: of each class in file order the first images labeled, the next ones unlabeled; no chance.
 
     Args:
       labels: [N] integer, in canonical order.
-      labeled_counts, unlabeled_counts: pictures per class.
+      labeled_counts, unlabeled_counts: images per class.
 
     Returns:
-      labelled positions, unlabelled positions; int64, class by class.
+      labeled positions, unlabeled positions; int64, class by class.
 
     Raises:
-      ValueError: for a class with too few pictures.
+      ValueError: for a class with too few images.
     """
     labeled, unlabeled = [], []
     counts = zip(_positions(labels, len(labeled_counts)), labeled_counts, unlabeled_counts, strict=True)
     for c, (positions, n, m) in enumerate(counts):
         if len(positions) < n + m:
-            raise ValueError(f"class {c} has {len(positions)} pictures, {n} labelled and {m} unlabelled are asked for")
+            raise ValueError(f"class {c} has {len(positions)} images, {n} labeled and {m} unlabeled are asked for")
         labeled.append(positions[:n])
         unlabeled.append(positions[n : n + m])
     return np.concatenate(labeled).astype(np.int64), np.concatenate(unlabeled).astype(np.int64)

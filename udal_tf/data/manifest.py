@@ -1,4 +1,4 @@
-"""Split manifests: JSON files that say, position by position, which pictures an experiment used."""
+"""Split manifests: JSON files that say, position by position, which images an experiment used."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ SETTINGS = ("dataset", "protocol", "imbalance", "n1", "beta")
 
 
 def positions_sha256(positions: np.ndarray) -> str:
-    """SHA-256 over the positions as little-endian int64, by which a split is recognised."""
+    """SHA-256 over the positions as little-endian int64, by which a split is recognized."""
     return hashlib.sha256(np.ascontiguousarray(positions, dtype="<i8").tobytes()).hexdigest()
 
 
@@ -66,14 +66,14 @@ def _checked(part: dict[str, Any], name: str, path: pathlib.Path) -> np.ndarray:
 
 
 def read_split(config: DataConfig, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """The labelled and the other positions of config.fold in config.split_manifest, and the draw it states.
+    """The labeled and the other positions of config.fold in config.split_manifest, and the draw it states.
 
     Args:
       config: its settings have to be the manifest's.
       labels: [N] the labels that the positions index.
 
     Raises:
-      DataError: for other settings, another data set or order, or a fold that the manifest lacks.
+      DataError: for other settings, another dataset or order, or a fold that the manifest lacks.
     """
     content = read(config.split_manifest)
     for name in SETTINGS:
@@ -86,7 +86,7 @@ def read_split(config: DataConfig, labels: np.ndarray) -> tuple[np.ndarray, np.n
         raise DataError(f"--split_manifest={config.split_manifest} has no fold {config.fold}")
     if content["train_labels_sha256"] != positions_sha256(labels):
         raise DataError(
-            f"--split_manifest={config.split_manifest} is of other pictures, or of the same in another order:\n"
+            f"--split_manifest={config.split_manifest} is of other images, or of the same in another order:\n"
             f"it was made from {content['source']}; the labels found here have another hash"
         )
     fold = content["folds"][config.fold]
@@ -94,5 +94,5 @@ def read_split(config: DataConfig, labels: np.ndarray) -> tuple[np.ndarray, np.n
     if not np.array_equal(np.sort(every), np.sort(content["subset"])) or len(np.unique(every)) != len(every):
         raise DataError(f"--split_manifest={config.split_manifest}: fold {config.fold} is not a split of its subset")
     if every.min() < 0 or every.max() >= len(labels):
-        raise DataError(f"--split_manifest={config.split_manifest} names pictures outside 0…{len(labels) - 1}")
+        raise DataError(f"--split_manifest={config.split_manifest} names images outside 0…{len(labels) - 1}")
     return fold["labeled"], fold["rest"], f"{content['draw']}, from {pathlib.Path(config.split_manifest).name}"

@@ -1,4 +1,4 @@
-"""Makes the semi-supervised problem of a config: the long-tailed subset and the choice of labelled pictures (§4.2)."""
+"""Makes the semi-supervised problem of a config: the long-tailed subset and the choice of labeled images (§4.2)."""
 
 import numpy as np
 
@@ -11,10 +11,10 @@ from udal_tf.data.manifest import positions_sha256
 def make_problem(source: Source, config: DataConfig) -> SslData:
     """Applies the protocol of `config`, or the positions of its split manifest.
 
-    With β = 1 every picture is labelled, and the pool of unlabelled ones is the labelled set: Figure 1's upper bound.
+    With β = 1 every image is labeled, and the pool of unlabeled ones is the labeled set: Figure 1's upper bound.
 
     Raises:
-      DataError: where a class has too few pictures for the protocol.
+      DataError: where a class has too few images for the protocol.
     """
     num_classes = len(source.class_names)
     labels = source.train_labels
@@ -25,7 +25,7 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
             labeled, others, draw = manifest.read_split(config, labels)
         elif config.protocol == "darp":
             labeled, others = _darp(config, labels, num_classes)
-            draw = "first pictures of each class"
+            draw = "first images of each class"
         else:
             labeled, others = _crest(config, source, labels, num_classes)
             draw = source.draw.format(draw=config.draw)
@@ -36,7 +36,7 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
     labeled_counts = _counts(labels[labeled], num_classes)
     if min(labeled_counts) == 0:
         raise DataError(
-            f"{config.dataset}: no labelled picture of class {source.class_names[labeled_counts.index(0)]}; "
+            f"{config.dataset}: no labeled image of class {source.class_names[labeled_counts.index(0)]}; "
             "every class needs one at least"
         )
     unlabeled = np.concatenate([labeled, others])

@@ -1,6 +1,6 @@
 """The settings of a run where some follow from the data: `resolve`.
 
-A folder's names, its files' lengths and a sample of its pictures' headers are looked at; no pixels, no TensorFlow.
+A folder's names, its files' lengths and a sample of its images' headers are looked at; no pixels, no TensorFlow.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from udal_tf.data import decoding, folder_listing, longtail
 from udal_tf.data.folder_listing import Listing
 from udal_tf.folder_recipe import FolderFacts
 
-# Pictures whose headers say how large all are, spread evenly over the listing.
+# Images whose headers say how large all are, spread evenly over the listing.
 HEADERS = 200
 
 
 def resolve(given: Mapping[str, Any]) -> Config:
-    """`config.resolve`; for a data set whose record has `facts`, as a folder, with those about the files.
+    """`config.resolve`; for a dataset whose record has `facts`, as a folder, with those about the files.
 
-    The same pictures give the same settings on every machine. Where some were added or removed, `pictures` is another
+    The same images give the same settings on every machine. Where some were added or removed, `images` is another
     one, and a work folder that belongs to the former ones is refused.
 
     Raises:
@@ -56,17 +56,17 @@ def facts_of(listing: Listing, root: pathlib.Path, config: DataConfig) -> Folder
         unlabeled=len(listing.train) - int(counts.sum()),
         side=side,
         one_size=one_size,
-        pictures=f"{num_classes} classes; {known.sum()} labelled; {len(listing.train) - known.sum()} unlabelled; "
+        images=f"{num_classes} classes; {known.sum()} labeled; {len(listing.train) - known.sum()} unlabeled; "
         f"{len(listing.test)} to test; names and sizes {_names_and_sizes(paths, root)}",
     )
 
 
 def _median_side(paths: Sequence[pathlib.Path]) -> tuple[int, bool]:
-    """The median short side of the pictures that can be read, 0 for none; whether all are squares of that side."""
+    """The median short side of the images that can be read, 0 for none; whether all are squares of that side."""
     sizes = []
     for path in dict.fromkeys(paths):
         try:
-            sizes.append(decoding.picture_size(path))
+            sizes.append(decoding.image_size(path))
         except decoding.FAULTS:
             # Reported, by name, when it is decoded.
             continue

@@ -1,4 +1,4 @@
-"""`load` makes the semi-supervised problem of a config, by its data set's record."""
+"""`load` makes the semi-supervised problem of a config, by its dataset's record."""
 
 from udal_tf import registry
 from udal_tf.config import DataConfig
@@ -9,10 +9,10 @@ from udal_tf.settings import Section
 
 
 def load_source(config: DataConfig, own: Section | None = None) -> Source:
-    """Reads the data set of `config`, before any protocol.
+    """Reads the dataset of `config`, before any protocol.
 
     Args:
-      own: the section of the data set's own; its defaults where it has one and none is given.
+      own: the section of the dataset's own; its defaults where it has one and none is given.
 
     Raises:
       DataError: with the ways to provide the data where it is missing, or with what is wrong in it.
@@ -26,7 +26,7 @@ def load_source(config: DataConfig, own: Section | None = None) -> Source:
 
 
 def load(config: DataConfig, own: Section | None = None) -> SslData:
-    """Reads the data set of `config` and applies its protocol.
+    """Reads the dataset of `config` and applies its protocol.
 
     Raises:
       DataError: with the ways to provide the data where it is missing, or with what is wrong in it.

@@ -1,4 +1,4 @@
-"""Data sets that TensorFlow Datasets has prepared: finding the folder, reading it whole, downloading it."""
+"""Datasets that TensorFlow Datasets has prepared: finding the folder, reading it whole, downloading it."""
 
 import json
 import pathlib
@@ -18,7 +18,7 @@ _BATCH = 1000
 
 
 def find(folders: Sequence[pathlib.Path], *names: str) -> pathlib.Path | None:
-    """The newest prepared version of a data set, `<folder>/<name>[/<config>]/<version>/`, or None."""
+    """The newest prepared version of a dataset, `<folder>/<name>[/<config>]/<version>/`, or None."""
     for folder in folders:
         found = [path.parent for path in folder.joinpath(*names).glob("*/dataset_info.json")]
         versions = [path for path in found if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]
@@ -53,14 +53,14 @@ def description(folder: pathlib.Path) -> dict[str, Any]:
 def read_arrays(
     folder: pathlib.Path, split: str, count: int, id_prefix: str | None
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """All pictures of a split, in the order of their ids where `id_prefix` is given, else in the order of the files.
+    """All images of a split, in the order of their ids where `id_prefix` is given, else in the order of the files.
 
     Args:
-      folder: a prepared version. split: train or test. count: N, the pictures there have to be.
+      folder: a prepared version. split: train or test. count: N, the images there have to be.
       id_prefix: ids are <id_prefix><number>; every number 0…N−1 has to be there.
 
     Returns:
-      pictures [N, H, W, C] uint8, labels [N] int64, class names.
+      images [N, H, W, C] uint8, labels [N] int64, class names.
 
     Raises:
       DataError: for other counts, missing ids, or a damaged folder.
@@ -74,12 +74,12 @@ def read_arrays(
         missing = {"image", "label"} - set(features) or ({"id"} - set(features) if id_prefix is not None else set())
         if missing:
             raise DataError(
-                f"{folder}: the pictures have no {', '.join(sorted(missing))}; this is an old or foreign version.\n"
+                f"{folder}: the images have no {', '.join(sorted(missing))}; this is an old or foreign version.\n"
                 "Prepare it again with a current tensorflow-datasets."
             )
         number = builder.info.splits[split].num_examples if split in builder.info.splits else 0
         if number != count:
-            raise DataError(f"{folder}: {number} pictures in {split}, there should be {count}")
+            raise DataError(f"{folder}: {number} images in {split}, there should be {count}")
         images = np.zeros((count, *features["image"].shape), np.uint8)
         labels = np.full(count, -1, np.int64)
         # One file after the other, so that the order does not hang on how TFDS interleaves them.
@@ -93,14 +93,14 @@ def read_arrays(
             else:
                 where = np.array([_number(text.decode(), id_prefix, folder) for text in batch["id"]])
             if where.max() >= count:
-                raise DataError(f"{folder}: picture number {where.max()} in {split}, expected 0…{count - 1}")
+                raise DataError(f"{folder}: image number {where.max()} in {split}, expected 0…{count - 1}")
             images[where], labels[where] = batch["image"], batch["label"]
             start += size
     except (tf.errors.OpError, OSError) as error:
         raise DataError(f"{folder}: truncated or damaged ({str(error).splitlines()[0]})") from error
     if np.any(labels < 0):
         absent = np.flatnonzero(labels < 0)
-        raise DataError(f"{folder}: {len(absent)} of {count} pictures of {split} are absent, the first is {absent[0]}")
+        raise DataError(f"{folder}: {len(absent)} of {count} images of {split} are absent, the first is {absent[0]}")
     return images, labels, tuple(features["label"].names)
 
 
@@ -111,7 +111,7 @@ def _number(text: str, prefix: str, folder: pathlib.Path) -> int:
 
 
 def download(name: str, data_dir: pathlib.Path, url: str) -> None:
-    """Downloads and prepares a data set with TFDS.
+    """Downloads and prepares a dataset with TFDS.
 
     Raises:
       OSError: with the reason in one line, where that fails.

@@ -1,7 +1,7 @@
-"""An index of the pictures inside TFRecord shards, so that each can be read alone: file, offset, length, label.
+"""An index of the images inside TFRecord shards, so that each can be read alone: file, offset, length, label.
 
 A shard is a chain of records: length (8 bytes), its checksum (4), content, its checksum (4). The content is a
-tf.train.Example; only the framing of its fields is walked, the pictures themselves are not read.
+tf.train.Example; only the framing of its fields is walked, the images themselves are not read.
 """
 
 import mmap
@@ -21,7 +21,7 @@ _BYTES_LIST, _INT64_LIST = 1, 3
 
 
 def index(shards: Sequence[pathlib.Path], image_key: str = "image", label_key: str = "label") -> dict[str, np.ndarray]:
-    """Where the picture of every record lies.
+    """Where the image of every record lies.
 
     Args:
       shards: TFRecord files in order. image_key, label_key: names of the features.
@@ -40,7 +40,7 @@ def index(shards: Sequence[pathlib.Path], image_key: str = "image", label_key: s
         except OSError as error:
             raise DataError(f"{shard}: cannot be read ({error.strerror})") from error
         except (ValueError, IndexError, struct.error) as error:
-            raise DataError(f"{shard}: truncated, or not TFRecords of pictures ({error})") from error
+            raise DataError(f"{shard}: truncated, or not TFRecords of images ({error})") from error
         tables.append(np.array([(number, *place) for place in found], np.int64))
     columns = np.concatenate(tables)
     return {
@@ -96,7 +96,7 @@ def _fields(content: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, i
 
 
 def _locate(content: mmap.mmap, at: int, end: int, image_key: str, label_key: str) -> tuple[int, int, int]:
-    """Offset and length of the picture in one Example, and its label."""
+    """Offset and length of the image in one Example, and its label."""
     image = label = None
     for field, _, features, features_end in _fields(content, at, end):
         if field != _FEATURES:

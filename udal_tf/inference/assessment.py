@@ -1,4 +1,4 @@
-"""How good a model is on pictures of known classes: scores of each class, confusion, calibration, worst mistakes."""
+"""How good a model is on images of known classes: scores of each class, confusion, calibration, worst mistakes."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ PLAIN, ADJUSTED = "plain", "adjusted"
 
 @dataclasses.dataclass(frozen=True)
 class Predicted:
-    """Predictions for N pictures of known classes.
+    """Predictions for N images of known classes.
 
     paths: N. labels: [N] integer. probs: PLAIN and ADJUSTED -> [N, C]. unreadable: paths of what is left out.
     """
@@ -36,11 +36,11 @@ def predict(
     shift: np.ndarray,
     told: Callable[[str, str], None] = lambda path, fault: None,
 ) -> Predicted:
-    """Predicts pictures of known classes, both ways.
+    """Predicts images of known classes, both ways.
 
     Args:
-      paths, labels: of each picture. shift: [C], what LA (Inf) adds to the logits.
-      told: called after each picture with its path and what is wrong with it, or "".
+      paths, labels: of each image. shift: [C], what LA (Inf) adds to the logits.
+      told: called after each image with its path and what is wrong with it, or "".
 
     Raises:
       ValueError: where none of them can be read.
@@ -51,7 +51,7 @@ def predict(
         told(path, value if isinstance(value, str) else "")
     good = [one for one in found if not isinstance(one[2], str)]
     if not good:
-        raise ValueError(f"none of the {len(found)} files, from {found[0][0]} on, is a picture that can be read")
+        raise ValueError(f"none of the {len(found)} files, from {found[0][0]} on, is an image that can be read")
     logits = np.stack([value for _, _, value in good])
     return Predicted(
         paths=[path for path, _, _ in good],
@@ -65,9 +65,9 @@ def assess(probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Everything that predictions [N, C] and true classes [N] say, JSON-ready.
 
     Returns:
-      "accuracy" and "balanced_accuracy" (mean per-class recall over the classes that have pictures) in [0, 1];
+      "accuracy" and "balanced_accuracy" (balanced accuracy over the classes that have images) in [0, 1];
       "per_class", lists of C: "precision" (None for a class never predicted), "recall" (None for a class without
-      pictures), "f1" (None where neither), "support", the number of its pictures; "confusion" [C][C], true classes in
+      images), "f1" (None where neither), "support", the number of its images; "confusion" [C][C], true classes in
       rows; "calibration", see `calibration`; "log_loss", the mean of −log of the true class's probability.
     """
     classes = np.arange(probs.shape[1])
@@ -92,7 +92,7 @@ def assess(probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 def calibration(probs: np.ndarray, labels: np.ndarray, bins: int = BINS) -> dict[str, Any]:
     """How far confidence is from accuracy.
 
-    Pictures are put into bins of equal width by their confidence, the largest of their probabilities.
+    Images are put into bins of equal width by their confidence, the largest of their probabilities.
 
     Args:
       probs: [N, C], rows sum to 1. labels: [N] integer.
@@ -101,7 +101,7 @@ def calibration(probs: np.ndarray, labels: np.ndarray, bins: int = BINS) -> dict
       "ece", the expected calibration error Σ n_b/N · |accuracy_b − confidence_b|; "bins", for each that is not empty
       its bounds "low" and "high" (included), "count", mean "confidence" and "accuracy".
 
-    Example: four pictures of confidence 0.8, two of them right: |0.5 − 0.8| = 0.3.
+    Example: four images of confidence 0.8, two of them right: |0.5 − 0.8| = 0.3.
     """
     confidence, right = probs.max(axis=1).astype(np.float64), probs.argmax(axis=1) == labels
     at = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)

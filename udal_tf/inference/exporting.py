@@ -1,4 +1,4 @@
-"""A trained model as a file of another format that needs nothing of ours: uint8 pictures in, probabilities out."""
+"""A trained model as a file of another format that needs nothing of ours: uint8 images in, probabilities out."""
 
 import dataclasses
 import importlib.util
@@ -16,10 +16,10 @@ from udal_tf.inference.trained import TrainedModel
 from udal_tf.models.stock import stock_copy
 
 # Names of the input and the output wherever the format has names.
-PICTURES, PROBS = "pictures", "probs"
+IMAGES, PROBS = "images", "probs"
 # Largest difference of a probability; TensorFlow Lite chooses kernels of its own.
 TOLERANCE, LITE_TOLERANCE = 1e-5, 1e-3
-RANDOM_PICTURES, RANDOM_SEED = 64, 0
+RANDOM_IMAGES, RANDOM_SEED = 64, 0
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -45,7 +45,7 @@ class Format:
 
 
 def exportable(model: TrainedModel, shift: np.ndarray) -> keras.Model:
-    """The whole way from pictures to probabilities as one network of Keras's own layers.
+    """The whole way from images to probabilities as one network of Keras's own layers.
 
     Args:
       shift: [C], what LA (Inf) adds to the logits; it goes into the bias of the last layer.
@@ -62,15 +62,15 @@ def exportable(model: TrainedModel, shift: np.ndarray) -> keras.Model:
         raise ExportError(f"this network cannot be exported: {error}") from error
     last = network.layers[-1]
     last.bias.assign_add(shift)
-    inputs = keras.Input(model.input_shape, dtype="uint8", name=PICTURES)
+    inputs = keras.Input(model.input_shape, dtype="uint8", name=IMAGES)
     # The same two operations as augment.views.normalize, in the same order.
-    x = keras.layers.Rescaling(1.0, -views.MIDDLE, name="centre")(inputs)
+    x = keras.layers.Rescaling(1.0, -views.MIDDLE, name="center")(inputs)
     x = keras.layers.Rescaling(views.SCALE, name="scale")(x)
     return keras.Model(inputs, keras.layers.Softmax(name=PROBS)(network(x)), name=model.network.name)
 
 
 def _signature(network: keras.Model) -> tf.TensorSpec:
-    return tf.TensorSpec(network.input_shape, tf.uint8, name=PICTURES)
+    return tf.TensorSpec(network.input_shape, tf.uint8, name=IMAGES)
 
 
 def _write_savedmodel(network: keras.Model, path: pathlib.Path, class_names: Sequence[str]) -> None:
@@ -78,7 +78,7 @@ def _write_savedmodel(network: keras.Model, path: pathlib.Path, class_names: Seq
     archive.track(network)
     archive.add_endpoint(
         "serve",
-        lambda pictures: {PROBS: network(pictures, training=False)},
+        lambda images: {PROBS: network(images, training=False)},
         input_signature=[_signature(network)],
     )
     archive.write_out(str(path), verbose=False)
@@ -86,7 +86,7 @@ def _write_savedmodel(network: keras.Model, path: pathlib.Path, class_names: Seq
 
 def _load_savedmodel(path: pathlib.Path) -> Run:
     serve = tf.saved_model.load(str(path)).signatures["serving_default"]
-    return lambda images: serve(**{PICTURES: tf.constant(images)})[PROBS].numpy()
+    return lambda images: serve(**{IMAGES: tf.constant(images)})[PROBS].numpy()
 
 
 def _write_keras(network: keras.Model, path: pathlib.Path, class_names: Sequence[str]) -> None:
@@ -109,7 +109,7 @@ def _load_tflite(path: pathlib.Path) -> Run:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated", UserWarning)
         serve = tf.lite.Interpreter(str(path)).get_signature_runner("serving_default")
-    return lambda images: serve(**{PICTURES: images})[PROBS]
+    return lambda images: serve(**{IMAGES: images})[PROBS]
 
 
 def _write_onnx(network: keras.Model, path: pathlib.Path, class_names: Sequence[str]) -> None:
@@ -132,7 +132,7 @@ def _load_onnx(path: pathlib.Path) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda images: session.run([PROBS], {PICTURES: images})[0]
+    return lambda images: session.run([PROBS], {IMAGES: images})[0]
 
 
 FORMATS = {
@@ -155,10 +155,10 @@ def export(
 
     Args:
       shift: [C], what LA (Inf) adds to the logits. name: a key of FORMATS. folder: there already.
-      real: [N, H, W, C] uint8 pictures to compare on beside random ones; N may be 0.
+      real: [N, H, W, C] uint8 images to compare on beside random ones; N may be 0.
 
     Returns:
-      the largest difference of a probability, on "random" pictures and, where there are any, on "real" ones.
+      the largest difference of a probability, on "random" images and, where there are any, on "real" ones.
 
     Raises:
       ExportError: where the network cannot be written so, or the probabilities do not agree with ours.
@@ -168,14 +168,14 @@ def export(
     chosen.write(exportable(model, shift), path, model.class_names)
     run = chosen.load(path)
     generator = np.random.RandomState(RANDOM_SEED)
-    random = generator.randint(0, 256, (RANDOM_PICTURES, *model.input_shape)).astype(np.uint8)
+    random = generator.randint(0, 256, (RANDOM_IMAGES, *model.input_shape)).astype(np.uint8)
     differences = {}
     for kind, images in (("random", random), ("real", real)):
         if len(images):
             ours = model.prediction(model.logits(images), shift).probs
             differences[kind] = float(np.abs(run(images) - ours).max())
     if max(differences.values()) > chosen.tolerance:
-        shown = ", ".join(f"{value:.1e} on {kind} pictures" for kind, value in differences.items())
+        shown = ", ".join(f"{value:.1e} on {kind} images" for kind, value in differences.items())
         raise ExportError(
             f"the exported model's probabilities differ from ours by {shown}; allowed is {chosen.tolerance:g}"
         )

@@ -8,16 +8,16 @@ from typing import Any
 from udal_tf import __version__
 from udal_tf.config import Config, flat, is_identity, resolve
 from udal_tf.inference import priors, usage
-from udal_tf.inference.exporting import FORMATS, PICTURES, PROBS
+from udal_tf.inference.exporting import FORMATS, IMAGES, PROBS
 from udal_tf.inference.trained import TrainedModel
 from udal_tf.inference.workfolder import BEST_EPOCH
 from udal_tf.run_records import Result
 
-# Classes with fewer labelled, or fewer test pictures, are named among the limits.
+# Classes with fewer labeled, or fewer test images, are named among the limits.
 FEW_LABELED, FEW_TESTED = 10, 30
 _VARIANTS = {"last": ("ema", "ema_la"), "best": ("ema", "ema_la"), "raw": ("raw", "raw_la")}
 # Settings that a run fills in by itself.
-_FILLED_IN = ("pictures", "plugin_sha256")
+_FILLED_IN = ("images", "plugin_sha256")
 # Facts of the data that are lists of counts, and stand in the table of the classes.
 _COUNTS = ("labeled_counts", "unlabeled_counts", "test_counts")
 
@@ -27,7 +27,7 @@ class Export:
     """What the card says of the export itself.
 
     format: a key of exporting.FORMATS. target_prior: as stated, None for none; source_prior: its kind.
-    differences: see `exporting.export`. compared: where the real pictures were from.
+    differences: see `exporting.export`. compared: where the real images were from.
     """
 
     format: str
@@ -63,7 +63,7 @@ def facts(model: TrainedModel, export: Export) -> dict[str, Any]:
     return {
         "class_names": list(model.class_names),
         "format": export.format,
-        "input": {"name": PICTURES, "dtype": "uint8", "shape": [None, *model.input_shape]},
+        "input": {"name": IMAGES, "dtype": "uint8", "shape": [None, *model.input_shape]},
         "output": {"name": PROBS, "dtype": "float32", "shape": [None, len(model.class_names)]},
         "la_inf": prior,
         "weights": model.weights,
@@ -78,19 +78,19 @@ def card(model: TrainedModel, export: Export) -> str:
     data = folder.result.data if folder.result else {}
     trained = f"`--base={config.method.base} --method={config.method.method}`"
     state = "" if folder.result else " **The training was not finished.**"
-    compared = " and ".join(f"{value:.1e} on {kind} pictures" for kind, value in export.differences.items())
+    compared = " and ".join(f"{value:.1e} on {kind} images" for kind, value in export.differences.items())
     parts = [
-        f"# {len(model.class_names)} classes of pictures, {config.data.dataset}",
+        f"# {len(model.class_names)} classes of images, {config.data.dataset}",
         f"A {model.network.name} network, trained by udal-tf {folder.facts.udal_tf} with {trained}: its "
         f"{_weights(model)}, step {folder.step:,} of {config.train.total_steps:,}.{state}",
         "## Use",
         usage.contract(model),
         f"```python\n{usage.program(model, export.format)}\n```",
         f"Its probabilities differ from those of the training's own network by at most {compared}; allowed is "
-        f"{FORMATS[export.format].tolerance:g}. Real pictures: {export.compared}.",
+        f"{FORMATS[export.format].tolerance:g}. Real images: {export.compared}.",
         "## Prior",
         _prior(export),
-        "## Classes and how well they are recognised",
+        "## Classes and how well they are recognized",
         _classes(model, data, export),
         "## Data",
         "\n".join(f"- {name}: {value}" for name, value in data.items() if name not in _COUNTS) or "Not recorded.",
@@ -105,8 +105,8 @@ def card(model: TrainedModel, export: Export) -> str:
 
 def _weights(model: TrainedModel) -> str:
     return {
-        "last": "averaged weights at the end",
-        "best": "averaged weights of the epoch that was best on the test pictures",
+        "last": "EMA weights at the end",
+        "best": "EMA weights of the epoch that was best on the test images",
         "raw": "weights at the end, not averaged",
     }[model.weights]
 
@@ -114,12 +114,12 @@ def _weights(model: TrainedModel) -> str:
 def _prior(export: Export) -> str:
     if export.target_prior is None:
         return (
-            "The probabilities are the model's own, without LA (Inf). Where the pictures follow another class "
+            "The probabilities are the model's own, without LA (Inf). Where the images follow another class "
             "distribution than the model assumes, export it again with --target_prior."
         )
     source = {
-        "labeled": "the prior of the labelled pictures, p_data",
-        "own": "the prior that the method's labelled loss leaves the model with",
+        "labeled": "the prior of the labeled images, p_data",
+        "own": "the prior that the method's labeled loss leaves the model with",
         "label_average": "the moving average of the labels",
         "target": "the target prior p̃ of the training's end",
     }[export.source_prior]
@@ -133,8 +133,8 @@ def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> st
     row, variants = model.folder.row, _VARIANTS[model.weights]
     columns: dict[str, list] = {"class": list(model.class_names)}
     grown = model.folder.config.generations > 1
-    labelled = "labelled, pseudo-labels included" if grown else "labelled"
-    for title, key in ((labelled, "labeled_counts"), ("unlabelled", "unlabeled_counts")):
+    labeled = "labeled, pseudo-labels included" if grown else "labeled"
+    for title, key in ((labeled, "labeled_counts"), ("unlabeled", "unlabeled_counts")):
         if key in data:
             columns[title] = data[key]
     columns["p_data"] = [f"{share:.4f}" for share in model.p_data]
@@ -154,15 +154,15 @@ def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> st
     if not row:
         return f"{table}\n\nThese weights were saved within an epoch and were not tested."
     scores = "; ".join(
-        f"{name}: accuracy {100 * row.test.accuracy[variant]:.1f} %, mean per-class recall "
+        f"{name}: accuracy {100 * row.test.accuracy[variant]:.1f} %, balanced accuracy "
         f"{100 * row.test.balanced_accuracy[variant]:.1f} %"
         for name, variant in zip(("as they are", "with LA (Inf) to the uniform distribution"), variants, strict=True)
     )
-    return f"On the test pictures of the training, {scores}.\n\n{table}"
+    return f"On the test images of the training, {scores}.\n\n{table}"
 
 
 def _tested(model: TrainedModel) -> list[int]:
-    """Test pictures per class, where the result says."""
+    """Test images per class, where the result says."""
     result = model.folder.result
     return [sum(row) for row in result.confusion.ema] if result else []
 
@@ -172,16 +172,16 @@ def _limits(model: TrainedModel, data: Mapping[str, Any]) -> list[str]:
         return ", ".join(f"{n} ({c})" for n, c in zip(model.class_names, counts, strict=True) if c < few)
 
     limits = [
-        f"It knows these {len(model.class_names)} classes alone: whatever a picture shows, it names one of them.",
-        "It was tested on pictures of the kind that it was trained on; on others it can be much worse.",
+        f"It knows these {len(model.class_names)} classes alone: whatever an image shows, it names one of them.",
+        "It was tested on images of the kind that it was trained on; on others it can be much worse.",
         "Its probabilities were not calibrated. `udal-evaluate` measures how far they can be trusted.",
     ]
     if few := named(data.get("labeled_counts", []) or [FEW_LABELED] * len(model.class_names), FEW_LABELED):
-        limits.append(f"Classes that it learnt from fewer than {FEW_LABELED} labelled pictures: {few}.")
+        limits.append(f"Classes that it learned from fewer than {FEW_LABELED} labeled images: {few}.")
     if few := named(_tested(model) or [FEW_TESTED] * len(model.class_names), FEW_TESTED):
-        limits.append(f"Classes whose recall rests on fewer than {FEW_TESTED} test pictures: {few}.")
+        limits.append(f"Classes whose recall rests on fewer than {FEW_TESTED} test images: {few}.")
     if model.weights == BEST_EPOCH:
-        limits.append("The test pictures chose the epoch, so its figures above are better than it is.")
+        limits.append("The test images chose the epoch, so its figures above are better than it is.")
     return limits
 
 

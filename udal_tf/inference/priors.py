@@ -2,8 +2,8 @@
 
   logits − log p_source + log p_target
 
-p_source is what the model's own predictions are taken to follow, p_target what the new pictures are said to follow.
-Which p_source is right depends on the method. Trained by plain cross-entropy a model follows p_data. UDAL's labelled
+p_source is what the model's own predictions are taken to follow, p_target what the new images are said to follow.
+Which p_source is right depends on the method. Trained by plain cross-entropy a model follows p_data. UDAL's labeled
 loss leaves it with p̃_α (Eqs. 6 to 8), logit adjustment in training with the uniform distribution: `own`. The paper
 takes p_data away from every method, UDAL included ("UDAL & LA (Inf)", Table 1): `labeled`.
 """
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from udal_tf import class_shares
+from udal_tf import class_distribution
 from udal_tf.core import alignment
 from udal_tf.registry import METHODS, P_DATA, P_TARGET, ZERO
 from udal_tf.registry import UNIFORM as UNIFORM_TARGET
@@ -26,11 +26,11 @@ Stated = str | os.PathLike | Mapping[str, float] | Sequence[float]
 
 
 def target_prior(stated: Stated, class_names: Sequence[str], p_data: np.ndarray) -> np.ndarray:
-    """The distribution that a person states for the pictures to come.
+    """The distribution that a person states for the images to come.
 
     Args:
-      stated: `uniform`; `train`, p_data; a file as `class_shares.read` takes it; or shares themselves, in the order of
-        the classes or by name. Shares need not sum to 1: counts do as well.
+      stated: `uniform`; `train`, p_data; a file as `class_distribution.read` takes it; or the
+        numbers themselves, in the order of the classes or by name. They need not sum to 1: counts do as well.
       p_data: [C] float32.
 
     Returns:
@@ -47,7 +47,7 @@ def target_prior(stated: Stated, class_names: Sequence[str], p_data: np.ndarray)
     if isinstance(stated, (str, os.PathLike)):
         if not os.path.exists(stated):
             raise ValueError(f"a target prior must be {UNIFORM}, {TRAIN} or a file with shares, got {str(stated)!r}")
-        entries, source = class_shares.read(os.fspath(stated)), f"{stated}: "
+        entries, source = class_distribution.read(os.fspath(stated)), f"{stated}: "
     else:
         entries = (
             tuple(f"{n}={float(s)!r}" for n, s in stated.items())
@@ -56,13 +56,13 @@ def target_prior(stated: Stated, class_names: Sequence[str], p_data: np.ndarray)
         )
         source = "target prior: "
     try:
-        return np.array(class_shares.as_distribution(entries, class_names), np.float32)
+        return np.array(class_distribution.as_distribution(entries, class_names), np.float32)
     except ValueError as error:
         raise ValueError(f"{source}{error}") from error
 
 
 def own_prior(method: str, p_data: np.ndarray, p_target: np.ndarray | None) -> np.ndarray:
-    """What a method's labelled loss leaves the model with: p̃ (Eq. 6), uniform (Eq. 3), or p_data. [C] float32.
+    """What a method's labeled loss leaves the model with: p̃ (Eq. 6), uniform (Eq. 3), or p_data. [C] float32.
 
     `methods.aligner.Aligner.p_own` by what the run wrote down.
 

@@ -1,4 +1,4 @@
-"""A trained model in use: `load` a work folder, `predict` the classes of pictures."""
+"""A trained model in use: `load` a work folder, `predict` the classes of images."""
 
 import dataclasses
 import itertools
@@ -14,7 +14,7 @@ from udal_tf import registry
 from udal_tf.augment.views import normalize
 from udal_tf.data.dataset import DataError
 from udal_tf.data.files import NAMED
-from udal_tf.inference import pictures, priors, workfolder
+from udal_tf.inference import image_files, priors, workfolder
 from udal_tf.inference.workfolder import LAST, RAW, WEIGHTS, ModelError, WorkFolder
 from udal_tf.methods.method import Method, make_method
 from udal_tf.methods.network import Network
@@ -22,15 +22,15 @@ from udal_tf.models.build import build_model
 from udal_tf.training.distribute import usable_cores
 from udal_tf.training.weights import problem_of, restore_weights
 
-# Pictures of one forward pass: as many as have this many pixels, and not more than 64.
+# Images of one forward pass: as many as have this many pixels, and not more than 64.
 PIXELS_PER_PASS, MOST_PER_PASS = 1 << 18, 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model says of N pictures.
+    """What a model says of N images.
 
-    probs: [N, C] float32, rows sum to 1. labels: [N] int64, each picture's likeliest class. names: N, its name.
+    probs: [N, C] float32, rows sum to 1. labels: [N] int64, each image's likeliest class. names: N, its name.
     """
 
     probs: np.ndarray
@@ -44,11 +44,11 @@ class TrainedModel:
     Layers compute in float32, whatever they did in training.
 
     Attributes:
-      folder: what was read of the work folder. class_names: C names. input_shape: (H, W, C) of a picture.
-      p_data: [C] float32, the class prior of the labelled pictures.
+      folder: what was read of the work folder. class_names: C names. input_shape: (H, W, C) of an image.
+      p_data: [C] float32, the class prior of the labeled images.
       network: Keras model, float32 [B, H, W, C] in [−1, 1] -> logits [B, C].
-      batch_size: pictures of one forward pass. Every pass has this many, filled up where there are fewer, so that one
-        trace serves all and a picture's logits depend on it alone.
+      batch_size: images of one forward pass. Every pass has this many, filled up where there are fewer, so that one
+        trace serves all and an image's logits depend on it alone.
     """
 
     def __init__(self, folder: WorkFolder, weights: str, batch_size: int):
@@ -60,7 +60,7 @@ class TrainedModel:
         self.p_data = np.array(facts.p_data, np.float32)
         self.batch_size = batch_size or max(1, min(PIXELS_PER_PASS // (height * width), MOST_PER_PASS))
         self.network = _network(folder, weights, self.input_shape, len(self.class_names))
-        self._read = pictures.reader(folder.config.data.dataset, self.input_shape)
+        self._read = image_files.reader(folder.config.data.dataset, self.input_shape)
         self._run = tf.function(
             lambda images: self.network(normalize(images), training=False),
             input_signature=[tf.TensorSpec([self.batch_size, *self.input_shape], tf.uint8)],
@@ -68,11 +68,11 @@ class TrainedModel:
         )
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """[N, H, W, C] uint8 pictures -> [N, C] float32 logits. Raises ValueError for pictures of another kind."""
+        """[N, H, W, C] uint8 images -> [N, C] float32 logits. Raises ValueError for images of another kind."""
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.shape[1:] != self.input_shape:
             raise ValueError(
-                f"pictures must be uint8 [N, {', '.join(map(str, self.input_shape))}], got {images.dtype} "
+                f"images must be uint8 [N, {', '.join(map(str, self.input_shape))}], got {images.dtype} "
                 f"{list(images.shape)}; files of any size can be given by their paths"
             )
         parts = [np.zeros([0, len(self.class_names)], np.float32)]
@@ -83,26 +83,26 @@ class TrainedModel:
         return np.concatenate(parts)
 
     def logits_of_files(self, paths: Iterable[str]) -> Iterator[tuple[str, np.ndarray | str]]:
-        """Each path with its picture's logits [C] or with what is wrong with it, in order.
+        """Each path with its image's logits [C] or with what is wrong with it, in order.
 
         Files are read ahead by threads, a bounded number at a time.
         """
-        read = pictures.read_ahead(paths, self._read, usable_cores())
+        read = image_files.read_ahead(paths, self._read, usable_cores())
         while some := list(itertools.islice(read, self.batch_size)):
             good = [pixels for _, pixels in some if not isinstance(pixels, str)]
             rows = iter(self.logits(np.stack(good)) if good else ())
             for path, pixels in some:
                 yield path, pixels if isinstance(pixels, str) else next(rows)
 
-    def pixels(self, path: str | os.PathLike) -> pictures.Pixels:
-        """A picture file as the network sees it, [H, W, C] uint8, or what is wrong with it."""
+    def pixels(self, path: str | os.PathLike) -> image_files.Pixels:
+        """An image file as the network sees it, [H, W, C] uint8, or what is wrong with it."""
         return self._read(path)
 
     def source_prior(self, kind: str = "") -> np.ndarray:
         """[C] float32: what the model's own predictions are taken to follow, before LA (Inf).
 
         Args:
-          kind: `labeled`, p_data; `own`, what the method's labelled loss leaves the model with (`priors.own_prior`);
+          kind: `labeled`, p_data; `own`, what the method's labeled loss leaves the model with (`priors.own_prior`);
             or none of them: as the evaluation of the training, which --la_prior chose.
 
         Raises:
@@ -142,11 +142,11 @@ class TrainedModel:
         target_prior: priors.Stated | None = None,
         source_prior: str = "",
     ) -> Prediction:
-        """The classes of pictures.
+        """The classes of images.
 
         Args:
-          images: [N, H, W, C] uint8 of the network's input shape, or N paths of picture files of any size.
-          target_prior: the class distribution of these pictures, for LA (Inf): `uniform`, `train`, a file, or shares
+          images: [N, H, W, C] uint8 of the network's input shape, or N paths of image files of any size.
+          target_prior: the class distribution of these images, for LA (Inf): `uniform`, `train`, a file, or shares
             (see `priors.target_prior`); None for the model's predictions as they are.
           source_prior: see `source_prior`; matters with a target prior only.
 
@@ -155,7 +155,7 @@ class TrainedModel:
         """
         added = self.shift(target_prior, source_prior)
         if isinstance(images, (str, os.PathLike)):
-            raise ValueError(f"pictures must come as an array or as a list of paths, got {images!r}")
+            raise ValueError(f"images must come as an array or as a list of paths, got {images!r}")
         if isinstance(images, np.ndarray) or not all(isinstance(path, (str, os.PathLike)) for path in images):
             logits = self.logits(np.asarray(images))
         else:
@@ -174,7 +174,7 @@ class TrainedModel:
         faults = [f"  {path}: {value}" for path, value in found if isinstance(value, str)]
         if faults:
             more = [f"  and {len(faults) - NAMED} more"] if len(faults) > NAMED else []
-            raise DataError("\n".join([f"{len(faults)} pictures cannot be read:", *faults[:NAMED], *more]))
+            raise DataError("\n".join([f"{len(faults)} images cannot be read:", *faults[:NAMED], *more]))
         return np.array([value for _, value in found], np.float32).reshape(len(found), len(self.class_names))
 
 
@@ -185,10 +185,10 @@ def load(
 
     Args:
       workdir: as --workdir named it in training; of generations, the last one's model.
-      weights: `last`, the averaged weights at the end; `best`, those of the epoch with the highest mean per-class
-        recall on the test pictures; `raw`, those at the end without averaging.
+      weights: `last`, the EMA weights at the end; `best`, those of the epoch with the highest mean per-class
+        recall on the test images; `raw`, those at the end without averaging.
       unfinished: whether a run that is not finished may be used, with its last checkpoint.
-      batch_size: pictures of one forward pass; 0: by the size of a picture.
+      batch_size: images of one forward pass; 0: by the size of an image.
 
     Raises:
       ModelError: where the folder has no such model.

@@ -1,40 +1,40 @@
 """How an exported model is used: what goes in and comes out, and a program that runs it."""
 
-from udal_tf.inference.exporting import PICTURES, PROBS
+from udal_tf.inference.exporting import IMAGES, PROBS
 from udal_tf.inference.trained import TrainedModel
 
-# How a format is run: the packages to import, and the lines behind `pictures`.
+# How a format is run: the packages to import, and the lines behind `images`.
 _RUN = {
     "savedmodel": (
         ["import tensorflow as tf"],
         [
             'serve = tf.saved_model.load("saved_model").signatures["serving_default"]',
-            f'probs = serve({PICTURES}=tf.constant(pictures))["{PROBS}"].numpy()',
+            f'probs = serve({IMAGES}=tf.constant(images))["{PROBS}"].numpy()',
         ],
     ),
     "keras": (
         ["import keras"],
-        ['probs = keras.models.load_model("model.keras").predict(pictures, verbose=0)'],
+        ['probs = keras.models.load_model("model.keras").predict(images, verbose=0)'],
     ),
     "tflite": (
         ["import tensorflow as tf  # Or, smaller: from ai_edge_litert.interpreter import Interpreter"],
         [
             'serve = tf.lite.Interpreter("model.tflite").get_signature_runner("serving_default")',
-            f'probs = serve({PICTURES}=pictures)["{PROBS}"]',
+            f'probs = serve({IMAGES}=images)["{PROBS}"]',
         ],
     ),
     "onnx": (
         ["import onnxruntime"],
         [
             'session = onnxruntime.InferenceSession("model.onnx")',
-            f'probs = session.run(["{PROBS}"], {{"{PICTURES}": pictures}})[0]',
+            f'probs = session.run(["{PROBS}"], {{"{IMAGES}": images}})[0]',
         ],
     ),
 }
 
 
 def program(model: TrainedModel, format_name: str) -> str:
-    """A Python program that runs the exported model on one picture; it needs nothing of ours."""
+    """A Python program that runs the exported model on one image; it needs nothing of ours."""
     height, width, channels = model.input_shape
     # ImageNet-127 is evaluated on the middle 7/8 of the short side.
     bleed = ", bleed=1 / 16" if model.folder.config.data.dataset == "imagenet127" else ""
@@ -47,9 +47,9 @@ def program(model: TrainedModel, format_name: str) -> str:
         "",
         'with open("classes.json", encoding="utf-8") as file:',
         '    class_names = json.load(file)["class_names"]',
-        f'picture = ImageOps.exif_transpose(Image.open("picture.png")).convert("{"RGB" if channels == 3 else "L"}")',
-        f"picture = ImageOps.fit(picture, ({width}, {height}), Image.Resampling.BILINEAR{bleed})",
-        f"pictures = np.asarray(picture, np.uint8).reshape(1, {height}, {width}, {channels})",
+        f'image = ImageOps.exif_transpose(Image.open("image.png")).convert("{"RGB" if channels == 3 else "L"}")',
+        f"image = ImageOps.fit(image, ({width}, {height}), Image.Resampling.BILINEAR{bleed})",
+        f"images = np.asarray(image, np.uint8).reshape(1, {height}, {width}, {channels})",
         *run,
         "print(class_names[probs[0].argmax()], probs[0].max())",
     ]
@@ -59,14 +59,14 @@ def program(model: TrainedModel, format_name: str) -> str:
 def contract(model: TrainedModel) -> str:
     """What goes in and what comes out, in Markdown."""
     height, width, channels = model.input_shape
-    colours = "red, green, blue" if channels == 3 else "grey"
+    colors = "red, green, blue" if channels == 3 else "gray"
     part = (
         "the middle square of 7/8 of the short side"
         if model.folder.config.data.dataset == "imagenet127"
         else "the whole short side and the middle of the long one"
     )
     return (
-        f"In: `{PICTURES}`, uint8 [N, {height}, {width}, {channels}], {colours}, 0 to 255. Scaling to what the network "
+        f"In: `{IMAGES}`, uint8 [N, {height}, {width}, {channels}], {colors}, 0 to 255. Scaling to what the network "
         f"was trained on happens inside; resizing does not: {part}, brought to {width} × {height} pixels, upright, "
         f"transparency on white.\n\nOut: `{PROBS}`, float32 [N, {len(model.class_names)}], a probability per class in "
         "the order of `classes.json`."

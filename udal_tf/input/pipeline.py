@@ -1,12 +1,12 @@
-"""From pictures, positions and views to training batches: a `tf.data` pipeline that holds no state but the step.
+"""From images, positions and views to training batches: a `tf.data` pipeline that holds no state but the step.
 
 A base learner names the views it wants (`ViewRequest`); each becomes one entry of the batch, a dict of tensors:
 
 - its key, e.g. "x_l", "x_w", "x_s": float32 [B or U, H, W, C] in [−1, 1];
-- "pair_<key>" int64 and "mix_<key>" float32, for a base learner that mixes: each picture's partner in MixUp, a position
+- "pair_<key>" int64 and "mix_<key>" float32, for a base learner that mixes: each image's partner in MixUp, a position
   in all views of the global batch one after the other, and its raw draw of Beta(a, a);
-- "rows_l", "rows_u": int64, each picture's place among its set's positions;
-- "turns_u": [U] int64, 0…3, quarter turns for a base learner that asks for them: each for a quarter of the batch;
+- "rows_l", "rows_u": int64, each image's place among its set's positions;
+- "rotations_u": [U] int64, 0…3, quarter turns for a base learner that asks for them: each for a quarter of the batch;
 - "labels_l": [B] int64; "labels_u": [U] int64, true labels for monitoring alone, −1 where nobody knows.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from udal_tf.augment.turns import NUM_TURNS
+from udal_tf.augment.rotations import NUM_ROTATIONS
 from udal_tf.augment.views import CROP_DRAWS
 from udal_tf.input import stream
 
@@ -29,25 +29,25 @@ LABELED, UNLABELED = "labeled", "unlabeled"
 _ORDER_STREAM = {LABELED: 0, UNLABELED: 1}
 _FIRST_VIEW_STREAM = 2
 _SUFFIX = {LABELED: "l", UNLABELED: "u"}
-# What `BatchMaker.pictures` hands to `with_views`, by the beginning of its key.
-_RAW = ("pictures_", "crops_", "draws_")
+# What `BatchMaker.images` hands to `with_views`, by the beginning of its key.
+_RAW = ("images_", "crops_", "draws_")
 
 
 @dataclasses.dataclass(frozen=True)
-class PictureSet:
+class ImageSet:
     """One set that batches are drawn from.
 
-    pictures: with `fetch` and `fetch_crops`. positions: [n] int64 in them. labels: [n] int64, one per position.
+    images: with `fetch` and `fetch_crops`. positions: [n] int64 in them. labels: [n] int64, one per position.
     batch_size: over all replicas.
     """
 
-    pictures: Any
+    images: Any
     positions: np.ndarray | tf.Tensor
     labels: np.ndarray | tf.Tensor
     batch_size: int
 
     def __post_init__(self) -> None:
-        # Tensors now: what becomes one inside a graph is written into it, several times over for a million pictures.
+        # Tensors now: what becomes one inside a graph is written into it, several times over for a million images.
         for name in ("positions", "labels"):
             object.__setattr__(self, name, tf.constant(getattr(self, name), tf.int64))
 
@@ -74,17 +74,17 @@ class BatchMaker:
     """Everything that the batches of a run follow from, beside the step.
 
     sets: "labeled" and, unless the base learner has no use for it, "unlabeled".
-    requests: (key, set, view) for each picture tensor: ("x_s", "unlabeled", "strong"). Views of the same set show the
-      same pictures.
+    requests: (key, set, view) for each image tensor: ("x_s", "unlabeled", "strong"). Views of the same set show the
+      same images.
     views: an object with the views as attributes, each with `draws`, `crops` and `apply`.
     seed: of the run.
     mixup_beta: a of MixUp's Beta(a, a); None for a base learner that does not mix.
 
     A batch comes in three stages, so that each can run where it suits: `orders` on the host, for its shuffle has no
-    other kernel; `pictures` where the pictures are; `with_views` there or on the device that trains.
+    other kernel; `images` where the images are; `with_views` there or on the device that trains.
     """
 
-    sets: dict[str, PictureSet]
+    sets: dict[str, ImageSet]
     requests: Requests
     views: Any
     seed: int
@@ -92,15 +92,15 @@ class BatchMaker:
 
     @property
     def images_per_step(self) -> int:
-        """Pictures that a step trains on, each view counted once, over all replicas."""
+        """Images that a step trains on, each view counted once, over all replicas."""
         return sum(self.sets[of_set].batch_size for _, of_set, _ in self.requests)
 
     def __call__(self, step: tf.Tensor, share: Share = WHOLE) -> Batch:
         """A replica's share of the batch of a step (scalar int64): a pure function of the two."""
-        return self.with_views(self.pictures(step, self.orders(step), share))
+        return self.with_views(self.images(step, self.orders(step), share))
 
     def orders(self, step: tf.Tensor) -> Batch:
-        """Which pictures the global batch shows, as places in their sets, and who is mixed with whom."""
+        """Which images the global batch shows, as places in their sets, and who is mixed with whom."""
         batch = {}
         for name, chosen in self.sets.items():
             count = len(chosen.positions)
@@ -111,8 +111,8 @@ class BatchMaker:
             batch["pairs"] = stream.partners(step, self.images_per_step, self.seed, self._mixing_stream)
         return batch
 
-    def pictures(self, step: tf.Tensor, orders: Batch, share: Share = WHOLE) -> Batch:
-        """The share's labels, uint8 pictures and random numbers: "pictures_l", "draws_x_s", … for `with_views`."""
+    def images(self, step: tf.Tensor, orders: Batch, share: Share = WHOLE) -> Batch:
+        """The share's labels, uint8 images and random numbers: "images_l", "draws_x_s", … for `with_views`."""
         batch = {}
         for name, chosen in self.sets.items():
             suffix, rows = _SUFFIX[name], share.of(orders[f"rows_{_SUFFIX[name]}"])
@@ -128,15 +128,15 @@ class BatchMaker:
                 random = share.of(random)
                 if view.crops:
                     cut, random = tf.split(random, [CROP_DRAWS, view.draws - CROP_DRAWS], axis=1)
-                    batch[f"crops_{key}"] = chosen.pictures.fetch_crops(positions, cut)
+                    batch[f"crops_{key}"] = chosen.images.fetch_crops(positions, cut)
                 else:
                     whole.append(key)
                 batch[f"draws_{key}"] = random
             if whole:
-                batch[f"pictures_{suffix}"] = chosen.pictures.fetch(positions)
+                batch[f"images_{suffix}"] = chosen.images.fetch(positions)
         if UNLABELED in self.sets:
             # The order is random already, so a turn may follow from the place in the batch, as in ReMixMatch's release.
-            batch["turns_u"] = share.of(tf.range(self.sets[UNLABELED].batch_size, dtype=tf.int64) % NUM_TURNS)
+            batch["rotations_u"] = share.of(tf.range(self.sets[UNLABELED].batch_size, dtype=tf.int64) % NUM_ROTATIONS)
         if self.mixup_beta is not None:
             keys = [key for key, _, _ in self.requests]
             sizes = [self.sets[of_set].batch_size for _, of_set, _ in self.requests]
@@ -147,11 +147,11 @@ class BatchMaker:
         return batch
 
     def with_views(self, batch: Batch) -> Batch:
-        """The finished batch: each request's view made of its pictures."""
+        """The finished batch: each request's view made of its images."""
         finished = {key: values for key, values in batch.items() if not key.startswith(_RAW)}
         for key, of_set, kind in self.requests:
             view = getattr(self.views, kind)
-            images = batch[f"crops_{key}"] if view.crops else batch[f"pictures_{_SUFFIX[of_set]}"]
+            images = batch[f"crops_{key}"] if view.crops else batch[f"images_{_SUFFIX[of_set]}"]
             finished[key] = view.apply(images, batch[f"draws_{key}"])
         return finished
 
@@ -189,11 +189,11 @@ def training_batches(
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_batches(pictures: Any, positions: np.ndarray, plain_view: Any, batch_size: int) -> tf.data.Dataset:
-    """The pictures at `positions` in order and as they are, float32 [≤ batch_size, H, W, C]; the last batch is kept."""
+def evaluation_batches(images: Any, positions: np.ndarray, plain_view: Any, batch_size: int) -> tf.data.Dataset:
+    """The images at `positions` in order and as they are, float32 [≤ batch_size, H, W, C]; the last batch is kept."""
 
     def load(at: tf.Tensor) -> tf.Tensor:
-        return plain_view.apply(pictures.fetch(at), tf.zeros([tf.shape(at)[0], 0]))
+        return plain_view.apply(images.fetch(at), tf.zeros([tf.shape(at)[0], 0]))
 
     dataset = tf.data.Dataset.from_tensor_slices(positions.astype(np.int64)).batch(batch_size)
     return dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

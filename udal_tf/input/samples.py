@@ -1,4 +1,4 @@
-"""Views of a few pictures as training would show them, to be looked at: `view_samples`."""
+"""Views of a few images as training would show them, to be looked at: `view_samples`."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,13 +12,13 @@ _HALF = 127.5
 
 
 def view_samples(images: np.ndarray, views: Views, weak: int, strong: int) -> np.ndarray:
-    """Each picture as it is, then some weak and some strong views of it.
+    """Each image as it is, then some weak and some strong views of it.
 
     Args:
-      images: [n, H, W, C] uint8. views: of pictures of this size. weak, strong: how many of each.
+      images: [n, H, W, C] uint8. views: of images of this size. weak, strong: how many of each.
 
     Returns:
-      [n, 1 + weak + strong, H, W, C] uint8, the same for the same pictures.
+      [n, 1 + weak + strong, H, W, C] uint8, the same for the same images.
     """
     columns = [images]
     for number, view in enumerate([views.weak] * weak + [views.strong] * strong):

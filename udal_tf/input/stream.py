@@ -1,4 +1,4 @@
-"""A stream without state: which pictures step s sees, and the random numbers of their views, follow from s alone.
+"""A stream without state: which images step s sees, and the random numbers of their views, follow from s alone.
 
 Restarting at step s needs no iterator state, and each replica can compute its slice of the global batch by itself.
 """
@@ -29,12 +29,12 @@ def _shuffle_seed(seed: int, stream: int, number: tf.Tensor) -> tf.Tensor:
 
 
 def indices(step: tf.Tensor, batch_size: int, count: int, seed: int, stream: int) -> tf.Tensor:
-    """Positions 0…count−1 of the batch at `step`: one endless stream of permutations, each picture once a pass.
+    """Positions 0…count−1 of the batch at `step`: one endless stream of permutations, each image once a pass.
 
     Args:
       step: scalar int64, from 0.
-      batch_size: B. count: pictures in the set, at least 1.
-      seed: the run's seed. stream: a number per kind of stream (labelled, unlabelled), so that they differ.
+      batch_size: B. count: images in the set, at least 1.
+      seed: the run's seed. stream: a number per kind of stream (labeled, unlabeled), so that they differ.
 
     Returns:
       [B] int64. A batch may reach over the end of a pass; CReST drops that remainder.
@@ -52,10 +52,10 @@ def indices(step: tf.Tensor, batch_size: int, count: int, seed: int, stream: int
 
 
 def draws(step: tf.Tensor, batch_size: int, columns: int, seed: int, stream: int) -> tf.Tensor:
-    """Uniform numbers in [0, 1) for the batch at `step`, a row for each picture.
+    """Uniform numbers in [0, 1) for the batch at `step`, a row for each image.
 
     Args:
-      step: scalar int64. batch_size: B. columns: numbers that a view needs per picture.
+      step: scalar int64. batch_size: B. columns: numbers that a view needs per image.
       seed, stream: as in `indices`.
 
     Returns:

@@ -15,9 +15,9 @@ ViewRequest = tuple[str, str, str]
 
 @dataclasses.dataclass(frozen=True)
 class Auxiliary:
-    """A loss beside the labelled and the unlabelled one.
+    """A loss beside the labeled and the unlabeled one.
 
-    values: [n] per example. weight: its factor in the sum. ramped: whether the factor rises as the unlabelled loss's.
+    values: [n] per example. weight: its factor in the sum. ramped: whether the factor rises as the unlabeled loss's.
     """
 
     values: tf.Tensor
@@ -76,7 +76,7 @@ def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def pseudo_label_monitors(labels_u: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Shares of the unlabelled batch: confident ones, and confident ones whose pseudo-label is the true one.
+    """Shares of the unlabeled batch: confident ones, and confident ones whose pseudo-label is the true one.
 
     Args:
       labels_u: [U] int64, −1 where unknown. targets: [U, C]. mask: [U].
@@ -86,7 +86,7 @@ def pseudo_label_monitors(labels_u: tf.Tensor, targets: tf.Tensor, mask: tf.Tens
 
 
 def pseudo_label_counts(labels_u: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Of each class in the unlabelled batch: confident pseudo-labels, the right ones of them, and pictures shown.
+    """Of each class in the unlabeled batch: confident pseudo-labels, the right ones of them, and images shown.
 
     Args:
       labels_u: [U] int64, −1 where unknown. targets: [U, C]. mask: [U].

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from udal_tf.class_shares import ESTIMATE
+from udal_tf.class_distribution import ESTIMATE
 from udal_tf.core import darp
 from udal_tf.methods.base import gathered
 from udal_tf.methods.method import Method, Setup

@@ -63,7 +63,7 @@ def _distribution(name: str, shares, num_classes: int) -> tf.Tensor:
 
 
 class Learner(tf.Module):
-    """A model in training: weights, their moving average, the optimiser and the moving average of predictions.
+    """A model in training: weights, their moving average, the optimizer and the moving average of predictions.
 
     Everything that changes hangs off this object, so one `tf.train.Checkpoint` holds it all. Make it inside the
     strategy's scope; `train_step` runs in replica context on that replica's share of the global batch.
@@ -154,16 +154,16 @@ class Learner(tf.Module):
         )
 
     def begin_averages(self) -> None:
-        """Lets the averaged weights begin at the model's, where these were not the initial ones it was made with."""
+        """Lets the EMA weights begin at the model's, where these were not the initial ones it was made with."""
         for average, variable in zip(self.ema, self.network.averaged, strict=True):
             average.assign(variable.value)
 
     def p_model(self) -> tf.Tensor:
-        """q̂: [C] float32, the mean prediction over the last 128 steps' unlabelled batches."""
+        """q̂: [C] float32, the mean prediction over the last 128 steps' unlabeled batches."""
         return moving_average.distribution(self.history)
 
     def p_unlabeled(self) -> tf.Tensor:
-        """[C] float32, the class distribution that the unlabelled pictures are taken to have at this step."""
+        """[C] float32, the class distribution that the unlabeled images are taken to have at this step."""
         return self._p_unlabeled if self.estimator is None else tf.identity(self.estimator.shares)
 
     def aligner(self) -> Aligner:
@@ -180,7 +180,7 @@ class Learner(tf.Module):
         return schedules.linear_ramp(self.step, self._method.unlabeled_ramp * self._train.total_steps)
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step of optimisation; then the averages move, so that step t sees predictions up to t − 1.
+        """One step of optimization; then the averages move, so that step t sees predictions up to t − 1.
 
         Args:
           batch: this replica's share, as `input.pipeline` describes it.
@@ -256,7 +256,7 @@ class Learner(tf.Module):
     def logits(self, images: tf.Tensor, use_ema: bool) -> tf.Tensor:
         """Logits [B, C] in inference mode, of the averaged or of the raw weights.
 
-        The averaged weights go with the live model's batch-norm statistics, as in CReST.
+        The EMA weights go with the live model's batch-norm statistics, as in CReST.
         """
 
         def plain(images: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""MixUp of a step's pictures and targets over the global batch: MixMatch Algorithm 1, ReMixMatch Algorithm 1."""
+"""MixUp of a step's images and targets over the global batch: MixMatch Algorithm 1, ReMixMatch Algorithm 1."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ from udal_tf.methods.base import gathered
 def mixed_examples(
     batch: dict[str, tf.Tensor], keys: Sequence[str], targets: Sequence[tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Each picture and its target mixed with its partner's, which may lie on another replica.
+    """Each image and its target mixed with its partner's, which may lie on another replica.
 
     Args:
-      batch: this replica's share with the pictures under `keys` and their "pair_<key>" and "mix_<key>"; a pair counts
+      batch: this replica's share with the images under `keys` and their "pair_<key>" and "mix_<key>"; a pair counts
         positions over the global batch, view after view.
-      keys: n views. targets: for each view [its pictures, C] float32.
+      keys: n views. targets: for each view [its images, C] float32.
 
     Returns:
-      Pictures [all views one after the other, H, W, C] and targets [the same, C].
+      Images [all views one after the other, H, W, C] and targets [the same, C].
     """
     own_images = [batch[key] for key in keys]
     pool_images = tf.concat([gathered(images) for images in own_images], axis=0)

@@ -17,7 +17,7 @@ from udal_tf.records.base_learners import MixUpConfig
 class MixMatch:
     """Sharpened guesses averaged over two weak views, MixUp over the global batch, squared error on the mixtures.
 
-    Two forward passes, both in training mode: the guesses, then the mixed pictures. Both move batch norm's averages.
+    Two forward passes, both in training mode: the guesses, then the mixed images. Both move batch norm's averages.
     """
 
     views = (("x_l", "labeled", "weak"), ("x_w", "unlabeled", "weak"), ("x_w2", "unlabeled", "weak"))

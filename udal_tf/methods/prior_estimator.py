@@ -1,4 +1,4 @@
-"""The running estimate of the unlabelled pictures' class distribution: --unlabeled_prior=estimate."""
+"""The running estimate of the unlabeled images' class distribution: --unlabeled_prior=estimate."""
 
 import tensorflow as tf
 
@@ -10,17 +10,17 @@ WINDOW_STEPS = moving_average.HISTORY_BATCHES
 
 
 class PriorEstimator(tf.Module):
-    """Moves an estimate by a part of one step of EM with each unlabelled batch: `core.label_shift`, online.
+    """Moves an estimate by a part of one step of EM with each unlabeled batch: `core.label_shift`, online.
 
     Args:
       start: [C] float32, where the estimate begins, sums to 1.
-      floor: [C] float32, what each class's share is at least: that of its labelled pictures, which are in the pool.
+      floor: [C] float32, what each class's share is at least: that of its labeled images, which are in the pool.
     """
 
     def __init__(self, start: tf.Tensor, floor: tf.Tensor):
         super().__init__(name="prior_estimator")
         self._floor = tf.constant(floor, tf.float32)
-        # Each replica's step is the mean over its own pictures, so their mean is that over the global batch.
+        # Each replica's step is the mean over its own images, so their mean is that over the global batch.
         self.shares = tf.Variable(
             start, dtype=tf.float32, trainable=False, name="shares", aggregation=tf.VariableAggregation.MEAN
         )

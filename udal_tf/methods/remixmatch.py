@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from udal_tf.augment.turns import NUM_TURNS, quarter_turns
+from udal_tf.augment.rotations import NUM_ROTATIONS, quarter_turns
 from udal_tf.config import MethodConfig
 from udal_tf.core import losses
 from udal_tf.methods.base import Auxiliary, Losses, accuracy, pseudo_label_counts, pseudo_label_monitors
@@ -18,7 +18,7 @@ class ReMixMatch:
     Algorithm 1 of its paper. Its distribution alignment is not here: it is `--method=da` with α = 1.
 
     Two forward passes, both in training mode and both moving batch norm's averages: [weak; first strong view; the same
-    view turned], for the guesses, the loss before MixUp and the rotations; then the mixed pictures. The release runs
+    view turned], for the guesses, the loss before MixUp and the rotations; then the mixed images. The release runs
     each part on its own and lets the last one alone move the averages. With joint_forward off, weak views pass alone.
     """
 
@@ -31,18 +31,18 @@ class ReMixMatch:
         self.rotation_weight = own.rotation_weight
         strong = tuple((f"x_s{number}", "unlabeled", "strong") for number in range(1, own.strong_views + 1))
         self.views = (("x_l", "labeled", "strong"), ("x_w", "unlabeled", "weak"), *strong)
-        self.heads = {"rotation": keras.layers.Dense(NUM_TURNS, dtype="float32", name="rotation")}
+        self.heads = {"rotation": keras.layers.Dense(NUM_ROTATIONS, dtype="float32", name="rotation")}
 
     def losses(self, batch: dict[str, tf.Tensor], step: Step) -> Losses:
         keys = [key for key, _, _ in self.views]
-        x_w, x_s, turns = batch["x_w"], batch["x_s1"], batch["turns_u"]
+        x_w, x_s, turns = batch["x_w"], batch["x_s1"], batch["rotations_u"]
         strong = {"x_s1": x_s, "turned": quarter_turns(x_s, turns)}
         if self.joint_forward:
             logits_w, logits_s, _ = step.forward(True, x_w=x_w, **strong)
         else:
             (logits_w,) = step.forward(x_w=x_w)
             logits_s, _ = step.forward(True, **strong)
-        logits_turns = step.heads["rotation"]["turned"]
+        logits_rotations = step.heads["rotation"]["turned"]
 
         probs_w = tf.stop_gradient(tf.nn.softmax(logits_w))
         targets, mask = step.pseudo_labels(probs_w, self.threshold, self.temperature, refine_sharpened=True)
@@ -62,7 +62,9 @@ class ReMixMatch:
             unlabeled=tf.tile(mask, [copies]) * loss_u,
             auxiliary={
                 "premixup": Auxiliary(mask * loss_before, self.premixup_weight, ramped=True),
-                "rotation": Auxiliary(losses.cross_entropy(turns, logits_turns), self.rotation_weight, ramped=False),
+                "rotation": Auxiliary(
+                    losses.cross_entropy(turns, logits_rotations), self.rotation_weight, ramped=False
+                ),
             },
             probs_u=probs_w,
             monitors={

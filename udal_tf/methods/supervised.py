@@ -1,4 +1,4 @@
-"""Training on the labelled pictures alone: the lower bound of UDAL's Figure 1 and Table 4."""
+"""Training on the labeled images alone: the lower bound of UDAL's Figure 1 and Table 4."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from udal_tf.settings import Section
 
 
 class Supervised:
-    """Cross-entropy on the weak view of the labelled pictures, with the labelled loss's alignment if any."""
+    """Cross-entropy on the weak view of the labeled images, with the labeled loss's alignment if any."""
 
     views = (("x_l", "labeled", "weak"),)
     mixup_beta = None

@@ -1,7 +1,7 @@
-"""Backbones of Keras Applications for large pictures; `resnet.py` has the ResNet-50 of UDAL's ImageNet-127 (§4.4.2).
+"""Backbones of Keras Applications for large images; `resnet.py` has the ResNet-50 of UDAL's ImageNet-127 (§4.4.2).
 
 Each is built with random weights; `load_pretrained` puts a local file's in their place. Its batch norm is Keras's own
-layer, with the momentum of ours: `--batch_norm_momentum` in the place of the value that the network was published with.
+layer, with the momentum of ours: `--batch_norm_momentum` instead of the value that the network was published with.
 """
 
 import pathlib
@@ -22,7 +22,7 @@ _HALF = 127.5
 
 
 class PixelRange(keras.layers.Layer):
-    """Pictures in [−1, 1] as the weights of a backbone expect them.
+    """Images in [−1, 1] as the weights of a backbone expect them.
 
     Args:
       pixels: a convention of `registry.Backbone`: "caffe", "torch", "own" (0…255) or "tf" (as they are).
@@ -53,8 +53,8 @@ class PixelRange(keras.layers.Layer):
         if self.pixels == "own":
             return to_bytes
         inputs = keras.Input([None, None, 3])
-        centred = keras.layers.Normalization(mean=CAFFE_MEAN, variance=[1.0] * 3)(to_bytes(inputs))
-        return keras.Model(inputs, keras.ops.flip(centred, axis=-1), name=f"{self.name}_caffe")
+        centerd = keras.layers.Normalization(mean=CAFFE_MEAN, variance=[1.0] * 3)(to_bytes(inputs))
+        return keras.Model(inputs, keras.ops.flip(centerd, axis=-1), name=f"{self.name}_caffe")
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -88,9 +88,9 @@ def application(
     Args:
       arch: the name of a record with `keras_name`.
       input_shape: (H, W, 3), pixels in [−1, 1]. num_classes: the logits' length.
-      batch_norm_momentum: decay of the moving statistics. sync_batch_norm: statistics over all replicas' pictures.
+      batch_norm_momentum: decay of the moving statistics. sync_batch_norm: statistics over all replicas' images.
       published_pixels: whether the backbone sees pixels as its published weights expect them. Without such weights
-        it sees [−1, 1], but for those that scale 0…255 themselves.
+        it sees [−1, 1], except those that scale 0…255 themselves.
 
     Returns:
       Keras model, float32 [B, H, W, 3] -> logits float32 [B, num_classes]. Dropout inside of the backbone is off: its

@@ -12,7 +12,7 @@ from udal_tf.registry import BACKBONES
 from udal_tf.settings import Section
 
 
-def check_pictures_fit(config: ModelConfig, input_shape: tuple[int, int, int]) -> None:
+def check_images_fit(config: ModelConfig, input_shape: tuple[int, int, int]) -> None:
     """Raises ValueError where the network that `config` names cannot take images of this shape."""
     record = BACKBONES[config.arch]
     height, width, channels = input_shape
@@ -53,9 +53,9 @@ def build_model(
       Keras model, float32 [B, H, W, C] in [−1, 1] -> logits float32 [B, num_classes].
 
     Raises:
-      ValueError: where the pictures do not fit the network.
+      ValueError: where the images do not fit the network.
     """
-    check_pictures_fit(config, input_shape)
+    check_images_fit(config, input_shape)
     record = BACKBONES[config.arch]
     with _layers_compute_in(precision):
         return registry.resolved(record.build)(input_shape, num_classes, config, registry.section_of(record, own))

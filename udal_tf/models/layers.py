@@ -7,16 +7,16 @@ BATCH_NORM_EPSILON = 1e-3
 
 
 class FusedBatchNorm(keras.layers.Layer):
-    """Batch normalisation over the last axis in one fused kernel; Keras 3's own layer is several small ones.
+    """Batch normalization over the last axis in one fused kernel; Keras 3's own layer is several small ones.
 
     Moving statistics: average ← momentum·average + (1 − momentum)·batch, the variance with Bessel's correction, as
     TensorFlow's fused kernel and thus CReST have it. Statistics and weights are float32 in every precision.
 
     Args:
       momentum: of the moving statistics. epsilon: added to the variance.
-      synchronized: in training, statistics of all replicas' pictures together; where there are several, not fused.
+      synchronized: in training, statistics of all replicas' images together; where there are several, not fused.
 
-    Call with [B, H, W, C]; `training=True` normalises with the batch's statistics and moves the averages.
+    Call with [B, H, W, C]; `training=True` normalizes with the batch's statistics and moves the averages.
     """
 
     def __init__(self, momentum: float, epsilon: float = BATCH_NORM_EPSILON, synchronized: bool = False, **kwargs):
@@ -53,7 +53,7 @@ class FusedBatchNorm(keras.layers.Layer):
         return outputs
 
     def _over_replicas(self, x, replicas):
-        """Normalised x, and mean and corrected variance of all replicas' pictures."""
+        """Normalized x, and mean and corrected variance of all replicas' images."""
         values = tf.cast(x, tf.float32)
         count = float(x.shape[0] * x.shape[1] * x.shape[2] * replicas.num_replicas_in_sync)
         mean = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(values, axis=[0, 1, 2]))

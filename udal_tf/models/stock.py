@@ -1,4 +1,4 @@
-"""A network of Keras's own layers alone, so that whoever loads it needs Keras and nothing of ours."""
+"""A network of Keras's own layers alone, so that anyone who loads it needs Keras and nothing of ours."""
 
 import keras
 

@@ -24,10 +24,10 @@ def wide_resnet(
     differ; all convolutions pad by kernel // 2 on every side; the head is batch norm, LeakyReLU, global mean, dense.
 
     Args:
-      input_shape: (H, W, C) of the pictures, pixels in [−1, 1].
+      input_shape: (H, W, C) of the images, pixels in [−1, 1].
       num_classes: C, the logits' length.
       depth: 6n + 4. width: at least 1.
-      batch_norm_momentum: decay of the moving statistics. sync_batch_norm: statistics over all replicas' pictures.
+      batch_norm_momentum: decay of the moving statistics. sync_batch_norm: statistics over all replicas' images.
 
     Returns:
       Keras model, float32 [B, H, W, C] -> logits float32 [B, num_classes].

@@ -1,8 +1,8 @@
-"""The data sets: what the paper, CReST and our own measurements fix for each."""
+"""The datasets: what the paper, CReST and our own measurements fix for each."""
 
 from udal_tf.registry import Dataset, Speed
 
-# Runs of UDAL on the embedded data sets: 288,000 images of digits-LT in 65 s, 172,800 of Fashion-MNIST-LT in 161 s.
+# Runs of UDAL on the embedded datasets: 288,000 images of digits-LT in 65 s, 172,800 of Fashion-MNIST-LT in 161 s.
 _TWO_CORES = "as measured on two cores (docs/results.md)"
 _CIFAR_DARP = {"n1": 1500, "m1": 3000}
 # Table 4 prints CReST+ after 2,000, 4,000 and 6,000 epochs: three generations. The selection's exponent is 0.7
@@ -119,7 +119,7 @@ RECORDS = (
     # For any folder; what lies in it completes the recipe.
     Dataset(
         name="folder",
-        label="own pictures",
+        label="custom images",
         load="udal_tf.data.folder:load",
         resizable=True,
         long_tailed=False,

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-from udal_tf.class_shares import ESTIMATE, LABELED
+from udal_tf.class_distribution import ESTIMATE, LABELED
 from udal_tf.registry import P_DATA, P_MODEL, ZERO, Method, Shift, Targets
 from udal_tf.settings import Section, setting
 

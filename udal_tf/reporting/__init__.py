@@ -1,1 +1,1 @@
-"""What a person sees: the run log, pictures and tables."""
+"""What a person sees: the run log, images and tables."""

@@ -10,7 +10,7 @@ from matplotlib.colors import PowerNorm
 
 from udal_tf.reporting.fonts import families
 from udal_tf.reporting.names import COLORS
-from udal_tf.reporting.plotting import GREY, MOST_NAMED_CLASSES, drawing, legend_below, literal, shortened
+from udal_tf.reporting.plotting import GRAY, MOST_NAMED_CLASSES, drawing, legend_below, literal, shortened
 
 BLUE, ORANGE = COLORS[:2]
 # Up to this many classes the cells of a confusion matrix hold their counts.
@@ -65,7 +65,7 @@ def reliability(calibrations: Mapping[str, Mapping[str, Any]], path: pathlib.Pat
                 middle, width = (one["low"] + one["high"]) / 2, 0.94 * (one["high"] - one["low"])
                 pale = PALE if one["count"] < FEW_IMAGES else 1.0
                 upper.bar(middle, one["accuracy"], width, color=BLUE, alpha=pale)
-                lower.bar(middle, one["count"], width, color=GREY, alpha=pale)
+                lower.bar(middle, one["count"], width, color=GRAY, alpha=pale)
             upper.plot([0, 1], [0, 1], "--", color=ORANGE, linewidth=1.5, label="confidence is accuracy")
             upper.set_title(f"{title}: ECE {100 * found['ece']:.1f} %", loc="left")
             upper.set(xlim=(0, 1), ylim=(0, 1.02))
@@ -101,7 +101,7 @@ def mistakes(wrong: Sequence[Mistake], path: pathlib.Path) -> None:
             axes.set_title(title, fontsize=8, fontfamily=families(title))
             file = _short(pathlib.Path(one.file).name)
             axes.text(
-                0.5, -0.03, file, transform=axes.transAxes, ha="center", va="top", fontsize=6, color=GREY,
+                0.5, -0.03, file, transform=axes.transAxes, ha="center", va="top", fontsize=6, color=GRAY,
                 fontfamily=families(file),
             )  # fmt: skip
 

@@ -7,7 +7,7 @@ from udal_tf.reporting.terminal import table_text
 from udal_tf.run_records import ByWeights, EpochRow, Result
 
 SCORE_COLUMNS = {"raw": "raw", "ema": "EMA", "raw_la": "raw + LA", "ema_la": "EMA + LA"}
-# DARP's class totals, met to this share of all unlabelled pictures, count as met.
+# DARP's class totals, met to this share of all unlabeled images, count as met.
 RESIDUAL_WORTH_SAYING = 1e-3
 # Classes that a line names before it only counts.
 MOST_NAMED = 20
@@ -61,7 +61,7 @@ def epoch_text(row: EpochRow, epochs: int, class_names: Sequence[str] = ()) -> s
         parts.append(f"confident {100 * train['confident']:5.1f} %")
     parts.append(f"α {train['alpha']:.3f}")
     if train.get("darp_residual", 0.0) > RESIDUAL_WORTH_SAYING:
-        parts.append(f"DARP misses a class's total by {100 * train['darp_residual']:.1f} % of the pictures")
+        parts.append(f"DARP misses a class's total by {100 * train['darp_residual']:.1f} % of the images")
     scores = (f"{title} {100 * test[key]:.1f} ({100 * balanced[key]:.1f})" for key, title in SCORE_COLUMNS.items())
     parts.append("test accuracy (balanced) " + ", ".join(scores))
     lines = ["  ".join(parts)]

@@ -1,4 +1,4 @@
-"""A sheet of pictures in rows with names, to be looked at before and during training."""
+"""A sheet of images in rows with names, to be looked at before and during training."""
 
 import pathlib
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from udal_tf.reporting.fonts import families
 from udal_tf.reporting.plotting import literal, save_png, shortened
 
-# Of one picture on the sheet, a letter of the names beside, and the headings above.
+# Of one image on the sheet, a letter of the names beside, and the headings above.
 CELL_INCHES, LETTER_INCHES, HEADING_INCHES = 0.85, 0.085, 0.6
 LONGEST_NAME = 32
 MOST_ROWS = 24
-# Between pictures, and between groups of columns, as shares of a picture's side.
+# Between images, and between groups of columns, as shares of an image's side.
 GAP, GROUP_GAP = 0.06, 0.25
 WHITE = 255
 
@@ -45,7 +45,7 @@ def draw(
     inches = np.array([beside + wide, HEADING_INCHES + tall])
     figure = Figure(figsize=tuple(inches))
     axes = figure.add_axes((beside / inches[0], 0, wide / inches[0], tall / inches[1]))
-    # Small pictures keep their pixels.
+    # Small images keep their pixels.
     axes.imshow(sheet, interpolation="nearest", aspect="auto")
     axes.axis("off")
     for row, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""The paper's Figures 1, 3a, 3b and 3c from finished runs, a set for each data set and setting of it.
+"""The paper's Figures 1, 3a, 3b and 3c from finished runs, a set for each dataset and setting of it.
 
 Figures 3a to 3c of one setting have the same scale (§4.5). Points are means over folds, bars standard deviations. The
 file is long because which runs are drawn together, and under what name, is decided here for every figure of a report.
@@ -16,7 +16,7 @@ import pandas as pd
 
 from udal_tf.reporting import paper
 from udal_tf.reporting.names import base_name, dataset_name, method_name, method_style
-from udal_tf.reporting.plotting import GREY, Curve, Sketch
+from udal_tf.reporting.plotting import GRAY, Curve, Sketch
 from udal_tf.reporting.runs import Run
 from udal_tf.reporting.tables import dataset_text, setting_text, variant_text
 
@@ -125,7 +125,7 @@ def figure_3(runs: Sequence[Run], group: str) -> list[Sketch]:
     scheduled = [r for r in udal if r.settings["k"] > 0 and r.settings["epochs"] == length]
     fixed = [r for r in udal if r.settings["k"] == 0]
     best, crest = _reference(runs, "udal"), _reference(runs, "crest+")
-    levels = [_level(_udal_label(best[0]), best, measure, style="--", color=GREY)] if best else []
+    levels = [_level(_udal_label(best[0]), best, measure, style="--", color=GRAY)] if best else []
     crest_level = [_level("CReST+", crest, measure, style=":", color=method_style("crest+")[0])] if crest else []
 
     def curves(of: Sequence[Run], name: str, words: str) -> list[Curve]:
@@ -192,7 +192,7 @@ def figure_1(runs: Sequence[Run], name: str) -> list[Sketch]:
     """Figure 1: balanced accuracy against the epochs trained, between training on few labels and on all.
 
     Args:
-      runs: of one data set and imbalance; supervised ones with β = 1 are the upper bound.
+      runs: of one dataset and imbalance; supervised ones with β = 1 are the upper bound.
       name: of that setting.
     """
     measure = paper.FIGURE_MEASURES["1"]
@@ -204,7 +204,7 @@ def figure_1(runs: Sequence[Run], name: str) -> list[Sketch]:
     supervised = [r for r in runs if r.settings["base"] == "supervised" and r.settings["method"] == "none"]
     for (beta, _), of in sorted(grouped(supervised, lambda r: (r.settings["beta"], r.settings["epochs"])).items()):
         label = f"supervised, {100 * beta:g} % of the labels"
-        curves.append(_level(label, of, measure, style="--" if beta < 1 else ":", color=GREY))
+        curves.append(_level(label, of, measure, style="--" if beta < 1 else ":", color=GRAY))
     title = f"Figure 1: {paper.MEASURES[measure]} against the epochs trained"
     caption = f"{title}; {name}, {_folds_text(runs)}."
     if any(curve.label.startswith("CReST") for curve in curves):
@@ -233,7 +233,7 @@ def _of_the_paper() -> Curve:
         if value
     ]
     x, y = zip(*points, strict=True)
-    return Curve("paper", x, y, style="none", color=GREY, marker="x")
+    return Curve("paper", x, y, style="none", color=GRAY, marker="x")
 
 
 def paper_figures(runs: Sequence[Run]) -> list[Sketch]:
@@ -254,7 +254,7 @@ def paper_figures(runs: Sequence[Run]) -> list[Sketch]:
 
 
 def _of_figure_1(run: Run, beta: float) -> bool:
-    """Runs of the recipe but for their length, ImageNet's three α_min, and the supervised bounds."""
+    """Runs of the recipe except their length, ImageNet's three α_min, and the supervised bounds."""
     if run.settings["base"] == "supervised":
         return run.settings["method"] == "none"
     ablated = set(run.deviations) & {"k", "select_alpha"}

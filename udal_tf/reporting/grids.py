@@ -43,13 +43,13 @@ class Cell:
     config: Config
 
     @property
-    def pictures(self) -> int:
-        """Pictures that go through the network in training, each view counted once, over all generations."""
-        return self.config.train.total_steps * self.config.generations * pictures_per_step(self.config)
+    def images(self) -> int:
+        """Images that go through the network in training, each view counted once, over all generations."""
+        return self.config.train.total_steps * self.config.generations * images_per_step(self.config)
 
 
-def pictures_per_step(config: Config) -> int:
-    """Training pictures of one step, each view counted once: 960 in the paper's FixMatch recipe."""
+def images_per_step(config: Config) -> int:
+    """Training images of one step, each view counted once: 960 in the paper's FixMatch recipe."""
     views = config.records.base.views_per_unlabeled_image(config.own.base)
     return config.train.batch_size + views * config.train.unlabeled_batch_size
 
@@ -105,7 +105,7 @@ _CIFAR_UDAL = Block("table1_fixmatch_udal.flags", _FOLDS)
 
 
 def _miniature(dataset: str, epochs: int) -> dict[str, list[Block]]:
-    """Table 1 and Figures 1 and 3 on a small data set; epochs: of its recipe."""
+    """Table 1 and Figures 1 and 3 on a small dataset; epochs: of its recipe."""
 
     def block(base: str, method: str, **settings: Any) -> Block:
         fixed = {"dataset": dataset, "base": base, "method": method}

@@ -1,4 +1,4 @@
-"""What `udal-inspect` prints: a folder's counts, faults and concerns, and the command to train on it."""
+"""What `udal-inspect` prints: a folder's counts, faults and warnings, and the command to train on it."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ SHOWN = 10
 
 def inspection_text(found: Mapping[str, Any]) -> str:
     """The findings as `commands.inspect.inspect` returns them, for people."""
-    parts = [_head(found), _classes(found), _pictures(found), _faults(found)]
+    parts = [_head(found), _classes(found), _images(found), _faults(found)]
     if found["problems"]:
         parts.append(_bullets("Training would refuse this folder:", found["problems"]))
     if found["warnings"]:
@@ -23,10 +23,10 @@ def inspection_text(found: Mapping[str, Any]) -> str:
 
 def _head(found: Mapping[str, Any]) -> str:
     counts = found["counts"]
-    test = "a fifth of the labelled ones held out to test" if found["held_out"] else f"{counts['test']:,} to test"
+    test = "a fifth of the labeled ones held out to test" if found["held_out"] else f"{counts['test']:,} to test"
     return (
-        f"{found['folder']}: {len(found['classes'])} classes, {counts['labeled']:,} labelled pictures, "
-        f"{counts['unlabeled']:,} unlabelled, {test}"
+        f"{found['folder']}: {len(found['classes'])} classes, {counts['labeled']:,} labeled images, "
+        f"{counts['unlabeled']:,} unlabeled, {test}"
     )
 
 
@@ -42,20 +42,20 @@ def _classes(found: Mapping[str, Any]) -> str:
     if found["imbalance"]:
         lines.append(
             f"imbalance γ = {found['imbalance']:.3g} ({classes[0]['name']} : {classes[-1]['name']}), "
-            f"labelled share β = {found['beta']:.3g}"
+            f"labeled share β = {found['beta']:.3g}"
         )
     return "\n".join(lines)
 
 
-def _pictures(found: Mapping[str, Any]) -> str:
-    side, shape, grey = found["short_side"], found["long_by_short"], sum(found["grey"].values())
+def _images(found: Mapping[str, Any]) -> str:
+    side, shape, gray = found["short_side"], found["long_by_short"], sum(found["gray"].values())
     form = (
         "all square" if shape["max"] == 1 else f"up to {shape['max']:.2f} times as long (median {shape['median']:.2f})"
     )
     modes = ", ".join(f"{mode} {count:,}" for mode, count in found["modes"].items())
     return (
         f"Short side {side['min']} to {side['max']} pixels (median {side['median']:g}), {form}; "
-        f"kinds: {modes or 'none'}; {grey:,} grey"
+        f"kinds: {modes or 'none'}; {gray:,} gray"
     )
 
 
@@ -95,8 +95,8 @@ def _recipe(found: Mapping[str, Any]) -> str:
         )
         lines.append(_wrapped(text, "  ", "  "))
     look = (
-        f"Look at {sheet} first: a strong view must still show its class. Where a mirrored picture would be of another "
-        "class, add --flip=false; where colour makes the class, leave Invert, Solarize and Color out of --strong_ops."
+        f"Look at {sheet} first: a strong view must still show its class. Where a mirrored image would be of another "
+        "class, add --flip=false; where color makes the class, leave Invert, Solarize and Color out of --strong_ops."
     )
     return "\n".join([*lines, _wrapped(look, "", "")])
 

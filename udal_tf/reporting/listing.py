@@ -1,4 +1,4 @@
-"""What a sweep would do: each cell's state, its cost in pictures and hours, and its command."""
+"""What a sweep would do: each cell's state, its cost in images and hours, and its command."""
 
 import dataclasses
 import pathlib
@@ -23,13 +23,13 @@ def state_of(cell: Cell, workdir: pathlib.Path) -> str:
     return FINISHED if run_dir.finished else BEGUN
 
 
-def pictures_done(cell: Cell, workdir: pathlib.Path) -> float:
-    """How many of the cell's pictures are trained, by the epochs that its folder counts."""
+def images_done(cell: Cell, workdir: pathlib.Path) -> float:
+    """How many of the cell's images are trained, by the epochs that its folder counts."""
     train, generations = cell.config.train, cell.config.generations
     run_dir = RunDir(workdir)
     if run_dir.finished:
-        return cell.pictures
-    return cell.pictures * min(1.0, run_dir.epochs / (train.epochs * generations))
+        return cell.images
+    return cell.images * min(1.0, run_dir.epochs / (train.epochs * generations))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Speeds:
 
 
 def _measured(config: Config) -> Speed | None:
-    """What the records have: of the data set with this backbone, or else of the backbone."""
+    """What the records have: of the dataset with this backbone, or else of the backbone."""
     backbone = config.records.arch
     return config.records.dataset.speeds.get(backbone.name) or backbone.speed
 
 
 def known_speeds(cells: Sequence[Cell]) -> Speeds:
-    """The speeds that the records of the cells' data sets and backbones have."""
+    """The speeds that the records of the cells' datasets and backbones have."""
     found = [_measured(cell.config) for cell in cells]
     sources = list(dict.fromkeys(speed.source if speed else "of some not known" for speed in found))
     if not all(cell.config.model.arch in cell.config.records.dataset.speeds for cell in cells):
@@ -64,16 +64,16 @@ def known_speeds(cells: Sequence[Cell]) -> Speeds:
 
 def listing(cells: Sequence[Cell], states: Sequence[str], commands: Sequence[str], speeds: Speeds) -> str:
     """Every cell with its state, cost and exact command, then the sum and what the hours rest on."""
-    hours = [cell.pictures / speed / 3600 if (speed := speeds.of(cell.config)) else 0.0 for cell in cells]
+    hours = [cell.images / speed / 3600 if (speed := speeds.of(cell.config)) else 0.0 for cell in cells]
     lines = []
     for cell, state, command, cost in zip(cells, states, commands, hours, strict=True):
         shown = f"{cost:,.2f} h" if cost else "? h"
-        lines.append(f"{cell.name}  {state}  {cell.pictures:,} pictures  {shown}\n  {command}")
+        lines.append(f"{cell.name}  {state}  {cell.images:,} images  {shown}\n  {command}")
     rest = [(cell, cost) for cell, state, cost in zip(cells, states, hours, strict=True) if state != FINISHED]
     different = sorted({speeds.of(cell.config) for cell in cells})
     lines.append(
-        f"\n{len(cells)} cells, {sum(cell.pictures for cell in cells):,} training pictures, {sum(hours):,.1f} h; "
+        f"\n{len(cells)} cells, {sum(cell.images for cell in cells):,} training images, {sum(hours):,.1f} h; "
         f"still to train: {len(rest)} cells, {sum(cost for _, cost in rest):,.1f} h.\n"
-        f"Hours at {' and '.join(f'{speed:,.0f}' for speed in different)} pictures a second, {speeds.basis}."
+        f"Hours at {' and '.join(f'{speed:,.0f}' for speed in different)} images a second, {speeds.basis}."
     )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What reports call data sets, base learners and methods, and how each method is drawn, by their records."""
+"""What reports call datasets, base learners and methods, and how each method is drawn, by their records."""
 
 import colorsys
 import functools
@@ -79,6 +79,6 @@ def _drawn(pairs: tuple[tuple[str, str], ...]) -> dict[str, tuple[str, str, str]
 def style_of(name: str) -> tuple[str, str, str]:
     """Color, marker and line style of what `name_of` calls so: its method's, or its base learner's where that has one.
 
-    Training on the labeled images alone is grey and dashed.
+    Training on the labeled images alone is gray and dashed.
     """
     return _drawn(tuple((base, method) for base in BASE_LEARNERS for method in METHODS))[name]

@@ -270,7 +270,7 @@ TABLE_4 = PaperTable(
     (1,),
     measures=(BALANCED,),
     notes=(
-        "The test set is imbalanced, and balanced accuracy is the mean per-class recall.",
+        "The test set is imbalanced, and balanced accuracy is the balanced accuracy.",
         "CReST+ is one run of 3 generations of 2,000 epochs, read after each.",
     ),
 )

@@ -30,7 +30,7 @@ from udal_tf import storage
 from udal_tf.reporting.fonts import families
 from udal_tf.reporting.names import COLORS, MARKERS
 
-GREY = "#808080"
+GRAY = "#808080"
 # Text and axes have this color in a figure, and that of the surrounding text in the page.
 INK = "#010203"
 STYLE: dict[Any, Any] = {
@@ -52,7 +52,7 @@ _PANEL_STYLE: dict[Any, Any] = {
     "legend.labelspacing": 0.35,
 }
 DPI, PANEL_DPI = 120, 140
-# Of a panel; a legend and askew names of classes below it make it taller.
+# Of a panel; a legend and rotated names of classes below it make it taller.
 WIDTH_INCHES, PANEL_INCHES, LEGEND_LINE_INCHES, ASKEW_INCHES = 5.4, 3.7, 0.24, 0.6
 LONGEST_IN_TWO_COLUMNS = 28
 # Letters of a panel's heading that fit above it; the caption says all of it.
@@ -78,10 +78,10 @@ def _askew(class_names: Sequence[str]) -> bool:
 
 
 def name_classes(axis: Axis, class_names: Sequence[str]) -> None:
-    """Gives each class a tick with its name, where they are not too many; long names below a panel stand askew."""
+    """Gives each class a tick with its name, where they are not too many; long names below a panel stand rotated."""
     if len(class_names) <= MOST_NAMED_CLASSES:
-        askew = isinstance(axis, XAxis) and _askew(class_names)
-        turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if askew else {}
+        rotated = isinstance(axis, XAxis) and _askew(class_names)
+        turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if rotated else {}
         axis.set_ticks(
             range(len(class_names)),
             [literal(shortened(name)) for name in class_names],

@@ -72,12 +72,12 @@ class Run:
 
     @functools.cached_property
     def identity(self) -> Mapping[str, Any]:
-        """The settings that make the run what it is, but for its fold."""
+        """The settings that make the run what it is, except its fold."""
         return _identity(self.settings)
 
     @functools.cached_property
     def deviations(self) -> Mapping[str, Any]:
-        """The settings in which the run differs from the recipe of its data set, base learner and method."""
+        """The settings in which the run differs from the recipe of its dataset, base learner and method."""
         facts = self.result.data.get("recipe_facts")
         different = differing(
             self.identity,
@@ -85,15 +85,15 @@ class Run:
             FolderFacts(**facts) if facts else None,
         )
         # Nobody sets them; they are part of the draw, and of the code.
-        return {name: value for name, value in different.items() if name not in ("pictures", "plugin_sha256")}
+        return {name: value for name, value in different.items() if name not in ("images", "plugin_sha256")}
 
     @property
     def draw(self) -> str:
-        """Which pictures: runs whose draws differ are not averaged."""
+        """Which images: runs whose draws differ are not averaged."""
         data = self.result.data
         if not DATASETS[self.settings["dataset"]].by_folder:
             return data.get("draw", "")
-        return f"{data.get('draw', '')} {data['source']} {self.settings['pictures']}".rstrip()
+        return f"{data.get('draw', '')} {data['source']} {self.settings['images']}".rstrip()
 
     @property
     def numerics(self) -> Mapping[str, Any]:
@@ -138,7 +138,7 @@ def _identity_of_items(given: tuple[tuple[str, Any], ...], facts: FolderFacts | 
 
 
 def identity_of(given: Mapping[str, Any], facts: FolderFacts | None = None) -> Mapping[str, Any]:
-    """What a run of the settings `given` has as its `identity`; facts: about its pictures, for a folder of one's own.
+    """What a run of the settings `given` has as its `identity`; facts: about its images, for a folder of one's own.
 
     Raises ValueError as `config.resolve` does.
     """
@@ -191,7 +191,7 @@ def read_runs(roots: Iterable[str | os.PathLike]) -> tuple[list[Run], list[LeftO
     for run in runs:
         key = (tuple(sorted(run.identity.items(), key=lambda item: item[0])), run.fold, run.draw)
         if key in unique:
-            left_out.append(LeftOut(run.label, f"the same settings, fold and pictures as {unique[key].label}"))
+            left_out.append(LeftOut(run.label, f"the same settings, fold and images as {unique[key].label}"))
         else:
             unique[key] = run
     return list(unique.values()), left_out

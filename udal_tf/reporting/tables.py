@@ -147,7 +147,7 @@ def filled(
 
 
 def setting_text(deviations: Mapping[str, Any]) -> str:
-    """`γ = 50, β = 30 %, epochs 32`: what a column's runs have in common beside their data set."""
+    """`γ = 50, β = 30 %, epochs 32`: what a column's runs have in common beside their dataset."""
     symbols = {"imbalance": lambda v: f"γ = {v:g}", "beta": lambda v: f"β = {100 * v:g} %"}
     symbols |= {"alpha_min": lambda v: f"α_min = {v:g}", "k": lambda v: f"k = {v:g}"}
     symbols["protocol"] = lambda v: f"{v.upper()}'s protocol"
@@ -155,17 +155,17 @@ def setting_text(deviations: Mapping[str, Any]) -> str:
 
 
 def _folder_name(run: Run) -> str:
-    """Of a folder of one's own; empty for a data set of the literature."""
+    """Of a folder of one's own; empty for a dataset of the literature."""
     return pathlib.PurePath(run.settings["data_dir"]).name if DATASETS[run.settings["dataset"]].by_folder else ""
 
 
 def dataset_text(run: Run) -> str:
-    """`CIFAR10-LT`; `own pictures, flowers` for a folder of that name."""
+    """`CIFAR10-LT`; `custom images, flowers` for a folder of that name."""
     return ", ".join(filter(None, (dataset_name(run.settings["dataset"]), _folder_name(run))))
 
 
 def variant_text(run: Run, but_for: Sequence[str] = ()) -> str:
-    """What a run of another data set or recipe shares with those in its column: γ, β and where it leaves the recipe.
+    """What a run of another dataset or recipe shares with those in its column: γ, β and where it leaves the recipe.
 
     A folder of one's own has neither γ nor, with all of its labels, β. but_for: settings that are not said.
     """
@@ -254,7 +254,7 @@ def _draw_notes(draws: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def other_tables(runs: Sequence[Run]) -> list[Table]:
-    """Tables with the paper's rows for runs that stand in none of its own cells, one per data set."""
+    """Tables with the paper's rows for runs that stand in none of its own cells, one per dataset."""
     groups: dict[tuple[str, str], dict[Any, list[Run]]] = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
         if not set(run.deviations) & set(ABLATED):
@@ -277,11 +277,11 @@ def _other_table(layout: PaperTable, dataset: str, by_column: Mapping[tuple, lis
             own = tuple(run for run in runs if run.pair == tuple(row.settings.values()))
             places.append(Place(n, len(columns) - 1, own, paper.FOLDS))
     for at, column in enumerate(layout.columns):
-        columns.append(TableColumn(column.label, ("paper: another data set or recipe", *column.above), PAPER))
+        columns.append(TableColumn(column.label, ("paper: another dataset or recipe", *column.above), PAPER))
         places += [Place(n, len(columns) - 1, printed=row.values[at]) for n, row in enumerate(rows) if row.values[at]]
     notes = (
         *_draw_notes(draws),
-        "The paper's columns are of another data set or recipe; differences to them mean nothing.",
+        "The paper's columns are of another dataset or recipe; differences to them mean nothing.",
     )
     title = f"The rows of {layout.name.replace('table', 'Table ')} on {name}"
     return filled(layout, rows, columns, places, name=f"{layout.name}_{dataset}", title=title, notes=notes)

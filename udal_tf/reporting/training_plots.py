@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from udal_tf.reporting import plotting
 from udal_tf.reporting.names import COLORS
-from udal_tf.reporting.plotting import GREY, MOST_NAMED_CLASSES
+from udal_tf.reporting.plotting import GRAY, MOST_NAMED_CLASSES
 from udal_tf.run_records import ClassesByWeights, EpochRow
 
 BLUE, ORANGE, GREEN = COLORS[:3]
@@ -34,7 +34,7 @@ def _label_classes(axes: Axes, class_names: list[str]) -> None:
 def training_curves(rows: Sequence[EpochRow], path: pathlib.Path) -> None:
     """Losses, test accuracy, and the shares of confident and of correct pseudo-labels, over the epochs."""
     losses = (
-        ("total", GREY, "-", "loss"), ("labeled", BLUE, "-", "loss_labeled"),
+        ("total", GRAY, "-", "loss"), ("labeled", BLUE, "-", "loss_labeled"),
         ("unlabeled", ORANGE, "-", "loss_unlabeled"),
     )  # fmt: skip
     weights = (
@@ -43,7 +43,7 @@ def training_curves(rows: Sequence[EpochRow], path: pathlib.Path) -> None:
     )  # fmt: skip
     shares = (
         ("confident", BLUE, "-", "confident"), ("confident and correct", GREEN, "-", "confident_correct"),
-        ("100 · α", GREY, "--", "alpha"),
+        ("100 · α", GRAY, "--", "alpha"),
     )  # fmt: skip
     panels = {
         ("Training loss", "loss, nats"): [(*one, [row.train[n] for row in rows]) for *one, n in losses],
@@ -81,7 +81,7 @@ def per_class_recall(
             recall.bar(places + shift, values, 0.4, color=color, label=label)
         recall.set(ylabel="test recall, %", ylim=(0, 100))
         recall.set_title("Recall of each class", loc="left")
-        counts.bar(places, labeled_counts, color=GREY)
+        counts.bar(places, labeled_counts, color=GRAY)
         counts.set_ylabel("labeled images")
         _label_classes(counts, class_names)
         for axes in (recall, counts):
@@ -118,7 +118,7 @@ def pseudo_label_divergence(
                 (row.p_target, ORANGE, "--", r"target $\tilde{p}_{\alpha_t}$"),
                 (row.p_model, GREEN, "-", r"$p_{model}$ ($\hat{q}$)"),
             ]
-            lines += [(row.p_unlabeled, GREY, ":", r"$p_{unlabeled}$")] if row.p_unlabeled != p_data else []
+            lines += [(row.p_unlabeled, GRAY, ":", r"$p_{unlabeled}$")] if row.p_unlabeled != p_data else []
             for values, color, style, label in lines:
                 dots = "." if len(values) <= MOST_NAMED_CLASSES else None
                 axes.plot(np.asarray(values)[order], style, color=color, label=label, marker=dots)

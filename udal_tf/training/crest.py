@@ -1,6 +1,6 @@
-"""CReST and CReST+ (Wei et al. 2021): generations of training, each on a labelled set grown by the one before.
+"""CReST and CReST+ (Wei et al. 2021): generations of training, each on a labeled set grown by the one before.
 
-A generation starts a fresh model, optimiser and q̂ from the run's seed and lives in a folder of its own; beside its
+A generation starts a fresh model, optimizer and q̂ from the run's seed and lives in a folder of its own; beside its
 checkpoints lies `labeled.json`, the set that it trains on. So a run killed anywhere goes on where it was.
 """
 
@@ -48,15 +48,15 @@ def _generation_config(config: Config, generation: int) -> Config:
 
 
 def grown(data: SslData, probs: np.ndarray, select_alpha: float) -> dict[str, Any]:
-    """What a generation adds to the original labelled pictures, JSON-ready; chosen from scratch each time.
+    """What a generation adds to the original labeled images, JSON-ready; chosen from scratch each time.
 
     Args:
       data: the original problem. probs: [len(data.rest), C], the last generation's predictions for its `rest`.
       select_alpha: CReST's α.
 
     Returns:
-      "positions" and "labels" of the added pictures, their SHA-256, per class their number and, where the true labels
-      are known, precision (share of the added that is right) and recall (share of the class's pictures that was added
+      "positions" and "labels" of the added images, their SHA-256, per class their number and, where the true labels
+      are known, precision (share of the added that is right) and recall (share of the class's images that was added
       rightly); None for a class without any.
     """
     positions, labels = select(probs, data.rest, data.p_data, select_alpha)
@@ -78,7 +78,7 @@ def grown(data: SslData, probs: np.ndarray, select_alpha: float) -> dict[str, An
 
 
 def _with_added(data: SslData, added: dict[str, Any]) -> SslData:
-    """The problem with the added pictures before the original labelled ones, as CReST orders them."""
+    """The problem with the added images before the original labeled ones, as CReST orders them."""
     positions, labels = np.array(added["positions"], np.int64), np.array(added["labels"], np.int64)
     labels_l = np.concatenate([labels, data.labels_l])
     counts = np.bincount(labels_l, minlength=data.num_classes).tolist()
@@ -103,8 +103,8 @@ def train_generations(config: Config, data: SslData, run_dir: RunDir) -> Result:
         added = read_object(own_dir / LABELED) if generation else nothing
         own_data = _with_added(data, added)
         print(
-            f"Generation {generation + 1} of {count}: {len(own_data.labeled)} labelled pictures, "
-            f"{len(added['positions'])} of them pseudo-labelled; α {own_config.method.alpha_min:.2f}"
+            f"Generation {generation + 1} of {count}: {len(own_data.labeled)} labeled images, "
+            f"{len(added['positions'])} of them pseudo-labeled; α {own_config.method.alpha_min:.2f}"
         )
         result = loop.train(own_config, own_data, own_dir)
         following = run_dir.generation(generation + 1) / LABELED
@@ -131,19 +131,17 @@ def train_generations(config: Config, data: SslData, run_dir: RunDir) -> Result:
 
 def _grow(learner: Learner, data: SslData, config: Config, path: epath.Path) -> None:
     plain = make_views(config.augment, *data.train.shape).plain
-    pictures = pipeline.evaluation_batches(data.train, data.rest, plain, config.train.eval_batch_size)
-    probs = Predictor(learner)(pictures)
+    images = pipeline.evaluation_batches(data.train, data.rest, plain, config.train.eval_batch_size)
+    probs = Predictor(learner)(images)
     added = grown(data, probs, config.own_section(CrestConfig).select_alpha)
     for c, number in enumerate(added["added"]):
         if not number:
-            print(f"  no pseudo-labelled picture of class {data.class_names[c]} joins the next generation")
+            print(f"  no pseudo-labeled image of class {data.class_names[c]} joins the next generation")
     if not sum(added["added"]):
-        print("  none at all: the next generation trains on the same labelled pictures")
+        print("  none at all: the next generation trains on the same labeled images")
     known = [p * n for p, n in zip(added["precision"], added["added"], strict=True) if p is not None]
     if known:
         total = sum(added["added"])
-        print(
-            f"  {total} pseudo-labelled pictures join the next generation; {100 * sum(known) / total:.1f} % are right"
-        )
+        print(f"  {total} pseudo-labeled images join the next generation; {100 * sum(known) / total:.1f} % are right")
     path.parent.mkdir(exist_ok=True)
     write_json(path, added)

@@ -40,10 +40,10 @@ def with_darp_prior(config: Config, data: SslData, run_dir: RunDir) -> SslData:
 
 
 def held_out_half(labels: np.ndarray, half: int) -> np.ndarray:
-    """Of each class every other picture, by turns; a class with a single one holds none out.
+    """Of each class every other image, by turns; a class with a single one holds none out.
 
     Args:
-      labels: [n] integer. half: 0 or 1; together the two cover every class that has two pictures or more.
+      labels: [n] integer. half: 0 or 1; together the two cover every class that has two images or more.
 
     Returns:
       [n] bool.
@@ -59,15 +59,15 @@ def held_out_half(labels: np.ndarray, half: int) -> np.ndarray:
 def shares_from_predictions(
     probs_held_out: np.ndarray, labels: np.ndarray, probs_u: np.ndarray, pool_size: int
 ) -> np.ndarray:
-    """The unlabelled class distribution that explains the mean prediction, given how each class is predicted.
+    """The unlabeled class distribution that explains the mean prediction, given how each class is predicted.
 
     Args:
-      probs_held_out: [n, C] float32, predictions for labelled pictures that the predicting model did not train on.
-      labels: [n] integer, theirs. probs_u: [C] float32, the mean prediction for the unlabelled pictures.
-      pool_size: unlabelled pictures; each class is given the share of one at least.
+      probs_held_out: [n, C] float32, predictions for labeled images that the predicting model did not train on.
+      labels: [n] integer, theirs. probs_u: [C] float32, the mean prediction for the unlabeled images.
+      pool_size: unlabeled images; each class is given the share of one at least.
 
     Returns:
-      [C] float32, above 0, sums to 1. A class without a held-out picture is taken to be predicted without error.
+      [C] float32, above 0, sums to 1. A class without a held-out image is taken to be predicted without error.
     """
     num_classes = len(probs_u)
     confusion = darp.soft_confusion(tf.constant(probs_held_out), tf.constant(labels), num_classes).numpy()
@@ -81,8 +81,8 @@ def shares_from_predictions(
 def _estimated_shares(config: Config, data: SslData, run_dir: RunDir) -> np.ndarray:
     """DARP's estimate: [C] float32, sums to 1.
 
-    It trains a supervised model twice by the run's settings, each time on one half of the labelled pictures, to see how
-    the other half's classes are predicted. (DARP's code holds ten pictures of each class out, once, which a class of
+    It trains a supervised model twice by the run's settings, each time on one half of the labeled images, to see how
+    the other half's classes are predicted. (DARP's code holds ten images of each class out, once, which a class of
     few labels does not have.) It goes on where it was cut, and stands in the folder's `unlabeled_prior.json` when done.
     """
     path = run_dir / PRIOR_FILE
@@ -92,7 +92,7 @@ def _estimated_shares(config: Config, data: SslData, run_dir: RunDir) -> np.ndar
             if workers.is_chief:
                 write_json(path, estimated)
     shares = np.array(read_object(path)["shares"], np.float32)
-    print(f"The unlabelled pictures are taken to have the shares {', '.join(f'{share:.3f}' for share in shares)}")
+    print(f"The unlabeled images are taken to have the shares {', '.join(f'{share:.3f}' for share in shares)}")
     return shares / shares.sum()
 
 
@@ -105,8 +105,8 @@ def _estimated(config: Config, data: SslData, run_dir: RunDir) -> dict[str, Any]
     )
 
     def predicted(learner, positions: np.ndarray) -> np.ndarray:
-        pictures = pipeline.evaluation_batches(data.train, positions, plain, config.train.eval_batch_size)
-        return Predictor(learner)(pictures)
+        images = pipeline.evaluation_batches(data.train, positions, plain, config.train.eval_batch_size)
+        return Predictor(learner)(images)
 
     probs, labels, mean_probs_u = [], [], []
     for half in range(HALVES):
@@ -121,7 +121,7 @@ def _estimated(config: Config, data: SslData, run_dir: RunDir) -> dict[str, Any]
                 "labeled_sha256": positions_sha256(data.labeled[~held_out]),
             },
         )
-        print(f"Prior of the unlabelled pictures, half {half + 1} of {HALVES}: {len(own_data.labeled)} labelled ones")
+        print(f"Prior of the unlabeled images, half {half + 1} of {HALVES}: {len(own_data.labeled)} labeled ones")
         own_dir = run_dir.half(half)
         loop.train(supervised, own_data, own_dir)
         learner = loop.trained_learner(supervised, own_data, own_dir)

@@ -44,7 +44,7 @@ def make_strategy(config: DeviceConfig) -> tf.distribute.Strategy:
       DeviceError: where TPU or cluster cannot be reached.
     """
     threads = config.threads or usable_cores()
-    with contextlib.suppress(RuntimeError):  # Set already, by whoever used TensorFlow before in this process.
+    with contextlib.suppress(RuntimeError):  # Set already, by anyone who used TensorFlow before in this process.
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     kind = config.strategy
@@ -78,7 +78,7 @@ def _tpu_strategy(name: str) -> tf.distribute.Strategy:
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
         raise DeviceError(
             f"The TPU {name!r} cannot be reached: {str(error).splitlines()[0]} On a Cloud TPU VM use --tpu=local "
-            "with tensorflow-tpu installed in the place of tensorflow."
+            "with tensorflow-tpu installed instead of tensorflow."
         ) from error
     return tf.distribute.TPUStrategy(resolver)
 

@@ -12,14 +12,14 @@ from udal_tf.training.distribute import own_result
 
 
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Accuracy, mean per-class recall and the recall of each class.
+    """Accuracy, balanced accuracy and the recall of each class.
 
     Args:
       logits: [N, C]. labels: [N] integer.
 
     Returns:
       "accuracy" and "balanced_accuracy" in [0, 1]; "per_class_recall", a list of C with None for a class that has no
-      picture, which the mean leaves out.
+      image, which the mean leaves out.
     """
     num_classes = logits.shape[1]
     correct = logits.argmax(axis=1) == labels
@@ -46,7 +46,7 @@ def confusion(logits: np.ndarray, labels: np.ndarray) -> list[list[int]]:
 
 
 class _Compiled:
-    """A function of pictures, applied to batch after batch on this process's first replica.
+    """A function of images, applied to batch after batch on this process's first replica.
 
     The last, smaller batch is filled up and its results cut again, so that shapes are static and one trace is enough.
     """
@@ -72,7 +72,7 @@ class _Compiled:
 
 
 class Predictor:
-    """The predictions of a learner's averaged weights, which are read when it is called."""
+    """The predictions of a learner's EMA weights, which are read when it is called."""
 
     def __init__(self, learner: Learner):
         self._probs = _Compiled(lambda images: tf.nn.softmax(learner.logits(images, use_ema=True)))
@@ -83,7 +83,7 @@ class Predictor:
 
 
 class Evaluator:
-    """Scores a learner on one set of pictures.
+    """Scores a learner on one set of images.
 
     Args:
       learner: whose weights are read when called.
@@ -110,7 +110,7 @@ class Evaluator:
         }
 
     def confusion(self, prior: np.ndarray) -> dict[str, list[list[int]]]:
-        """The averaged weights' confusion matrices, "ema" and "ema_la"; see `confusion`."""
+        """The EMA weights' confusion matrices, "ema" and "ema_la"; see `confusion`."""
         logits = self._all_logits(prior)
         return {weights: confusion(logits[weights], self._labels) for weights in ("ema", "ema_la")}
 

@@ -6,8 +6,8 @@ from udal_tf import registry
 from udal_tf.augment.views import make_views
 from udal_tf.config import Config
 from udal_tf.data import sources
-from udal_tf.data.dataset import ArrayPictures, DataError
-from udal_tf.models.build import check_pictures_fit, check_pretrained
+from udal_tf.data.dataset import ArrayImages, DataError
+from udal_tf.models.build import check_images_fit, check_pretrained
 from udal_tf.reporting import console
 from udal_tf.run_dir import OwnRunDir
 from udal_tf.run_records import Result
@@ -43,13 +43,13 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
     if workers.is_chief:
         print(console.provenance_text(data.provenance, data.class_names))
     method = config.records.method
-    if config.device.input == "device" and not isinstance(data.train, ArrayPictures):
+    if config.device.input == "device" and not isinstance(data.train, ArrayImages):
         raise DataError(
-            f"--input=device needs pictures in memory, and those of {config.data.dataset} are read from files"
+            f"--input=device needs images in memory, and those of {config.data.dataset} are read from files"
         )
     try:
         make_views(config.augment, *data.train.shape)
-        check_pictures_fit(config.model, data.train.shape)
+        check_images_fit(config.model, data.train.shape)
         if not run_dir.begun:
             check_pretrained(config.model, data.train.shape)
         registry.resolved(method.behavior).check(config.own.method, data)

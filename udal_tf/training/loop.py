@@ -34,7 +34,7 @@ from udal_tf.training.weights import BestWeights, model_facts
 
 # A compiled call runs as many steps as take about this long, to show progress and to stop in time.
 CALL_SECONDS = 1.0
-# Folds of one seed must differ in their initial weights and order of pictures, too.
+# Folds of one seed must differ in their initial weights and order of images, too.
 FOLD_SEEDS = 1000
 
 
@@ -97,17 +97,17 @@ def problem_of(data: SslData, seed: int) -> Problem:
 
 
 def make_batch_maker(config: Config, data: SslData, views: Views, learner: Learner) -> pipeline.BatchMaker:
-    """What makes the batches of a run: the sets of pictures that its base learner sees, and their views."""
+    """What makes the batches of a run: the sets of images that its base learner sees, and their views."""
     train, base = config.train, learner.base
-    pictures: Any = data.train
+    images: Any = data.train
     if config.device.input == "device":
-        pictures = pictures.on_device()
+        images = images.on_device()
     # The sets' tensors belong where batches are made.
     with tf.device(None if config.device.input == "device" else "CPU:0"):
-        sets = {pipeline.LABELED: pipeline.PictureSet(pictures, data.labeled, data.labels_l, train.batch_size)}
+        sets = {pipeline.LABELED: pipeline.ImageSet(images, data.labeled, data.labels_l, train.batch_size)}
         if any(of_set == pipeline.UNLABELED for _, of_set, _ in base.views):
-            sets[pipeline.UNLABELED] = pipeline.PictureSet(
-                pictures, data.unlabeled, data.train_labels[data.unlabeled], train.unlabeled_batch_size
+            sets[pipeline.UNLABELED] = pipeline.ImageSet(
+                images, data.unlabeled, data.train_labels[data.unlabeled], train.unlabeled_batch_size
             )
     return pipeline.BatchMaker(sets, base.views, views, run_seed(config), base.mixup_beta)
 
@@ -169,7 +169,7 @@ class _Run:
         self.evaluator = Evaluator(self.learner, test, data.test_labels)
         # Sums of the epoch's metrics so far; in the checkpoint, so that a run cut within an epoch adds up the same.
         self.totals = tf.Variable([], shape=[None], dtype=tf.float64)
-        # Steps whose batch made the loss not finite; each shows the pictures of a step behind the run's last instead.
+        # Steps whose batch made the loss not finite; each shows the images of a step behind the run's last instead.
         self.skipped = tf.Variable([], shape=[None], dtype=tf.int64)
         self.checkpoints = Checkpoints(
             run_dir / CHECKPOINTS, learner=self.learner, totals=self.totals, skipped=self.skipped
@@ -178,7 +178,7 @@ class _Run:
         self.early_look = EarlyLook(self.learner, data, self.views.plain, config.train, run_dir.path)
 
     def _shown_step(self, step: tf.Tensor, skipped_steps: list[int]) -> tf.Tensor:
-        """Whose pictures a step shows: its own, or those of a step behind the last where its own are skipped."""
+        """Whose images a step shows: its own, or those of a step behind the last where its own are skipped."""
         for number, skipped in enumerate(skipped_steps):
             step = tf.where(step == skipped, tf.constant(self.config.train.total_steps + number, tf.int64), step)
         return step
@@ -311,7 +311,7 @@ class _Run:
                 bad,
                 f"The loss of step {bad} is {losses[bad - step]}. The last good checkpoint is "
                 f"{self.checkpoints.latest or 'none: no epoch was finished'}. "
-                "Try a lower --learning_rate, or look at the pictures.",
+                "Try a lower --learning_rate, or look at the images.",
             )
 
     def _finish(self, log: RunLog) -> Result:

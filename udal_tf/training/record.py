@@ -1,4 +1,4 @@
-"""What a training writes down: the row of an epoch, and the result and its pictures at the end."""
+"""What a training writes down: the row of an epoch, and the result and its images at the end."""
 
 import statistics
 import sys
@@ -72,7 +72,7 @@ def epoch_row(
 
 
 def draw(rows: Sequence[EpochRow], data: SslData, folder: epath.Path) -> None:
-    """The pictures of a finished training."""
+    """The images of a finished training."""
     names = list(data.class_names)
     recall, counts = rows[-1].test.per_class_recall, data.provenance["labeled_counts"]
     training_plots.training_curves(rows, folder / "training_curves.png")

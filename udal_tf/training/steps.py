@@ -17,7 +17,7 @@ class StepRunner:
       strategy: its `run` calls the step on every replica.
       learner: made inside the strategy's scope.
       maker: of the batches. on_device: whether they are made inside the call; else they come from an iterator.
-      jit: whether XLA compiles the step, and with it the views of the pictures.
+      jit: whether XLA compiles the step, and with it the views of the images.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class StepRunner:
 
         Args:
           source: an iterator over the replicas' batches, as `host_batch` makes them; on_device: the numbers of the
-            steps whose pictures are shown, [count] int64.
+            steps whose images are shown, [count] int64.
         """
         return self._run(source, tf.constant(count)).numpy()
 
     def host_batch(self, step: tf.Tensor, share: Share) -> Batch:
         """What an iterator has to deliver for a step: a batch, or, where the step makes the views, what it needs."""
         if self._makes_views:
-            return self._maker.pictures(step, self._maker.orders(step), share)
+            return self._maker.images(step, self._maker.orders(step), share)
         return self._maker(step, share)
 
     @property
@@ -56,7 +56,7 @@ class StepRunner:
         return self._run.experimental_get_tracing_count()
 
     def graph_operations(self, source: Any) -> set[str]:
-        """The types of all operations in the compiled call, for whoever wants to know what a device has to have."""
+        """The types of all operations in the compiled call, for anyone who wants to know what a device has to have."""
         graph = self._run.get_concrete_function(source, tf.constant(1)).graph.as_graph_def()
         nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
         return {node.op for node in nodes}
@@ -93,7 +93,7 @@ class StepRunner:
         if step is not None:
             context = tf.distribute.get_replica_context()
             share = Share(context.replica_id_in_sync_group, context.num_replicas_in_sync)
-            batch = self._maker.pictures(step, batch, share)
+            batch = self._maker.images(step, batch, share)
         if self._makes_views:
             batch = self._maker.with_views(batch)
         metrics, counts = self._learner.counted_train_step(batch)

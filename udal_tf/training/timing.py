@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from udal_tf.augment.views import make_views
 from udal_tf.config import Config
-from udal_tf.data.dataset import ArrayPictures, Source, SslData
+from udal_tf.data.dataset import ArrayImages, Source, SslData
 from udal_tf.data.problem import make_problem
 from udal_tf.input import pipeline
 from udal_tf.training import loop
@@ -19,14 +19,14 @@ from udal_tf.training.steps import StepRunner
 
 # Steps are timed for about so long, and not fewer or more than these.
 SECONDS, FEWEST, MOST = 4.0, 2, 50
-# Random pictures that the timed steps show; how many there are does not change their speed.
-PICTURES = 256
+# Random images that the timed steps show; how many there are does not change their speed.
+IMAGES = 256
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
     """steps: how many were timed. seconds_per_step, seconds_per_evaluation: one of each. seconds_to_compile: once.
-    total_seconds: of the whole run; reading the pictures is not in it."""
+    total_seconds: of the whole run; reading the images is not in it."""
 
     steps: int
     seconds_per_step: float
@@ -35,16 +35,16 @@ class Timing:
     total_seconds: float
 
 
-def measure(config: Config, num_classes: int, test_pictures: int, side: int = 0) -> Timing:
-    """Times the steps of a run by `config` on random RGB pictures of its size, and one evaluation.
+def measure(config: Config, num_classes: int, test_images: int, side: int = 0) -> Timing:
+    """Times the steps of a run by `config` on random RGB images of its size, and one evaluation.
 
     Args:
-      config: of the run. num_classes, test_pictures: of the data set. side: of the pictures; 0: `data.image_size`.
+      config: of the run. num_classes, test_images: of the dataset. side: of the images; 0: `data.image_size`.
     """
     strategy = make_strategy(config.device)
     with strategy.scope():
         side = side or config.data.image_size
-        data = _random_problem(config, num_classes, side, min(test_pictures, config.train.eval_batch_size))
+        data = _random_problem(config, num_classes, side, min(test_images, config.train.eval_batch_size))
         views = make_views(config.augment, *data.train.shape)
         learner = loop.make_learner(config, data)
         maker = loop.make_batch_maker(config, data, views, learner)
@@ -61,27 +61,27 @@ def measure(config: Config, num_classes: int, test_pictures: int, side: int = 0)
         # The first ones have batches that were made while the step was compiled.
         steps = min(max(round(SECONDS * FEWEST / train(1, FEWEST)), FEWEST), MOST)
         seconds = train(1 + FEWEST, steps)
-        evaluation = _evaluation_seconds(config, data, views, learner) * test_pictures / len(data.test)
+        evaluation = _evaluation_seconds(config, data, views, learner) * test_images / len(data.test)
     per_step = seconds / steps
     total = compiling + config.train.total_steps * per_step + config.train.epochs * evaluation
     return Timing(steps, per_step, evaluation, compiling, total * config.generations)
 
 
-def _random_problem(config: Config, num_classes: int, side: int, test_pictures: int) -> SslData:
-    """A problem of random RGB pictures with as many classes, all of them labelled."""
+def _random_problem(config: Config, num_classes: int, side: int, test_images: int) -> SslData:
+    """A problem of random RGB images with as many classes, all of them labeled."""
     generator = np.random.default_rng(0)
 
-    def pictures(count: int) -> ArrayPictures:
-        return ArrayPictures(generator.integers(0, 256, (count, side, side, 3), dtype=np.uint8))
+    def images(count: int) -> ArrayImages:
+        return ArrayImages(generator.integers(0, 256, (count, side, side, 3), dtype=np.uint8))
 
-    count = max(PICTURES, num_classes)
+    count = max(IMAGES, num_classes)
     source = Source(
-        train=pictures(count),
+        train=images(count),
         train_labels=np.arange(count, dtype=np.int64) % num_classes,
-        test=pictures(test_pictures),
-        test_labels=np.arange(test_pictures, dtype=np.int64) % num_classes,
+        test=images(test_images),
+        test_labels=np.arange(test_images, dtype=np.int64) % num_classes,
         class_names=tuple(map(str, range(num_classes))),
-        provenance={"source": "random pictures"},
+        provenance={"source": "random images"},
         long_tailed=True,
         geometric=False,
     )

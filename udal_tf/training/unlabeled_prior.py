@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from udal_tf import class_shares
+from udal_tf import class_distribution
 from udal_tf.config import ESTIMATE, LABELED, UNIFORM, Config, MethodConfig
 from udal_tf.data.dataset import SslData
 from udal_tf.registry import METHODS
@@ -27,7 +27,7 @@ def stated_prior(config: MethodConfig, p_data: np.ndarray, class_names: Sequence
     if config.unlabeled_prior in ((UNIFORM,), (ESTIMATE,)):
         return np.full_like(p_data, 1 / len(p_data))
     try:
-        shares = class_shares.as_distribution(config.unlabeled_prior, class_names)
+        shares = class_distribution.as_distribution(config.unlabeled_prior, class_names)
     except ValueError as error:
         raise ValueError(f"--unlabeled_prior: {error}") from error
     return np.array(shares, np.float32)

@@ -65,9 +65,9 @@ def restore_weights(path: str, network: Network, ema: Sequence[tf.Variable], met
 
 
 class BestWeights:
-    """Keeps the weights of the epoch whose averaged weights had the best mean per-class recall, in `best/`.
+    """Keeps the weights of the epoch whose EMA weights had the best balanced accuracy, in `best/`.
 
-    The test pictures choose the epoch, so its own figures are no fair measure of it; a run's result is its last epoch.
+    The test images choose the epoch, so its own figures are no fair measure of it; a run's result is its last epoch.
     """
 
     def __init__(self, run_dir: RunDir, learner: Learner):

@@ -1,4 +1,4 @@
-"""Pictures by position: in memory, in an array file, encoded in files and shards; whole and as random crops."""
+"""Images by position: in memory, in an array file, encoded in files and shards; whole and as random crops."""
 
 import io
 
@@ -9,9 +9,9 @@ from PIL import Image
 
 from udal_tf.data import tfrecords
 from udal_tf.data.crops import crop_and_resize, crop_boxes
-from udal_tf.data.dataset import ArrayPictures, DataError
-from udal_tf.data.encoded import EncodedPictures, FileReader, ShardReader, file_fault
-from udal_tf.data.own_pictures import MappedPictures
+from udal_tf.data.custom_images import MappedImages
+from udal_tf.data.dataset import ArrayImages, DataError
+from udal_tf.data.encoded import EncodedImages, FileReader, ShardReader, file_fault
 
 
 def uniforms(n, seed=0):
@@ -19,7 +19,7 @@ def uniforms(n, seed=0):
 
 
 def smooth(height, width, seed=0):
-    """A picture that JPEG keeps well: a few colours, blended."""
+    """An image that JPEG keeps well: a few colors, blended."""
     coarse = np.random.RandomState(seed).randint(0, 256, (3, 4, 3), np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
@@ -56,7 +56,7 @@ def test_each_draw_decides_one_thing():
     boxes = crop_boxes([100] * 5, [50] * 5, middle).numpy()
     # floor(0.25·63) = 15 and floor(0.75·13) = 9, sides as before.
     assert boxes[1].tolist() == [15, 6, 38, 38] and boxes[2].tolist() == [31, 9, 38, 38]
-    # Aspect exp(0.5·log(4/3)) = 1.1547: at most 43.3 % of the picture, midway 25.7 %: 1283 pixels, 33 by 38.
+    # Aspect exp(0.5·log(4/3)) = 1.1547: at most 43.3 % of the image, midway 25.7 %: 1283 pixels, 33 by 38.
     assert boxes[3, 2:].tolist() == [33, 38]
     # Area 8 % + 0.9 · 42 % = 45.8 %: 2290 pixels, side 48.
     assert boxes[4, 2:].tolist() == [48, 48]
@@ -76,7 +76,7 @@ def test_corners_are_reached():
     assert boxes[:, :2].min() == 0 and ends.max() == 9
 
 
-def test_whole_picture_as_crop_is_unchanged():
+def test_whole_image_as_crop_is_unchanged():
     images = np.random.RandomState(0).randint(0, 256, (3, 8, 6, 3), np.uint8)
     boxes = tf.constant([[0, 0, 8, 6]] * 3)
     np.testing.assert_array_equal(crop_and_resize(tf.constant(images), boxes), images)
@@ -95,25 +95,25 @@ def test_crop_is_the_half_pixel_bilinear_enlargement():
 
 
 @pytest.fixture(params=["array", "mapped", "files", "shards"])
-def pictures(request, tmp_path):
-    """12 pictures of 24x24 behind every implementation, and their pixels."""
+def image_set(request, tmp_path):
+    """12 images of 24x24 behind every implementation, and their pixels."""
     images = np.stack([smooth(24, 24, seed) for seed in range(12)])
     if request.param == "array":
-        return ArrayPictures(images), images
+        return ArrayImages(images), images
     if request.param == "mapped":
-        np.save(tmp_path / "pictures.npy", images)
-        return MappedPictures(np.load(tmp_path / "pictures.npy", mmap_mode="r")), images
+        np.save(tmp_path / "images.npy", images)
+        return MappedImages(np.load(tmp_path / "images.npy", mmap_mode="r")), images
     contents = [encoded(image, "PNG") for image in images]
     if request.param == "files":
         for i, content in enumerate(contents):
-            (tmp_path / f"picture {i:02d} é.png").write_bytes(content)
+            (tmp_path / f"image {i:02d} é.png").write_bytes(content)
         names = sorted(path.name for path in tmp_path.iterdir())
-        return EncodedPictures(FileReader(tmp_path, names), 24), images
+        return EncodedImages(FileReader(tmp_path, names), 24), images
     write_shards(tmp_path, contents, range(12))
     shards = sorted(tmp_path.iterdir())
     where = tfrecords.index(shards)
     where.pop("label")
-    return EncodedPictures(ShardReader(shards, **where), 24), images
+    return EncodedImages(ShardReader(shards, **where), 24), images
 
 
 def write_shards(folder, contents, labels, per_shard=5):
@@ -129,15 +129,15 @@ def write_shards(folder, contents, labels, per_shard=5):
                 writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
 
 
-def test_fetch_by_position(pictures):
-    found, images = pictures
+def test_fetch_by_position(image_set):
+    found, images = image_set
     assert len(found) == 12 and tuple(found.shape) == (24, 24, 3)
     at = np.array([7, 0, 11, 7])
     np.testing.assert_array_equal(found.fetch(tf.constant(at, tf.int64)), images[at])
 
 
-def test_fetch_inside_tf_data_and_tf_function(pictures):
-    found, images = pictures
+def test_fetch_inside_tf_data_and_tf_function(image_set):
+    found, images = image_set
     at = np.array([[3, 1], [9, 3]])
     batches = tf.data.Dataset.from_tensor_slices(at).map(found.fetch, num_parallel_calls=2)
     assert batches.element_spec.shape[1:] == (24, 24, 3) and batches.element_spec.dtype == tf.uint8
@@ -145,8 +145,8 @@ def test_fetch_inside_tf_data_and_tf_function(pictures):
     np.testing.assert_array_equal(tf.function(found.fetch)(tf.constant(at[0], tf.int64)), images[at[0]])
 
 
-def test_crops_depend_on_position_and_draws_alone(pictures):
-    found, images = pictures
+def test_crops_depend_on_position_and_draws_alone(image_set):
+    found, images = image_set
     at, draws = tf.constant([3, 3, 8], tf.int64), uniforms(3)
     crops = found.fetch_crops(at, draws).numpy()
     assert crops.shape == (3, 24, 24, 3) and crops.dtype == np.uint8
@@ -156,15 +156,15 @@ def test_crops_depend_on_position_and_draws_alone(pictures):
     np.testing.assert_array_equal(next(iter(dataset)), crops)
 
 
-def test_crops_are_the_part_that_the_draws_name(pictures):
-    found, images = pictures
+def test_crops_are_the_part_that_the_draws_name(image_set):
+    found, images = image_set
     draws = uniforms(12, seed=4)
     crops = found.fetch_crops(tf.range(12, dtype=tf.int64), draws).numpy()
     boxes = crop_boxes([24] * 12, [24] * 12, draws).numpy()
     for image, crop, (top, left, rows, columns) in zip(images, crops, boxes, strict=True):
         part = Image.fromarray(image[top : top + rows, left : left + columns])
         expected = np.asarray(part.resize((24, 24), Image.Resampling.BICUBIC), float)
-        # Implementations differ at the crop's own border by half a pixel of this smooth picture.
+        # Implementations differ at the crop's own border by half a pixel of this smooth image.
         assert np.abs(crop[2:-2, 2:-2] - expected[2:-2, 2:-2]).mean() < 3
 
 
@@ -172,7 +172,7 @@ def test_same_crop_from_jpeg_and_png(tmp_path):
     pixels = smooth(90, 120)
     for kind in ("JPEG", "PNG"):
         (tmp_path / kind).write_bytes(encoded(pixels, kind))
-    found = EncodedPictures(FileReader(tmp_path, ["JPEG", "PNG"]), 32)
+    found = EncodedImages(FileReader(tmp_path, ["JPEG", "PNG"]), 32)
     draws = np.repeat(uniforms(1, seed=3), 2, axis=0)
     jpeg, png = found.fetch_crops(tf.range(2, dtype=tf.int64), draws).numpy().astype(float)
     assert np.abs(jpeg - png).mean() < 3
@@ -185,7 +185,7 @@ def test_evaluation_view_is_the_middle(tmp_path):
     (tmp_path / "wide.png").write_bytes(encoded(pixels, "PNG"))
     (tmp_path / "high.png").write_bytes(encoded(pixels.transpose(1, 0, 2), "PNG"))
     for size in (224, 56):
-        views = EncodedPictures(FileReader(tmp_path, ["wide.png", "high.png"]), size).fetch(tf.constant([0, 1]))
+        views = EncodedImages(FileReader(tmp_path, ["wide.png", "high.png"]), size).fetch(tf.constant([0, 1]))
         np.testing.assert_array_equal(views, np.broadcast_to([200, 0, 0], (2, size, size, 3)))
 
 
@@ -196,26 +196,26 @@ def test_images_are_resized_bicubically(tmp_path):
     pixels = np.full((16, 16, 3), 100, np.uint8)
     pixels[:, 8:] = 150
     (tmp_path / "edge.png").write_bytes(encoded(pixels, "PNG"))
-    view = EncodedPictures(FileReader(tmp_path, ["edge.png"]), 28).fetch(tf.constant([0])).numpy()
+    view = EncodedImages(FileReader(tmp_path, ["edge.png"]), 28).fetch(tf.constant([0])).numpy()
     np.testing.assert_array_equal(view[0, 14, 10:18, 0], [100, 99, 96, 110, 140, 154, 151, 150])
 
 
-def test_grey_pictures_come_as_rgb(tmp_path):
-    (tmp_path / "grey.jpg").write_bytes(encoded(np.full((20, 30), 77, np.uint8), "JPEG"))
-    view = EncodedPictures(FileReader(tmp_path, ["grey.jpg"]), 16).fetch(tf.constant([0]))
+def test_gray_images_come_as_rgb(tmp_path):
+    (tmp_path / "gray.jpg").write_bytes(encoded(np.full((20, 30), 77, np.uint8), "JPEG"))
+    view = EncodedImages(FileReader(tmp_path, ["gray.jpg"]), 16).fetch(tf.constant([0]))
     np.testing.assert_array_equal(view, np.full((1, 16, 16, 3), 77))
 
 
-def test_pictures_can_be_left_out(tmp_path):
+def test_images_can_be_left_out(tmp_path):
     for i in range(3):
         (tmp_path / f"{i}").write_bytes(encoded(np.full((8, 8, 3), i, np.uint8), "PNG"))
-    found = EncodedPictures(FileReader(tmp_path, ["0", "1", "2"]), 8, np.array([0, 2]))
+    found = EncodedImages(FileReader(tmp_path, ["0", "1", "2"]), 8, np.array([0, 2]))
     assert len(found) == 2 and found.fetch(tf.constant([1])).numpy().max() == 2
 
 
 def test_file_that_vanished_or_changed_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"hello")
-    found = EncodedPictures(FileReader(tmp_path, ["a.png", "gone.png"]), 8)
+    found = EncodedImages(FileReader(tmp_path, ["a.png", "gone.png"]), 8)
     with pytest.raises(tf.errors.OpError, match="a.png: neither JPEG nor PNG"):
         found.fetch(tf.constant([0]))
     with pytest.raises(tf.errors.OpError, match="gone.png"):
@@ -267,14 +267,14 @@ def test_shard_of_other_records_is_named(tmp_path):
         tfrecords.index([tmp_path / "other"])
 
 
-def test_array_pictures_refuse_other_arrays():
+def test_array_images_refuse_other_arrays():
     with pytest.raises(ValueError, match="must be uint8"):
-        ArrayPictures(np.zeros((2, 3, 3, 1), np.float32))
+        ArrayImages(np.zeros((2, 3, 3, 1), np.float32))
 
 
-def test_array_pictures_outlive_their_array():
+def test_array_images_outlive_their_array():
     images = np.arange(48, dtype=np.uint8).reshape(4, 2, 2, 3)
-    pictures, expected = ArrayPictures(images), images.copy()
+    held, expected = ArrayImages(images), images.copy()
     images[:] = 0
     del images
-    np.testing.assert_array_equal(pictures.fetch(tf.range(4)), expected)
+    np.testing.assert_array_equal(held.fetch(tf.range(4)), expected)

@@ -1,10 +1,10 @@
-"""augment.turns: quarter turns move pixels and nothing else."""
+"""augment.rotations: quarter turns move pixels and nothing else."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from udal_tf.augment.turns import quarter_turns
+from udal_tf.augment.rotations import quarter_turns
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (4, 5, 5, 3)).astype(np.uint8)
 
@@ -16,12 +16,12 @@ def test_the_worked_example():
 
 
 @pytest.mark.parametrize("turns", [[0, 1, 2, 3], [3, 3, 0, 2]])
-def test_each_picture_is_turned_by_its_own_number(turns):
+def test_each_image_is_turned_by_its_own_number(turns):
     expected = [np.rot90(image, k) for image, k in zip(IMAGES, turns, strict=True)]
     for call in (quarter_turns, tf.function(quarter_turns), tf.function(quarter_turns, jit_compile=True)):
         np.testing.assert_array_equal(call(tf.constant(IMAGES), tf.constant(turns)), expected)
 
 
-def test_pictures_that_are_not_square_are_refused():
-    with pytest.raises(ValueError, match="square pictures, got 4 x 5"):
+def test_images_that_are_not_square_are_refused():
+    with pytest.raises(ValueError, match="square images, got 4 x 5"):
         quarter_turns(tf.zeros([2, 4, 5, 1]), tf.constant([0, 1]))

@@ -1,4 +1,4 @@
-"""Decodes pictures of any size and kind once, brings them to one size, and keeps the result as one array file."""
+"""Decodes images of any size and kind once, brings them to one size, and keeps the result as one array file."""
 
 import concurrent.futures
 import io
@@ -14,22 +14,22 @@ import tensorflow as tf
 from udal_tf import storage
 from udal_tf.config import DataConfig
 from udal_tf.data import files
-from udal_tf.data.dataset import ArrayPictures, DataError, Pictures, crops_of
-from udal_tf.data.decoding import FAULTS, decode, fault_text, picture_size
+from udal_tf.data.dataset import ArrayImages, DataError, Images, crops_of
+from udal_tf.data.decoding import FAULTS, decode, fault_text, image_size
 from udal_tf.folder_recipe import LARGEST, small_side
 
 # Sets up to here are held in memory, larger ones stay on disk.
 IN_MEMORY_BYTES = 512 << 20
 CHANNELS = 3
-PICTURES_FILE, FACTS_FILE = "pictures.npy", "facts.json"
+IMAGES_FILE, FACTS_FILE = "images.npy", "facts.json"
 # Changed whenever the same files would give other pixels.
 _VERSION = 1
 _THREADS = os.cpu_count() or 1
 _AT_A_TIME = 256
 
 
-class MappedPictures:
-    """Pictures in an array file on disk, [N, H, W, C] uint8; a batch is read when it is asked for."""
+class MappedImages:
+    """Images in an array file on disk, [N, H, W, C] uint8; a batch is read when it is asked for."""
 
     def __init__(self, images: np.memmap):
         self.shape = images.shape[1:]
@@ -48,40 +48,40 @@ class MappedPictures:
 
 
 class Decoded:
-    """The pictures of an array file, in two parts."""
+    """The images of an array file, in two parts."""
 
     def __init__(self, path: pathlib.Path):
         self._images = np.load(path, mmap_mode="r", allow_pickle=False)
 
-    def split(self, count: int) -> tuple[Pictures, Pictures]:
-        """The first `count` pictures and the others."""
+    def split(self, count: int) -> tuple[Images, Images]:
+        """The first `count` images and the others."""
         return self._part(self._images[:count]), self._part(self._images[count:])
 
-    def _part(self, images: np.memmap) -> Pictures:
+    def _part(self, images: np.memmap) -> Images:
         if self._images.nbytes <= IN_MEMORY_BYTES:
-            return ArrayPictures(np.ascontiguousarray(images))
-        return MappedPictures(images)
+            return ArrayImages(np.ascontiguousarray(images))
+        return MappedImages(images)
 
 
 def load(root: pathlib.Path, paths: Sequence[pathlib.Path], config: DataConfig) -> tuple[Decoded, int, list[int]]:
-    """The pictures at one size, from the cache folder if they are there unchanged.
+    """The images at one size, from the cache folder if they are there unchanged.
 
     Args:
-      root: the folder that the names in the cache's key are relative to. paths: the pictures in order.
+      root: the folder that the names in the cache's key are relative to. paths: the images in order.
       config: its image_size (0: `default_size`), cache_dir and skip_bad_images.
 
     Returns:
-      the pictures that can be read, in order; their size; positions in `paths` of those that cannot.
+      the images that can be read, in order; their size; positions in `paths` of those that cannot.
 
     Raises:
-      DataError: naming pictures that cannot be read, unless they are to be skipped; or where the disk is full.
+      DataError: naming images that cannot be read, unless they are to be skipped; or where the disk is full.
     """
     key = files.fingerprint(paths, root, _VERSION, config.image_size, [str(path) for path in paths])
     folder = files.cache_dir(config) / f"folder-{key}"
     if (folder / FACTS_FILE).exists():
         facts = json.loads((folder / FACTS_FILE).read_text())
         if not facts["bad"] or config.skip_bad_images:
-            return Decoded(folder / PICTURES_FILE), facts["size"], facts["bad"]
+            return Decoded(folder / IMAGES_FILE), facts["size"], facts["bad"]
     size = config.image_size or default_size(paths)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -90,29 +90,29 @@ def load(root: pathlib.Path, paths: Sequence[pathlib.Path], config: DataConfig) 
         raise DataError(
             f"cannot write below {folder.parent} ({error.strerror}); choose another folder with --cache_dir"
         ) from error
-    return Decoded(folder / PICTURES_FILE), size, bad
+    return Decoded(folder / IMAGES_FILE), size, bad
 
 
 def _make(folder: pathlib.Path, paths: Sequence[pathlib.Path], size: int, config: DataConfig) -> list[int]:
-    """Fills the cache folder, whole or not at all; returns the positions of the bad pictures."""
+    """Fills the cache folder, whole or not at all; returns the positions of the bad images."""
     needed, free = len(paths) * size * size * CHANNELS, shutil.disk_usage(folder.parent).free
     if needed > free:
         raise DataError(
-            f"{folder.parent}: {len(paths)} pictures of {size}×{size} take {needed >> 20} MB, {free >> 20} MB are "
+            f"{folder.parent}: {len(paths)} images of {size}×{size} take {needed >> 20} MB, {free >> 20} MB are "
             "free; choose a smaller --image_size or another --cache_dir"
         )
     with storage.written_whole(folder) as partial:
         partial.mkdir()
-        bad = _decode_all(paths, size, partial / PICTURES_FILE, config)
+        bad = _decode_all(paths, size, partial / IMAGES_FILE, config)
         (partial / FACTS_FILE).write_text(json.dumps({"size": size, "bad": bad}))
     return bad
 
 
 def _decode_all(paths: Sequence[pathlib.Path], size: int, target: pathlib.Path, config: DataConfig) -> list[int]:
-    """Writes the good pictures to `target`; returns the positions of the bad ones."""
+    """Writes the good images to `target`; returns the positions of the bad ones."""
     faults: dict[int, str] = {}
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool, open(target, "wb") as file:
-        # The number of good pictures is known at the end: the header, of fixed length, is written again then.
+        # The number of good images is known at the end: the header, of fixed length, is written again then.
         file.write(_header(len(paths), size))
         for start in range(0, len(paths), _AT_A_TIME):
             some = paths[start : start + _AT_A_TIME]
@@ -137,7 +137,7 @@ def _header(count: int, size: int) -> bytes:
 
 
 def _try(path: pathlib.Path, size: int) -> np.ndarray | str:
-    """The picture [size, size, 3] uint8, or what is wrong with it."""
+    """The image [size, size, 3] uint8, or what is wrong with it."""
     try:
         return decode(path, size)
     except FAULTS as error:
@@ -145,11 +145,11 @@ def _try(path: pathlib.Path, size: int) -> np.ndarray | str:
 
 
 def default_size(paths: Sequence[pathlib.Path]) -> int:
-    """The size for a small network, by the median short side of the pictures that can be read."""
+    """The size for a small network, by the median short side of the images that can be read."""
     sides = []
     for path in paths:
         try:
-            sides.append(min(picture_size(path)))
+            sides.append(min(image_size(path)))
         except FAULTS:
             # Reported, by name, when it is decoded.
             continue

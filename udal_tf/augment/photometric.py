@@ -1,4 +1,4 @@
-"""Operations that change the tones of a picture and move nothing: the photometric ops of RandAugment.
+"""Operations that change the photometric of an image and move nothing: the photometric ops of RandAugment.
 
 All take a batch of uint8 images [B, H, W, C] with 1 or 3 channels and give one of the same shape; level is
 [B, 1, 1, 1] float32 in [0, 1]. They follow CReST third_party/augment_ops.py, value for value.
@@ -13,7 +13,7 @@ _LUMA = (0.2989, 0.5870, 0.1140)
 _TO_UNIT = 1.0 / 255.0
 _FROM_UNIT = 255.5
 
-# The smoothing kernel of the Python Imaging Library: 5 in the centre, 1 around, over 13.
+# The smoothing kernel of the Python Imaging Library: 5 in the center, 1 around, over 13.
 _SMOOTH_CENTRE = 5.0 / 13.0
 _SMOOTH_AROUND = 1.0 / 13.0
 
@@ -52,28 +52,28 @@ def brightness(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
 
 
 def contrast(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-    """Away from the picture's mean grey, rounded to a whole value, by the enhance factor."""
+    """Away from the image's mean gray, rounded to a whole value, by the enhance factor."""
     _, height, width, _ = images.shape
-    total = tf.reduce_sum(tf.cast(grey(images), tf.int32), axis=[1, 2, 3], keepdims=True)
+    total = tf.reduce_sum(tf.cast(gray(images), tf.int32), axis=[1, 2, 3], keepdims=True)
     mean = tf.cast(total, tf.float32) / float(height * width)
     return _blend(tf.floor(mean + 0.5), images, level)
 
 
 def color(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-    """Away from the grey version of the picture by the enhance factor."""
-    return _blend(tf.broadcast_to(tf.cast(grey(images), tf.float32), tf.shape(images)), images, level)
+    """Away from the gray version of the image by the enhance factor."""
+    return _blend(tf.broadcast_to(tf.cast(gray(images), tf.float32), tf.shape(images)), images, level)
 
 
 def sharpness(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-    """Away from the smoothed picture by the enhance factor; the outermost pixels stay."""
+    """Away from the smoothed image by the enhance factor; the outermost pixels stay."""
     _, height, width, _ = images.shape
     values = tf.cast(images, tf.float32)
-    centre, around = product(values, _SMOOTH_CENTRE), product(values, _SMOOTH_AROUND)
+    center, around = product(values, _SMOOTH_CENTRE), product(values, _SMOOTH_AROUND)
     # Row by row from the top left: a sum in another order can fall on the other side of a whole value.
     smooth = None
     for row in range(3):
         for column in range(3):
-            weighted = centre if (row, column) == (1, 1) else around
+            weighted = center if (row, column) == (1, 1) else around
             term = weighted[:, row : height - 2 + row, column : width - 2 + column]
             smooth = term if smooth is None else smooth + term
     inner = _blend(tf.floor(smooth), images[:, 1:-1, 1:-1], level)
@@ -115,8 +115,8 @@ def equalize(images: tf.Tensor) -> tf.Tensor:
     return tf.gather(tf.reshape(tf.cast(table, tf.uint8), [-1]), entry)
 
 
-def grey(images: tf.Tensor) -> tf.Tensor:
-    """[B, H, W, 1] uint8 luma; a one-channel picture is its own, and equal channels keep their value."""
+def gray(images: tf.Tensor) -> tf.Tensor:
+    """[B, H, W, 1] uint8 luma; a one-channel image is its own, and equal channels keep their value."""
     if images.shape[-1] == 1:
         return images
     channels = tf.unstack(tf.cast(images, tf.float32) * _TO_UNIT, axis=-1)
@@ -125,7 +125,7 @@ def grey(images: tf.Tensor) -> tf.Tensor:
 
 
 def _enhance_factor(level: tf.Tensor) -> tf.Tensor:
-    """0.1 at level 0, 1.9 at level 1: 1 changes nothing, less is nearer to the degenerate picture."""
+    """0.1 at level 0, 1.9 at level 1: 1 changes nothing, less is nearer to the degenerate image."""
     return product(level, 1.8) + 0.1
 
 

@@ -1,10 +1,10 @@
-"""class_shares: distributions that a user states in a file or in the settings."""
+"""class_distribution: distributions that a user states in a file or in the settings."""
 
 import json
 
 import pytest
 
-from udal_tf import class_shares
+from udal_tf import class_distribution
 
 CLASSES = ("cat", "guinea pig", "dog")
 
@@ -17,21 +17,21 @@ def written(folder, text):
 
 @pytest.mark.parametrize("text", ["[3, 1.0, 0]", "3\n1\n\n0\n", "3.0\n1e0\n0"])
 def test_shares_in_the_order_of_the_classes(tmp_path, text):
-    entries = class_shares.read(written(tmp_path, text))
+    entries = class_distribution.read(written(tmp_path, text))
     assert entries == ("3.0", "1.0", "0.0")
-    assert class_shares.as_distribution(entries, CLASSES) == [0.75, 0.25, 0.0]
+    assert class_distribution.as_distribution(entries, CLASSES) == [0.75, 0.25, 0.0]
 
 
 @pytest.mark.parametrize("text", ['{"dog": 0, "cat": 3, "guinea pig": 1}', "cat 3\nguinea pig\t1.0\n  dog  0\n"])
 def test_shares_by_the_names_of_the_classes(tmp_path, text):
-    entries = class_shares.read(written(tmp_path, text))
+    entries = class_distribution.read(written(tmp_path, text))
     assert entries == ("cat=3.0", "dog=0.0", "guinea pig=1.0")
-    assert class_shares.as_distribution(entries, CLASSES) == [0.75, 0.25, 0.0]
+    assert class_distribution.as_distribution(entries, CLASSES) == [0.75, 0.25, 0.0]
 
 
 def test_a_class_name_may_hold_an_equals_sign(tmp_path):
-    entries = class_shares.read(written(tmp_path, json.dumps({"a=b": 1, "c": 3})))
-    assert class_shares.as_distribution(entries, ("c", "a=b")) == [0.75, 0.25]
+    entries = class_distribution.read(written(tmp_path, json.dumps({"a=b": 1, "c": 3})))
+    assert class_distribution.as_distribution(entries, ("c", "a=b")) == [0.75, 0.25]
 
 
 @pytest.mark.parametrize(
@@ -55,16 +55,16 @@ def test_a_class_name_may_hold_an_equals_sign(tmp_path):
 def test_a_file_that_says_anything_else_is_refused_by_its_name(tmp_path, text, said):
     path = written(tmp_path, text)
     with pytest.raises(ValueError, match=said) as error:
-        class_shares.read(path)
+        class_distribution.read(path)
     assert str(error.value).startswith(f"{path}: ")
 
 
 def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path):
     with pytest.raises(ValueError, match="missing cannot be read: No such file"):
-        class_shares.read(tmp_path / "missing")
+        class_distribution.read(tmp_path / "missing")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="binary cannot be read"):
-        class_shares.read(tmp_path / "binary")
+        class_distribution.read(tmp_path / "binary")
 
 
 @pytest.mark.parametrize(
@@ -77,4 +77,4 @@ def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path):
 )
 def test_shares_that_are_not_one_for_each_class_are_refused(entries, said):
     with pytest.raises(ValueError, match=said):
-        class_shares.as_distribution(entries, CLASSES)
+        class_distribution.as_distribution(entries, CLASSES)

@@ -10,35 +10,35 @@ from udal_tf.folder_recipe import FEW_LABELS
 
 # Half the sum of differences of two distributions: from here on they are said to differ.
 FAR_APART = 0.25
-# Pictures to test a class on below which its recall is a guess.
+# Images to test a class on below which its recall is a guess.
 FEW_TO_TEST = 10
 # Short sides in pixels below which there is little to see.
 VERY_SMALL = 16
-# How elongated a picture may be before what the middle square leaves out is worth saying.
+# How elongated an image may be before what the middle square leaves out is worth saying.
 ELONGATED = 1.5
 # The largest short side by the smallest one.
 MIXED_SIZES = 4
-# Shares of grey pictures between which a set is mixed, and by which two sets differ.
-MIXED_GREY = 0.02
-# Pictures that a large network needs where it does not begin with trained weights.
+# Shares of gray images between which a set is mixed, and by which two sets differ.
+MIXED_GRAY = 0.02
+# Images that a large network needs where it does not begin with trained weights.
 ENOUGH_FOR_LARGE = 5_000
 
 _Said = Iterator[tuple[str, str]]
 
 
-def concerns(found: Mapping[str, Any], large_from_scratch: bool = False) -> list[dict[str, str]]:
+def data_warnings(found: Mapping[str, Any], large_from_scratch: bool = False) -> list[dict[str, str]]:
     """Warnings, the graver ones first: each has a "kind", for programs, and a "text", for people.
 
     Args:
       found: `inspection.summary`. large_from_scratch: whether a large network is to begin with random weights.
     """
     said = [*_leaks(found), *_labels(found), *_priors(found)]
-    said += [*_files_left_out(found), *_sizes(found), *_colours(found)]
+    said += [*_files_left_out(found), *_sizes(found), *_colors(found)]
     in_training = found["counts"][LABELED] + found["counts"][UNLABELED]
     if large_from_scratch and in_training < ENOUGH_FOR_LARGE:
         text = (
-            f"{in_training:,} pictures are few for a large network that begins with random weights: begin with trained "
-            "ones (--pretrained=FILE), or see the pictures small in a small network (--arch=wrn)"
+            f"{in_training:,} images are few for a large network that begins with random weights: begin with trained "
+            "ones (--pretrained=FILE), or see the images small in a small network (--arch=wrn)"
         )
         said.append(("large_without_weights", text))
     return [{"kind": kind, "text": text} for kind, text in said]
@@ -52,34 +52,34 @@ def _leaks(found: Mapping[str, Any]) -> _Said:
         ("labeled_in_unlabeled", (LABELED, UNLABELED), "harmless, but they count twice"),
     ):
         if both := [group for group in groups if set(parts) <= set(group["parts"])]:
-            yield kind, f"{_count(both, 'picture')} of {parts[0]}/ also in {parts[1]}/: {consequence}{_files(both)}"
+            yield kind, f"{_count(both, 'image')} of {parts[0]}/ also in {parts[1]}/: {consequence}{_files(both)}"
     if torn := [group for group in groups if len(_labels_of(group)) > 1]:
-        yield "two_labels", f"{_count(torn, 'picture')} with two labels, one of which is wrong{_files(torn)}"
+        yield "two_labels", f"{_count(torn, 'image')} with two labels, one of which is wrong{_files(torn)}"
 
 
 def _labels_of(group: Mapping[str, Any]) -> set[str]:
-    """The classes that labeled/ and test/ give a group of the same picture."""
+    """The classes that labeled/ and test/ give a group of the same image."""
     return {name for name, part in zip(group["classes"], group["parts"], strict=True) if part != UNLABELED}
 
 
 def _labels(found: Mapping[str, Any]) -> _Said:
     classes, labeled, unlabeled = found["classes"], found["counts"][LABELED], found["counts"][UNLABELED]
     if single := [c["name"] for c in classes if c["labeled"] == 1]:
-        yield "one_label", f"one labelled picture only: {_names(single)}; what it shows decides the whole class"
+        yield "one_label", f"one labeled image only: {_names(single)}; what it shows decides the whole class"
     if few := [f"{c['name']} {c['labeled']}" for c in classes if 1 < c["labeled"] < FEW_LABELS]:
-        yield "few_labels", f"fewer than {FEW_LABELS} labelled pictures: {_names(few)}"
+        yield "few_labels", f"fewer than {FEW_LABELS} labeled images: {_names(few)}"
     if 0 < unlabeled < labeled:
         yield (
             "few_unlabeled",
-            f"fewer unlabelled pictures ({unlabeled:,}) than labelled ones ({labeled:,}): there is little to learn "
+            f"fewer unlabeled images ({unlabeled:,}) than labeled ones ({labeled:,}): there is little to learn "
             "beyond the labels",
         )
     if found["held_out"]:
         yield "no_test", f"no {TEST}/: a fifth of each class is held out, and does not train"
     elif missing := [c["name"] for c in classes if not c["test"]]:
-        yield "missing_in_test", f"no picture to test on: {_names(missing)}"
+        yield "missing_in_test", f"no image to test on: {_names(missing)}"
     if few := [f"{c['name']} {c['test']}" for c in classes if 0 < c["test"] < FEW_TO_TEST]:
-        yield "few_to_test", f"fewer than {FEW_TO_TEST} pictures to test on: {_names(few)}"
+        yield "few_to_test", f"fewer than {FEW_TO_TEST} images to test on: {_names(few)}"
     if alike := _alike([c["name"] for c in classes]):
         yield "alike_names", f"class names that differ in spelling only: {_names(alike)}"
 
@@ -90,13 +90,13 @@ def _priors(found: Mapping[str, Any]) -> _Said:
         (
             "test_prior",
             [c["test"] for c in found["classes"]],
-            f"the classes of {TEST}/ have other shares than the labelled pictures ({{apart}}): look at the mean "
+            f"the classes of {TEST}/ have other shares than the labeled images ({{apart}}): look at the mean "
             "per-class recall, which does not depend on them, before the accuracy",
         ),
         (
             "unlabeled_prior",
             [c["unlabeled"] or 0 for c in found["classes"]],
-            f"by the names of its folders {UNLABELED}/ has other class shares than the labelled pictures ({{apart}}), "
+            f"by the names of its folders {UNLABELED}/ has other class shares than the labeled images ({{apart}}), "
             "and UDAL takes them to be the same: --unlabeled_prior=estimate estimates them while it trains",
         ),
     ):
@@ -107,32 +107,32 @@ def _priors(found: Mapping[str, Any]) -> _Said:
 def _sizes(found: Mapping[str, Any]) -> _Said:
     side, shape = found["short_side"], found["long_by_short"]
     if 0 < side["min"] < VERY_SMALL:
-        yield "very_small", f"the smallest picture has a short side of {side['min']} pixels: it is enlarged"
+        yield "very_small", f"the smallest image has a short side of {side['min']} pixels: it is enlarged"
     if side["min"] and side["max"] / side["min"] >= MIXED_SIZES:
         yield "mixed_sizes", f"short sides from {side['min']} to {side['max']} pixels: all are brought to one size"
     if shape["max"] > ELONGATED:
         yield (
             "not_square",
-            f"pictures up to {shape['max']:.1f} times as long as wide: training sees the middle square only, so look "
+            f"images up to {shape['max']:.1f} times as long as wide: training sees the middle square only, so look "
             "at the contact sheet for what is cut off",
         )
 
 
-def _colours(found: Mapping[str, Any]) -> _Said:
-    counts, grey = found["counts"], found["grey"]
-    shares = {part: grey[part] / counts[part] for part in counts if counts[part]}
-    if max(shares.values()) - min(shares.values()) > MIXED_GREY:
+def _colors(found: Mapping[str, Any]) -> _Said:
+    counts, gray = found["counts"], found["gray"]
+    shares = {part: gray[part] / counts[part] for part in counts if counts[part]}
+    if max(shares.values()) - min(shares.values()) > MIXED_GRAY:
         shown = ", ".join(f"{100 * share:.0f} % of {part}/" for part, share in shares.items())
-        yield "grey_differs", f"grey are {shown}: the sets can be told apart by colour alone"
-    elif MIXED_GREY < sum(grey.values()) / sum(counts.values()) < 1 - MIXED_GREY:
-        yield "mixed_grey", f"{sum(grey.values()):,} grey pictures among coloured ones"
+        yield "gray_differs", f"gray are {shown}: the sets can be told apart by color alone"
+    elif MIXED_GRAY < sum(gray.values()) / sum(counts.values()) < 1 - MIXED_GRAY:
+        yield "mixed_gray", f"{sum(gray.values()):,} gray images among colored ones"
 
 
 def _files_left_out(found: Mapping[str, Any]) -> _Said:
     if bad := found["unreadable"]:
         yield "unreadable", f"{_count(bad, 'file')} cannot be read: --skip_bad_images leaves them out"
     if loose := found["loose"]:
-        yield "loose", f"{_count(loose, 'picture')} in no class folder, left out ({_names(loose)})"
+        yield "loose", f"{_count(loose, 'image')} in no class folder, left out ({_names(loose)})"
 
 
 def _distance(ours: Sequence[int], theirs: Sequence[int]) -> float:

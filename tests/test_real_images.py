@@ -1,4 +1,4 @@
-"""Real pictures for the check of an export: named ones, or the training's own where it still is."""
+"""Real images for the check of an export: named ones, or the training's own where it still is."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from PIL import Image
 import udal_tf
 from udal_tf.config import DataConfig
 from udal_tf.data import digits
-from udal_tf.inference.real_pictures import MOST, find
+from udal_tf.inference.real_images import MOST, find
 
 
 def with_data(run, **data):
@@ -25,31 +25,31 @@ def run(tiny_run, tmp_path):
     return shutil.copytree(tiny_run, tmp_path / "run")
 
 
-def test_the_trainings_own_test_pictures(tiny_run):
+def test_the_trainings_own_test_images(tiny_run):
     images, words = find(udal_tf.load(tiny_run), [])
     assert np.array_equal(images, digits.load(DataConfig()).test.fetch(np.arange(MOST)))
-    assert words == "64 test pictures of digitslt"
+    assert words == "64 test images of digitslt"
 
 
-def test_named_pictures_without_those_that_cannot_be_read(tiny_run, tmp_path):
+def test_named_images_without_those_that_cannot_be_read(tiny_run, tmp_path):
     for i in range(2):
         Image.new("L", (8, 8), 10 * i).save(tmp_path / f"{i}.png")
-    (tmp_path / "notes.png").write_text("no picture")
+    (tmp_path / "notes.png").write_text("no image")
     model = udal_tf.load(tiny_run)
     images, words = find(model, [str(tmp_path)])
     assert images[:, 0, 0, 0].tolist() == [0, 10]
-    assert words == "2 pictures that were named"
-    with pytest.raises(ValueError, match="none of .*notes.png is a picture"):
+    assert words == "2 images that were named"
+    with pytest.raises(ValueError, match="none of .*notes.png is an image"):
         find(model, [str(tmp_path / "notes.png")])
 
 
-def test_pictures_below_the_folder_of_the_training(run, tmp_path):
+def test_images_below_the_folder_of_the_training(run, tmp_path):
     (tmp_path / "photos" / "labeled" / "cat").mkdir(parents=True)
     for i in range(MOST + 2):
         Image.new("L", (20, 20), i).save(tmp_path / "photos" / "labeled" / "cat" / f"{i:03}.png")
     images, words = find(with_data(run, dataset="folder", data_dir=str(tmp_path / "photos")), [])
     assert images[:, 0, 0, 0].tolist() == list(range(MOST))
-    assert words == f"64 pictures below {tmp_path / 'photos'}"
+    assert words == f"64 images below {tmp_path / 'photos'}"
 
 
 def test_data_that_is_gone_is_said_to_be(run, tmp_path):

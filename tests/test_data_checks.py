@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from udal_tf.data.concerns import concerns
+from udal_tf.data.data_checks import data_warnings
 
 GOOD = {
     "classes": [
@@ -18,7 +18,7 @@ GOOD = {
     "short_side": {"min": 30, "median": 32.0, "max": 40},
     "long_by_short": {"min": 1.0, "median": 1.1, "max": 1.4},
     "modes": {"RGB": 1100},
-    "grey": {"labeled": 0, "unlabeled": 0, "test": 0},
+    "gray": {"labeled": 0, "unlabeled": 0, "test": 0},
     "loose": [],
     "ignored_files": 0,
     "unreadable": [],
@@ -27,7 +27,7 @@ GOOD = {
 
 
 def group(*files):
-    """A group of the same picture at places like labeled/cat/1.png."""
+    """A group of the same image at places like labeled/cat/1.png."""
     parts = [file.split("/")[0] for file in files]
     classes = [file.split("/")[1] if part != "unlabeled" else "" for file, part in zip(files, parts, strict=True)]
     return {"files": list(files), "parts": parts, "classes": classes, "same_bytes": True}
@@ -37,11 +37,11 @@ def said(change, **options):
     """The kinds and texts for a good folder that `change` has spoilt."""
     found = copy.deepcopy(GOOD)
     change(found)
-    return {concern["kind"]: concern["text"] for concern in concerns(found, **options)}
+    return {warning["kind"]: warning["text"] for warning in data_warnings(found, **options)}
 
 
 def test_nothing_is_said_of_a_good_folder():
-    assert concerns(GOOD) == []
+    assert data_warnings(GOOD) == []
 
 
 def set_counts(kind, *counts):
@@ -60,30 +60,30 @@ def put(**values):
     "change, kind, words",
     [
         (set_counts("labeled", 60, 1), "one_label", "dog; what it shows decides the whole class"),
-        (set_counts("labeled", 60, 4), "few_labels", "fewer than 5 labelled pictures: dog 4"),
-        (put(counts={"labeled": 100, "unlabeled": 99, "test": 100}), "few_unlabeled", "(99) than labelled ones (100)"),
+        (set_counts("labeled", 60, 4), "few_labels", "fewer than 5 labeled images: dog 4"),
+        (put(counts={"labeled": 100, "unlabeled": 99, "test": 100}), "few_unlabeled", "(99) than labeled ones (100)"),
         (put(held_out=True), "no_test", "a fifth of each class is held out"),
-        (set_counts("test", 60, 0), "missing_in_test", "no picture to test on: dog"),
-        (set_counts("test", 60, 9), "few_to_test", "fewer than 10 pictures to test on: dog 9"),
+        (set_counts("test", 60, 0), "missing_in_test", "no image to test on: dog"),
+        (set_counts("test", 60, 9), "few_to_test", "fewer than 10 images to test on: dog 9"),
         # Shares 60 : 40 against 30 : 70.
         (set_counts("test", 30, 70), "test_prior", "30 % would have to change class"),
         (set_counts("unlabeled", 100, 800), "unlabeled_prior", "UDAL takes them to be the same"),
         (put(unreadable=[{"file": "a", "fault": "b"}]), "unreadable", "1 file cannot be read: --skip_bad_images"),
-        (put(loose=["labeled/x.png", "labeled/y.png"]), "loose", "2 pictures in no class folder, left out (labeled/x"),
+        (put(loose=["labeled/x.png", "labeled/y.png"]), "loose", "2 images in no class folder, left out (labeled/x"),
         (put(short_side={"min": 15, "median": 20, "max": 30}), "very_small", "15 pixels"),
         (put(short_side={"min": 20, "median": 32, "max": 80}), "mixed_sizes", "from 20 to 80 pixels"),
         (put(long_by_short={"min": 1, "median": 1, "max": 1.6}), "not_square", "up to 1.6 times as long as wide"),
-        (put(grey={"labeled": 50, "unlabeled": 450, "test": 50}), "mixed_grey", "550 grey pictures"),
-        (put(grey={"labeled": 100, "unlabeled": 0, "test": 0}), "grey_differs", "100 % of labeled/, 0 % of unlabeled/"),
+        (put(gray={"labeled": 50, "unlabeled": 450, "test": 50}), "mixed_gray", "550 gray images"),
+        (put(gray={"labeled": 100, "unlabeled": 0, "test": 0}), "gray_differs", "100 % of labeled/, 0 % of unlabeled/"),
         (
             put(duplicates=[group("labeled/cat/1.png", "test/cat/2.png")]),
             "labeled_in_test",
-            "1 picture of labeled/ also in test/: the test knows them already, so its scores flatter "
+            "1 image of labeled/ also in test/: the test knows them already, so its scores flatter "
             "(labeled/cat/1.png = test/cat/2.png)",
         ),
         (put(duplicates=[group("unlabeled/1.png", "test/cat/2.png")]), "unlabeled_in_test", "scores may flatter"),
         (put(duplicates=[group("labeled/cat/1.png", "unlabeled/2.png")]), "labeled_in_unlabeled", "harmless"),
-        (put(duplicates=[group("labeled/cat/1.png", "labeled/dog/2.png")]), "two_labels", "1 picture with two labels"),
+        (put(duplicates=[group("labeled/cat/1.png", "labeled/dog/2.png")]), "two_labels", "1 image with two labels"),
     ],
 )
 def test_each_concern_is_said_in_words_and_alone(change, kind, words):
@@ -105,21 +105,21 @@ def test_just_within_bounds_nothing_is_said():
         set_counts("labeled", 8, 5),
         set_counts("test", 40, 60),
         put(short_side={"min": 16, "median": 32, "max": 63}),
-        put(grey={"labeled": 2, "unlabeled": 18, "test": 2}),
-        put(grey={"labeled": 100, "unlabeled": 900, "test": 100}),
+        put(gray={"labeled": 2, "unlabeled": 18, "test": 2}),
+        put(gray={"labeled": 100, "unlabeled": 900, "test": 100}),
         put(duplicates=[group("unlabeled/1.png", "unlabeled/2.png"), group("test/cat/1.png", "test/cat/2.png")]),
     ):
         assert said(change) == {}
 
 
-def test_a_large_network_without_trained_weights_needs_many_pictures():
+def test_a_large_network_without_trained_weights_needs_many_images():
     text = said(put(), large_from_scratch=True)["large_without_weights"]
-    assert "1,000 pictures are few for a large network" in text and "--pretrained=FILE" in text
+    assert "1,000 images are few for a large network" in text and "--pretrained=FILE" in text
     assert said(put(counts={"labeled": 500, "unlabeled": 4500, "test": 100}), large_from_scratch=True) == {}
 
 
 def test_a_long_list_names_its_first_entries():
     groups = [group(f"labeled/cat/{i}.png", f"test/cat/{i}.png") for i in range(7)]
     text = said(put(duplicates=groups))["labeled_in_test"]
-    assert text.startswith("7 pictures of labeled/ also in test/") and text.endswith("and 2 more)")
+    assert text.startswith("7 images of labeled/ also in test/") and text.endswith("and 2 more)")
     assert text.count(" = ") == 5

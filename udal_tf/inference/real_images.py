@@ -1,4 +1,4 @@
-"""Real pictures to compare an exported model with ours on: those that a person names, or some of the training's own."""
+"""Real images to compare an exported model with ours on: those that a person names, or some of the training's own."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ import numpy as np
 
 from udal_tf.data import files, sources
 from udal_tf.data.dataset import DataError
-from udal_tf.inference import pictures
+from udal_tf.inference import image_files
 from udal_tf.inference.trained import TrainedModel
 from udal_tf.registry import DATASETS
 
@@ -15,7 +15,7 @@ MOST = 64
 
 
 def find(model: TrainedModel, named: Sequence[str]) -> tuple[np.ndarray, str]:
-    """Up to MOST pictures as the network sees them, and where they are from, in words.
+    """Up to MOST images as the network sees them, and where they are from, in words.
 
     Args:
       named: files, folders and patterns; without any, the data of the training, if it is still where it was.
@@ -24,29 +24,29 @@ def find(model: TrainedModel, named: Sequence[str]) -> tuple[np.ndarray, str]:
       [N, H, W, C] uint8, N may be 0, and the words.
 
     Raises:
-      ValueError: where pictures are named and none can be read.
+      ValueError: where images are named and none can be read.
     """
     config, own = model.folder.config.data, model.folder.config.own.dataset
     empty = np.zeros([0, *model.input_shape], np.uint8)
     if named:
-        pictures.check_named(named)
-        found = _readable(model, pictures.named(named))
+        image_files.check_named(named)
+        found = _readable(model, image_files.named(named))
         if not found:
-            raise ValueError(f"none of {', '.join(named)} is a picture that can be read")
-        return np.stack(found), f"{len(found)} pictures that were named"
+            raise ValueError(f"none of {', '.join(named)} is an image that can be read")
+        return np.stack(found), f"{len(found)} images that were named"
     try:
         if DATASETS[config.dataset].resizable:
             folder = files.data_dirs(config)[0]
-            found = _readable(model, pictures.below(str(folder)))
-            return (np.stack(found), f"{len(found)} pictures below {folder}") if found else (empty, "none found")
+            found = _readable(model, image_files.below(str(folder)))
+            return (np.stack(found), f"{len(found)} images below {folder}") if found else (empty, "none found")
         test = sources.load_source(config, own).test
         count = min(MOST, len(test))
-        return test.fetch(np.arange(count)).numpy(), f"{count} test pictures of {config.dataset}"
+        return test.fetch(np.arange(count)).numpy(), f"{count} test images of {config.dataset}"
     except DataError as error:
         return empty, f"none, for the data of the training is not there ({str(error).splitlines()[0]})"
 
 
 def _readable(model: TrainedModel, paths: Iterable[str]) -> list[np.ndarray]:
-    """The first pictures that can be read, of twice as many files."""
+    """The first images that can be read, of twice as many files."""
     read = (model.pixels(path) for path in itertools.islice(paths, 2 * MOST))
     return list(itertools.islice((pixels for pixels in read if not isinstance(pixels, str)), MOST))

@@ -1,4 +1,4 @@
-"""Picture files as a trained network takes them: which files, and how they become pixels, ahead of their use."""
+"""Image files as a trained network takes them: which files, and how they become pixels, ahead of their use."""
 
 import collections
 import concurrent.futures
@@ -12,22 +12,22 @@ import tensorflow as tf
 from PIL import Image
 
 from udal_tf.data.decoding import FAULTS, decode, fault_text
-from udal_tf.data.encoded import centre_view, foreign
+from udal_tf.data.encoded import center_view, foreign
 from udal_tf.data.files import NAMED
 from udal_tf.data.folder_listing import SUFFIXES, TEST
 
-# A picture's pixels [H, W, C] uint8, or what is wrong with its file.
+# An image's pixels [H, W, C] uint8, or what is wrong with its file.
 Pixels = np.ndarray | str
 # Files whose pixels are being made while a batch is computed.
 AHEAD = 256
 
 
 def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | os.PathLike], Pixels]:
-    """How a picture file becomes a network's input: as in the evaluation of the training.
+    """How an image file becomes a network's input: as in the evaluation of the training.
 
-    Folders of own pictures take the whole short side and the middle of the long one; ImageNet-127 the middle square of
-    7/8 of the short side. Data sets of one size come without files: theirs are read as those of a folder, for a network
-    of one channel turned grey.
+    Folders of custom images take the whole short side and the middle of the long one; ImageNet-127 the middle square of
+    7/8 of the short side. Datasets of one size come without files: theirs are read as those of a folder, for a network
+    of one channel turned gray.
 
     Args:
       dataset: a run's --dataset. input_shape: (H, W, C) of its network; H = W, C is 1 or 3.
@@ -40,7 +40,7 @@ def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | o
     def from_imagenet(path: str | os.PathLike) -> Pixels:
         try:
             content = pathlib.Path(path).read_bytes()
-            return foreign(content) or centre_view(tf.constant(content), size).numpy()
+            return foreign(content) or center_view(tf.constant(content), size).numpy()
         except OSError as error:
             return fault_text(error)
         except tf.errors.InvalidArgumentError:
@@ -59,7 +59,7 @@ def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | o
 def read_ahead(paths: Iterable[str], read: Callable[[str], Pixels], threads: int) -> Iterator[tuple[str, Pixels]]:
     """Each path with what `read` makes of it, in order, read by threads while the caller works.
 
-    At most AHEAD pictures are held, however many paths there are.
+    At most AHEAD images are held, however many paths there are.
     """
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         pending: collections.deque[tuple[str, concurrent.futures.Future[Pixels]]] = collections.deque()
@@ -73,7 +73,7 @@ def read_ahead(paths: Iterable[str], read: Callable[[str], Pixels], threads: int
 
 
 def below(folder: str) -> Iterator[str]:
-    """Pictures at any depth, folder by folder in the order of their names; links are followed, each place once.
+    """Images at any depth, folder by folder in the order of their names; links are followed, each place once.
 
     A folder that cannot be listed comes as a path itself, for `reader` to say why.
     """
@@ -100,7 +100,7 @@ def below(folder: str) -> Iterator[str]:
 
 
 def named(arguments: Iterable[str]) -> Iterator[str]:
-    """The pictures that a person names: files, folders at any depth, patterns such as `photos/**/*.jpg`.
+    """The images that a person names: files, folders at any depth, patterns such as `photos/**/*.jpg`.
 
     A file is taken whatever its name ends in, and also where it is not there, for `reader` to say so. Check the
     arguments by `check_named` first.
@@ -114,11 +114,11 @@ def named(arguments: Iterable[str]) -> Iterator[str]:
 
 
 def check_named(arguments: Iterable[str]) -> None:
-    """Raises ValueError for a folder without pictures and for a pattern that nothing matches."""
+    """Raises ValueError for a folder without images and for a pattern that nothing matches."""
     for argument in arguments:
         if os.path.isdir(argument):
             if next(below(argument), None) is None:
-                raise ValueError(f"no pictures below {argument} (looked for {', '.join(SUFFIXES)})")
+                raise ValueError(f"no images below {argument} (looked for {', '.join(SUFFIXES)})")
         elif glob.has_magic(argument) and not os.path.exists(argument) and not _matches(argument):
             raise ValueError(f"no file matches {argument}")
 
@@ -126,13 +126,13 @@ def check_named(arguments: Iterable[str]) -> None:
 def by_class(
     folder: pathlib.Path, class_names: Sequence[str], skip_unknown: bool = False
 ) -> tuple[list[str], list[int], list[str]]:
-    """The pictures below the folders of the classes.
+    """The images below the folders of the classes.
 
     Returns:
       their paths; the class of each; names of the folders of no class, left out.
 
     Raises:
-      ValueError: where there is no such folder or no picture, or a folder of no class and not `skip_unknown`.
+      ValueError: where there is no such folder or no image, or a folder of no class and not `skip_unknown`.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} must be a folder with one folder per class, and is none")
@@ -154,7 +154,7 @@ def by_class(
             paths.extend(below(str(folder / name)))
             labels.extend([c] * (len(paths) - len(labels)))
     if not paths:
-        raise ValueError(f"no pictures below the folders of the classes in {folder} (looked for {', '.join(SUFFIXES)})")
+        raise ValueError(f"no images below the folders of the classes in {folder} (looked for {', '.join(SUFFIXES)})")
     return paths, labels, unknown
 
 
