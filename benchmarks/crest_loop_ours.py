@@ -66,21 +66,21 @@ def write_data(out: pathlib.Path, data_dir: str, test_images: int) -> None:
         ),
     }
     # Fashion-MNIST is gray; half of the images for the strong view are noise, so that every value and color comes up.
-    draws = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     images = train[:VIEW_IMAGES].copy()
-    images[::2] = draws.integers(0, 256, images[::2].shape, dtype=np.uint8)
-    which = draws.integers(0, len(randaugment.OPS), (VIEW_IMAGES, 2))
+    images[::2] = generator.integers(0, 256, images[::2].shape, dtype=np.uint8)
+    which = generator.integers(0, len(randaugment.OPS), (VIEW_IMAGES, 2))
     np.savez(
         out / "views.npz",
         images=images,
-        top=draws.integers(0, 9, VIEW_IMAGES),
-        left=draws.integers(0, 9, VIEW_IMAGES),
-        flip=draws.integers(0, 2, VIEW_IMAGES),
+        top=generator.integers(0, 9, VIEW_IMAGES),
+        left=generator.integers(0, 9, VIEW_IMAGES),
+        flip=generator.integers(0, 2, VIEW_IMAGES),
         ops=np.array(randaugment.OPS)[which],
-        applied=draws.integers(0, 2, (VIEW_IMAGES, 2)),
-        level=draws.random((VIEW_IMAGES, 2), np.float32),
-        sign=draws.choice(np.array([-1.0, 1.0], np.float32), (VIEW_IMAGES, 2)),
-        cutout=draws.random((VIEW_IMAGES, 2), np.float32),
+        applied=generator.integers(0, 2, (VIEW_IMAGES, 2)),
+        level=generator.random((VIEW_IMAGES, 2), np.float32),
+        sign=generator.choice(np.array([-1.0, 1.0], np.float32), (VIEW_IMAGES, 2)),
+        cutout=generator.random((VIEW_IMAGES, 2), np.float32),
     )
     (out / "data.json").write_text(json.dumps(hashes))
 
@@ -240,10 +240,10 @@ def strong_view(run, out: pathlib.Path) -> dict[str, int]:
             given["level"][:, layer],
             np.where(given["sign"][:, layer] < 0, 0.25, 0.75),
         ]
-    draws = tf.constant(np.stack([*columns, *given["cutout"].T], axis=1), tf.float32)
+    uniforms = tf.constant(np.stack([*columns, *given["cutout"].T], axis=1), tf.float32)
 
     def differing(images: np.ndarray) -> int:
-        strong = run.views.strong.apply(tf.constant(images), draws).numpy()
+        strong = run.views.strong.apply(tf.constant(images), uniforms).numpy()
         return int((as_bytes(strong) != as_bytes(theirs["strong"])).sum())
 
     return {

@@ -88,7 +88,7 @@ def make_batches(data, views):
         return dataset.batch(batch_size, drop_remainder=True)
 
     def seen(view, positions):
-        return view.apply(data.train.fetch(positions), tf.random.uniform([len(positions), view.draws]))
+        return view.apply(data.train.fetch(positions), tf.random.uniform([len(positions), view.uniforms]))
 
     def with_views(labeled, unlabeled):
         (at_l, y_l), (at_u,) = labeled, unlabeled

@@ -14,7 +14,7 @@ from udal_tf.data.dataset import ArrayImages, DataError
 from udal_tf.data.encoded import EncodedImages, FileReader, ShardReader, file_fault
 
 
-def uniforms(n, seed=0):
+def random_uniforms(n, seed=0):
     return np.random.RandomState(seed).random_sample((n, 4)).astype(np.float32)
 
 
@@ -33,7 +33,7 @@ def encoded(pixels, kind) -> bytes:
 def test_crops_lie_inside_with_areas_and_aspects_in_range():
     generator = np.random.RandomState(1)
     heights, widths = generator.randint(100, 400, 2000), generator.randint(100, 400, 2000)
-    top, left, rows, columns = crop_boxes(heights, widths, uniforms(2000)).numpy().T
+    top, left, rows, columns = crop_boxes(heights, widths, random_uniforms(2000)).numpy().T
     assert top.min() >= 0 and left.min() >= 0
     assert np.all(top + rows <= heights) and np.all(left + columns <= widths)
     share = rows * columns / (heights * widths)
@@ -43,13 +43,13 @@ def test_crops_lie_inside_with_areas_and_aspects_in_range():
     assert aspect.min() > 0.75 * 0.95 and aspect.max() < 4 / 3 * 1.05
 
 
-def test_crop_at_the_middle_draw_by_hand():
+def test_crop_at_the_middle_by_hand():
     # Draw 0.5: aspect 1. The largest square of 100x50 covers half; the area lies midway between 8 % and 50 %: 29 %,
     # 1450 pixels, side 38. Corners: floor(0.5·63) = 31 of 62 and floor(0.5·13) = 6 of 12.
     assert crop_boxes([100], [50], np.full([1, 4], 0.5, np.float32)).numpy().tolist() == [[31, 6, 38, 38]]
 
 
-def test_each_draw_decides_one_thing():
+def test_each_uniform_decides_one_thing():
     middle = np.full([5, 4], 0.5, np.float32)
     middle[1, 2], middle[2, 3] = 0.25, 0.75
     middle[3, 0], middle[4, 1] = 0.75, 0.9
@@ -62,16 +62,16 @@ def test_each_draw_decides_one_thing():
     assert boxes[4, 2:].tolist() == [48, 48]
 
 
-def test_extreme_draws_stay_inside():
-    draws = np.array(np.meshgrid(*[[0.0, np.float32(1 - 2**-24)]] * 4), np.float32).reshape(4, -1).T
+def test_extreme_uniforms_stay_inside():
+    uniforms = np.array(np.meshgrid(*[[0.0, np.float32(1 - 2**-24)]] * 4), np.float32).reshape(4, -1).T
     for height, width in ((1, 1), (1, 500), (500, 1), (7, 3), (375, 500)):
-        top, left, rows, columns = crop_boxes([height] * 16, [width] * 16, draws).numpy().T
+        top, left, rows, columns = crop_boxes([height] * 16, [width] * 16, uniforms).numpy().T
         assert np.all(rows >= 1) and np.all(columns >= 1) and np.all(top >= 0) and np.all(left >= 0)
         assert np.all(top + rows <= height) and np.all(left + columns <= width)
 
 
 def test_corners_are_reached():
-    boxes = crop_boxes([9] * 2000, [9] * 2000, uniforms(2000)).numpy()
+    boxes = crop_boxes([9] * 2000, [9] * 2000, random_uniforms(2000)).numpy()
     ends = boxes[:, :2] + boxes[:, 2:]
     assert boxes[:, :2].min() == 0 and ends.max() == 9
 
@@ -145,22 +145,22 @@ def test_fetch_inside_tf_data_and_tf_function(image_set):
     np.testing.assert_array_equal(tf.function(found.fetch)(tf.constant(at[0], tf.int64)), images[at[0]])
 
 
-def test_crops_depend_on_position_and_draws_alone(image_set):
+def test_crops_depend_on_position_and_uniforms_alone(image_set):
     found, images = image_set
-    at, draws = tf.constant([3, 3, 8], tf.int64), uniforms(3)
-    crops = found.fetch_crops(at, draws).numpy()
+    at, uniforms = tf.constant([3, 3, 8], tf.int64), random_uniforms(3)
+    crops = found.fetch_crops(at, uniforms).numpy()
     assert crops.shape == (3, 24, 24, 3) and crops.dtype == np.uint8
     assert not np.array_equal(crops[0], crops[1])
-    np.testing.assert_array_equal(found.fetch_crops(at[::-1], draws[::-1]).numpy()[::-1], crops)
-    dataset = tf.data.Dataset.from_tensors((at, draws)).map(found.fetch_crops)
+    np.testing.assert_array_equal(found.fetch_crops(at[::-1], uniforms[::-1]).numpy()[::-1], crops)
+    dataset = tf.data.Dataset.from_tensors((at, uniforms)).map(found.fetch_crops)
     np.testing.assert_array_equal(next(iter(dataset)), crops)
 
 
-def test_crops_are_the_part_that_the_draws_name(image_set):
+def test_crops_are_the_part_that_the_uniforms_name(image_set):
     found, images = image_set
-    draws = uniforms(12, seed=4)
-    crops = found.fetch_crops(tf.range(12, dtype=tf.int64), draws).numpy()
-    boxes = crop_boxes([24] * 12, [24] * 12, draws).numpy()
+    uniforms = random_uniforms(12, seed=4)
+    crops = found.fetch_crops(tf.range(12, dtype=tf.int64), uniforms).numpy()
+    boxes = crop_boxes([24] * 12, [24] * 12, uniforms).numpy()
     for image, crop, (top, left, rows, columns) in zip(images, crops, boxes, strict=True):
         part = Image.fromarray(image[top : top + rows, left : left + columns])
         expected = np.asarray(part.resize((24, 24), Image.Resampling.BICUBIC), float)
@@ -173,8 +173,8 @@ def test_same_crop_from_jpeg_and_png(tmp_path):
     for kind in ("JPEG", "PNG"):
         (tmp_path / kind).write_bytes(encoded(pixels, kind))
     found = EncodedImages(FileReader(tmp_path, ["JPEG", "PNG"]), 32)
-    draws = np.repeat(uniforms(1, seed=3), 2, axis=0)
-    jpeg, png = found.fetch_crops(tf.range(2, dtype=tf.int64), draws).numpy().astype(float)
+    uniforms = np.repeat(random_uniforms(1, seed=3), 2, axis=0)
+    jpeg, png = found.fetch_crops(tf.range(2, dtype=tf.int64), uniforms).numpy().astype(float)
     assert np.abs(jpeg - png).mean() < 3
 
 

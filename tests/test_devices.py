@@ -80,7 +80,7 @@ def test_the_plain_step_is_not_mistaken_for_the_compiled_one(plain):
     views = plain["fixmatch"].run.views
     function = tf.function(views.strong.apply)
     graph = function.get_concrete_function(
-        tf.TensorSpec([4, 8, 8, 1], tf.uint8), tf.TensorSpec([4, views.strong.draws])
+        tf.TensorSpec([4, 8, 8, 1], tf.uint8), tf.TensorSpec([4, views.strong.uniforms])
     ).graph
     assert {op.type for op in graph.get_operations()} & DYNAMIC_SHAPES
     masked = tf.function(lambda x: tf.boolean_mask(x, x > 0), jit_compile=True)
@@ -119,10 +119,12 @@ def test_images_from_files_cannot_lie_on_the_device(tmp_path):
 def test_both_forms_of_randaugment_give_the_same_pixels(static_shapes):
     random = np.random.RandomState(3)
     images = tf.constant(random.randint(0, 256, (200, 8, 8, 3)), tf.uint8)
-    draws = tf.constant(random.uniform(size=(200, 8)), tf.float32)
-    grouped = randaugment.rand_augment(images, draws)
+    uniforms = tf.constant(random.uniform(size=(200, 8)), tf.float32)
+    grouped = randaugment.rand_augment(images, uniforms)
     assert (grouped.numpy() != images.numpy()).any()
-    other = tf.function(randaugment.rand_augment, jit_compile=static_shapes)(images, draws, static_shapes=static_shapes)
+    other = tf.function(randaugment.rand_augment, jit_compile=static_shapes)(
+        images, uniforms, static_shapes=static_shapes
+    )
     np.testing.assert_array_equal(other, grouped)
 
 

@@ -16,12 +16,12 @@ from udal_tf.input import pipeline
 class FakeView:
     """Shows an image's own gray level, plus the mean of its random numbers where it takes any."""
 
-    draws: int
+    uniforms: int
     crops: bool = False
 
     def apply(self, images, random):
         values = tf.cast(images, tf.float32)
-        return values + tf.reshape(tf.reduce_mean(random, axis=1), [-1, 1, 1, 1]) if self.draws else values
+        return values + tf.reshape(tf.reduce_mean(random, axis=1), [-1, 1, 1, 1]) if self.uniforms else values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,15 +95,15 @@ def test_evaluation_keeps_the_order_and_the_last_smaller_batch(sets):
 
 
 class CutImages:
-    """Hands out images of the value 100 cut by the draws, so that a view shows whether it was given crops."""
+    """Hands out images of the value 100 cropped by the uniforms, so that a view shows whether it was given crops."""
 
     shape = (2, 2, 1)
 
     def fetch(self, positions):
         return tf.zeros([tf.shape(positions)[0], 2, 2, 1], tf.uint8)
 
-    def fetch_crops(self, positions, draws):
-        tf.debugging.assert_equal(tf.shape(draws), [tf.shape(positions)[0], 4])
+    def fetch_crops(self, positions, uniforms):
+        tf.debugging.assert_equal(tf.shape(uniforms), [tf.shape(positions)[0], 4])
         return tf.fill([tf.shape(positions)[0], 2, 2, 1], tf.constant(100, tf.uint8))
 
 

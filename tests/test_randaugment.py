@@ -1,4 +1,4 @@
-"""RandAugment: what each operation does, what the draws mean, and that no image depends on its batch."""
+"""RandAugment: what each operation does, what the uniforms mean, and that no image depends on its batch."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ def random_images(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def random_draws(count, layers=2, seed=1):
-    return np.random.default_rng(seed).random((count, layers * randaugment.DRAWS_PER_LAYER), dtype=np.float32)
+def random_uniforms(count, layers=2, seed=1):
+    return np.random.default_rng(seed).random((count, layers * randaugment.UNIFORMS_PER_LAYER), dtype=np.float32)
 
 
 def apply_to_row(values, op, level=0.0):
@@ -102,10 +102,10 @@ def test_the_largest_translation_can_be_another_fraction():
     for op, moved in (("TranslateX", images[:, :, 50:]), ("TranslateY", images[:, 50:])):
         result = randaugment.apply_op(images, op, 0.5, 1.0, max_translation=100 / 224).numpy()
         np.testing.assert_array_equal(result[:, : moved.shape[1], : moved.shape[2]], moved)
-    draws = random_draws(1)
-    draws[:, :4] = [0.0, 0.0, 0.5, 0.9]
+    uniforms = random_uniforms(1)
+    uniforms[:, :4] = [0.0, 0.0, 0.5, 0.9]
     for static in (False, True):
-        one = randaugment.rand_augment(images, draws[:, :4], ["TranslateX"], 1, 1.0, static, 100 / 224).numpy()
+        one = randaugment.rand_augment(images, uniforms[:, :4], ["TranslateX"], 1, 1.0, static, 100 / 224).numpy()
         np.testing.assert_array_equal(one[:, :, :174], images[:, :, 50:])
 
 
@@ -149,9 +149,9 @@ def test_gray_images_stay_gray_and_equal_their_one_channel_form():
 
 
 def test_rand_augment_applies_the_drawn_ops_to_each_image_alone():
-    images, draws = random_images(80, 32, 32, 3), random_draws(80)
-    together = randaugment.rand_augment(images, draws).numpy()
-    for image, row, result in zip(images, draws, together, strict=True):
+    images, uniforms = random_images(80, 32, 32, 3), random_uniforms(80)
+    together = randaugment.rand_augment(images, uniforms).numpy()
+    for image, row, result in zip(images, uniforms, together, strict=True):
         expected = image[None]
         for which, applies, level, sign in row.reshape(2, 4):
             if applies < 0.5:
@@ -161,11 +161,11 @@ def test_rand_augment_applies_the_drawn_ops_to_each_image_alone():
 
 
 def test_rand_augment_is_the_same_in_every_mode():
-    images, draws = random_images(40, 16, 16, 3), random_draws(40)
-    eager = randaugment.rand_augment(images, draws).numpy()
-    graph = tf.function(randaugment.rand_augment)(images, draws)
-    compiled = tf.function(randaugment.rand_augment, jit_compile=True)(images, draws)
-    dataset = tf.data.Dataset.from_tensor_slices((images, draws)).batch(7).map(randaugment.rand_augment)
+    images, uniforms = random_images(40, 16, 16, 3), random_uniforms(40)
+    eager = randaugment.rand_augment(images, uniforms).numpy()
+    graph = tf.function(randaugment.rand_augment)(images, uniforms)
+    compiled = tf.function(randaugment.rand_augment, jit_compile=True)(images, uniforms)
+    dataset = tf.data.Dataset.from_tensor_slices((images, uniforms)).batch(7).map(randaugment.rand_augment)
     np.testing.assert_array_equal(graph, eager)
     np.testing.assert_array_equal(compiled, eager)
     np.testing.assert_array_equal(np.concatenate(list(dataset.as_numpy_iterator())), eager)
@@ -173,21 +173,21 @@ def test_rand_augment_is_the_same_in_every_mode():
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (32, 24, 3), (224, 224, 3), (224, 224, 1)])
 def test_all_ops_run_at_this_size(shape):
-    images, draws = random_images(16, *shape), random_draws(16, layers=1)
-    draws[:, 0], draws[:, 1] = np.arange(16) / 16, 0.0
-    result = randaugment.rand_augment(images, draws, layers=1)
+    images, uniforms = random_images(16, *shape), random_uniforms(16, layers=1)
+    uniforms[:, 0], uniforms[:, 1] = np.arange(16) / 16, 0.0
+    result = randaugment.rand_augment(images, uniforms, layers=1)
     assert result.shape == (16, *shape) and result.dtype == tf.uint8
 
 
 def test_no_layer_or_probability_zero_changes_nothing():
     images = random_images(8, 8, 8, 3)
     np.testing.assert_array_equal(randaugment.rand_augment(images, np.zeros((8, 0), np.float32), layers=0), images)
-    np.testing.assert_array_equal(randaugment.rand_augment(images, random_draws(8), probability=0.0), images)
+    np.testing.assert_array_equal(randaugment.rand_augment(images, random_uniforms(8), probability=0.0), images)
 
 
-def test_draws_give_the_specified_distributions():
-    draws = random_draws(100_000, layers=1)
-    op, applied, level, sign = (x.numpy() for x in randaugment.layer_choices(draws, 16, 0.3))
+def test_uniforms_give_the_specified_distributions():
+    uniforms = random_uniforms(100_000, layers=1)
+    op, applied, level, sign = (x.numpy() for x in randaugment.layer_choices(uniforms, 16, 0.3))
     # Chi-square with 15 degrees of freedom exceeds 44.3 once in 10,000 tries; 3.9 standard deviations likewise.
     counts = np.bincount(op, minlength=16)
     assert len(counts) == 16 and ((counts - 6250) ** 2 / 6250).sum() < 44.3
@@ -202,10 +202,10 @@ def test_draws_give_the_specified_distributions():
     assert ((cells - expected) ** 2 / expected).sum() < 112.3
 
 
-def test_largest_draw_is_the_last_op():
-    draws = np.full((1, 4), np.nextafter(np.float32(1), np.float32(0)))
+def test_largest_uniform_is_the_last_op():
+    uniforms = np.full((1, 4), np.nextafter(np.float32(1), np.float32(0)))
     for num_ops in range(1, 17):
-        assert randaugment.layer_choices(draws, num_ops, 0.5)[0].numpy() == [num_ops - 1]
+        assert randaugment.layer_choices(uniforms, num_ops, 0.5)[0].numpy() == [num_ops - 1]
 
 
 @pytest.mark.parametrize(
@@ -217,10 +217,10 @@ def test_largest_draw_is_the_last_op():
         ({"probability": 1.5}, r"in \[0, 1\], got 1.5"),
         ({"images": np.zeros((2, 8, 8, 3), np.float32)}, r"images must be uint8 \[.*got float32"),
         ({"images": np.zeros((2, 8, 8, 4), np.uint8)}, "1 or 3 channels"),
-        ({"draws": np.zeros((2, 3), np.float32)}, r"draws must be float32 \[2, 8\], got float32 \(2, 3\)"),
+        ({"uniforms": np.zeros((2, 3), np.float32)}, r"uniforms must be float32 \[2, 8\], got float32 \(2, 3\)"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
-    given = {"images": np.zeros((2, 8, 8, 3), np.uint8), "draws": np.zeros((2, 8), np.float32), **arguments}
+    given = {"images": np.zeros((2, 8, 8, 3), np.uint8), "uniforms": np.zeros((2, 8), np.float32), **arguments}
     with pytest.raises(ValueError, match=message):
         randaugment.rand_augment(**given)

@@ -12,9 +12,9 @@ def indices(step, **changes):
     return stream.indices(tf.constant(step, tf.int64), **settings).numpy()
 
 
-def draws(step, **changes):
+def uniforms(step, **changes):
     settings = {"batch_size": 16, "columns": 3, "seed": 3, "stream": 1, **changes}
-    return stream.draws(tf.constant(step, tf.int64), **settings).numpy()
+    return stream.uniforms(tf.constant(step, tf.int64), **settings).numpy()
 
 
 def test_every_image_comes_once_a_pass_and_nothing_is_dropped():
@@ -53,22 +53,22 @@ def test_passes_have_unbiased_and_distinct_orders():
     assert len({tuple(order) for order in orders}) > 1990
 
 
-def test_draws_are_uniform_and_repeatable():
-    many = draws(5, batch_size=20000)
+def test_random_numbers_are_uniform_and_repeatable():
+    many = uniforms(5, batch_size=20000)
     assert many.min() >= 0 and many.max() < 1
     np.testing.assert_allclose(many.mean(axis=0), [0.5] * 3, atol=0.01)
     np.testing.assert_allclose(np.corrcoef(many.T), np.eye(3), atol=0.03)
-    np.testing.assert_array_equal(draws(5), draws(5))
+    np.testing.assert_array_equal(uniforms(5), uniforms(5))
 
 
-def test_draws_differ_by_step_stream_and_seed():
-    kinds = [draws(5), draws(6), draws(5, stream=2), draws(5, seed=4)]
+def test_random_numbers_differ_by_step_stream_and_seed():
+    kinds = [uniforms(5), uniforms(6), uniforms(5, stream=2), uniforms(5, seed=4)]
     assert len({kind.tobytes() for kind in kinds}) == 4
 
 
 def test_eager_graph_and_tf_data_agree():
     def both(step):
-        return stream.indices(step, 8, 50, 3, 1), stream.draws(step, 8, 2, 3, 1)
+        return stream.indices(step, 8, 50, 3, 1), stream.uniforms(step, 8, 2, 3, 1)
 
     graph = tf.function(both)
     for step, (order, random) in enumerate(tf.data.Dataset.range(3).map(both)):
@@ -77,9 +77,9 @@ def test_eager_graph_and_tf_data_agree():
             np.testing.assert_array_equal(random, other[1])
 
 
-def test_draws_are_uniform_and_the_same_compiled_by_xla():
+def test_random_numbers_are_uniform_and_the_same_compiled_by_xla():
     def of_step(step):
-        return stream.draws(step, 5000, 3, seed=4, stream=2)
+        return stream.uniforms(step, 5000, 3, seed=4, stream=2)
 
     step = tf.constant(9, tf.int64)
     plain = of_step(step)

@@ -30,9 +30,9 @@ class RandAugment(keras.layers.Layer):
     def call(self, images, training=False):
         if not training:
             return images
-        shape = (tf.shape(images)[0], self.layers * randaugment.DRAWS_PER_LAYER)
-        draws = tf.random.stateless_uniform(shape, tf.cast(self.generator.next(), tf.int64))
-        return randaugment.rand_augment(images, draws, self.ops, self.layers, self.probability)
+        shape = (tf.shape(images)[0], self.layers * randaugment.UNIFORMS_PER_LAYER)
+        uniforms = tf.random.stateless_uniform(shape, tf.cast(self.generator.next(), tf.int64))
+        return randaugment.rand_augment(images, uniforms, self.ops, self.layers, self.probability)
 
     def compute_output_shape(self, input_shape):
         return input_shape

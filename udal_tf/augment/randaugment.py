@@ -12,8 +12,8 @@ import tensorflow as tf
 from udal_tf.augment import photometric, warp
 from udal_tf.augment.checks import checked
 
-# The columns of a layer's draws: which op, whether to apply it, level, sign.
-DRAWS_PER_LAYER = 4
+# The columns of a layer's uniforms: which op, whether to apply it, level, sign.
+UNIFORMS_PER_LAYER = 4
 
 _PLAIN = {
     "AutoContrast": photometric.autocontrast,
@@ -71,12 +71,12 @@ def apply_op(
 
 
 def layer_choices(
-    draws: tf.Tensor, num_ops: int, probability: float
+    uniforms: tf.Tensor, num_ops: int, probability: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """What one layer does to each image.
 
     Args:
-        draws: [B, 4] float32 uniforms in [0, 1).
+        uniforms: [B, 4] float32 uniforms in [0, 1).
         num_ops: how many operations there are to choose from.
         probability: that the chosen operation is applied.
 
@@ -84,15 +84,15 @@ def layer_choices(
         The op, int32 uniform over 0…num_ops-1; whether it is applied, bool; its level, uniform in [0, 1); its sign,
         1.0 or -1.0, each half of the time. All [B] and independent of one another.
     """
-    which, applies, level, sign = tf.unstack(draws, num=DRAWS_PER_LAYER, axis=1)
-    # The minimum is for num_ops where float32 rounds the product of the largest draw up.
+    which, applies, level, sign = tf.unstack(uniforms, num=UNIFORMS_PER_LAYER, axis=1)
+    # The minimum is for num_ops where float32 rounds the product of the largest uniform up.
     op = tf.minimum(tf.cast(which * float(num_ops), tf.int32), num_ops - 1)
     return op, applies < probability, level, tf.where(sign < 0.5, -1.0, 1.0)
 
 
 def rand_augment(
     images: tf.Tensor,
-    draws: tf.Tensor,
+    uniforms: tf.Tensor,
     ops: Sequence[str] = OPS,
     layers: int = 2,
     probability: float = 0.5,
@@ -103,25 +103,25 @@ def rand_augment(
 
     Args:
         images: [B, H, W, C] uint8, C 1 or 3; H, W and C static.
-        draws: [B, layers · DRAWS_PER_LAYER] float32 uniforms in [0, 1), see layer_choices.
+        uniforms: [B, layers · UNIFORMS_PER_LAYER] float32 uniforms in [0, 1), see layer_choices.
         ops: the operations to choose from, names out of OPS.
         layers: how many operations an image goes through.
         probability: that a chosen operation is applied.
         static_shapes: False sorts the images by operation first, for the fewest pixels to compute; True applies every
-          operation to every image and chooses, so that no shape depends on the draws, which TPUs need. Same pixels.
+          operation to every image and chooses, so that no shape depends on the values, which TPUs need. Same pixels.
         max_translation: of TranslateX and TranslateY at level 1, as a fraction of the side.
 
     Returns:
-        [B, H, W, C] uint8. Row i depends on row i of images and draws alone, bit for bit.
+        [B, H, W, C] uint8. Row i depends on row i of images and uniforms alone, bit for bit.
 
     Raises:
-        ValueError: for unknown ops, settings out of range, or images or draws of another kind.
+        ValueError: for unknown ops, settings out of range, or images or uniforms of another kind.
     """
     images = _checked_images(images)
     check_settings(ops, layers, probability)
-    draws = checked("draws", draws, tf.float32, [images.shape[0], layers * DRAWS_PER_LAYER])
+    uniforms = checked("uniforms", uniforms, tf.float32, [images.shape[0], layers * UNIFORMS_PER_LAYER])
     for layer in range(layers):
-        columns = draws[:, layer * DRAWS_PER_LAYER : (layer + 1) * DRAWS_PER_LAYER]
+        columns = uniforms[:, layer * UNIFORMS_PER_LAYER : (layer + 1) * UNIFORMS_PER_LAYER]
         apply_layer = _apply_layer_everywhere if static_shapes else _apply_layer
         choices = layer_choices(columns, len(ops), probability)
         largest = [_largest_motion(name, images, max_translation) for name in ops]

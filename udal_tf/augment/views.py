@@ -15,10 +15,10 @@ from udal_tf.augment import randaugment, warp
 from udal_tf.augment.checks import checked
 from udal_tf.config import AugmentConfig
 
-CROP_FLIP_DRAWS = 3
+CROP_FLIP_UNIFORMS = 3
 # What `fetch_crops` of a set of images takes per image, where a view sees random-resized crops.
-CROP_DRAWS = 4
-CUTOUT_DRAWS = 2
+CROP_UNIFORMS = 4
+CUTOUT_UNIFORMS = 2
 
 # x · 2/255 - 1 with one rounding instead of two: (x - 127.5) is exact, so the compiler has nothing to fuse.
 MIDDLE = 127.5
@@ -29,14 +29,14 @@ SCALE = 2.0 / 255.0
 class View:
     """How one view is made.
 
-    draws: the uniform numbers in [0, 1) that it uses up per image.
-    crops: whether `apply` is given random-resized crops instead of whole images; the first CROP_DRAWS of the
-      draws are the crop's and the rest are apply's.
-    apply: (images [B, H, W, C] uint8, draws [B, draws] float32) to [B, H, W, C] float32 in [-1, 1]. Row i of the
+    uniforms: the uniform numbers in [0, 1) that it uses up per image.
+    crops: whether `apply` is given random-resized crops instead of whole images; the first CROP_UNIFORMS of the
+      uniforms are the crop's and the rest are apply's.
+    apply: (images [B, H, W, C] uint8, uniforms [B, uniforms] float32) to [B, H, W, C] float32 in [-1, 1]. Row i of the
       result depends on row i of the arguments alone, bit for bit.
     """
 
-    draws: int
+    uniforms: int
     apply: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     crops: bool = False
 
@@ -60,11 +60,11 @@ def normalize(images: tf.Tensor) -> tf.Tensor:
     return (tf.cast(images, tf.float32) - MIDDLE) * SCALE
 
 
-def crop_flip_choices(draws: tf.Tensor, padding: int, flip: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def crop_flip_choices(uniforms: tf.Tensor, padding: int, flip: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """[B, 3] uniforms to the crop's top and left, int32 uniform over 0…2 · padding, and whether to flip, at 1/2."""
     positions = 2 * padding + 1
-    top, left = (tf.minimum(tf.cast(draws[:, axis] * positions, tf.int32), positions - 1) for axis in (0, 1))
-    return top, left, (draws[:, 2] < 0.5) & flip
+    top, left = (tf.minimum(tf.cast(uniforms[:, axis] * positions, tf.int32), positions - 1) for axis in (0, 1))
+    return top, left, (uniforms[:, 2] < 0.5) & flip
 
 
 def cutout_bounds(uniform: tf.Tensor, size: int, fraction: float) -> tuple[tf.Tensor, tf.Tensor]:
@@ -78,14 +78,14 @@ def cutout_bounds(uniform: tf.Tensor, size: int, fraction: float) -> tuple[tf.Te
     return tf.maximum(center - half, 0.0), tf.minimum(center + half, float(size))
 
 
-def keep_mask(draws: tf.Tensor, shape: tuple[int, int, int], fraction: float) -> tf.Tensor:
+def keep_mask(uniforms: tf.Tensor, shape: tuple[int, int, int], fraction: float) -> tf.Tensor:
     """[B, 2] uniforms to [B, H, W, C] float32: 0 in the cutout square, 1 elsewhere."""
     height, width, channels = shape
     rows = tf.reshape(tf.range(height, dtype=tf.float32), [1, height, 1, 1])
     columns = tf.reshape(tf.repeat(tf.range(width, dtype=tf.float32), channels), [1, 1, width, channels])
     inside = []
     for axis, position, size in ((0, rows, height), (1, columns, width)):
-        first, behind = cutout_bounds(tf.reshape(draws[:, axis], [-1, 1, 1, 1]), size, fraction)
+        first, behind = cutout_bounds(tf.reshape(uniforms[:, axis], [-1, 1, 1, 1]), size, fraction)
         inside.append(tf.cast((position >= first) & (position < behind), tf.float32))
     return 1.0 - inside[0] * inside[1]
 
@@ -109,24 +109,24 @@ def make_views(config: AugmentConfig, height: int, width: int, channels: int, st
     _check(config, height, width, channels)
     cuts = config.crop == "resized"
     padding, layers = 0 if cuts else config.crop_padding, config.strong_layers
-    strong_draws = (CROP_FLIP_DRAWS, layers * randaugment.DRAWS_PER_LAYER, CUTOUT_DRAWS)
+    strong_uniforms = (CROP_FLIP_UNIFORMS, layers * randaugment.UNIFORMS_PER_LAYER, CUTOUT_UNIFORMS)
 
     def checked_images(images):
         return checked("images", images, tf.uint8, [None, height, width, channels])
 
-    def crop_flip(images, draws):
-        return warp.crop_flip(checked_images(images), *crop_flip_choices(draws, padding, config.flip), padding)
+    def crop_flip(images, uniforms):
+        return warp.crop_flip(checked_images(images), *crop_flip_choices(uniforms, padding, config.flip), padding)
 
-    def plain(images, draws):
-        checked("draws", draws, tf.float32, [None, 0])
+    def plain(images, uniforms):
+        checked("uniforms", uniforms, tf.float32, [None, 0])
         return normalize(checked_images(images))
 
-    def weak(images, draws):
-        return normalize(crop_flip(images, checked("draws", draws, tf.float32, [None, CROP_FLIP_DRAWS])))
+    def weak(images, uniforms):
+        return normalize(crop_flip(images, checked("uniforms", uniforms, tf.float32, [None, CROP_FLIP_UNIFORMS])))
 
-    def strong(images, draws):
-        draws = checked("draws", draws, tf.float32, [None, sum(strong_draws)])
-        for_crop, for_layers, for_cutout = tf.split(draws, strong_draws, axis=1)
+    def strong(images, uniforms):
+        uniforms = checked("uniforms", uniforms, tf.float32, [None, sum(strong_uniforms)])
+        for_crop, for_layers, for_cutout = tf.split(uniforms, strong_uniforms, axis=1)
         images = randaugment.rand_augment(
             crop_flip(images, for_crop),
             for_layers,
@@ -140,11 +140,11 @@ def make_views(config: AugmentConfig, height: int, width: int, channels: int, st
             return normalize(images)
         return normalize(images) * keep_mask(for_cutout, (height, width, channels), config.cutout)
 
-    extra = CROP_DRAWS if cuts else 0
+    extra = CROP_UNIFORMS if cuts else 0
     return Views(
         plain=View(0, plain),
-        weak=View(CROP_FLIP_DRAWS + extra, weak, cuts),
-        strong=View(sum(strong_draws) + extra, strong, cuts),
+        weak=View(CROP_FLIP_UNIFORMS + extra, weak, cuts),
+        strong=View(sum(strong_uniforms) + extra, strong, cuts),
     )
 
 

@@ -7,11 +7,11 @@ import tensorflow as tf
 # Szegedy et al. 2015: a crop covers 8 to 100 % of the image, its aspect ratio lies between 3/4 and 4/3.
 MIN_AREA = 0.08
 MAX_ASPECT = 4.0 / 3.0
-NUM_DRAWS = 4
+NUM_UNIFORMS = 4
 
 
-def crop_boxes(heights: tf.Tensor, widths: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """The crops that `draws` choose in images of the given sizes.
+def crop_boxes(heights: tf.Tensor, widths: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+    """The crops that `uniforms` choose in images of the given sizes.
 
     log(aspect) is uniform in ±log(4/3); the area is uniform between 8 % and the largest share of the image that a
     crop of this aspect can have, min(1, aspect·H/W, W/(aspect·H)); the corner is uniform among those that fit.
@@ -20,23 +20,23 @@ def crop_boxes(heights: tf.Tensor, widths: tf.Tensor, draws: tf.Tensor) -> tf.Te
 
     Args:
       heights, widths: [n] integer, at least 1.
-      draws: [n, 4] float32 in [0, 1): aspect, area, row, column.
+      uniforms: [n, 4] float32 in [0, 1): aspect, area, row, column.
 
     Returns:
       [n, 4] int32: top, left, height, width; inside the image, at least one pixel.
     """
     rows, columns = tf.cast(heights, tf.float32), tf.cast(widths, tf.float32)
-    aspect = tf.exp((2.0 * draws[:, 0] - 1.0) * math.log(MAX_ASPECT))
+    aspect = tf.exp((2.0 * uniforms[:, 0] - 1.0) * math.log(MAX_ASPECT))
     shape = aspect * rows / columns
     largest = tf.minimum(shape, 1.0 / shape)
     # In a strip of more than 9 to 1 no such crop reaches 8 %: the largest is taken.
     smallest = tf.minimum(MIN_AREA, largest)
-    area = (smallest + draws[:, 1] * (largest - smallest)) * rows * columns
+    area = (smallest + uniforms[:, 1] * (largest - smallest)) * rows * columns
     height = tf.clip_by_value(tf.round(tf.sqrt(area / aspect)), 1.0, rows)
     width = tf.clip_by_value(tf.round(tf.sqrt(area * aspect)), 1.0, columns)
-    # A draw just under 1 times a long side may round up to the next corner.
-    top = tf.minimum(tf.floor(draws[:, 2] * (rows - height + 1.0)), rows - height)
-    left = tf.minimum(tf.floor(draws[:, 3] * (columns - width + 1.0)), columns - width)
+    # A uniform just under 1 times a long side may round up to the next corner.
+    top = tf.minimum(tf.floor(uniforms[:, 2] * (rows - height + 1.0)), rows - height)
+    left = tf.minimum(tf.floor(uniforms[:, 3] * (columns - width + 1.0)), columns - width)
     return tf.cast(tf.stack([top, left, height, width], axis=1), tf.int32)
 
 

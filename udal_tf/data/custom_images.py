@@ -43,8 +43,8 @@ class MappedImages:
         images.set_shape([positions.shape[0], *self.shape])
         return images
 
-    def fetch_crops(self, positions: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-        return crops_of(self.fetch(positions), draws)
+    def fetch_crops(self, positions: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+        return crops_of(self.fetch(positions), uniforms)
 
 
 class Decoded:

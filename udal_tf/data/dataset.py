@@ -23,7 +23,7 @@ class Images(Protocol):
     def fetch(self, positions: tf.Tensor) -> tf.Tensor:
         """[n] int64 positions -> [n, H, W, C] uint8: whole images, as evaluation sees them."""
 
-    def fetch_crops(self, positions: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+    def fetch_crops(self, positions: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
         """[n] int64 positions, [n, 4] uniforms -> [n, H, W, C] uint8: random-resized crops (`crops.crop_boxes`)."""
 
 
@@ -46,8 +46,8 @@ class ArrayImages:
     def fetch(self, positions: tf.Tensor) -> tf.Tensor:
         return tf.gather(self._images, positions)
 
-    def fetch_crops(self, positions: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-        return crops_of(self.fetch(positions), draws)
+    def fetch_crops(self, positions: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+        return crops_of(self.fetch(positions), uniforms)
 
 
 class DeviceImages:
@@ -63,8 +63,8 @@ class DeviceImages:
     def fetch(self, positions: tf.Tensor) -> tf.Tensor:
         return tf.gather(self._images, positions)
 
-    def fetch_crops(self, positions: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-        return crops_of(self.fetch(positions), draws)
+    def fetch_crops(self, positions: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+        return crops_of(self.fetch(positions), uniforms)
 
 
 def _host_tensor(images: np.ndarray) -> tf.Tensor:
@@ -81,10 +81,10 @@ def _host_tensor(images: np.ndarray) -> tf.Tensor:
     return tf.experimental.dlpack.from_dlpack(aligned.__dlpack__())
 
 
-def crops_of(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+def crops_of(images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
     """[n, H, W, C] uint8 images of one size -> their random-resized crops at the same size."""
     count = tf.shape(images)[0]
-    boxes = crop_boxes(tf.fill([count], images.shape[1]), tf.fill([count], images.shape[2]), draws)
+    boxes = crop_boxes(tf.fill([count], images.shape[1]), tf.fill([count], images.shape[2]), uniforms)
     return crop_and_resize(images, boxes)
 
 

@@ -100,16 +100,16 @@ class EncodedImages:
         size already comes back as it is."""
         return self._fetch(tf.cast(positions, tf.int64))
 
-    def fetch_crops(self, positions: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-        return self._fetch_crops(tf.cast(positions, tf.int64), tf.cast(draws, tf.float32))
+    def fetch_crops(self, positions: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+        return self._fetch_crops(tf.cast(positions, tf.int64), tf.cast(uniforms, tf.float32))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
     def _fetch(self, positions: tf.Tensor) -> tf.Tensor:
         return self._mapped(lambda content: center_view(content, self.shape[0]), self._bytes(positions))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 4], tf.float32)])
-    def _fetch_crops(self, positions: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-        return self._mapped(lambda pair: self._crop(*pair), (self._bytes(positions), draws))
+    def _fetch_crops(self, positions: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+        return self._mapped(lambda pair: self._crop(*pair), (self._bytes(positions), uniforms))
 
     def _mapped(self, one: Callable[[Any], tf.Tensor], batch: Any) -> tf.Tensor:
         spec = tf.TensorSpec(self.shape, tf.uint8)
@@ -129,15 +129,15 @@ class EncodedImages:
             contents.append(content)
         return np.array(contents, object)
 
-    def _crop(self, content: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+    def _crop(self, content: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
         def from_jpeg() -> tf.Tensor:
             # Only the rows and columns of the crop are decoded.
             shape = tf.io.extract_jpeg_shape(content)
-            return tf.io.decode_and_crop_jpeg(content, crop_boxes(shape[:1], shape[1:2], draws[None])[0], CHANNELS)
+            return tf.io.decode_and_crop_jpeg(content, crop_boxes(shape[:1], shape[1:2], uniforms[None])[0], CHANNELS)
 
         def from_other() -> tf.Tensor:
             image = _decoded(content)
-            box = crop_boxes(tf.shape(image)[:1], tf.shape(image)[1:2], draws[None])[0]
+            box = crop_boxes(tf.shape(image)[:1], tf.shape(image)[1:2], uniforms[None])[0]
             return tf.image.crop_to_bounding_box(image, box[0], box[1], box[2], box[3])
 
         return _resized(tf.cond(tf.io.is_jpeg(content), from_jpeg, from_other), self.shape[0])

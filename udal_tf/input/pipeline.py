@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from udal_tf.augment.rotations import NUM_ROTATIONS
-from udal_tf.augment.views import CROP_DRAWS
+from udal_tf.augment.views import CROP_UNIFORMS
 from udal_tf.input import stream
 
 Batch = dict[str, tf.Tensor]
@@ -30,7 +30,7 @@ _ORDER_STREAM = {LABELED: 0, UNLABELED: 1}
 _FIRST_VIEW_STREAM = 2
 _SUFFIX = {LABELED: "l", UNLABELED: "u"}
 # What `BatchMaker.images` hands to `with_views`, by the beginning of its key.
-_RAW = ("images_", "crops_", "draws_")
+_RAW = ("images_", "crops_", "uniforms_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class BatchMaker:
     sets: "labeled" and, unless the base learner has no use for it, "unlabeled".
     requests: (key, set, view) for each image tensor: ("x_s", "unlabeled", "strong"). Views of the same set show the
       same images.
-    views: an object with the views as attributes, each with `draws`, `crops` and `apply`.
+    views: an object with the views as attributes, each with `uniforms`, `crops` and `apply`.
     seed: of the run.
     mixup_beta: a of MixUp's Beta(a, a); None for a base learner that does not mix.
 
@@ -112,7 +112,7 @@ class BatchMaker:
         return batch
 
     def images(self, step: tf.Tensor, orders: Batch, share: Share = WHOLE) -> Batch:
-        """The share's labels, uint8 images and random numbers: "images_l", "draws_x_s", … for `with_views`."""
+        """The share's labels, uint8 images and random numbers: "images_l", "uniforms_x_s", … for `with_views`."""
         batch = {}
         for name, chosen in self.sets.items():
             suffix, rows = _SUFFIX[name], share.of(orders[f"rows_{_SUFFIX[name]}"])
@@ -124,14 +124,14 @@ class BatchMaker:
                 if of_set != name:
                     continue
                 view = getattr(self.views, kind)
-                random = stream.draws(step, chosen.batch_size, view.draws, self.seed, _FIRST_VIEW_STREAM + number)
+                random = stream.uniforms(step, chosen.batch_size, view.uniforms, self.seed, _FIRST_VIEW_STREAM + number)
                 random = share.of(random)
                 if view.crops:
-                    cut, random = tf.split(random, [CROP_DRAWS, view.draws - CROP_DRAWS], axis=1)
+                    cut, random = tf.split(random, [CROP_UNIFORMS, view.uniforms - CROP_UNIFORMS], axis=1)
                     batch[f"crops_{key}"] = chosen.images.fetch_crops(positions, cut)
                 else:
                     whole.append(key)
-                batch[f"draws_{key}"] = random
+                batch[f"uniforms_{key}"] = random
             if whole:
                 batch[f"images_{suffix}"] = chosen.images.fetch(positions)
         if UNLABELED in self.sets:
@@ -152,7 +152,7 @@ class BatchMaker:
         for key, of_set, kind in self.requests:
             view = getattr(self.views, kind)
             images = batch[f"crops_{key}"] if view.crops else batch[f"images_{_SUFFIX[of_set]}"]
-            finished[key] = view.apply(images, batch[f"draws_{key}"])
+            finished[key] = view.apply(images, batch[f"uniforms_{key}"])
         return finished
 
     @property

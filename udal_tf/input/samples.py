@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from udal_tf.augment.views import CROP_DRAWS, Views
+from udal_tf.augment.views import CROP_UNIFORMS, Views
 from udal_tf.data.dataset import crops_of
 from udal_tf.input import stream
 
@@ -22,12 +22,12 @@ def view_samples(images: np.ndarray, views: Views, weak: int, strong: int) -> np
     """
     columns = [images]
     for number, view in enumerate([views.weak] * weak + [views.strong] * strong):
-        draws = stream.draws(tf.constant(0, tf.int64), len(images), view.draws, seed=0, stream=number)
+        uniforms = stream.uniforms(tf.constant(0, tf.int64), len(images), view.uniforms, seed=0, stream=number)
         shown = tf.constant(images)
         if view.crops:
-            cut, draws = tf.split(draws, [CROP_DRAWS, view.draws - CROP_DRAWS], axis=1)
+            cut, uniforms = tf.split(uniforms, [CROP_UNIFORMS, view.uniforms - CROP_UNIFORMS], axis=1)
             shown = crops_of(shown, cut)
-        columns.append(_pixels(view.apply(shown, draws)))
+        columns.append(_pixels(view.apply(shown, uniforms)))
     return np.stack(columns, axis=1)
 
 

@@ -51,7 +51,7 @@ def indices(step: tf.Tensor, batch_size: int, count: int, seed: int, stream: int
     )
 
 
-def draws(step: tf.Tensor, batch_size: int, columns: int, seed: int, stream: int) -> tf.Tensor:
+def uniforms(step: tf.Tensor, batch_size: int, columns: int, seed: int, stream: int) -> tf.Tensor:
     """Uniform numbers in [0, 1) for the batch at `step`, a row for each image.
 
     Args:
@@ -86,5 +86,5 @@ def beta_weights(step: tf.Tensor, size: int, beta: float, seed: int, stream: int
     """
     middles = (np.arange(_BETA_POINTS) + 0.5) / _BETA_POINTS
     quantiles = tf.constant(scipy.special.betaincinv(beta, beta, middles), tf.float32)
-    uniform = draws(step, size, 1, seed, stream)[:, 0]
+    uniform = uniforms(step, size, 1, seed, stream)[:, 0]
     return tf.gather(quantiles, tf.cast(uniform * _BETA_POINTS, tf.int32))

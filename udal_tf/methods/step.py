@@ -113,7 +113,7 @@ class Step:
         key = tf.random.experimental.stateless_fold_in(
             tf.constant([self._seed, _FIRST_STREAM + stream]), tf.cast(self.number, tf.int32)
         )
-        # As `input.stream.draws`: the same numbers on every device, with XLA and without.
+        # As `input.stream.uniforms`: the same numbers on every device, with XLA and without.
         everywhere = [count * context.num_replicas_in_sync]
         bits = tf.random.stateless_uniform(everywhere, key & tf.int32.max, None, None, tf.uint32, "philox")
         numbers = tf.cast(tf.bitcast(bits, tf.int32) & (2**_RANDOM_BITS - 1), tf.float32) * 2.0**-_RANDOM_BITS
