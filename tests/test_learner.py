@@ -352,11 +352,11 @@ def test_remixmatch_losses_are_cross_entropies_with_the_sharpened_guess_of_the_w
     batch = unmixed(make_batch("remixmatch"), "remixmatch")
     metrics = make_learner("remixmatch", "none", temperature=0.5, threshold=0.0).train_step(batch)
     learner = make_learner("remixmatch", "none")
-    turned = np.stack(
+    rotated = np.stack(
         [np.rot90(x, k) for x, k in zip(batch["x_s1"].numpy(), batch["rotations_u"].numpy(), strict=True)]
     )
-    first, heads = learner.network(tf.concat([batch["x_w"], batch["x_s1"], turned], 0), all_heads=True)
-    turns = heads["rotation"]
+    first, heads = learner.network(tf.concat([batch["x_w"], batch["x_s1"], rotated], 0), all_heads=True)
+    logits_rotation = heads["rotation"]
     second = learner.model(tf.concat([batch[key] for key in ("x_l", "x_w", "x_s1", "x_s2")], 0), training=True)
     guess = np.exp(first[:12]) / np.exp(first[:12]).sum(axis=1, keepdims=True)
     guess = guess**2 / (guess**2).sum(axis=1, keepdims=True)
@@ -368,7 +368,7 @@ def test_remixmatch_losses_are_cross_entropies_with_the_sharpened_guess_of_the_w
         "loss_labeled": mean_cross_entropy(np.eye(NUM_CLASSES)[batch["labels_l"]], second[:6].numpy()),
         "loss_unlabeled": mean_cross_entropy(np.tile(guess, (3, 1)), second[6:].numpy()),
         "loss_premixup": mean_cross_entropy(guess, first[12:24].numpy()),
-        "loss_rotation": mean_cross_entropy(np.eye(4)[batch["rotations_u"]], turns[24:].numpy()),
+        "loss_rotation": mean_cross_entropy(np.eye(4)[batch["rotations_u"]], logits_rotation[24:].numpy()),
     }
     for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-4, err_msg=name)

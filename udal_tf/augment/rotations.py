@@ -1,29 +1,31 @@
-"""Quarter turns of square images: what a network learns to tell apart in ReMixMatch's rotation loss."""
+"""Rotations of square images by multiples of 90°, which ReMixMatch's rotation loss has a network tell apart."""
 
 import tensorflow as tf
 
 NUM_ROTATIONS = 4
 
 
-def quarter_turns(images: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
-    """Each image turned by its number of quarter turns, counter-clockwise. ReMixMatch §3.2.2.
+def rotate_quarters(images: tf.Tensor, rotations: tf.Tensor) -> tf.Tensor:
+    """Each image rotated counterclockwise by its own multiple of 90°. ReMixMatch §3.2.2.
 
     Args:
-      images: [B, H, W, C] with H = W, any dtype. turns: [B] integer, 0…3.
+      images: [B, H, W, C] with H = W, any dtype.
+      rotations: [B] integer in 0…3, in units of 90°.
 
     Returns:
-      [B, H, W, C], only pixels moved.
+      [B, H, W, C], the same pixel values at their new positions.
 
     Raises:
       ValueError: for images that are not square.
 
     Example:
-      >>> print(quarter_turns(tf.reshape([[1, 2], [3, 4]], [1, 2, 2, 1]), turns=tf.constant([1]))[0, :, :, 0].numpy())
+      >>> image = tf.reshape([[1, 2], [3, 4]], [1, 2, 2, 1])
+      >>> print(rotate_quarters(image, rotations=tf.constant([1]))[0, :, :, 0].numpy())
       [[2 4]
        [1 3]]
     """
     if images.shape[1] != images.shape[2]:
-        raise ValueError(f"quarter turns need square images, got {images.shape[1]} x {images.shape[2]}")
+        raise ValueError(f"rotations by 90° need square images, got {images.shape[1]} x {images.shape[2]}")
     transposed = tf.transpose(images, [0, 2, 1, 3])
-    all_turns = [images, transposed[:, ::-1], images[:, ::-1, ::-1], transposed[:, :, ::-1]]
-    return tf.gather(tf.stack(all_turns, axis=1), turns, batch_dims=1)
+    rotated = [images, transposed[:, ::-1], images[:, ::-1, ::-1], transposed[:, :, ::-1]]
+    return tf.gather(tf.stack(rotated, axis=1), rotations, batch_dims=1)

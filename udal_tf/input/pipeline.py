@@ -53,20 +53,20 @@ class ImageSet:
 
 
 @dataclasses.dataclass(frozen=True)
-class Share:
+class ReplicaSlice:
     """The part of each global batch that one replica sees: the `number`-th of `count` parts of equal length."""
 
     number: int | tf.Tensor = 0
     count: int = 1
 
     def of(self, values: tf.Tensor) -> tf.Tensor:
-        """The share of values [n, …]: [n / count, …]."""
+        """This replica's slice of values [n, …]: [n / count, …]."""
         if self.count == 1:
             return values
         return tf.reshape(values, [self.count, values.shape[0] // self.count, *values.shape[1:]])[self.number]
 
 
-WHOLE = Share()
+WHOLE = ReplicaSlice()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,9 +95,9 @@ class BatchMaker:
         """Images that a step trains on, each view counted once, over all replicas."""
         return sum(self.sets[of_set].batch_size for _, of_set, _ in self.requests)
 
-    def __call__(self, step: tf.Tensor, share: Share = WHOLE) -> Batch:
-        """A replica's share of the batch of a step (scalar int64): a pure function of the two."""
-        return self.with_views(self.images(step, self.orders(step), share))
+    def __call__(self, step: tf.Tensor, replica: ReplicaSlice = WHOLE) -> Batch:
+        """A replica's slice of the batch of a step (scalar int64): a pure function of both arguments."""
+        return self.with_views(self.images(step, self.orders(step), replica))
 
     def orders(self, step: tf.Tensor) -> Batch:
         """Which images the global batch shows, as places in their sets, and who is mixed with whom."""
@@ -111,11 +111,11 @@ class BatchMaker:
             batch["pairs"] = stream.partners(step, self.images_per_step, self.seed, self._mixing_stream)
         return batch
 
-    def images(self, step: tf.Tensor, orders: Batch, share: Share = WHOLE) -> Batch:
-        """The share's labels, uint8 images and random numbers: "images_l", "uniforms_x_s", … for `with_views`."""
+    def images(self, step: tf.Tensor, orders: Batch, replica: ReplicaSlice = WHOLE) -> Batch:
+        """The slice's labels, uint8 images and random numbers: "images_l", "uniforms_x_s", … for `with_views`."""
         batch = {}
         for name, chosen in self.sets.items():
-            suffix, rows = _SUFFIX[name], share.of(orders[f"rows_{_SUFFIX[name]}"])
+            suffix, rows = _SUFFIX[name], replica.of(orders[f"rows_{_SUFFIX[name]}"])
             positions = tf.gather(chosen.positions, rows)
             batch[f"rows_{suffix}"] = rows
             batch[f"labels_{suffix}"] = tf.gather(chosen.labels, rows)
@@ -125,7 +125,7 @@ class BatchMaker:
                     continue
                 view = getattr(self.views, kind)
                 random = stream.uniforms(step, chosen.batch_size, view.uniforms, self.seed, _FIRST_VIEW_STREAM + number)
-                random = share.of(random)
+                random = replica.of(random)
                 if view.crops:
                     cut, random = tf.split(random, [CROP_UNIFORMS, view.uniforms - CROP_UNIFORMS], axis=1)
                     batch[f"crops_{key}"] = chosen.images.fetch_crops(positions, cut)
@@ -136,14 +136,14 @@ class BatchMaker:
                 batch[f"images_{suffix}"] = chosen.images.fetch(positions)
         if UNLABELED in self.sets:
             # The order is random already, so a turn may follow from the place in the batch, as in ReMixMatch's release.
-            batch["rotations_u"] = share.of(tf.range(self.sets[UNLABELED].batch_size, dtype=tf.int64) % NUM_ROTATIONS)
+            batch["rotations_u"] = replica.of(tf.range(self.sets[UNLABELED].batch_size, dtype=tf.int64) % NUM_ROTATIONS)
         if self.mixup_beta is not None:
             keys = [key for key, _, _ in self.requests]
             sizes = [self.sets[of_set].batch_size for _, of_set, _ in self.requests]
             weights = stream.beta_weights(step, sum(sizes), self.mixup_beta, self.seed, self._mixing_stream + 1)
             for kind, values in (("pair", orders["pairs"]), ("mix", weights)):
                 parts = zip(keys, tf.split(values, sizes), strict=True)
-                batch.update({f"{kind}_{key}": share.of(part) for key, part in parts})
+                batch.update({f"{kind}_{key}": replica.of(part) for key, part in parts})
         return batch
 
     def with_views(self, batch: Batch) -> Batch:
@@ -161,7 +161,7 @@ class BatchMaker:
 
 
 def training_batches(
-    batch_of_step: Callable[[tf.Tensor, Share], Batch],
+    batch_of_step: Callable[[tf.Tensor, ReplicaSlice], Batch],
     start_step: int,
     total_steps: int,
     replicas: int = 1,
@@ -176,16 +176,16 @@ def training_batches(
     """
 
     @tf.autograph.experimental.do_not_convert  # No Python branch in it asks a tensor; converting takes seconds.
-    def share_of_element(element: tf.Tensor) -> Batch:
+    def slice_of_element(element: tf.Tensor) -> Batch:
         if replicas == 1:
             return batch_of_step(element, WHOLE)
         number = tf.cast(first_replica + element % own_replicas, tf.int32)
-        return batch_of_step(element // own_replicas, Share(number, replicas))
+        return batch_of_step(element // own_replicas, ReplicaSlice(number, replicas))
 
     elements = tf.data.Dataset.range(start_step * own_replicas, total_steps * own_replicas)
     if replicas > 1:
         elements = elements.repeat()  # Strategies of several workers forget the shapes of a set that can end.
-    batches = elements.map(share_of_element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = elements.map(slice_of_element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 

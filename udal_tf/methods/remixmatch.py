@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from udal_tf.augment.rotations import NUM_ROTATIONS, quarter_turns
+from udal_tf.augment.rotations import NUM_ROTATIONS, rotate_quarters
 from udal_tf.config import MethodConfig
 from udal_tf.core import losses
 from udal_tf.methods.base import Auxiliary, Losses, accuracy, pseudo_label_counts, pseudo_label_monitors
@@ -18,7 +18,7 @@ class ReMixMatch:
     Algorithm 1 of its paper. Its distribution alignment is not here: it is `--method=da` with α = 1.
 
     Two forward passes, both in training mode and both moving batch norm's averages: [weak; first strong view; the same
-    view turned], for the guesses, the loss before MixUp and the rotations; then the mixed images. The release runs
+    view rotated], for the guesses, the loss before MixUp and the rotations; then the mixed images. The release runs
     each part on its own and lets the last one alone move the averages. With joint_forward off, weak views pass alone.
     """
 
@@ -35,14 +35,14 @@ class ReMixMatch:
 
     def losses(self, batch: dict[str, tf.Tensor], step: Step) -> Losses:
         keys = [key for key, _, _ in self.views]
-        x_w, x_s, turns = batch["x_w"], batch["x_s1"], batch["rotations_u"]
-        strong = {"x_s1": x_s, "turned": quarter_turns(x_s, turns)}
+        x_w, x_s, rotations = batch["x_w"], batch["x_s1"], batch["rotations_u"]
+        strong = {"x_s1": x_s, "rotated": rotate_quarters(x_s, rotations)}
         if self.joint_forward:
             logits_w, logits_s, _ = step.forward(True, x_w=x_w, **strong)
         else:
             (logits_w,) = step.forward(x_w=x_w)
             logits_s, _ = step.forward(True, **strong)
-        logits_rotations = step.heads["rotation"]["turned"]
+        logits_rotations = step.heads["rotation"]["rotated"]
 
         probs_w = tf.stop_gradient(tf.nn.softmax(logits_w))
         targets, mask = step.pseudo_labels(probs_w, self.threshold, self.temperature, refine_sharpened=True)
@@ -63,7 +63,7 @@ class ReMixMatch:
             auxiliary={
                 "premixup": Auxiliary(mask * loss_before, self.premixup_weight, ramped=True),
                 "rotation": Auxiliary(
-                    losses.cross_entropy(turns, logits_rotations), self.rotation_weight, ramped=False
+                    losses.cross_entropy(rotations, logits_rotations), self.rotation_weight, ramped=False
                 ),
             },
             probs_u=probs_w,

@@ -191,7 +191,7 @@ class _Run:
         def own_batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
             own_replicas = replicas // context.num_input_pipelines
             return pipeline.training_batches(
-                lambda step, share: self.runner.host_batch(self._shown_step(step, skipped), share),
+                lambda step, replica: self.runner.host_batch(self._shown_step(step, skipped), replica),
                 start_step,
                 total_steps,
                 replicas,

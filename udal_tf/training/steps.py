@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from udal_tf.input.pipeline import Batch, BatchMaker, Share
+from udal_tf.input.pipeline import Batch, BatchMaker, ReplicaSlice
 from udal_tf.methods.learner import Learner
 
 
@@ -44,11 +44,11 @@ class StepRunner:
         """
         return self._run(source, tf.constant(count)).numpy()
 
-    def host_batch(self, step: tf.Tensor, share: Share) -> Batch:
+    def host_batch(self, step: tf.Tensor, replica: ReplicaSlice) -> Batch:
         """What an iterator has to deliver for a step: a batch, or, where the step makes the views, what it needs."""
         if self._makes_views:
-            return self._maker.images(step, self._maker.orders(step), share)
-        return self._maker(step, share)
+            return self._maker.images(step, self._maker.orders(step), replica)
+        return self._maker(step, replica)
 
     @property
     def traces(self) -> int:
@@ -92,8 +92,8 @@ class StepRunner:
         """A replica's metrics as a vector; `names` is filled in while this is traced."""
         if step is not None:
             context = tf.distribute.get_replica_context()
-            share = Share(context.replica_id_in_sync_group, context.num_replicas_in_sync)
-            batch = self._maker.images(step, batch, share)
+            replica = ReplicaSlice(context.replica_id_in_sync_group, context.num_replicas_in_sync)
+            batch = self._maker.images(step, batch, replica)
         if self._makes_views:
             batch = self._maker.with_views(batch)
         metrics, counts = self._learner.counted_train_step(batch)
