@@ -75,7 +75,7 @@ def test_only_labeled_positions_come_as_labeled(sets):
     assert set(seen) == {1, 3, 12}
 
 
-def test_a_restart_at_a_step_goes_on_with_the_same_batches(sets):
+def test_a_restart_at_a_step_resumes_with_the_same_batches(sets):
     whole, resumed = batches(sets), batches(sets, start=3)
     for expected, batch in zip(whole[3:], resumed, strict=True):
         for key in expected:

@@ -1,1 +1,1 @@
-"""What is done to an image: RandAugment and the weak and strong views."""
+"""Image augmentation: RandAugment, and the plain, weak and strong views."""

@@ -1,4 +1,4 @@
-"""Refuses batches that the operations would misread, with what was expected and what came."""
+"""Checks of a batch's dtype and shape, before an operation could misread it."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,13 @@ import tensorflow as tf
 
 
 def checked(name: str, value: tf.Tensor, dtype: tf.DType, shape: Sequence[int | None]) -> tf.Tensor:
-    """The value as a tensor of this dtype and shape; None allows any size.
+    """The value as a tensor of the given dtype and shape.
+
+    Args:
+        name: of the argument, for the error message.
+        value: a tensor, or anything that converts to one.
+        dtype: the expected dtype.
+        shape: the expected shape; None allows any size.
 
     Raises:
         ValueError: for another dtype or a shape that cannot match.

@@ -1,14 +1,14 @@
-"""Arithmetic whose bits do not depend on the compiler, so that an image is the same eagerly, in a graph and under XLA.
+"""Arithmetic whose bits do not depend on the compiler, so that images are the same eagerly, in a graph and under XLA.
 
 XLA fuses `a * b + c` into one instruction that skips the rounding of the product, and merges products by constants.
-Before a cut to whole pixel values one bit of difference becomes a whole gray level.
+Once values are truncated to integer pixels, a difference of one bit can become a whole gray level.
 """
 
 import tensorflow as tf
 
-# Far above any pixel, coordinate or angle: the minimum changes no value, it only keeps the product apart.
+# Far above any pixel, coordinate or angle: the minimum changes no value and only prevents the fusion.
 _BEYOND = 1e30
-# The largest float32 below 1/2: adding it and cutting rounds halves up and does not lift the float32 just below 1/2.
+# The largest float32 below 1/2: adding it and truncating rounds halves up, but not the float32 just below 1/2.
 _JUST_BELOW_HALF = 0.49999997
 
 
@@ -18,10 +18,10 @@ def product(a: tf.Tensor, b: tf.Tensor | float) -> tf.Tensor:
 
 
 def to_uint8(values: tf.Tensor) -> tf.Tensor:
-    """Pixel values clipped to [0, 255] and cut towards zero, the rule of every CReST blend."""
+    """Pixel values clipped to [0, 255] and truncated toward zero, as in every blend of CReST."""
     return tf.saturate_cast(values, tf.uint8)
 
 
 def nearest(coordinates: tf.Tensor) -> tf.Tensor:
-    """Nearest int32 of coordinates above -1/2, halves away from zero, as the nearest-neighbor warp of TensorFlow."""
+    """Nearest int32 of coordinates above -1/2, halves away from zero, as in TensorFlow's nearest-neighbor warp."""
     return tf.cast(coordinates + _JUST_BELOW_HALF, tf.int32)

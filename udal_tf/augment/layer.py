@@ -9,11 +9,13 @@ from udal_tf.augment import randaugment
 class RandAugment(keras.layers.Layer):
     """CReST's RandAugment on uint8 images [B, H, W, C]; the identity outside training.
 
-    It compiles under XLA, whose generator draws other random numbers from the same seed; what they do is the same.
+    It compiles under XLA, whose generator gives different random numbers for the same seed.
 
     Args:
-      ops: operations to draw from. layers: operations drawn per image. probability: that a drawn one is applied.
-      seed: of the layer's own generator; None draws one.
+      ops: names of the operations to choose from.
+      layers: operations chosen per image.
+      probability: that a chosen operation is applied.
+      seed: of the layer's own generator; None picks one at random.
 
     Raises:
       ValueError: for an unknown operation, negative layers or a probability outside [0, 1].

@@ -1,20 +1,20 @@
-"""Operations that change the photometric of an image and move nothing: the photometric ops of RandAugment.
+"""The photometric operations of RandAugment, which change pixel values and move no pixel.
 
-All take a batch of uint8 images [B, H, W, C] with 1 or 3 channels and give one of the same shape; level is
-[B, 1, 1, 1] float32 in [0, 1]. They follow CReST third_party/augment_ops.py, value for value.
+All map uint8 images [B, H, W, C] with 1 or 3 channels to uint8 images of the same shape; level is [B, 1, 1, 1]
+float32 in [0, 1]. They reproduce CReST third_party/augment_ops.py exactly.
 """
 
 import tensorflow as tf
 
 from udal_tf.augment.exact import product, to_uint8
 
-# Luma weights of ITU-R BT.601 as tf.image.rgb_to_grayscale has them, with its way to and from [0, 1].
+# Luma weights of ITU-R BT.601 and the scaling to and from [0, 1], as in tf.image.rgb_to_grayscale.
 _LUMA = (0.2989, 0.5870, 0.1140)
 _TO_UNIT = 1.0 / 255.0
 _FROM_UNIT = 255.5
 
-# The smoothing kernel of the Python Imaging Library: 5 in the center, 1 around, over 13.
-_SMOOTH_CENTRE = 5.0 / 13.0
+# The smoothing kernel of the Python Imaging Library: 5 at the center, 1 around it, divided by 13.
+_SMOOTH_CENTER = 5.0 / 13.0
 _SMOOTH_AROUND = 1.0 / 13.0
 
 _VALUES = 256
@@ -27,32 +27,32 @@ def invert(images: tf.Tensor) -> tf.Tensor:
 
 
 def posterize(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-    """Keeps the int(4 · level) top bits, at least one."""
+    """Keeps the top int(4 · level) bits, at least one."""
     bits = tf.maximum(tf.cast(level * 4.0, tf.int32), 1)
     mask = 256 - tf.bitwise.left_shift(1, 8 - bits)
     return tf.bitwise.bitwise_and(images, tf.cast(mask, tf.uint8))
 
 
 def solarize(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-    """Inverts the values from int(256 · level) up; 256 counts as 255."""
+    """Inverts values of at least min(int(256 · level), 255)."""
     threshold = tf.minimum(tf.cast(level * 256.0, tf.int32), 255)
     above = images >= tf.cast(threshold, tf.uint8)
     return tf.bitwise.bitwise_xor(images, tf.cast(above, tf.uint8) * 255)
 
 
 def solarize_add(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-    """Adds int(110 · level) to the values below 128; none of them can pass 255."""
+    """Adds int(110 · level) to values below 128; no sum exceeds 255."""
     addition = tf.cast(tf.cast(level * 110.0, tf.int32), tf.uint8)
     return images + tf.cast(images < _SOLARIZE_ADD_BELOW, tf.uint8) * addition
 
 
 def brightness(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-    """Away from black by the enhance factor."""
+    """Blend of black and the image by the enhancement factor."""
     return to_uint8(_enhance_factor(level) * tf.cast(images, tf.float32))
 
 
 def contrast(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-    """Away from the image's mean gray, rounded to a whole value, by the enhance factor."""
+    """Blend of the image's mean gray, rounded to an integer, and the image by the enhancement factor."""
     _, height, width, _ = images.shape
     total = tf.reduce_sum(tf.cast(gray(images), tf.int32), axis=[1, 2, 3], keepdims=True)
     mean = tf.cast(total, tf.float32) / float(height * width)
@@ -60,16 +60,16 @@ def contrast(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
 
 
 def color(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-    """Away from the gray version of the image by the enhance factor."""
+    """Blend of the grayscale image and the image by the enhancement factor."""
     return _blend(tf.broadcast_to(tf.cast(gray(images), tf.float32), tf.shape(images)), images, level)
 
 
 def sharpness(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-    """Away from the smoothed image by the enhance factor; the outermost pixels stay."""
+    """Blend of the smoothed image and the image by the enhancement factor; border pixels are unchanged."""
     _, height, width, _ = images.shape
     values = tf.cast(images, tf.float32)
-    center, around = product(values, _SMOOTH_CENTRE), product(values, _SMOOTH_AROUND)
-    # Row by row from the top left: a sum in another order can fall on the other side of a whole value.
+    center, around = product(values, _SMOOTH_CENTER), product(values, _SMOOTH_AROUND)
+    # Row by row from the top left: rounding in another order can put the sum on the other side of an integer.
     smooth = None
     for row in range(3):
         for column in range(3):
@@ -82,33 +82,33 @@ def sharpness(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
 
 
 def autocontrast(images: tf.Tensor) -> tf.Tensor:
-    """Stretches each channel so that its darkest value becomes 0 and its brightest 255; a flat channel stays."""
+    """Stretches the values of each channel to 0…255; a constant channel is unchanged."""
     low = tf.cast(tf.reduce_min(images, axis=[1, 2], keepdims=True), tf.float32)
     high = tf.cast(tf.reduce_max(images, axis=[1, 2], keepdims=True), tf.float32)
     flat = high <= low
     scale = tf.where(flat, 1.0, 255.0 / (high - low))
     offset = tf.where(flat, 0.0, product(-low, scale))
-    # A whole row of each: TensorFlow is slow where the innermost dimension that it repeats along is short.
+    # A whole row of each: broadcasting along a short innermost dimension is slow in TensorFlow.
     one_row = tf.ones([1, 1, images.shape[2], 1])
     return to_uint8(product(tf.cast(images, tf.float32), scale * one_row) + offset * one_row)
 
 
 def equalize(images: tf.Tensor) -> tf.Tensor:
-    """Replaces each value by its rank in its channel, spread over [0, 255].
+    """Histogram equalization of each channel.
 
     With step = (pixels - pixels of the brightest value) // 255 a value v becomes
-    (pixels darker than v + step // 2) // step; a channel with step 0 stays.
+    (pixels darker than v + step // 2) // step; a channel with step 0 is unchanged.
     """
     _, _, width, channels = images.shape
     count = tf.shape(images)[0]
-    # Value v of channel c of image i is entry (i * C + c) * 256 + v of all histograms laid end to end.
+    # Value v of channel c of image i is entry (i * C + c) * 256 + v of the concatenated histograms.
     channel_start = tf.tile(tf.range(channels) * _VALUES, [width])
     image_start = tf.reshape(tf.range(count) * (channels * _VALUES), [-1, 1, 1, 1])
     entry = tf.cast(images, tf.int32) + tf.reshape(channel_start, [width, channels]) + image_start
     histogram = tf.math.unsorted_segment_sum(tf.ones_like(entry), entry, count * (channels * _VALUES))
     histogram = tf.reshape(histogram, [-1, channels, _VALUES])
     darker = tf.cumsum(histogram, axis=-1, exclusive=True)
-    # All pixels but its own are darker than the brightest value present.
+    # Every pixel without the brightest value is darker than it, so the maximum is pixels - pixels of that value.
     step = tf.reduce_max(tf.where(histogram > 0, darker, 0), axis=-1, keepdims=True) // 255
     ranks = tf.minimum((darker + step // 2) // tf.maximum(step, 1), 255)
     table = tf.where(step > 0, ranks, tf.range(_VALUES))
@@ -116,7 +116,7 @@ def equalize(images: tf.Tensor) -> tf.Tensor:
 
 
 def gray(images: tf.Tensor) -> tf.Tensor:
-    """[B, H, W, 1] uint8 luma; a one-channel image is its own, and equal channels keep their value."""
+    """[B, H, W, 1] uint8 luma; a one-channel image is returned as it is, and equal channels keep their value."""
     if images.shape[-1] == 1:
         return images
     channels = tf.unstack(tf.cast(images, tf.float32) * _TO_UNIT, axis=-1)
@@ -125,11 +125,11 @@ def gray(images: tf.Tensor) -> tf.Tensor:
 
 
 def _enhance_factor(level: tf.Tensor) -> tf.Tensor:
-    """0.1 at level 0, 1.9 at level 1: 1 changes nothing, less is nearer to the degenerate image."""
+    """0.1 at level 0, 1.9 at level 1; 1 changes nothing, less is closer to the degenerate image."""
     return product(level, 1.8) + 0.1
 
 
 def _blend(degenerate: tf.Tensor, images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-    """degenerate + factor · (image - degenerate), degenerate in whole values as float32."""
+    """degenerate + factor · (image - degenerate), degenerate holding integers as float32."""
     difference = tf.cast(images, tf.float32) - degenerate
     return to_uint8(degenerate + product(difference, _enhance_factor(level)))

@@ -1,8 +1,8 @@
-"""RandAugment as CReST runs it: which operation, how strong, and each applied to a whole batch at once.
+"""RandAugment as CReST runs it, with each operation applied to a whole batch at once.
 
 Source: CReST data/augment_ops.py and third_party/rand_augment.py. Departures: images may have one channel; the
-largest translation is 10/32 of the side at every size, unless another fraction is asked for. That is CReST's at 32, 96
-and 128 pixels (at 256 it takes 100 pixels, elsewhere 0.3 of the side, cut to whole pixels).
+largest translation is 10/32 of the side at every size unless set otherwise. That equals CReST's at 32, 96 and 128
+pixels (it takes 100 pixels at 256, and 0.3 of the side, truncated to an integer, at other sizes).
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import tensorflow as tf
 from udal_tf.augment import photometric, warp
 from udal_tf.augment.checks import checked
 
-# The columns of a layer's uniforms: which op, whether to apply it, level, sign.
+# Per layer and image: which op, whether to apply it, level, sign.
 UNIFORMS_PER_LAYER = 4
 
 _PLAIN = {
@@ -21,7 +21,7 @@ _PLAIN = {
     "Invert": photometric.invert,
     "Identity": tf.identity,
 }
-_LEVELLED = {
+_LEVELED = {
     "Posterize": photometric.posterize,
     "Solarize": photometric.solarize,
     "SolarizeAdd": photometric.solarize_add,
@@ -31,7 +31,7 @@ _LEVELLED = {
     "Sharpness": photometric.sharpness,
 }
 _GEOMETRIC = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
-OPS = (*_PLAIN, *_LEVELLED, *_GEOMETRIC)
+OPS = (*_PLAIN, *_LEVELED, *_GEOMETRIC)
 
 _MAX_DEGREES = 30.0
 _MAX_SHEAR = 0.3
@@ -51,7 +51,7 @@ def apply_op(
     Args:
         images: [B, H, W, C] uint8, C 1 or 3; H, W and C static.
         op: one of OPS.
-        level: [B] or scalar in [0, 1], how strong; AutoContrast, Equalize, Invert and Identity have no strength.
+        level: [B] or scalar in [0, 1], the strength; AutoContrast, Equalize, Invert and Identity ignore it.
         sign: [B] or scalar, 1 or -1: the direction of Rotate, ShearX, ShearY, TranslateX and TranslateY.
         max_translation: of TranslateX and TranslateY at level 1, as a fraction of the side.
 
@@ -59,7 +59,7 @@ def apply_op(
         [B, H, W, C] uint8.
 
     Raises:
-        ValueError: for an unknown op or images of another kind.
+        ValueError: for an unknown op, or images of another dtype or shape.
     """
     images = _checked_images(images)
     check_ops((op,))
@@ -73,19 +73,19 @@ def apply_op(
 def layer_choices(
     uniforms: tf.Tensor, num_ops: int, probability: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """What one layer does to each image.
+    """The random choices of one layer for each image.
 
     Args:
-        uniforms: [B, 4] float32 uniforms in [0, 1).
-        num_ops: how many operations there are to choose from.
+        uniforms: [B, 4] float32, uniform in [0, 1).
+        num_ops: number of operations to choose from.
         probability: that the chosen operation is applied.
 
     Returns:
         The op, int32 uniform over 0…num_ops-1; whether it is applied, bool; its level, uniform in [0, 1); its sign,
-        1.0 or -1.0, each half of the time. All [B] and independent of one another.
+        1.0 or -1.0 with equal probability. All [B] and independent of one another.
     """
     which, applies, level, sign = tf.unstack(uniforms, num=UNIFORMS_PER_LAYER, axis=1)
-    # The minimum is for num_ops where float32 rounds the product of the largest uniform up.
+    # For some num_ops float32 rounds the product with the largest uniform up to num_ops itself.
     op = tf.minimum(tf.cast(which * float(num_ops), tf.int32), num_ops - 1)
     return op, applies < probability, level, tf.where(sign < 0.5, -1.0, 1.0)
 
@@ -99,23 +99,23 @@ def rand_augment(
     static_shapes: bool = False,
     max_translation: float = MAX_TRANSLATION,
 ) -> tf.Tensor:
-    """Each image through `layers` randomly chosen operations.
+    """Applies `layers` randomly chosen operations to each image.
 
     Args:
         images: [B, H, W, C] uint8, C 1 or 3; H, W and C static.
-        uniforms: [B, layers · UNIFORMS_PER_LAYER] float32 uniforms in [0, 1), see layer_choices.
-        ops: the operations to choose from, names out of OPS.
-        layers: how many operations an image goes through.
+        uniforms: [B, layers · UNIFORMS_PER_LAYER] float32, uniform in [0, 1), see layer_choices.
+        ops: the operations to choose from, a subset of OPS.
+        layers: number of operations per image.
         probability: that a chosen operation is applied.
-        static_shapes: False sorts the images by operation first, for the fewest pixels to compute; True applies every
-          operation to every image and chooses, so that no shape depends on the values, which TPUs need. Same pixels.
+        static_shapes: False groups the images by operation, for the least work; True applies every operation to
+          every image and selects, so that no shape depends on values, as TPUs need. The pixels are the same.
         max_translation: of TranslateX and TranslateY at level 1, as a fraction of the side.
 
     Returns:
         [B, H, W, C] uint8. Row i depends on row i of images and uniforms alone, bit for bit.
 
     Raises:
-        ValueError: for unknown ops, settings out of range, or images or uniforms of another kind.
+        ValueError: for unknown ops, settings out of range, or images or uniforms of another dtype or shape.
     """
     images = _checked_images(images)
     check_settings(ops, layers, probability)
@@ -130,14 +130,14 @@ def rand_augment(
 
 
 def check_ops(ops: Sequence[str]) -> None:
-    """Raises ValueError where a name is not in OPS."""
+    """Raises ValueError for a name that is not in OPS."""
     for op in ops:
         if op not in OPS:
             raise ValueError(f"RandAugment operations must be among {', '.join(OPS)}, got {op!r}")
 
 
 def check_settings(ops: Sequence[str], layers: int, probability: float) -> None:
-    """Raises ValueError where rand_augment cannot run with these settings."""
+    """Raises ValueError for settings that `rand_augment` would refuse."""
     check_ops(ops)
     if layers < 0:
         raise ValueError(f"the number of RandAugment layers must be at least 0, got {layers}")
@@ -148,29 +148,32 @@ def check_settings(ops: Sequence[str], layers: int, probability: float) -> None:
 
 
 def _apply_layer(images, ops, largest, op, applied, level, sign):
-    """Sorts the images into groups that are changed together, and puts the changed ones back.
+    """Partitions the images into groups, changes each group at once and scatters the results back.
 
-    There is a group for each photometric operation, one for all motions (they differ in their numbers only), and a
-    last one for the images that stay as they are.
+    There is one group per photometric operation, one for all geometric ones (a single warp with different
+    parameters), and a last one for unchanged images.
     """
-    toning = [name for name in dict.fromkeys(ops) if name != "Identity" and name not in _GEOMETRIC]
-    moving, staying = len(toning), len(toning) + 1
-    group_of_op = [toning.index(name) if name in toning else moving if name in _GEOMETRIC else staying for name in ops]
-    group = tf.where(applied, tf.gather(group_of_op, op), staying)
+    photometric_ops = [name for name in dict.fromkeys(ops) if name != "Identity" and name not in _GEOMETRIC]
+    geometric, unchanged = len(photometric_ops), len(photometric_ops) + 1
+    group_of_op = [
+        photometric_ops.index(name) if name in photometric_ops else geometric if name in _GEOMETRIC else unchanged
+        for name in ops
+    ]
+    group = tf.where(applied, tf.gather(group_of_op, op), unchanged)
     motion = (level * sign)[:, tf.newaxis] * tf.gather(largest, op)
 
     def grouped(values):
-        return tf.dynamic_partition(values, group, staying + 1)
+        return tf.dynamic_partition(values, group, unchanged + 1)
 
     parts, levels = grouped(images), grouped(tf.reshape(level, [-1, 1, 1, 1]))
-    changed = [_apply_photometric(parts[number], name, levels[number]) for number, name in enumerate(toning)]
-    changed.append(warp.affine(parts[moving], grouped(motion)[moving]))
-    places = tf.concat(grouped(tf.range(tf.shape(images)[0]))[:staying], axis=0)
-    return tf.tensor_scatter_nd_update(images, places[:, tf.newaxis], tf.concat(changed, axis=0))
+    changed = [_apply_photometric(parts[number], name, levels[number]) for number, name in enumerate(photometric_ops)]
+    changed.append(warp.affine(parts[geometric], grouped(motion)[geometric]))
+    rows = tf.concat(grouped(tf.range(tf.shape(images)[0]))[:unchanged], axis=0)
+    return tf.tensor_scatter_nd_update(images, rows[:, tf.newaxis], tf.concat(changed, axis=0))
 
 
 def _apply_layer_everywhere(images, ops, largest, op, applied, level, sign):
-    """As `_apply_layer`, by computing everything and choosing."""
+    """As `_apply_layer`, computing every operation on every image and selecting."""
     motion = (level * sign)[:, tf.newaxis] * tf.gather(largest, op)
     result = images
     for name in dict.fromkeys(ops):
@@ -184,11 +187,11 @@ def _apply_layer_everywhere(images, ops, largest, op, applied, level, sign):
 
 
 def _apply_photometric(images, op, level):
-    return _PLAIN[op](images) if op in _PLAIN else _LEVELLED[op](images, level)
+    return _PLAIN[op](images) if op in _PLAIN else _LEVELED[op](images, level)
 
 
 def _largest_motion(op, images, max_translation):
-    """The motion (see warp.affine) of a geometric op at level 1 and sign 1; none for other ops."""
+    """The motion (see warp.affine) of a geometric op at level 1 and sign 1; zeros for other ops."""
     _, height, width, _ = images.shape
     return {
         "Rotate": (_MAX_DEGREES, 0.0, 0.0, 0.0, 0.0),

@@ -1,9 +1,9 @@
 """The three views of an image that learners ask for: plain, weak and strong (u^weak, u^strong in UDAL Eq. 5).
 
-A view is a pure function of uint8 images and uniform random numbers, so anyone who draws the numbers decides what is
-reproducible. Source: CReST data/augment.py ("dh", "dhrac") and data/augment_ops.py. Departure: CReST carries images
-as floats and cuts them back to uint8 before RandAugment, by which 47 of the 256 values come out one too dark in the
-strong view; here they stay uint8 and keep their values.
+A view is a pure function of uint8 images and uniform random numbers, so it is as
+reproducible as those numbers. Source: CReST data/augment.py ("dh", "dhrac") and data/augment_ops.py. Departure: CReST
+converts images to float and truncates them back to uint8 before RandAugment, which makes 47 of the 256 values one too
+dark in the strong view; here they remain uint8 and keep their values.
 """
 
 import dataclasses
@@ -16,24 +16,24 @@ from udal_tf.augment.checks import checked
 from udal_tf.config import AugmentConfig
 
 CROP_FLIP_UNIFORMS = 3
-# What `fetch_crops` of a set of images takes per image, where a view sees random-resized crops.
+# What `fetch_crops` takes per image where a view is given random-resized crops.
 CROP_UNIFORMS = 4
 CUTOUT_UNIFORMS = 2
 
-# x · 2/255 - 1 with one rounding instead of two: (x - 127.5) is exact, so the compiler has nothing to fuse.
+# x · 2/255 - 1 with one rounding instead of two: (x - 127.5) is exact, which leaves the compiler nothing to fuse.
 MIDDLE = 127.5
 SCALE = 2.0 / 255.0
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How one view is made.
+    """How to make one view of an image.
 
-    uniforms: the uniform numbers in [0, 1) that it uses up per image.
+    uniforms: how many uniform random numbers in [0, 1) it needs per image.
     crops: whether `apply` is given random-resized crops instead of whole images; the first CROP_UNIFORMS of the
-      uniforms are the crop's and the rest are apply's.
-    apply: (images [B, H, W, C] uint8, uniforms [B, uniforms] float32) to [B, H, W, C] float32 in [-1, 1]. Row i of the
-      result depends on row i of the arguments alone, bit for bit.
+      uniforms then choose the crop and `apply` takes the others.
+    apply: maps images [B, H, W, C] uint8 and uniforms [B, uniforms] float32 to [B, H, W, C] float32 in [-1, 1]. Row i
+      of the result depends on row i of the arguments alone, bit for bit.
     """
 
     uniforms: int
@@ -43,7 +43,12 @@ class View:
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """plain: normalized only. weak: cropped and flipped. strong: weak, then RandAugment, then cutout."""
+    """The views of a run.
+
+    plain: normalized only.
+    weak: cropped and flipped.
+    strong: weak, then RandAugment, then cutout.
+    """
 
     plain: View
     weak: View
@@ -61,17 +66,17 @@ def normalize(images: tf.Tensor) -> tf.Tensor:
 
 
 def crop_flip_choices(uniforms: tf.Tensor, padding: int, flip: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """[B, 3] uniforms to the crop's top and left, int32 uniform over 0…2 · padding, and whether to flip, at 1/2."""
+    """From [B, 3] uniforms: the crop's top and left, int32 in 0…2 · padding, and whether to flip, which half do."""
     positions = 2 * padding + 1
     top, left = (tf.minimum(tf.cast(uniforms[:, axis] * positions, tf.int32), positions - 1) for axis in (0, 1))
     return top, left, (uniforms[:, 2] < 0.5) & flip
 
 
 def cutout_bounds(uniform: tf.Tensor, size: int, fraction: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """[B] uniforms to the first cut row (or column) and the first behind it, [B] float32 in [0, size].
+    """From [B] uniforms: the first masked row (or column) and the first one past them, [B] float32 in [0, size].
 
-    The center is round(size · u), so the two ends of the side are half as likely as any place between them. The square
-    reaches floor(size · fraction / 2) to either side and loses what falls outside.
+    The center is round(size · u), so both ends of the side are half as likely as any position between them. The square
+    extends floor(size · fraction / 2) to either side and is clipped to the image.
     """
     center = tf.round(uniform * size)
     half = _cutout_half(size, fraction)
@@ -79,14 +84,14 @@ def cutout_bounds(uniform: tf.Tensor, size: int, fraction: float) -> tuple[tf.Te
 
 
 def keep_mask(uniforms: tf.Tensor, shape: tuple[int, int, int], fraction: float) -> tf.Tensor:
-    """[B, 2] uniforms to [B, H, W, C] float32: 0 in the cutout square, 1 elsewhere."""
+    """From [B, 2] uniforms: [B, H, W, C] float32, 0 in the cutout square and 1 elsewhere."""
     height, width, channels = shape
     rows = tf.reshape(tf.range(height, dtype=tf.float32), [1, height, 1, 1])
     columns = tf.reshape(tf.repeat(tf.range(width, dtype=tf.float32), channels), [1, 1, width, channels])
     inside = []
     for axis, position, size in ((0, rows, height), (1, columns, width)):
-        first, behind = cutout_bounds(tf.reshape(uniforms[:, axis], [-1, 1, 1, 1]), size, fraction)
-        inside.append(tf.cast((position >= first) & (position < behind), tf.float32))
+        first, end = cutout_bounds(tf.reshape(uniforms[:, axis], [-1, 1, 1, 1]), size, fraction)
+        inside.append(tf.cast((position >= first) & (position < end), tf.float32))
     return 1.0 - inside[0] * inside[1]
 
 
@@ -94,21 +99,21 @@ def make_views(config: AugmentConfig, height: int, width: int, channels: int, st
     """The views of images of one size.
 
     Args:
-        config: padding in pixels and whether to flip (weak and strong view); RandAugment's operations, layers and
-          probability, its largest translation as a fraction of the side; the side of the cutout square as a fraction of
-          the image's side, 0 for none.
-        height, width, channels: of every image; channels is 1 or 3.
+        config: the augmentation section: crop and flip (weak and strong view), RandAugment and cutout.
+        height: of every image.
+        width: of every image.
+        channels: of every image, 1 or 3.
         static_shapes: see `randaugment.rand_augment`.
 
     Returns:
         Views whose `apply` takes uint8 [B, height, width, channels].
 
     Raises:
-        ValueError: where a setting is out of range or does not fit the size.
+        ValueError: for a setting that is out of range or does not fit the image size.
     """
     _check(config, height, width, channels)
-    cuts = config.crop == "resized"
-    padding, layers = 0 if cuts else config.crop_padding, config.strong_layers
+    resized = config.crop == "resized"
+    padding, layers = 0 if resized else config.crop_padding, config.strong_layers
     strong_uniforms = (CROP_FLIP_UNIFORMS, layers * randaugment.UNIFORMS_PER_LAYER, CUTOUT_UNIFORMS)
 
     def checked_images(images):
@@ -140,17 +145,17 @@ def make_views(config: AugmentConfig, height: int, width: int, channels: int, st
             return normalize(images)
         return normalize(images) * keep_mask(for_cutout, (height, width, channels), config.cutout)
 
-    extra = CROP_UNIFORMS if cuts else 0
+    extra = CROP_UNIFORMS if resized else 0
     return Views(
         plain=View(0, plain),
-        weak=View(CROP_FLIP_UNIFORMS + extra, weak, cuts),
-        strong=View(sum(strong_uniforms) + extra, strong, cuts),
+        weak=View(CROP_FLIP_UNIFORMS + extra, weak, resized),
+        strong=View(sum(strong_uniforms) + extra, strong, resized),
     )
 
 
 def _check(config: AugmentConfig, height: int, width: int, channels: int) -> None:
     if channels not in (1, 3):
-        raise ValueError(f"views are made of images with 1 or 3 channels, got {channels}")
+        raise ValueError(f"views need images with 1 or 3 channels, got {channels}")
     if config.crop == "pad" and not 0 <= config.crop_padding < min(height, width):
         raise ValueError(
             f"crop_padding reflects the image, so it must be at least 0 and less than the shorter side of "
@@ -161,7 +166,7 @@ def _check(config: AugmentConfig, height: int, width: int, channels: int) -> Non
         raise ValueError(f"cutout is a fraction of the side and must be in [0, 1], got {config.cutout}")
     if config.cutout > 0 and _cutout_half(min(height, width), config.cutout) < 1:
         raise ValueError(
-            f"cutout={config.cutout} of {height} x {width} pixels is less than two pixels and would cut nothing: "
+            f"cutout={config.cutout} of {height} x {width} pixels is less than two pixels and would mask nothing: "
             f"use 0 or at least {2 / min(height, width):g}"
         )
 

@@ -1,6 +1,6 @@
-"""Operations that move pixels: a nearest-neighbor affine warp and the random crop and flip, each one gather of pixels.
+"""Operations that move pixels: a nearest-neighbor affine warp and the random crop and flip, each a single gather.
 
-Made of gathers because ImageProjectiveTransformV3, which CReST reaches through tensorflow-addons, has no XLA kernel.
+Gathers, because ImageProjectiveTransformV3, which CReST calls through tensorflow-addons, has no XLA kernel.
 """
 
 import math
@@ -11,21 +11,21 @@ from udal_tf.augment.exact import nearest, product
 
 FILL = 128
 
-# Taylor coefficients of sine(angle)/angle and cosine(angle) in the square of the angle, highest first; what follows is
-# below float32's resolution up to 30°. XLA's own sine and cosine differ from TensorFlow's in the last bit.
+# Taylor coefficients of sin(angle)/angle and cos(angle) in the squared angle, highest order first; up to 30° the next
+# terms are below float32's resolution. XLA's own sine and cosine differ from TensorFlow's in the last bit.
 _SINE_COSINE = ((1 / 362880, 1 / 40320), (-1 / 5040, -1 / 720), (1 / 120, 1 / 24), (-1 / 6, -1 / 2), (1.0, 1.0))
 
 
 def affine(images: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
-    """Rotated about the center, sheared and shifted images: nearest neighbor, gray 128 from outside.
+    """Rotates about the center, shears or translates images: nearest neighbor, gray 128 outside the image.
 
     Output pixel (x, y) is the input pixel nearest to (a·x + b·y + c, d·x + e·y + f), halves away from zero.
-    a, b, d, e = cos, shear_x - sin, shear_y + sin, cos; c and f hold the center in place, then shift.
+    a, b, d, e = cos, shear_x - sin, shear_y + sin, cos; c and f keep the center fixed, then shift.
 
     Args:
         images: [B, H, W, C] uint8.
-        motion: [B, 5] float32: angle in degrees, shear_x, shear_y, shift_x and shift_y in pixels. Rotation is not
-          composed with the others: one of the three kinds at a time.
+        motion: [B, 5] float32: angle in degrees, shear_x, shear_y, shift_x and shift_y in pixels. Only
+          one of the three kinds may be nonzero: they are not composed.
 
     Returns:
         [B, H, W, C] uint8.
@@ -41,7 +41,7 @@ def affine(images: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
     source_x = product(cosine, x) + product(shear_x - sine, y) + (center_x + shift_x)
     source_y = product(shear_y + sine, x) + product(cosine, y) + (center_y + shift_y)
     inside = (source_x > -0.5) & (source_x < width - 0.5) & (source_y > -0.5) & (source_y < height - 0.5)
-    # One more pixel behind each image holds the fill.
+    # An extra pixel appended to each image holds the fill value.
     position = tf.where(inside, nearest(source_y) * width + nearest(source_x), height * width)
     position += _first_pixel(images, height * width + 1)[:, :, tf.newaxis]
     pixels = tf.pad(tf.reshape(images, [-1, height * width, channels]), [[0, 0], [0, 1], [0, 0]], constant_values=FILL)
@@ -49,11 +49,12 @@ def affine(images: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
 
 
 def crop_flip(images: tf.Tensor, top: tf.Tensor, left: tf.Tensor, flip: tf.Tensor, padding: int) -> tf.Tensor:
-    """Reflect-pads by padding, cuts the original size out at (top, left), then mirrors left-right where flip is set.
+    """Reflect-pads by `padding`, crops to the original size at (top, left), then mirrors left-right where flip is set.
 
     Args:
         images: [B, H, W, C] uint8.
-        top, left: [B] int32 in [0, 2 · padding].
+        top: [B] int32 in [0, 2 · padding].
+        left: [B] int32 in [0, 2 · padding].
         flip: [B] bool.
         padding: less than H and W.
 
@@ -70,12 +71,12 @@ def crop_flip(images: tf.Tensor, top: tf.Tensor, left: tf.Tensor, flip: tf.Tenso
 
 
 def _first_pixel(images: tf.Tensor, pixels: int) -> tf.Tensor:
-    """[B, 1]: where each image begins in a row of all their pixels."""
+    """[B, 1]: offset of each image in the flattened pixels of the batch."""
     return tf.range(tf.shape(images)[0])[:, tf.newaxis] * pixels
 
 
 def _reflect(position: tf.Tensor, size: int) -> tf.Tensor:
-    """Positions up to size - 1 beyond either edge, mirrored at the edge pixel."""
+    """Mirrors positions at the edge pixels; they may lie up to size - 1 outside."""
     return (size - 1) - tf.abs((size - 1) - tf.abs(position))
 
 

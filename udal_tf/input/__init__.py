@@ -1,1 +1,1 @@
-"""From index lists and views to batches: dicts of named tensors."""
+"""The input pipeline: batches, dicts of named tensors, from images, positions and views."""

@@ -1,13 +1,13 @@
-"""From images, positions and views to training batches: a `tf.data` pipeline that holds no state but the step.
+"""From images, positions and views to training batches: a `tf.data` pipeline whose only state is the step.
 
 A base learner names the views it wants (`ViewRequest`); each becomes one entry of the batch, a dict of tensors:
 
 - its key, e.g. "x_l", "x_w", "x_s": float32 [B or U, H, W, C] in [−1, 1];
-- "pair_<key>" int64 and "mix_<key>" float32, for a base learner that mixes: each image's partner in MixUp, a position
-  in all views of the global batch one after the other, and its raw draw of Beta(a, a);
-- "rows_l", "rows_u": int64, each image's place among its set's positions;
-- "rotations_u": [U] int64, 0…3, quarter turns for a base learner that asks for them: each for a quarter of the batch;
-- "labels_l": [B] int64; "labels_u": [U] int64, true labels for monitoring alone, −1 where nobody knows.
+- "pair_<key>" int64 and "mix_<key>" float32, for a base learner that mixes: each image's partner in MixUp, as an index
+  into the concatenated views of the global batch, and its sample of Beta(a, a);
+- "rows_l", "rows_u": int64, each image's index into its set's positions;
+- "rotations_u": [U] int64, 0…3, multiples of 90° for a base learner that rotates: each for a quarter of the batch;
+- "labels_l": [B] int64; "labels_u": [U] int64, true labels for monitoring alone, −1 where unknown.
 """
 
 import dataclasses
@@ -24,20 +24,23 @@ from udal_tf.input import stream
 Batch = dict[str, tf.Tensor]
 Requests = Sequence[tuple[str, str, str]]
 
-LABELED, UNLABELED = "labeled", "unlabeled"
-# Numbers of the streams: one for the order of each set, one per requested view for its random numbers.
+LABELED = "labeled"
+UNLABELED = "unlabeled"
+# Stream numbers: one for the order of each set, then one per requested view for its random numbers.
 _ORDER_STREAM = {LABELED: 0, UNLABELED: 1}
 _FIRST_VIEW_STREAM = 2
 _SUFFIX = {LABELED: "l", UNLABELED: "u"}
-# What `BatchMaker.images` hands to `with_views`, by the beginning of its key.
+# Prefixes of the keys that `BatchMaker.images` passes to `with_views`.
 _RAW = ("images_", "crops_", "uniforms_")
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageSet:
-    """One set that batches are drawn from.
+    """A set of images that batches are sampled from.
 
-    images: with `fetch` and `fetch_crops`. positions: [n] int64 in them. labels: [n] int64, one per position.
+    images: with `fetch` and `fetch_crops`.
+    positions: [n] int64, which of the images.
+    labels: [n] int64, one per position.
     batch_size: over all replicas.
     """
 
@@ -47,14 +50,14 @@ class ImageSet:
     batch_size: int
 
     def __post_init__(self) -> None:
-        # Tensors now: what becomes one inside a graph is written into it, several times over for a million images.
+        # As tensors: arrays would be embedded in each graph as constants, several times for a million images.
         for name in ("positions", "labels"):
             object.__setattr__(self, name, tf.constant(getattr(self, name), tf.int64))
 
 
 @dataclasses.dataclass(frozen=True)
 class ReplicaSlice:
-    """The part of each global batch that one replica sees: the `number`-th of `count` parts of equal length."""
+    """The part of each global batch that one replica sees: the `number`-th (from 0) of `count` equal slices."""
 
     number: int | tf.Tensor = 0
     count: int = 1
@@ -71,17 +74,17 @@ WHOLE = ReplicaSlice()
 
 @dataclasses.dataclass(frozen=True)
 class BatchMaker:
-    """Everything that the batches of a run follow from, beside the step.
+    """Everything that determines the batches of a run, except the step.
 
-    sets: "labeled" and, unless the base learner has no use for it, "unlabeled".
-    requests: (key, set, view) for each image tensor: ("x_s", "unlabeled", "strong"). Views of the same set show the
-      same images.
-    views: an object with the views as attributes, each with `uniforms`, `crops` and `apply`.
-    seed: of the run.
+    sets: "labeled" and, if the base learner uses it, "unlabeled".
+    requests: (key, set, view) for each image tensor: ("x_s", "unlabeled", "strong"). Views of the same set are of
+      the same images.
+    views: an object with the views by name, each with `uniforms`, `crops` and `apply`.
+    seed: the run's seed.
     mixup_beta: a of MixUp's Beta(a, a); None for a base learner that does not mix.
 
-    A batch comes in three stages, so that each can run where it suits: `orders` on the host, for its shuffle has no
-    other kernel; `images` where the images are; `with_views` there or on the device that trains.
+    A batch comes in three stages, so that each can run where it is best: `orders` on the host, the only place where
+    its shuffle has a kernel; `images` where the images are stored; `with_views` there or on the device that trains.
     """
 
     sets: dict[str, ImageSet]
@@ -92,7 +95,7 @@ class BatchMaker:
 
     @property
     def images_per_step(self) -> int:
-        """Images that a step trains on, each view counted once, over all replicas."""
+        """Images per step over all replicas, each view counted."""
         return sum(self.sets[of_set].batch_size for _, of_set, _ in self.requests)
 
     def __call__(self, step: tf.Tensor, replica: ReplicaSlice = WHOLE) -> Batch:
@@ -100,7 +103,7 @@ class BatchMaker:
         return self.with_views(self.images(step, self.orders(step), replica))
 
     def orders(self, step: tf.Tensor) -> Batch:
-        """Which images the global batch shows, as places in their sets, and who is mixed with whom."""
+        """Which images the global batch holds, as indices into their sets, and their partners in MixUp."""
         batch = {}
         for name, chosen in self.sets.items():
             count = len(chosen.positions)
@@ -127,15 +130,15 @@ class BatchMaker:
                 random = stream.uniforms(step, chosen.batch_size, view.uniforms, self.seed, _FIRST_VIEW_STREAM + number)
                 random = replica.of(random)
                 if view.crops:
-                    cut, random = tf.split(random, [CROP_UNIFORMS, view.uniforms - CROP_UNIFORMS], axis=1)
-                    batch[f"crops_{key}"] = chosen.images.fetch_crops(positions, cut)
+                    for_crop, random = tf.split(random, [CROP_UNIFORMS, view.uniforms - CROP_UNIFORMS], axis=1)
+                    batch[f"crops_{key}"] = chosen.images.fetch_crops(positions, for_crop)
                 else:
                     whole.append(key)
                 batch[f"uniforms_{key}"] = random
             if whole:
                 batch[f"images_{suffix}"] = chosen.images.fetch(positions)
         if UNLABELED in self.sets:
-            # The order is random already, so a turn may follow from the place in the batch, as in ReMixMatch's release.
+            # The order is random, so the rotation may depend on the index in the batch, as in ReMixMatch's release.
             batch["rotations_u"] = replica.of(tf.range(self.sets[UNLABELED].batch_size, dtype=tf.int64) % NUM_ROTATIONS)
         if self.mixup_beta is not None:
             keys = [key for key, _, _ in self.requests]
@@ -147,7 +150,7 @@ class BatchMaker:
         return batch
 
     def with_views(self, batch: Batch) -> Batch:
-        """The finished batch: each request's view made of its images."""
+        """The finished batch: the images replaced by the requested views of them."""
         finished = {key: values for key, values in batch.items() if not key.startswith(_RAW)}
         for key, of_set, kind in self.requests:
             view = getattr(self.views, kind)
@@ -171,11 +174,15 @@ def training_batches(
     """The batches of steps start_step…total_steps−1, made in parallel, delivered in order.
 
     Args:
-      batch_of_step: a `BatchMaker` or what makes part of its batches.
-      replicas: of the run. first_replica, own_replicas: whose shares this process delivers, one after the other.
+      batch_of_step: a `BatchMaker`, or a function that runs some of its stages.
+      start_step: the first step.
+      total_steps: the step to stop before.
+      replicas: of the run.
+      first_replica: the first one whose slices this process delivers.
+      own_replicas: how many replicas it delivers slices for, one after the other.
     """
 
-    @tf.autograph.experimental.do_not_convert  # No Python branch in it asks a tensor; converting takes seconds.
+    @tf.autograph.experimental.do_not_convert  # No Python branch depends on a tensor, and converting takes seconds.
     def slice_of_element(element: tf.Tensor) -> Batch:
         if replicas == 1:
             return batch_of_step(element, WHOLE)
@@ -184,13 +191,13 @@ def training_batches(
 
     elements = tf.data.Dataset.range(start_step * own_replicas, total_steps * own_replicas)
     if replicas > 1:
-        elements = elements.repeat()  # Strategies of several workers forget the shapes of a set that can end.
+        elements = elements.repeat()  # Multi-worker strategies lose the static shapes of a finite dataset.
     batches = elements.map(slice_of_element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_batches(images: Any, positions: np.ndarray, plain_view: Any, batch_size: int) -> tf.data.Dataset:
-    """The images at `positions` in order and as they are, float32 [≤ batch_size, H, W, C]; the last batch is kept."""
+    """The images at `positions`, in order, in the plain view: float32 [≤ batch_size, H, W, C], no remainder dropped."""
 
     def load(at: tf.Tensor) -> tf.Tensor:
         return plain_view.apply(images.fetch(at), tf.zeros([tf.shape(at)[0], 0]))

@@ -1,4 +1,4 @@
-"""Views of a few images as training would show them, to be looked at: `view_samples`."""
+"""Views of a few images as in training, for visual inspection: `view_samples`."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,10 +12,13 @@ _HALF = 127.5
 
 
 def view_samples(images: np.ndarray, views: Views, weak: int, strong: int) -> np.ndarray:
-    """Each image as it is, then some weak and some strong views of it.
+    """Each image unchanged, then some weak and some strong views of it.
 
     Args:
-      images: [n, H, W, C] uint8. views: of images of this size. weak, strong: how many of each.
+      images: [n, H, W, C] uint8.
+      views: for images of this size.
+      weak: number of weak views.
+      strong: number of strong views.
 
     Returns:
       [n, 1 + weak + strong, H, W, C] uint8, the same for the same images.
@@ -25,8 +28,8 @@ def view_samples(images: np.ndarray, views: Views, weak: int, strong: int) -> np
         uniforms = stream.uniforms(tf.constant(0, tf.int64), len(images), view.uniforms, seed=0, stream=number)
         shown = tf.constant(images)
         if view.crops:
-            cut, uniforms = tf.split(uniforms, [CROP_UNIFORMS, view.uniforms - CROP_UNIFORMS], axis=1)
-            shown = crops_of(shown, cut)
+            for_crop, uniforms = tf.split(uniforms, [CROP_UNIFORMS, view.uniforms - CROP_UNIFORMS], axis=1)
+            shown = crops_of(shown, for_crop)
         columns.append(_pixels(view.apply(shown, uniforms)))
     return np.stack(columns, axis=1)
 

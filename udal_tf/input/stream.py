@@ -1,43 +1,45 @@
-"""A stream without state: which images step s sees, and the random numbers of their views, follow from s alone.
+"""Stateless input: the images of step s and the random numbers of their views are functions of s and the seed alone.
 
-Restarting at step s needs no iterator state, and each replica can compute its slice of the global batch by itself.
+Resuming at step s needs no iterator state, and each replica can compute its slice of the global batch by itself.
 """
 
 import numpy as np
 import scipy.special
 import tensorflow as tf
 
-# Philox on every device, so that a CPU and a GPU draw the same numbers.
+# Philox on every device, so that CPUs and GPUs give the same numbers.
 _ALGORITHM = "philox"
-# With 4 rounds the order of a set of ten is measurably biased (chi-square), with 8 it is not.
+# With 4 rounds the order of ten images is measurably biased (chi-square); with 8 it is not.
 _SHUFFLE_ROUNDS = 8
-# A float32 in [0, 1) has 23 bits of its own to be random.
+# Random bits of a float32 in [0, 1): the length of its mantissa.
 _RANDOM_BITS = 23
-# Points of the table that a Beta distribution is drawn from.
+# Size of the quantile table that Beta samples are looked up in.
 _BETA_POINTS = 2**14
 
 
 def _key(seed: int, stream: int, number: tf.Tensor) -> tf.Tensor:
-    # Of a seed XLA looks at 32 bits only, and at a negative one otherwise than TensorFlow's own kernel does.
+    # XLA uses only 32 bits of a seed, and treats negative ones differently from TensorFlow's own kernel.
     key = tf.random.experimental.stateless_fold_in(tf.constant([seed, stream]), tf.cast(number, tf.int32))
     return key & tf.int32.max
 
 
 def _shuffle_seed(seed: int, stream: int, number: tf.Tensor) -> tf.Tensor:
-    """Seed of a pass's permutation. RandomIndexShuffle takes small integers for seeds but then has 256 orders only."""
+    """Seed of an epoch's permutation. RandomIndexShuffle accepts small integers but has only 256 orders for them."""
     return tf.random.stateless_uniform([3], _key(seed, stream, number), None, None, tf.uint32, _ALGORITHM)
 
 
 def indices(step: tf.Tensor, batch_size: int, count: int, seed: int, stream: int) -> tf.Tensor:
-    """Positions 0…count−1 of the batch at `step`: one endless stream of permutations, each image once a pass.
+    """Indices 0…count−1 of the batch at `step`, from an endless stream of permutations: each image once per pass.
 
     Args:
       step: scalar int64, from 0.
-      batch_size: B. count: images in the set, at least 1.
-      seed: the run's seed. stream: a number per kind of stream (labeled, unlabeled), so that they differ.
+      batch_size: B.
+      count: images in the set, at least 1.
+      seed: the run's seed.
+      stream: the stream's number; streams of different numbers are independent.
 
     Returns:
-      [B] int64. A batch may reach over the end of a pass; CReST drops that remainder.
+      [B] int64. A batch may span two passes; CReST drops the remainder of a pass.
     """
     position = tf.cast(step, tf.int64) * batch_size + tf.range(batch_size, dtype=tf.int64)
     passes = position // count
@@ -52,37 +54,47 @@ def indices(step: tf.Tensor, batch_size: int, count: int, seed: int, stream: int
 
 
 def uniforms(step: tf.Tensor, batch_size: int, columns: int, seed: int, stream: int) -> tf.Tensor:
-    """Uniform numbers in [0, 1) for the batch at `step`, a row for each image.
+    """Uniform random numbers in [0, 1) for the batch at `step`, one row per image.
 
     Args:
-      step: scalar int64. batch_size: B. columns: numbers that a view needs per image.
-      seed, stream: as in `indices`.
+      step: scalar int64.
+      batch_size: B.
+      columns: numbers per image.
+      seed: as in `indices`.
+      stream: as in `indices`.
 
     Returns:
       [B, columns] float32.
     """
     key = _key(seed, stream, step)
-    # From bits, for the generator's own floats take other bits of the same integers under XLA than elsewhere.
+    # From bits: under XLA the generator makes its floats of other bits of the same integers.
     bits = tf.random.stateless_uniform([batch_size, columns], key, None, None, tf.uint32, _ALGORITHM)
     return tf.cast(tf.bitcast(bits, tf.int32) & (2**_RANDOM_BITS - 1), tf.float32) * 2.0**-_RANDOM_BITS
 
 
 def partners(step: tf.Tensor, size: int, seed: int, stream: int) -> tf.Tensor:
-    """Who is mixed with whom in the global batch of `step`: a permutation of 0…size−1, [size] int64.
+    """MixUp partners in the global batch of `step`: a permutation of 0…size−1, [size] int64.
 
     Args:
-      step: scalar int64. size: examples in the global batch. seed, stream: as in `indices`.
+      step: scalar int64.
+      size: examples in the global batch.
+      seed: as in `indices`.
+      stream: as in `indices`.
     """
     return indices(step, size, size, seed, stream)
 
 
 def beta_weights(step: tf.Tensor, size: int, beta: float, seed: int, stream: int) -> tf.Tensor:
-    """Draws of Beta(beta, beta) for the global batch of `step`, [size] float32.
+    """Samples of Beta(beta, beta) for the global batch of `step`, [size] float32.
 
-    By the quantile function in steps of 2⁻¹⁴: rejection sampling would give other numbers under XLA.
+    By the quantile function, tabulated in steps of 2⁻¹⁴: rejection sampling would give other numbers under XLA.
 
     Args:
-      step: scalar int64. size: examples in the global batch. beta: a of Beta(a, a). seed, stream: as in `indices`.
+      step: scalar int64.
+      size: examples in the global batch.
+      beta: both parameters of the distribution, above 0.
+      seed: as in `indices`.
+      stream: as in `indices`.
     """
     middles = (np.arange(_BETA_POINTS) + 0.5) / _BETA_POINTS
     quantiles = tf.constant(scipy.special.betaincinv(beta, beta, middles), tf.float32)
