@@ -138,7 +138,7 @@ def test_files_that_do_not_fit_are_named_with_the_reason(tiny, tmp_path):
     other = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
     other.save_weights(tmp_path / "other.weights.h5")
     for name, words in (
-        ("none.h5", "is no file"),
+        ("none.h5", "is not a file"),
         ("text.h5", "does not hold the weights of Tiny without its top"),
         ("other.weights.h5", "does not hold the weights of Tiny without its top"),
     ):

@@ -55,5 +55,5 @@ def test_the_pixels_of_published_weights_are_made_by_keras_own_layers(pixels, tm
 def test_a_layer_that_keras_does_not_have_is_named():
     inputs = keras.Input([4])
     model = keras.Model(inputs, Doubled(name="twice")(inputs))
-    with pytest.raises(ValueError, match="layer twice is a Doubled, which is not Keras's own"):
+    with pytest.raises(ValueError, match="layer twice is a Doubled, which is not a Keras layer"):
         stock_copy(model)

@@ -1,1 +1,1 @@
-"""Pure maths of the paper and of CReST: numbers and tensors in, tensors out."""
+"""The mathematics of the paper, CReST and DARP as pure functions of numbers and tensors."""

@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
-# CReST util/semisup.py keeps the ratio of Eq. 1 finite with this.
+# Keeps the ratio of Eq. 1 finite; CReST util/semisup.py.
 PROBS_EPSILON = 1e-6
-# Algorithm 1 divides by (target + 1e-9). Adding it to both sides keeps a class of zero probability finite, too, and
-# leaves equal distributions at a shift of exactly zero.
+# Algorithm 1 divides by (target + 1e-9). Adding it to both distributions also keeps the shift finite for a class
+# of zero probability, and exactly zero where the two are equal.
 LOG_EPSILON = 1e-9
 
 
@@ -13,7 +13,7 @@ def tempered(p_data: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
     """The target distribution p̃_α = Normalize(p_data^α): p_data itself at α = 1, uniform at α = 0. UDAL Eq. 2.
 
     Args:
-      p_data: [C] float32, non-negative; a class of zero stays at zero unless α = 0.
+      p_data: [C] float32, non-negative; a zero entry remains zero unless α = 0.
       alpha: scalar in [0, 1].
 
     Returns:
@@ -38,7 +38,7 @@ def normalized(values: tf.Tensor) -> tf.Tensor:
 
 
 def align_probs(probs: tf.Tensor, p_target: tf.Tensor, p_model: tf.Tensor) -> tf.Tensor:
-    """Predictions rescaled by p_target / p_model, each row normalized again. UDAL Eq. 1; CReST util/semisup.py.
+    """Predictions rescaled by p_target / p_model and renormalized by row. UDAL Eq. 1; CReST util/semisup.py.
 
     Args:
       probs: [B, C] float32, rows sum to 1.
@@ -58,17 +58,17 @@ def align_probs(probs: tf.Tensor, p_target: tf.Tensor, p_model: tf.Tensor) -> tf
 
 
 def log_ratio(p_source: tf.Tensor, p_target: tf.Tensor) -> tf.Tensor:
-    """log(p_source / p_target): what the aligned losses add to the logits, finite for a class of zero probability.
+    """log(p_source / p_target): the shift of the logits in aligned losses, finite for a class of zero probability.
 
     With p_source = p_data it is the shift of Eq. 6 (of Eq. 3 where p_target is uniform), with p_source = q̂ that of
-    Eq. 9; with source and target swapped it is Eq. 7, the same alignment undone. UDAL §3.1, Algorithm 1.
+    Eq. 9; with source and target swapped it is Eq. 7, the inverse of that alignment. UDAL §3.1, Algorithm 1.
 
     Args:
       p_source: [C] float32, the distribution aligned from.
       p_target: [C] float32, the distribution aligned to.
 
     Returns:
-      [C] float32, exactly zero where both agree.
+      [C] float32, exactly zero where the two are equal.
 
     Example:
       >>> print(log_ratio(tf.constant([0.8, 0.2]), tf.constant([0.5, 0.5])).numpy().round(4))

@@ -1,7 +1,7 @@
-"""DARP: pseudo-labels moved, as little as possible, to given class totals. Kim et al. 2020, arXiv 2007.08844.
+"""DARP: pseudo-labels changed as little as possible to match given class totals. Kim et al. 2020, arXiv 2007.08844.
 
-Its code is github.com/bbuing9/DARP: common.py, training_functions.py and train_base_estim.py are meant below. What
-holds this file together: the solver, and for each of its fallbacks when it acts.
+The files cited below are those of the authors' code, github.com/bbuing9/DARP. One module for the one problem: its
+solver with all fallbacks, the filter before it, and the estimate of the class distribution it needs.
 """
 
 import collections
@@ -9,37 +9,37 @@ import math
 
 import tensorflow as tf
 
-# A float32 row whose largest entry is the last number below 1, off by 6e-8, has an entropy of 1e-6: below it, one-hot.
+# A float32 row whose largest entry is the last number below 1 (1 − 6e-8) has an entropy of 1e-6; below that, one-hot.
 MIN_ENTROPY = 1e-6
-# DARP common.py and training_functions.py: keeps quotients finite, and is what an entry keeps where it is removed.
+# DARP common.py and training_functions.py: keeps quotients finite, and replaces removed entries.
 CODE_EPSILON = 1e-6
 # DARP's δ, `--alpha` in its code.
 DELTA = 2.0
-# Solved: no column sum is further than this share of all rows from its total, 1e-4 of 10,000 images.
+# Solved: every column sum is within this fraction of M of its total, 1e-4 images of 10,000.
 TOLERANCE = 1e-8
 MAX_ITERATIONS = 100
-# A product of float32 totals may exceed a whole number by this share and still mean it.
+# A product of float32 totals may exceed an integer by this relative error and still stand for it.
 COUNT_ROUNDING = 1e-6
 # Levenberg–Marquardt damping, relative to the curvature; start and factors needed the fewest steps on random problems.
-# Beyond the maximum no step ascends any more.
+# Beyond the maximum no step ascends.
 DAMPING_START = 0.1
 DAMPING_DECAY = 0.3
 DAMPING_GROWTH = 10.0
 DAMPING_MIN = 1e-10
 DAMPING_MAX = 1e20
-# Armijo's share of the ascent that the slope promises.
+# Armijo's condition: fraction of the ascent predicted by the slope.
 SUFFICIENT_ASCENT = 1e-4
-# Singular values below this share of the largest are noise in a float32 confusion matrix.
+# Singular values below this fraction of the largest are noise in a float32 confusion matrix.
 SINGULAR = 1e-6
 
 
 class Refined(collections.namedtuple("Refined", ["targets", "residual", "iterations"])):
-    """What `refine` found.
+    """The result of `refine`.
 
-    targets: [M, C] float32, rows sum to 1.
-    residual: scalar float32, by how much a column sum differs from its total at most, divided by M; 0.001 is one
+    targets: [M, C] float32, the DARP-refined pseudo-labels, rows sum to 1.
+    residual: scalar float32, the largest difference between a column sum and its total, divided by M; 0.001 is one
       image in a thousand.
-    iterations: scalar int32, the steps tried.
+    iterations: scalar int32, the number of steps tried.
     """
 
     __slots__ = ()
@@ -55,35 +55,36 @@ def refine(
 ) -> Refined:
     """The pseudo-labels closest to `probs` whose columns sum to `class_totals`. DARP; common.py opt_solver.
 
-    The minimum over X ≥ 0 of Σ_m w_m KL(x_m ‖ p_m), with w_m = 1 / H(p_m) so that confident rows move least, where
-    the rows of X sum to 1 and its columns to the totals, themselves scaled to sum to M. With one ν_c a class, its
+    The minimum over X ≥ 0 of Σ_m w_m KL(x_m ‖ p_m), with w_m = 1 / H(p_m) so that confident rows change least, where
+    the rows of X sum to 1 and its columns to the totals, which are scaled to sum to M. With one ν_c per class, the
     solution is x_mc = p_mc exp(−ν_c H(p_m)) / Z_m(ν), and ν maximizes the concave dual −Σ_m w_m log Z_m − Σ_c ν_c t_c,
-    whose gradient is column sums − totals. DARP's code ascends it class by class for 10 rounds, with an undamped Newton
-    iteration in each that may diverge; here damped Newton steps for all classes at once go on until it converges.
+    whose gradient is column sums − totals. DARP's code ascends it class by class for 10 rounds, each an undamped Newton
+    iteration, which may diverge; here damped Newton steps for all classes at once run until convergence.
 
-    Where the program has no solution, or no weight is finite, this holds:
+    If the program has no solution or a weight is not finite:
 
-    - A one-hot row (H below 1e-6; its weight would be infinite) stays as it is, and its mass leaves the totals.
-    - Where one-hot rows exceed a total, the others give that class nothing and share out what is left of the other
-      totals, in proportion; so it is, too, for a class of total 0. A row with nothing outside such classes stays.
-    - An entry of 0 stays 0. Zeros may make the totals unreachable, and max_iterations may be too few: of the X seen the
-      one closest to the totals that one-hot rows leave possible is returned; its rows sum to 1.
+    - A one-hot row (H below 1e-6; its weight would be infinite) is unchanged and its mass leaves the totals.
+    - If one-hot rows exceed a total, or it is 0, the other rows give that class nothing and match what remains of the
+      other totals, scaled. A row with no mass outside such classes is unchanged.
+    - An entry of 0 remains 0. If zeros make the totals unreachable, or max_iterations is too small, the best X that
+      was tried is returned, the closest to the totals that one-hot rows allow; its rows sum to 1.
 
-    The residual is always against the totals asked for.
+    The residual always refers to the totals given.
 
     Args:
       probs: [M, C] float32, M ≥ 1, rows sum to 1.
-      class_totals: [C] float32 or float64, non-negative, of a positive sum; the scale does not matter.
-      tolerance: the residual at which it stops, above 0. max_iterations: at least 1.
+      class_totals: [C] float32 or float64, non-negative, with a positive sum; their scale does not matter.
+      tolerance: the residual at which to stop, above 0.
+      max_iterations: at least 1.
 
     Returns:
       Refined(targets, residual, iterations); no gradient flows through.
 
     Raises:
-      ValueError: for shapes, a tolerance or max_iterations other than these.
+      ValueError: for other shapes, or a tolerance or max_iterations out of range.
 
-    Example: the rows (0.8, 0.2) and (0.5, 0.5) with totals (1, 1) become (0.691, 0.309) and (0.309, 0.691): the log
-    odds 1.386 and 0 fall by 0.581 and 0.805, which are to each other as the entropies 0.500 and 0.693.
+    Example: the rows (0.8, 0.2) and (0.5, 0.5) with totals (1, 1) become (0.691, 0.309) and (0.309, 0.691): the
+    log-odds 1.386 and 0 fall by 0.581 and 0.805, in the ratio of the entropies 0.500 and 0.693.
     """
     _check(probs, class_totals)
     if tolerance <= 0.0:
@@ -98,7 +99,7 @@ def refine(
     fixed, remaining = _fixed_and_remaining(probs, totals)
     allowed = (probs > 0.0) & (fixed[:, tf.newaxis] | (remaining > 0.0))
     log_probs = tf.where(allowed, tf.math.log(probs), tf.constant(float("-inf"), tf.float64))
-    # With an entropy of 0 a fixed row is the same X at every ν, and counts neither in the dual nor in its Hessian.
+    # With an entropy of 0 a fixed row is constant in ν and contributes neither to the dual nor to its Hessian.
     entropy = tf.where(fixed, tf.zeros_like(num_rows), _entropy(probs))
     weights = tf.math.divide_no_nan(tf.ones_like(num_rows), entropy)
     reachable = remaining + tf.reduce_sum(tf.where(fixed[:, tf.newaxis], probs, tf.zeros_like(probs)), axis=0)
@@ -127,8 +128,8 @@ def refine(
         direction = _damped_newton(state.hessian, point.gradient, state.damping, largest_entropy)
         slope = tf.reduce_sum(direction * point.gradient)
         trial = point_at(point.nu + direction)
-        # A slope that is still upward at the far end proves ascent of a concave function; unlike the difference of the
-        # two values it does not drown in rounding near the optimum. A trial that is not finite is never taken.
+        # A slope that is still upward at the trial point proves ascent of a concave function; unlike the difference of
+        # the two values it is not lost in rounding near the optimum. A trial that is not finite is never accepted.
         upward = tf.reduce_sum(direction * trial.gradient) >= 0.0
         ascends = upward | (trial.value >= point.value + SUFFICIENT_ASCENT * slope)
         ascends &= tf.reduce_all(tf.math.is_finite(trial.targets))
@@ -157,29 +158,30 @@ def refine(
 def remove_small_entries(
     probs: tf.Tensor, class_totals: tf.Tensor, delta: float = DELTA, floor: float = 0.0, rescale: bool = False
 ) -> tf.Tensor:
-    """Of each class c only the δ·t_c rows that are most confident of it keep their entry, before `refine`. DARP, δ = 2.
+    """Keeps, for each class c, only the entries of the δ·t_c rows most confident of it, before `refine`. DARP, δ = 2.
 
-    A row that would lose every entry stays as it is, and rows that tie with the last one kept are kept, which leaves
-    stored predictions that are still uniform as they are. δ·t_c is rounded up, so that at δ = 1 a class can reach its
-    total; the code rounds down, which leaves a class of t_c < 1 / δ without any row.
+    A row that would lose every entry is unchanged, and ties with the last row kept are kept, so that predictions that
+    are still uniform do not change. δ·t_c is rounded up, so that at δ = 1 a class can reach its total; DARP's code
+    rounds down, which leaves a class of t_c < 1 / δ without any row.
 
-    floor=1e-6, rescale=True is what training_functions.py does around its estimate_pseudo: the entries kept are
-    multiplied by (t_c + ε) / (their sum + ε), ε = 1e-6, and then every entry, removed or not, gets 1e-6 more. It keeps
-    any totals reachable, which zeros do not, and turns a row that would lose every entry into a uniform one.
+    floor=1e-6, rescale=True reproduces training_functions.py around its estimate_pseudo: the entries kept are
+    multiplied by (t_c + ε) / (their sum + ε), ε = 1e-6, and then 1e-6 is added to every entry, removed or not. Unlike
+    zeros this keeps all totals reachable, and it makes a row that would lose every entry uniform.
 
     Args:
       probs: [M, C] float32, rows sum to 1.
-      class_totals: [C] float32 or float64, non-negative, of a positive sum; scaled to sum to M.
-      delta: at least 1, finite. floor: at least 0, what is added to each entry before rows are normalized.
-      rescale: whether each column is brought to its total before that.
+      class_totals: [C] float32 or float64, non-negative, with a positive sum; scaled to sum to M.
+      delta: at least 1, finite.
+      floor: at least 0, added to each entry before rows are normalized.
+      rescale: whether each column is scaled to its total before that.
 
     Returns:
       [M, C] float32, rows sum to 1.
 
     Raises:
-      ValueError: for shapes, a delta or a floor other than these.
+      ValueError: for other shapes, or a delta or a floor out of range.
 
-    Example: totals (1, 1) and δ = 1 make (1, 0) and (0, 1) of the rows (0.8, 0.2) and (0.5, 0.5).
+    Example: with totals (1, 1) and δ = 1 the rows (0.8, 0.2) and (0.5, 0.5) become (1, 0) and (0, 1).
     """
     _check(probs, class_totals)
     if not 1.0 <= delta < math.inf:
@@ -204,15 +206,17 @@ def remove_small_entries(
 
 
 def soft_confusion(probs: tf.Tensor, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Sums of the predictions for each true class; over several batches, their sum. DARP train_base_estim.py.
+    """Predictions summed by true class, to be added up over batches. DARP train_base_estim.py.
 
     Args:
-      probs: [B, C] float32, rows sum to 1. labels: [B] int, the true classes. num_classes: C.
+      probs: [B, C] float32, rows sum to 1.
+      labels: [B] int, the true classes.
+      num_classes: C.
 
     Returns:
       [C, C] float32, predicted class by true class; column c sums to the number of images of class c.
 
-    Example: the rows (0.8, 0.2), (0.6, 0.4), (0.1, 0.9) of the classes 0, 0, 1 give ((1.4, 0.1), (0.6, 0.9)).
+    Example: the rows (0.8, 0.2), (0.6, 0.4), (0.1, 0.9) of classes 0, 0, 1 give ((1.4, 0.1), (0.6, 0.9)).
     """
     return tf.matmul(probs, tf.one_hot(labels, num_classes, dtype=probs.dtype), transpose_a=True)
 
@@ -221,10 +225,10 @@ def estimate_class_distribution(confusion: tf.Tensor, p_model: tf.Tensor) -> tf.
     """The unlabeled class distribution q that explains the mean prediction: P(predicted | true) q = p_model. DARP.
 
     train_base_estim.py (estimate_q_y) inverts the confusion matrix, discards a result with a negative entry or a
-    condition number from 100 on, and averages what is left over the epochs. Here q is the least-squares solution, the
-    shortest one where the matrix is singular; as long as it has negative entries these classes are set to 0 and the
-    others solved again, and q is normalized. A class without labeled images gets 0. If nothing positive is left, q
-    is p_model.
+    condition number of 100 or more, and averages the others over the epochs. Here q is the least-squares solution, the
+    minimum-norm one if the matrix is singular; while it has negative entries these classes are set to 0 and the others
+    solved again, and q is normalized. A class without labeled images gets 0. If no positive entry is left, q is
+    p_model.
 
     Args:
       confusion: [C, C] float32, non-negative, predicted class by true class, of held-out images: `soft_confusion`.
@@ -244,7 +248,7 @@ def estimate_class_distribution(confusion: tf.Tensor, p_model: tf.Tensor) -> tf.
     columns = tf.math.divide_no_nan(confusion, tf.reduce_sum(confusion, axis=0))
     p_model = tf.cast(p_model, tf.float64)
 
-    # A class that is out stays out, so that this ends after C rounds.
+    # An excluded class is never readmitted, so this ends within C rounds.
     def solve_without_negatives(_, q):
         support = tf.cast(q > 0.0, tf.float64)
         q = support * tf.linalg.matvec(tf.linalg.pinv(columns * support, rcond=SINGULAR), p_model)
@@ -273,13 +277,13 @@ def _entropy(probs):
 
 
 def _fixed_and_remaining(probs, totals):
-    """Rows that stay as they are [M] bool, and the totals [C] that they leave to the others.
+    """The rows that are unchanged, [M] bool, and the totals [C] that remain for the other rows.
 
-    A class that has nothing left to give is closed, which may leave a row with nothing outside closed classes, which
-    is then fixed as well; classes only ever close, so that after C rounds nothing changes.
+    A class whose total is used up is closed, which may leave a row without mass outside closed classes, which is then
+    fixed as well. Closed classes never reopen, so this ends within C rounds.
     """
 
-    def remaining_beside(fixed):
+    def remaining_without(fixed):
         kept = tf.reduce_sum(tf.where(fixed[:, tf.newaxis], probs, tf.zeros_like(probs)), axis=0)
         remaining = tf.maximum(totals - kept, 0.0)
         rows = tf.reduce_sum(tf.cast(~fixed, probs.dtype))
@@ -288,20 +292,20 @@ def _fixed_and_remaining(probs, totals):
     def close(_, fixed, remaining):
         is_open = tf.cast(remaining > 0.0, probs.dtype)
         now_fixed = fixed | (tf.reduce_sum(probs * is_open, axis=1) <= 0.0)
-        return tf.reduce_any(now_fixed != fixed), now_fixed, remaining_beside(now_fixed)
+        return tf.reduce_any(now_fixed != fixed), now_fixed, remaining_without(now_fixed)
 
     fixed = _entropy(probs) < MIN_ENTROPY
     _, fixed, remaining = tf.while_loop(
-        lambda changed, *_: changed, close, (tf.constant(True), fixed, remaining_beside(fixed))
+        lambda changed, *_: changed, close, (tf.constant(True), fixed, remaining_without(fixed))
     )
     return fixed, remaining
 
 
 def _damped_newton(hessian, gradient, damping, largest_entropy):
-    """(Hessian + damping·D)⁻¹ gradient, solved at the scale of the diagonal D; a class that nothing can move stays.
+    """(Hessian + damping·D)⁻¹ gradient, solved at the scale of the diagonal D; 0 for a class that nothing can move.
 
     D is the diagonal of the Hessian plus |gradient|·largest entropy of each class: 1 / damping then bounds the change
-    of every exponent. Where all predictions of a class are as good as 0, its Hessian is, too, and would bound nothing.
+    of every exponent. If all predictions of a class are almost 0, so is its Hessian, which alone would bound nothing.
     """
     diagonal = tf.linalg.diag_part(hessian) + tf.abs(gradient) * largest_entropy
     scale = tf.math.divide_no_nan(tf.ones_like(diagonal), tf.sqrt(diagonal))

@@ -1,10 +1,10 @@
-"""Per-example losses, weight decay and the divergence that training reports (UDAL Eqs. 3, 5, 6, 9; §3.1 for L2)."""
+"""Per-example losses, weight decay and the divergence that is logged (UDAL Eqs. 3, 5, 6, 9; §3.1 for L2)."""
 
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-# CReST util/util.py clips both distributions to [1e-6, 1 − 1e-6] before it takes logarithms.
+# CReST util/util.py clips both distributions to [1e-6, 1 − 1e-6] before taking logarithms.
 KL_EPSILON = 1e-6
 
 
@@ -13,7 +13,7 @@ def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
     Args:
       targets: labels [B] integer, or distributions [B, C] float32.
-      logits: [B, C] float32, shifted by `alignment.log_ratio` where a method aligns them.
+      logits: [B, C] float32, shifted by `alignment.log_ratio` if the method aligns them.
 
     Returns:
       [B] float32.
@@ -46,7 +46,7 @@ def squared_error(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def l2(variables: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Σ ½‖w‖² over the variables, before any coefficient. CReST util/util.py.
+    """Σ ½‖w‖² over the variables, without a coefficient. CReST util/util.py.
 
     Example:
       >>> float(l2([tf.constant([3.0, 4.0]), tf.constant([[1.0]])]))
@@ -59,7 +59,8 @@ def kl_divergence(p: tf.Tensor, q: tf.Tensor) -> tf.Tensor:
     """KL(p ‖ q) = Σ_c p·log(p/q), both clipped away from 0 and 1. CReST util/util.py; UDAL Appendix A.1.
 
     Args:
-      p, q: [C] float32, sum to 1.
+      p: [C] float32, sums to 1.
+      q: [C] float32, sums to 1.
 
     Returns:
       Scalar float32, in nats.

@@ -1,13 +1,13 @@
-"""MixUp (Zhang et al. 2018) as MixMatch uses it; pairing and weights are drawn elsewhere, this is arithmetic."""
+"""MixUp (Zhang et al. 2018) as MixMatch uses it: the arithmetic alone, pairing and weights are arguments."""
 
 import tensorflow as tf
 
 
-def mixing_weights(beta_draws: tf.Tensor) -> tf.Tensor:
-    """max(λ, 1 − λ), so that a mixed example stays closer to its own side. MixMatch Eq. 9.
+def mixing_weights(beta_samples: tf.Tensor) -> tf.Tensor:
+    """max(λ, 1 − λ), so that a mixed example is closer to its own side. MixMatch Eq. 9.
 
     Args:
-      beta_draws: [n] float32 in [0, 1], raw draws of Beta(a, a).
+      beta_samples: [n] float32 in [0, 1], samples of Beta(a, a).
 
     Returns:
       [n] float32 in [0.5, 1].
@@ -16,14 +16,15 @@ def mixing_weights(beta_draws: tf.Tensor) -> tf.Tensor:
       >>> print(mixing_weights(tf.constant([0.25, 0.5, 1.0])).numpy())
       [0.75 0.5  1.  ]
     """
-    return tf.maximum(beta_draws, 1.0 - beta_draws)
+    return tf.maximum(beta_samples, 1.0 - beta_samples)
 
 
 def mixup(own: tf.Tensor, partner: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """weights·own + (1 − weights)·partner, example by example; weights of 1 leave `own` as it is. MixMatch Eqs. 10, 11.
+    """weights·own + (1 − weights)·partner per example; a weight of 1 returns `own` unchanged. MixMatch Eqs. 10, 11.
 
     Args:
-      own, partner: [n, …] float32.
+      own: [n, …] float32.
+      partner: [n, …] float32.
       weights: [n] float32 in [0, 1].
 
     Returns:

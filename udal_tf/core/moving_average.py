@@ -1,8 +1,8 @@
-"""Moving averages of class distributions: q̂ over the model's predictions, and CReST's over labels (§2.2)."""
+"""Moving averages of class distributions: q̂ of the model's predictions, and CReST's of the labels (§2.2)."""
 
 import tensorflow as tf
 
-# Batches that q̂ averages over: ReMixMatch's and CReST's buffer.
+# Batches that q̂ averages over, as in ReMixMatch and CReST.
 HISTORY_BATCHES = 128
 # CReST's decay of the moving average of labels.
 LABEL_DECAY = 0.999
@@ -56,7 +56,7 @@ def push(history: tf.Tensor, probs: tf.Tensor) -> tf.Tensor:
 
 
 def decayed(average: tf.Tensor, labels: tf.Tensor, decay: float = LABEL_DECAY) -> tf.Tensor:
-    """CReST's exponential moving average of label batches: decay·average + (1 − decay)·share of each class.
+    """CReST's exponential moving average of label batches: decay·average + (1 − decay)·class frequencies.
 
     Args:
       average: [C] float32.
@@ -69,5 +69,5 @@ def decayed(average: tf.Tensor, labels: tf.Tensor, decay: float = LABEL_DECAY) -
       >>> print(decayed(tf.constant([0.5, 0.5]), labels=tf.constant([0, 0, 0, 1]), decay=0.5).numpy())
       [0.625 0.375]
     """
-    shares = tf.reduce_mean(tf.one_hot(labels, average.shape[0], dtype=average.dtype), axis=0)
-    return average * decay + shares * (1.0 - decay)
+    frequencies = tf.reduce_mean(tf.one_hot(labels, average.shape[0], dtype=average.dtype), axis=0)
+    return average * decay + frequencies * (1.0 - decay)

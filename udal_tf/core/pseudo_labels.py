@@ -1,4 +1,4 @@
-"""Pseudo-labels from predictions: hard or sharpened targets, the mask of confident ones, averaging over views."""
+"""Pseudo-labels from predictions: averaging over views, sharpening, hard targets and the confidence mask."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ def average_views(probs: Sequence[tf.Tensor]) -> tf.Tensor:
     """Mean of the predictions for several views of the same images, as MixMatch guesses labels.
 
     Args:
-      probs: list of [U, C] float32, row i of each the same image.
+      probs: list of [U, C] float32; row i of each is of the same image.
 
     Returns:
       [U, C] float32, rows sum to 1.
@@ -26,7 +26,7 @@ def sharpen(probs: tf.Tensor, temperature: float) -> tf.Tensor:
 
     Args:
       probs: [U, C] float32, rows sum to 1.
-      temperature: above 0; 1 changes nothing, towards 0 the rows become one-hot.
+      temperature: above 0; 1 changes nothing, and rows become one-hot as it approaches 0.
 
     Returns:
       [U, C] float32, rows sum to 1.
@@ -40,12 +40,12 @@ def sharpen(probs: tf.Tensor, temperature: float) -> tf.Tensor:
 
 
 def pseudo_labels(probs: tf.Tensor, threshold: float, temperature: float = 0.0) -> tuple[tf.Tensor, tf.Tensor]:
-    """Targets, and the mask of rows that are confident enough to count. FixMatch; CReST util/semisup.py.
+    """Targets and the mask of rows that are confident enough. FixMatch; CReST util/semisup.py.
 
     Args:
-      probs: [U, C] float32, rows sum to 1, aligned already where a method does so (Eq. 1).
-      threshold: a row counts if its largest probability, before sharpening, is at least this.
-      temperature: 0 gives one-hot targets of the arg-max (the first of equals), above 0 sharpened ones.
+      probs: [U, C] float32, rows sum to 1, already aligned if the method does so (Eq. 1).
+      threshold: a row is confident if its largest probability, before sharpening, is at least this.
+      temperature: 0 gives one-hot targets of the arg-max (the first in a tie), above 0 sharpened ones.
 
     Returns:
       targets [U, C] float32, mask [U] float32 of 0 and 1; no gradient flows through either.

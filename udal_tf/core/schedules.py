@@ -1,6 +1,6 @@
-"""Quantities that move with training: α_t (Eqs. 4 and 10) and the learning-rate factors of CReST and FixMatch.
+"""Schedules: α_t (Eqs. 4 and 10) and the learning-rate factors of CReST and FixMatch.
 
-All are pure functions of the step or of the progress, tensors in and out, so that nothing is traced again.
+All are pure functions of the step or the progress, which may be tensors, so that no step is traced again.
 """
 
 import math
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-# FixMatch writes its schedule as cos(7π/16 · progress): the level counts sixteenths of π.
+# FixMatch writes its schedule as cos(7π/16 · progress): the level is in units of π/16.
 HALF_COSINE_UNIT = math.pi / 16
 
 
@@ -18,7 +18,7 @@ def alpha(progress: tf.Tensor | float, alpha_min: float, k: float) -> tf.Tensor:
     Args:
       progress: scalar in [0, 1], t/T.
       alpha_min: scalar in [0, 1], reached at progress 1.
-      k: at least 0; 0 gives α_min throughout (Figure 3c), also at progress 0.
+      k: at least 0; 0 gives α_min throughout (Figure 3c), including at progress 0.
 
     Returns:
       Scalar float32.
@@ -31,7 +31,7 @@ def alpha(progress: tf.Tensor | float, alpha_min: float, k: float) -> tf.Tensor:
 
 
 def epoch_progress(step: tf.Tensor | int, steps_per_epoch: int, epochs: int) -> tf.Tensor:
-    """t/T of Eq. 10, with t the epoch counted from 0: it moves once per epoch and stays below 1. CReST's counting.
+    """t/T of Eq. 10, with t the epoch counted from 0: it changes once per epoch and is below 1, as in CReST.
 
     Returns:
       Scalar float32: 0 in the first epoch, (epochs − 1)/epochs in the last.
@@ -44,7 +44,7 @@ def epoch_progress(step: tf.Tensor | int, steps_per_epoch: int, epochs: int) -> 
 
 
 def linear_ramp(step: tf.Tensor | int, ramp_steps: float) -> tf.Tensor:
-    """Weight factor min(step / ramp_steps, 1): MixMatch's ramp of the unlabeled loss; 1 throughout for 0 steps.
+    """Weight factor min(step / ramp_steps, 1): MixMatch's ramp of the unlabeled loss; constantly 1 for 0 steps.
 
     Example:
       >>> print([float(linear_ramp(step, ramp_steps=100)) for step in (0, 25, 200)])
@@ -78,7 +78,7 @@ def half_cosine(step: tf.Tensor | float, total_steps: int, level: float) -> tf.T
 
 
 def cosine(step: tf.Tensor | float, total_steps: int) -> tf.Tensor:
-    """Learning-rate factor (1 + cos(π·step/total_steps))/2: from 1 to 0.
+    """Learning-rate factor (1 + cos(π·step/total_steps))/2, from 1 to 0.
 
     Example:
       >>> print([round(float(cosine(step, total_steps=100)), 4) for step in (0, 25, 50)])
@@ -108,10 +108,10 @@ def constant(step: tf.Tensor | float, total_steps: int) -> tf.Tensor:
 
 
 def boundary_steps(boundaries: Sequence[float], total_steps: int) -> tuple[int, ...]:
-    """The first step at or behind each boundary: ⌈boundary·total_steps⌉.
+    """The first step at or after each boundary: ⌈boundary·total_steps⌉.
 
     Args:
-      boundaries: fractions of the run in (0, 1); `fractions.Fraction` where no rounding may move one by a step.
+      boundaries: fractions of the run in (0, 1); a `fractions.Fraction` avoids rounding.
       total_steps: length of the run.
 
     Example:
@@ -123,12 +123,12 @@ def boundary_steps(boundaries: Sequence[float], total_steps: int) -> tuple[int, 
 
 
 def steps(step: tf.Tensor | int, boundaries: Sequence[int], decay: float) -> tf.Tensor:
-    """Learning-rate factor decay^n, where n is the number of boundaries at or before `step`: a staircase.
+    """Learning-rate factor decay^n, a staircase: n is the number of boundaries at or before `step`.
 
     Args:
       step: steps done, an integer.
-      boundaries: steps, as `boundary_steps` makes them; each one's own step has the lower rate already.
-      decay: factor of each boundary, in (0, 1].
+      boundaries: steps, as returned by `boundary_steps`; a boundary's own step already has the lower rate.
+      decay: factor per boundary, in (0, 1].
 
     Returns:
       Scalar float32 in (0, 1].
@@ -137,7 +137,7 @@ def steps(step: tf.Tensor | int, boundaries: Sequence[int], decay: float) -> tf.
       >>> print([round(float(steps(step, (500, 1000), 0.1)), 4) for step in (499, 500, 1000)])
       [1.0, 0.1, 0.01]
 
-    Source: FixMatch imagenet/utils/learning_rate.py, where the boundaries lie `decay_epochs` apart.
+    Source: FixMatch imagenet/utils/learning_rate.py, where the boundaries are `decay_epochs` apart.
     """
     passed = [tf.cast(step, tf.int64) >= boundary for boundary in boundaries]
     return tf.pow(tf.constant(decay, tf.float32), tf.reduce_sum(tf.cast(tf.stack(passed), tf.float32)))
@@ -152,21 +152,22 @@ def learning_rate_factor(
     boundaries: Sequence[float] = (),
     decay: float = 1.0,
 ) -> tf.Tensor:
-    """The factor of the schedule of that name, times min(step/(warmup·total_steps), 1).
+    """The factor of the named schedule, times min(step/(warmup·total_steps), 1).
 
     Args:
       name: half_cosine, steps, cosine, linear or constant.
       step: steps done, 0 to total_steps.
       total_steps: length of the run.
-      level: of half_cosine alone.
-      warmup: fraction of the run over which the rate rises in a straight line from 0; 0: none.
-      boundaries, decay: of steps alone: fractions of the run, and the factor at each.
+      level: for half_cosine only.
+      warmup: fraction of the run over which the factor rises linearly from 0; 0 for none.
+      boundaries: for steps only: fractions of the run.
+      decay: for steps only: the factor at each boundary.
 
     Returns:
       Scalar float32 in [0, 1].
 
     Raises:
-      ValueError: for another name, and for steps without boundaries.
+      ValueError: for an unknown name, or for steps without boundaries.
 
     Example:
       >>> staircase = {"boundaries": (0.5, 0.75), "decay": 0.1, "warmup": 0.1}

@@ -1,1 +1,1 @@
-"""Networks as plain Keras models."""
+"""The backbones, as plain Keras models."""

@@ -1,7 +1,7 @@
 """Backbones of Keras Applications for large images; `resnet.py` has the ResNet-50 of UDAL's ImageNet-127 (§4.4.2).
 
-Each is built with random weights; `load_pretrained` puts a local file's in their place. Its batch norm is Keras's own
-layer, with the momentum of ours: `--batch_norm_momentum` instead of the value that the network was published with.
+Each is built with random weights, which `load_pretrained` replaces by those of a local file. Batch norm is Keras's own
+layer, with `--batch_norm_momentum` instead of the momentum that the network was published with.
 """
 
 import pathlib
@@ -13,21 +13,22 @@ import tensorflow as tf
 from udal_tf.config import NO_WEIGHTS, ModelConfig
 from udal_tf.registry import BACKBONES
 
-# ImageNet's mean and standard deviation per channel (red, green, blue), as Keras Applications have them: in 0…255 for
-# "caffe", in 0…1 for "torch".
+# ImageNet's mean and standard deviation per channel (red, green, blue), as in Keras Applications: of pixels in 0…255
+# for "caffe", in 0…1 for "torch".
 CAFFE_MEAN = (123.68, 116.779, 103.939)
-TORCH_MEAN, TORCH_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# Half of 0…255: what takes [−1, 1] there.
+TORCH_MEAN = (0.485, 0.456, 0.406)
+TORCH_STD = (0.229, 0.224, 0.225)
+# Scale and offset from [−1, 1] to 0…255.
 _HALF = 127.5
 
 
 class PixelRange(keras.layers.Layer):
-    """Images in [−1, 1] as the weights of a backbone expect them.
+    """Converts images in [−1, 1] to the pixel range that a backbone's weights expect.
 
     Args:
-      pixels: a convention of `registry.Backbone`: "caffe", "torch", "own" (0…255) or "tf" (as they are).
+      pixels: a convention of `registry.Backbone`: "caffe", "torch", "own" (0…255) or "tf" (unchanged).
 
-    Call with [B, H, W, 3] float32, red first.
+    Call with [B, H, W, 3] float32, channels in RGB order.
     """
 
     def __init__(self, pixels: str, **kwargs):
@@ -43,7 +44,7 @@ class PixelRange(keras.layers.Layer):
         return tf.reverse(x - tf.constant(CAFFE_MEAN, x.dtype), [-1]) if self.pixels == "caffe" else x
 
     def in_stock_keras(self) -> keras.layers.Layer:
-        """Layers of Keras's own of the same function, for `models.stock`."""
+        """The equivalent in Keras's own layers, for `models.stock`."""
         if self.pixels == "tf":
             return keras.layers.Identity(name=self.name)
         if self.pixels == "torch":
@@ -53,8 +54,8 @@ class PixelRange(keras.layers.Layer):
         if self.pixels == "own":
             return to_bytes
         inputs = keras.Input([None, None, 3])
-        centerd = keras.layers.Normalization(mean=CAFFE_MEAN, variance=[1.0] * 3)(to_bytes(inputs))
-        return keras.Model(inputs, keras.ops.flip(centerd, axis=-1), name=f"{self.name}_caffe")
+        centered = keras.layers.Normalization(mean=CAFFE_MEAN, variance=[1.0] * 3)(to_bytes(inputs))
+        return keras.Model(inputs, keras.ops.flip(centered, axis=-1), name=f"{self.name}_caffe")
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -64,7 +65,7 @@ class PixelRange(keras.layers.Layer):
 
 
 def build(input_shape: tuple[int, int, int], num_classes: int, config: ModelConfig, own: None = None) -> keras.Model:
-    """`application` by the settings of a run, as its records have it."""
+    """`application` from the settings of a run, as registered."""
     return application(
         config.arch,
         input_shape,
@@ -83,18 +84,20 @@ def application(
     sync_batch_norm: bool = False,
     published_pixels: bool = False,
 ) -> keras.Model:
-    """A backbone with random initial weights, global average pooling and logits at its end.
+    """A backbone with random initial weights, global average pooling and a layer of logits.
 
     Args:
-      arch: the name of a record with `keras_name`.
-      input_shape: (H, W, 3), pixels in [−1, 1]. num_classes: the logits' length.
-      batch_norm_momentum: decay of the moving statistics. sync_batch_norm: statistics over all replicas' images.
-      published_pixels: whether the backbone sees pixels as its published weights expect them. Without such weights
-        it sees [−1, 1], except those that scale 0…255 themselves.
+      arch: the name of a registered backbone with `keras_name`.
+      input_shape: (H, W, 3), pixels in [−1, 1].
+      num_classes: number of logits.
+      batch_norm_momentum: decay of the moving statistics.
+      sync_batch_norm: whether statistics are over the images of all replicas.
+      published_pixels: whether the backbone is given pixels in the range that its published weights expect. Otherwise
+        it is given [−1, 1], except backbones that rescale 0…255 themselves.
 
     Returns:
-      Keras model, float32 [B, H, W, 3] -> logits float32 [B, num_classes]. Dropout inside of the backbone is off: its
-      random numbers would not follow from the step.
+      Keras model, float32 [B, H, W, 3] -> logits float32 [B, num_classes]. Dropout inside the backbone is off: its
+      random numbers would not be a function of the step.
     """
     pixels = BACKBONES[arch].pixels
     inputs = keras.Input(input_shape, name="images")
@@ -109,35 +112,37 @@ def application(
             layer.momentum, layer.synchronized = batch_norm_momentum, sync_batch_norm
         elif isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0
-    # Float32 whatever the layers before compute in.
+    # Float32 whatever the precision of the layers before.
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool", dtype="float32")(backbone.output)
     logits = keras.layers.Dense(num_classes, name="predictions", dtype="float32")(x)
     return keras.Model(inputs, logits, name=arch)
 
 
 def load_pretrained(model: keras.Model, arch: str, path: str | pathlib.Path) -> None:
-    """Puts the weights of a file into the backbone of `application`'s model; its last layer stays as it is.
+    """Loads a weights file into the backbone of a model made by `application`; the last layer is unchanged.
 
     Args:
-      path: weights of the same Keras Application without its top (`include_top=False`), as `save_weights` or Keras's
-        own downloads have them.
+      model: made by `application`.
+      arch: its backbone.
+      path: weights of the same Keras Application without its top (`include_top=False`), as written by `save_weights`
+        or downloaded by Keras.
 
     Raises:
-      ValueError: where the file cannot be read or holds other weights.
+      ValueError: where the file cannot be read or does not match the backbone.
     """
     path = pathlib.Path(path).expanduser()
     if not path.is_file():
-        raise ValueError(f"--pretrained={path} is no file")
-    # Loaded into a backbone of its own, so that what we add in front and behind does not disturb its layout.
+        raise ValueError(f"--pretrained={path} is not a file")
+    # Loaded into a bare backbone, so that the layers added before and after it do not change its layout.
     plain = _backbone(arch, input_shape=model.input_shape[1:])
     kernels = [v for v in plain.trainable_variables if len(v.shape) > 1]
     random = [kernel.numpy() for kernel in kernels]
     try:
         plain.load_weights(path)
-        # Keras leaves some of what it does not find as it was.
+        # Keras silently skips some weights that the file lacks.
         for kernel, before in zip(kernels, random, strict=True):
             if np.array_equal(kernel.numpy(), before):
-                raise ValueError(f"nothing in it for {kernel.path}")
+                raise ValueError(f"no weights for {kernel.path}")
         ours, theirs = ([layer for layer in whole.layers if layer.weights] for whole in (model, plain))
         for layer, source in zip(ours[:-1], theirs, strict=True):
             layer.set_weights(source.get_weights())

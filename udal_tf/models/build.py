@@ -1,4 +1,4 @@
-"""The network of a config by its name."""
+"""Builds the network that a config names, checks that images fit it, and loads pretrained weights."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from udal_tf.settings import Section
 
 
 def check_images_fit(config: ModelConfig, input_shape: tuple[int, int, int]) -> None:
-    """Raises ValueError where the network that `config` names cannot take images of this shape."""
+    """Raises ValueError if the network that `config` names cannot take images of this shape."""
     record = BACKBONES[config.arch]
     height, width, channels = input_shape
     if (record.rgb and channels != 3) or min(height, width) < record.smallest_side:
@@ -40,20 +40,20 @@ def build_model(
     precision: str = "float32",
     own: Section | None = None,
 ) -> keras.Model:
-    """The network that `config` names, with random initial weights; --pretrained is `load_pretrained`'s.
+    """The network that `config` names, with random initial weights; `load_pretrained` handles --pretrained.
 
     Args:
       config: the model section.
       input_shape: (H, W, C).
-      num_classes: the logits' length.
-      precision: float32, bfloat16 or float16, what the layers up to the last pooling compute in; weights are float32.
-      own: the section of the backbone's own; its defaults where it has one and none is given.
+      num_classes: number of logits.
+      precision: float32, bfloat16 or float16: the compute dtype up to the last pooling; weights are float32.
+      own: the backbone's own section of the config; None means its defaults, if it has one.
 
     Returns:
       Keras model, float32 [B, H, W, C] in [−1, 1] -> logits float32 [B, num_classes].
 
     Raises:
-      ValueError: where the images do not fit the network.
+      ValueError: if the network cannot take images of this shape.
     """
     check_images_fit(config, input_shape)
     record = BACKBONES[config.arch]
@@ -62,18 +62,18 @@ def build_model(
 
 
 def load_pretrained(config: ModelConfig, model: keras.Model) -> None:
-    """Puts the weights that --pretrained names into the model, if it names any.
+    """Loads the weights that --pretrained names, if any, into the model.
 
-    Only a run that begins needs the file; afterwards its checkpoints hold all weights.
+    Only a new run needs the file: a resumed one finds all weights in its checkpoint.
 
     Raises:
-      ValueError: where the file is not there or holds the weights of another network.
+      ValueError: if the file is missing or holds the weights of another network.
     """
     if config.pretrained != NO_WEIGHTS:
         applications.load_pretrained(model, config.arch, config.pretrained)
 
 
 def check_pretrained(config: ModelConfig, input_shape: tuple[int, int, int]) -> None:
-    """Raises ValueError where `load_pretrained` would, by trying it on a model that is thrown away."""
+    """Raises ValueError if `load_pretrained` would, by trying it on a temporary model."""
     if config.pretrained != NO_WEIGHTS:
         load_pretrained(config, build_model(config, input_shape, num_classes=2))

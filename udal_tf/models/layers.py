@@ -1,4 +1,4 @@
-"""The layers of the networks that Keras does not have as we need them: fused batch norm, explicit padding."""
+"""Layers that Keras lacks in the form needed here: fused batch norm and convolutions with explicit padding."""
 
 import keras
 import tensorflow as tf
@@ -7,16 +7,18 @@ BATCH_NORM_EPSILON = 1e-3
 
 
 class FusedBatchNorm(keras.layers.Layer):
-    """Batch normalization over the last axis in one fused kernel; Keras 3's own layer is several small ones.
+    """Batch normalization over the last axis in one fused kernel; Keras 3's own layer runs several small ones.
 
     Moving statistics: average ← momentum·average + (1 − momentum)·batch, the variance with Bessel's correction, as
-    TensorFlow's fused kernel and thus CReST have it. Statistics and weights are float32 in every precision.
+    in TensorFlow's fused kernel and thus in CReST. Statistics and weights are float32 in every precision.
 
     Args:
-      momentum: of the moving statistics. epsilon: added to the variance.
-      synchronized: in training, statistics of all replicas' images together; where there are several, not fused.
+      momentum: of the moving statistics.
+      epsilon: added to the variance.
+      synchronized: whether training uses statistics over the images of all replicas; with several replicas the
+        kernel is then not fused.
 
-    Call with [B, H, W, C]; `training=True` normalizes with the batch's statistics and moves the averages.
+    Call with [B, H, W, C]; `training=True` normalizes with the batch's statistics and updates the moving ones.
     """
 
     def __init__(self, momentum: float, epsilon: float = BATCH_NORM_EPSILON, synchronized: bool = False, **kwargs):
@@ -53,7 +55,7 @@ class FusedBatchNorm(keras.layers.Layer):
         return outputs
 
     def _over_replicas(self, x, replicas):
-        """Normalized x, and mean and corrected variance of all replicas' images."""
+        """Normalized x, and the mean and the corrected variance over the images of all replicas."""
         values = tf.cast(x, tf.float32)
         count = float(x.shape[0] * x.shape[1] * x.shape[2] * replicas.num_replicas_in_sync)
         mean = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(values, axis=[0, 1, 2]))
@@ -63,7 +65,7 @@ class FusedBatchNorm(keras.layers.Layer):
         return tf.cast(outputs, x.dtype), mean, variance * (count / (count - 1.0))
 
     def in_stock_keras(self) -> keras.layers.Layer:
-        """Keras's own layer of the same function, for `models.stock`; its weights have the same order."""
+        """The equivalent Keras layer, for `models.stock`; its weights have the same order."""
         return keras.layers.BatchNormalization(momentum=self.momentum, epsilon=self.epsilon, name=self.name)
 
     def compute_output_shape(self, input_shape):
@@ -75,11 +77,10 @@ class FusedBatchNorm(keras.layers.Layer):
 
 
 def conv(filters: int, kernel_size: int, stride: int, name: str):
-    """A convolution without bias that pads by kernel_size // 2 on every side, also at stride 2.
+    """A convolution without bias, padded by kernel_size // 2 on every side, also at stride 2.
 
-    Its kernel is drawn from He's truncated normal over the fan-out.
-
-    TensorFlow's "same" padding at stride 2 pads the far sides only, which is another network.
+    Its kernel is initialized by He's truncated normal over the fan-out. TensorFlow's "same" padding at stride 2 would
+    pad the bottom and right only, which is a different network.
     """
     layer = keras.layers.Conv2D(
         filters,

@@ -6,9 +6,10 @@ from udal_tf.config import ModelConfig
 from udal_tf.models.layers import FusedBatchNorm
 
 BATCH_NORM_EPSILON = 1e-5
-# Blocks of each stage and the filters of their 3×3 convolutions; a block ends in EXPANSION times as many.
+# Blocks per stage and filters of their 3×3 convolutions; a block's output has EXPANSION times as many.
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 EXPANSION = 4
+# Of the initial weights of the last layer.
 HEAD_STDDEV = 0.01
 
 
@@ -20,17 +21,18 @@ def resnet50(
 ) -> keras.Model:
     """Four stages of bottleneck blocks; the stride of a stage is in its first block's 3×3 convolution ("v1.5").
 
-    Convolutions have no bias and are drawn from He's normal over the fan-in; every batch norm starts at γ = 1, those at
-    a block's end included. Layer names are those of Keras Applications. Padding at stride 2 is TensorFlow's "same",
-    which pads the far sides alone, except around the first convolution, which is padded by 3 on every side.
+    Convolutions have no bias and are initialized by He's normal over the fan-in; every batch norm starts at γ = 1,
+    including the last one of a block. Layer names are those of Keras Applications. Padding at stride 2 is TensorFlow's
+    "same", which pads the bottom and right only, except for the first convolution, padded by 3 on every side.
 
     Args:
       input_shape: (H, W, C) of the images, pixels in [−1, 1]; H and W at least 32.
-      num_classes: the logits' length.
-      batch_norm_momentum: decay of the moving statistics. sync_batch_norm: statistics over all replicas' images.
+      num_classes: number of logits.
+      batch_norm_momentum: decay of the moving statistics.
+      sync_batch_norm: whether statistics are over the images of all replicas.
 
     Returns:
-      Keras model, float32 [B, H, W, C] -> logits float32 [B, num_classes]; 23,508,032 weights below its last layer for
+      Keras model, float32 [B, H, W, C] -> logits float32 [B, num_classes]; 23,508,032 weights before its last layer for
       three channels.
 
     Source: FixMatch imagenet/models/resnet50_model.py.
@@ -65,7 +67,7 @@ def resnet50(
             y = relu(conv(y, filters, 3, stride, f"{name}_2"), f"{name}_2")
             y = conv(y, EXPANSION * filters, 1, 1, f"{name}_3")
             x = relu(keras.layers.Add(name=f"{name}_add")([shortcut, y]), f"{name}_out")
-    # Float32 whatever the layers before compute in.
+    # Float32 whatever the precision of the layers before.
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool", dtype="float32")(x)
     logits = keras.layers.Dense(
         num_classes,
@@ -77,5 +79,5 @@ def resnet50(
 
 
 def build(input_shape: tuple[int, int, int], num_classes: int, config: ModelConfig, own: None = None) -> keras.Model:
-    """`resnet50` by the settings of a run, as its record has it."""
+    """`resnet50` from the settings of a run, as registered."""
     return resnet50(input_shape, num_classes, config.batch_norm_momentum, config.sync_batch_norm)

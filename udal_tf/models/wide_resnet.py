@@ -1,4 +1,4 @@
-"""Wide ResNet-d-w (Zagoruyko & Komodakis 2016) with CReST's details: the backbone of UDAL §4.3."""
+"""Wide ResNet-d-w (Zagoruyko & Komodakis 2016) as CReST implements it: the backbone of UDAL §4.3."""
 
 import keras
 
@@ -21,13 +21,16 @@ def wide_resnet(
     """Three groups of (depth − 4)/6 pre-activation blocks with 16, 32 and 64 times `width` filters.
 
     The first block of a group takes its shortcut from the activated input, through a 1×1 convolution where the filters
-    differ; all convolutions pad by kernel // 2 on every side; the head is batch norm, LeakyReLU, global mean, dense.
+    differ. All convolutions pad by kernel // 2 on every side. The head is batch norm, LeakyReLU, global average pooling
+    and a dense layer.
 
     Args:
       input_shape: (H, W, C) of the images, pixels in [−1, 1].
-      num_classes: C, the logits' length.
-      depth: 6n + 4. width: at least 1.
-      batch_norm_momentum: decay of the moving statistics. sync_batch_norm: statistics over all replicas' images.
+      num_classes: number of logits.
+      depth: 6n + 4, at least 10.
+      width: at least 1.
+      batch_norm_momentum: decay of the moving statistics.
+      sync_batch_norm: whether statistics are over the images of all replicas.
 
     Returns:
       Keras model, float32 [B, H, W, C] -> logits float32 [B, num_classes].
@@ -68,7 +71,7 @@ def wide_resnet(
 def build(
     input_shape: tuple[int, int, int], num_classes: int, config: ModelConfig, own: WideResNetConfig
 ) -> keras.Model:
-    """`wide_resnet` by the settings of a run, as its record has it."""
+    """`wide_resnet` from the settings of a run, as registered."""
     return wide_resnet(
         input_shape, num_classes, own.depth, own.width, config.batch_norm_momentum, config.sync_batch_norm
     )
