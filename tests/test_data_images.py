@@ -44,7 +44,7 @@ def test_crops_lie_inside_with_areas_and_aspects_in_range():
 
 
 def test_crop_at_the_middle_by_hand():
-    # Draw 0.5: aspect 1. The largest square of 100x50 covers half; the area lies midway between 8 % and 50 %: 29 %,
+    # At 0.5: aspect 1. The largest square of 100x50 covers half; the area lies midway between 8 % and 50 %: 29 %,
     # 1450 pixels, side 38. Corners: floor(0.5·63) = 31 of 62 and floor(0.5·13) = 6 of 12.
     assert crop_boxes([100], [50], np.full([1, 4], 0.5, np.float32)).numpy().tolist() == [[31, 6, 38, 38]]
 

@@ -1,4 +1,4 @@
-"""Rotations of square images by multiples of 90°, which ReMixMatch's rotation loss has a network tell apart."""
+"""Rotations of square images by multiples of 90°, which ReMixMatch's rotation loss trains a network to predict."""
 
 import tensorflow as tf
 

@@ -1,9 +1,9 @@
 """The three views of an image that learners ask for: plain, weak and strong (u^weak, u^strong in UDAL Eq. 5).
 
-A view is a pure function of uint8 images and uniform random numbers, so it is as
-reproducible as those numbers. Source: CReST data/augment.py ("dh", "dhrac") and data/augment_ops.py. Departure: CReST
-converts images to float and truncates them back to uint8 before RandAugment, which makes 47 of the 256 values one too
-dark in the strong view; here they remain uint8 and keep their values.
+A view is a pure function of uint8 images and uniform random numbers, so it is as reproducible as those numbers. Source:
+CReST data/augment.py ("dh", "dhrac") and data/augment_ops.py. Departure: CReST converts images to float and truncates
+them back to uint8 before RandAugment, which makes 47 of the 256 values one too dark in the strong view; here they
+remain uint8 and keep their values.
 """
 
 import dataclasses
