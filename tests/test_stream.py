@@ -77,7 +77,7 @@ def test_eager_graph_and_tf_data_agree():
             np.testing.assert_array_equal(random, other[1])
 
 
-def test_random_numbers_are_uniform_and_the_same_compiled_by_xla():
+def test_draws_are_uniform_and_the_same_compiled_by_xla():
     def of_step(step):
         return stream.uniforms(step, 5000, 3, seed=4, stream=2)
 

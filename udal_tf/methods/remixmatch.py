@@ -18,7 +18,7 @@ class ReMixMatch:
     Algorithm 1 of its paper. Its distribution alignment is not here: it is `--method=da` with α = 1.
 
     Two forward passes, both in training mode and both moving batch norm's averages: [weak; first strong view; the same
-    view rotated], for the guesses, the loss before MixUp and the rotations; then the mixed images. The release runs
+    view turned], for the guesses, the loss before MixUp and the rotations; then the mixed images. The release runs
     each part on its own and lets the last one alone move the averages. With joint_forward off, weak views pass alone.
     """
 
