@@ -193,7 +193,7 @@ def test_a_stated_prior_is_the_target_and_noted(tmp_path):
     config = make_config(tmp_path, unlabeled_prior=tuple(str(share) for share in shares), epochs=1)
     result = run(config)
     np.testing.assert_allclose(result["p_unlabeled"], shares / 55, rtol=1e-6)
-    assert result["data"]["unlabeled_prior"] == {"kind": "given", "shares": result["p_unlabeled"]}
+    assert result["data"]["unlabeled_prior"] == {"kind": "given", "distribution": result["p_unlabeled"]}
     # α is 1 in the first epoch.
     np.testing.assert_allclose(read_rows(tmp_path / "metrics.jsonl")[0]["p_target"], shares / 55, rtol=1e-5)
 

@@ -29,8 +29,6 @@ from udal_tf.settings import S, Section, allowed, of_kind, setting
 _PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of shares"
 # --pretrained's word for random initial weights.
 NO_WEIGHTS = "none"
-# Of `config.json`; raised when settings are renamed or moved.
-FORMAT = 2
 
 RANDAUGMENT_OPS = (
     "AutoContrast",

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 from udal_tf import __version__
 
 # Of all files of a run folder and of the names under which its checkpoints hold the weights; raised when one changes.
-FORMAT = 2
+FORMAT = 3
 # Numbers as the fields below annotate them; a plain float may be NaN.
 Share = Annotated[float, "a number from 0 to 1"]
 Finite = Annotated[float, "a finite number"]
@@ -213,7 +213,7 @@ class LaPrior(Record):
     """What LA (Inf) takes away: --la_prior, and the class prior [C] that it came to."""
 
     kind: str
-    shares: list[float]
+    distribution: list[float]
 
 
 @dataclasses.dataclass(frozen=True)

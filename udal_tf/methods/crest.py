@@ -13,7 +13,7 @@ class Crest(Method):
 
     @classmethod
     def check(cls, settings, data) -> None:
-        if not len(data.rest):
+        if not len(data.unlabeled_only):
             raise ValueError("--method=crest and crest+ label images that have no label, and --beta leaves none")
 
 

@@ -97,7 +97,7 @@ class Darp(Method):
 
     @classmethod
     def check(cls, settings, data) -> None:
-        stated_shares(settings, data.p_data)
+        stated_distribution(settings, data.p_data)
 
     def refined(self, step: Step, probs: tf.Tensor) -> tf.Tensor:
         distribution = step.values[P_UNLABELED] if self._prior is None else self._prior
@@ -107,7 +107,7 @@ class Darp(Method):
         return {"darp_residual": tf.identity(self.tables.residual)}
 
 
-def stated_shares(config: DarpConfig, p_data: np.ndarray) -> np.ndarray:
+def stated_distribution(config: DarpConfig, p_data: np.ndarray) -> np.ndarray:
     """The distribution that --darp_prior gives, else p_data: [C] float32, sums to 1.
 
     Raises:

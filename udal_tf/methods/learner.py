@@ -94,7 +94,7 @@ class Learner(tf.Module):
         if problem.p_unlabeled is not None:
             self._p_unlabeled = _distribution("p_unlabeled", problem.p_unlabeled, num_classes)
         estimated = method.unlabeled_prior == (ESTIMATE,)
-        floor = tf.zeros_like(p_data) if problem.known_shares is None else problem.known_shares
+        floor = tf.zeros_like(p_data) if problem.known_distribution is None else problem.known_distribution
         self.estimator = PriorEstimator(self._p_unlabeled, floor) if estimated else None
         base = BASE_LEARNERS[method.base]
         self.base: BaseLearner = registry.resolved(base.learner)(method, registry.section_of(base, own.base))
@@ -164,7 +164,7 @@ class Learner(tf.Module):
 
     def p_unlabeled(self) -> tf.Tensor:
         """[C] float32, the class distribution that the unlabeled images are taken to have at this step."""
-        return self._p_unlabeled if self.estimator is None else tf.identity(self.estimator.shares)
+        return self._p_unlabeled if self.estimator is None else tf.identity(self.estimator.distribution)
 
     def aligner(self) -> Aligner:
         """The alignment that the next step trains with."""

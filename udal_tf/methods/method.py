@@ -29,7 +29,7 @@ class Problem:
     p_data: [C] float32, the class prior of the labeled data, sums to 1.
     p_unlabeled: [C], what is taken for the class distribution of the unlabeled set, or where its estimate begins; None:
       p_data.
-    known_shares: [C], what each class's share of the unlabeled set is at least; None: nothing is known.
+    known_distribution: [C], what each class's share of the unlabeled set is at least; None: nothing is known.
     labeled_counts: C numbers of labeled images; None: unknown.
     pool_size: M, images in the unlabeled set.
     prepared: what the method's `prepare` found out before training, by name.
@@ -38,7 +38,7 @@ class Problem:
 
     p_data: np.ndarray
     p_unlabeled: np.ndarray | None = None
-    known_shares: np.ndarray | None = None
+    known_distribution: np.ndarray | None = None
     labeled_counts: np.ndarray | None = None
     pool_size: int = 0
     prepared: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)

@@ -21,8 +21,8 @@ class PriorEstimator(tf.Module):
         super().__init__(name="prior_estimator")
         self._floor = tf.constant(floor, tf.float32)
         # Each replica's step is the mean over its own images, so their mean is that over the global batch.
-        self.shares = tf.Variable(
-            start, dtype=tf.float32, trainable=False, name="shares", aggregation=tf.VariableAggregation.MEAN
+        self.distribution = tf.Variable(
+            start, dtype=tf.float32, trainable=False, name="distribution", aggregation=tf.VariableAggregation.MEAN
         )
 
     def update(self, probs: tf.Tensor, p_own: tf.Tensor) -> None:
@@ -32,6 +32,6 @@ class PriorEstimator(tf.Module):
           probs: [U, C] float32, predictions before any alignment, rows sum to 1.
           p_own: [C] float32, the class distribution under which they are the posterior.
         """
-        before = tf.identity(self.shares)
+        before = tf.identity(self.distribution)
         moved = before + (label_shift.em_step(before, probs, p_own) - before) / WINDOW_STEPS
-        self.shares.assign(label_shift.at_least(moved, self._floor))
+        self.distribution.assign(label_shift.at_least(moved, self._floor))

@@ -51,7 +51,8 @@ def grown(data: SslData, probs: np.ndarray, select_alpha: float) -> dict[str, An
     """What a generation adds to the original labeled images, JSON-ready; chosen from scratch each time.
 
     Args:
-      data: the original problem. probs: [len(data.rest), C], the last generation's predictions for its `rest`.
+      data: the original problem.
+      probs: [len(data.unlabeled_only), C], the last generation's predictions for its unlabeled-only images.
       select_alpha: CReST's α.
 
     Returns:
@@ -59,8 +60,8 @@ def grown(data: SslData, probs: np.ndarray, select_alpha: float) -> dict[str, An
       are known, precision (share of the added that is right) and recall (share of the class's images that was added
       rightly); None for a class without any.
     """
-    positions, labels = select(probs, data.rest, data.p_data, select_alpha)
-    truth, rest_truth = data.train_labels[positions], data.train_labels[data.rest]
+    positions, labels = select(probs, data.unlabeled_only, data.p_data, select_alpha)
+    truth, rest_truth = data.train_labels[positions], data.train_labels[data.unlabeled_only]
     per_class = range(data.num_classes)
     right = [int(np.sum((labels == c) & (truth == c))) for c in per_class]
     added = [int(np.sum(labels == c)) for c in per_class]
@@ -131,7 +132,7 @@ def train_generations(config: Config, data: SslData, run_dir: RunDir) -> Result:
 
 def _grow(learner: Learner, data: SslData, config: Config, path: epath.Path) -> None:
     plain = make_views(config.augment, *data.train.shape).plain
-    images = pipeline.evaluation_batches(data.train, data.rest, plain, config.train.eval_batch_size)
+    images = pipeline.evaluation_batches(data.train, data.unlabeled_only, plain, config.train.eval_batch_size)
     probs = Predictor(learner)(images)
     added = grown(data, probs, config.own_section(CrestConfig).select_alpha)
     for c, number in enumerate(added["added"]):

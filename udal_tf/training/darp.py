@@ -15,7 +15,7 @@ from udal_tf.core import darp
 from udal_tf.data.dataset import SslData
 from udal_tf.data.manifest import positions_sha256
 from udal_tf.input import pipeline
-from udal_tf.methods.darp import PRIOR, stated_shares
+from udal_tf.methods.darp import PRIOR, stated_distribution
 from udal_tf.records.methods import DarpConfig
 from udal_tf.run_dir import PRIOR as PRIOR_FILE
 from udal_tf.run_dir import RunDir, read_object
@@ -34,9 +34,9 @@ def with_darp_prior(config: Config, data: SslData, run_dir: RunDir) -> SslData:
     if not own.darp_prior:
         return data
     estimating = own.darp_prior == (ESTIMATE,)
-    shares = _estimated_shares(config, data, run_dir) if estimating else stated_shares(own, data.p_data)
-    data = dataclasses.replace(data, prepared={**data.prepared, PRIOR: shares})
-    return noted(data, kind=ESTIMATE if estimating else "given", shares=shares.tolist())
+    prior = _estimated_distribution(config, data, run_dir) if estimating else stated_distribution(own, data.p_data)
+    data = dataclasses.replace(data, prepared={**data.prepared, PRIOR: prior})
+    return noted(data, kind=ESTIMATE if estimating else "given", distribution=prior.tolist())
 
 
 def held_out_half(labels: np.ndarray, half: int) -> np.ndarray:
@@ -56,7 +56,7 @@ def held_out_half(labels: np.ndarray, half: int) -> np.ndarray:
     return held_out
 
 
-def shares_from_predictions(
+def distribution_from_predictions(
     probs_held_out: np.ndarray, labels: np.ndarray, probs_u: np.ndarray, pool_size: int
 ) -> np.ndarray:
     """The unlabeled class distribution that explains the mean prediction, given how each class is predicted.
@@ -73,12 +73,12 @@ def shares_from_predictions(
     confusion = darp.soft_confusion(tf.constant(probs_held_out), tf.constant(labels), num_classes).numpy()
     unseen = np.bincount(labels, minlength=num_classes) == 0
     confusion[unseen, unseen] = 1.0
-    shares = darp.estimate_class_distribution(tf.constant(confusion), tf.constant(probs_u)).numpy()
-    shares = np.maximum(shares, 1.0 / pool_size)
-    return shares / shares.sum()
+    estimate = darp.estimate_class_distribution(tf.constant(confusion), tf.constant(probs_u)).numpy()
+    estimate = np.maximum(estimate, 1.0 / pool_size)
+    return estimate / estimate.sum()
 
 
-def _estimated_shares(config: Config, data: SslData, run_dir: RunDir) -> np.ndarray:
+def _estimated_distribution(config: Config, data: SslData, run_dir: RunDir) -> np.ndarray:
     """DARP's estimate: [C] float32, sums to 1.
 
     It trains a supervised model twice by the run's settings, each time on one half of the labeled images, to see how
@@ -91,9 +91,9 @@ def _estimated_shares(config: Config, data: SslData, run_dir: RunDir) -> np.ndar
         with workers.chief_first():
             if workers.is_chief:
                 write_json(path, estimated)
-    shares = np.array(read_object(path)["shares"], np.float32)
-    print(f"The unlabeled images are taken to have the shares {', '.join(f'{share:.3f}' for share in shares)}")
-    return shares / shares.sum()
+    prior = np.array(read_object(path)["distribution"], np.float32)
+    print(f"Estimated class distribution of the unlabeled images: {', '.join(f'{p:.3f}' for p in prior)}")
+    return prior / prior.sum()
 
 
 def _estimated(config: Config, data: SslData, run_dir: RunDir) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _estimated(config: Config, data: SslData, run_dir: RunDir) -> dict[str, Any]
         probs.append(predicted(learner, data.labeled[held_out]))
         labels.append(data.labels_l[held_out])
         mean_probs_u.append(predicted(learner, data.unlabeled).mean(axis=0))
-    shares = shares_from_predictions(
+    prior = distribution_from_predictions(
         np.concatenate(probs), np.concatenate(labels), np.mean(mean_probs_u, axis=0), len(data.unlabeled)
     )
-    return {"shares": shares.tolist(), "held_out": int(sum(map(len, labels)))}
+    return {"distribution": prior.tolist(), "held_out": int(sum(map(len, labels)))}

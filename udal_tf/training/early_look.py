@@ -29,9 +29,9 @@ class EarlyLook:
 
     def __init__(self, learner: Learner, data: SslData, plain: View, train: TrainConfig, folder: pathlib.Path):
         self._learner, self._data, self._train, self._folder = learner, data, train, folder
-        spread = np.linspace(0, len(data.rest) - 1, min(MOST_IMAGES, len(data.rest))).astype(int)
-        self._positions = data.rest[spread]
-        self._wanted = data.true_shares is None and len(data.rest) > 0
+        spread = np.linspace(0, len(data.unlabeled_only) - 1, min(MOST_IMAGES, len(data.unlabeled_only))).astype(int)
+        self._positions = data.unlabeled_only[spread]
+        self._wanted = data.true_distribution is None and len(data.unlabeled_only) > 0
         self._predict = Predictor(learner)
         self._batches = pipeline.evaluation_batches(data.train, self._positions, plain, train.eval_batch_size)
 

@@ -88,7 +88,7 @@ def problem_of(data: SslData, seed: int) -> Problem:
     return Problem(
         p_data=data.p_data,
         p_unlabeled=data.p_unlabeled,
-        known_shares=data.known_shares,
+        known_distribution=data.known_distribution,
         labeled_counts=np.bincount(data.labels_l, minlength=data.num_classes),
         pool_size=len(data.unlabeled),
         prepared=data.prepared,

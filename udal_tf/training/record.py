@@ -50,13 +50,13 @@ def epoch_row(
     step = int(learner.step.numpy())
     figures, _ = by_class({name: value / train.steps_per_epoch for name, value in sums.items()})
     _, counts = by_class(sums)
-    p_unlabeled, true_shares = learner.p_unlabeled(), data.true_shares
+    p_unlabeled, true_distribution = learner.p_unlabeled(), data.true_distribution
     p_target = alignment.tempered(p_unlabeled, figures["alpha"])
-    if true_shares is None:  # Nobody knows which pseudo-labels are right.
+    if true_distribution is None:  # Nobody knows which pseudo-labels are right.
         figures.pop("confident_correct", None)
         counts = {name: values for name, values in counts.items() if name == "confident_of_class"}
     else:
-        figures["p_unlabeled_error"] = float(label_shift.total_variation(p_unlabeled, tf.constant(true_shares)))
+        figures["p_unlabeled_error"] = float(label_shift.total_variation(p_unlabeled, tf.constant(true_distribution)))
     pseudo_labels = {name.removesuffix("_of_class"): values for name, values in counts.items()}
     return EpochRow(
         step=step,

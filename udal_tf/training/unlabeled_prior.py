@@ -20,17 +20,17 @@ def stated_prior(config: MethodConfig, p_data: np.ndarray, class_names: Sequence
     """The distribution that --unlabeled_prior states, for `estimate` the one that it starts from: [C], sums to 1.
 
     Raises:
-      ValueError: if the shares of --unlabeled_prior are not one for each class.
+      ValueError: if --unlabeled_prior does not state one number per class.
     """
     if config.unlabeled_prior == (LABELED,):
         return p_data
     if config.unlabeled_prior in ((UNIFORM,), (ESTIMATE,)):
         return np.full_like(p_data, 1 / len(p_data))
     try:
-        shares = class_distribution.as_distribution(config.unlabeled_prior, class_names)
+        distribution = class_distribution.as_distribution(config.unlabeled_prior, class_names)
     except ValueError as error:
         raise ValueError(f"--unlabeled_prior: {error}") from error
-    return np.array(shares, np.float32)
+    return np.array(distribution, np.float32)
 
 
 def with_unlabeled_prior(config: Config, data: SslData) -> SslData:
@@ -45,7 +45,7 @@ def with_unlabeled_prior(config: Config, data: SslData) -> SslData:
         return noted(data, kind="estimated during training")
     if METHODS[config.method.method].uses_unlabeled_prior or prior != (LABELED,):
         kind = prior[0] if prior in ((LABELED,), (UNIFORM,)) else "given"
-        return noted(data, kind=kind, shares=data.p_unlabeled.tolist())
+        return noted(data, kind=kind, distribution=data.p_unlabeled.tolist())
     return data
 
 
