@@ -143,7 +143,7 @@ def test_all_images_labeled_leaves_nothing_to_grow_from(tmp_path):
 def test_generations_are_refused_for_other_methods():
     with pytest.raises(ValueError, match="--generations belongs to --method=crest, crest\\+, and"):
         resolve({"method": "udal", "generations": 3})
-    with pytest.raises(ValueError, match="--method=crest\\+ works on pseudo-labels"):
+    with pytest.raises(ValueError, match="--method=crest\\+ needs pseudo-labels"):
         resolve({"method": "crest+", "base": "supervised"})
 
 

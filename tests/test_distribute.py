@@ -214,7 +214,7 @@ def test_batches_that_do_not_divide_and_jit_over_replicas_are_refused():
 
 
 def test_a_tpu_and_another_strategy_contradict_each_other():
-    with pytest.raises(ValueError, match="--tpu=local is a strategy of its own"):
+    with pytest.raises(ValueError, match="--tpu=local already selects a strategy"):
         resolve({"tpu": "local", "strategy": "mirrored"})
 
 

@@ -216,7 +216,7 @@ def test_a_name_that_is_taken_is_refused_and_nothing_of_the_file_stays(tmp_path)
     ("name", "said"),
     [
         ("darp_every", "there is a setting --darp_every already, of --method=darp, da_darp"),
-        ("epochs", "--base=mine must not have a setting --epochs: there is one that every run has"),
+        ("epochs", "--base=mine must not have a setting --epochs: every run already has one"),
     ],
 )
 def test_a_setting_that_is_taken_is_refused(tmp_path, name, said):
