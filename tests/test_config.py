@@ -182,9 +182,9 @@ def test_an_unlabeled_prior_that_is_none_is_refused_with_what_is_allowed(tmp_pat
     allowed = "--unlabeled_prior must be labeled, estimate, uniform, or a file or list of class proportions: "
     for given, said in (
         ("estimat", "estimat cannot be read: No such file"),
-        (str(tmp_path / "negative"), "negative: a share must be at least 0 and finite, got '-1.0'"),
-        ("1,two", "a share must be a number, got 'two'"),
-        ("", "there is no share"),
+        (str(tmp_path / "negative"), "negative: a proportion must be at least 0 and finite, got '-1.0'"),
+        ("1,two", "a proportion must be a number, got 'two'"),
+        ("", "it has no proportions"),
     ):
         with pytest.raises(ValueError) as error:
             parsed(f"--unlabeled_prior={given}")
@@ -199,8 +199,8 @@ def test_an_unlabeled_prior_that_is_none_is_refused_with_what_is_allowed(tmp_pat
         (["--method=la"], "has no effect with --method=la"),
         (["--method=crest"], "has no effect with --method=crest,"),
         (["--base=supervised"], "has no effect with --base=supervised"),
-        (["--method=darp", "--darp_prior=1,2"], "--darp_prior=1,2 and --unlabeled_prior=.* both state"),
-        (["--method=da_darp", "--darp_prior=estimate"], "--darp_prior=estimate and --unlabeled_prior=.* both state"),
+        (["--method=darp", "--darp_prior=1,2"], "--darp_prior=1,2 and --unlabeled_prior=.* both give"),
+        (["--method=da_darp", "--darp_prior=estimate"], "--darp_prior=estimate and --unlabeled_prior=.* both give"),
     ],
 )
 def test_an_unlabeled_prior_without_effect_or_stated_twice_is_refused(prior, given, said):

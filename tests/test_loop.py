@@ -199,7 +199,7 @@ def test_a_stated_prior_is_the_target_and_noted(tmp_path):
 
 
 def test_shares_that_do_not_fit_the_classes_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(DataError, match="do not fit digitslt: --unlabeled_prior: expected 10 shares.*got 2"):
+    with pytest.raises(DataError, match="do not fit digitslt: --unlabeled_prior: expected 10 proportions.*got 2"):
         run(make_config(tmp_path / "new", unlabeled_prior=("1", "2")))
     assert not (tmp_path / "new").exists()
 

@@ -21,7 +21,7 @@ TINY = {"epochs": 2, "steps_per_epoch": 4, "batch_size": 4, "unlabeled_ratio": 2
 def test_a_given_prior_is_normalized_and_checked():
     np.testing.assert_array_equal(stated_distribution(DarpConfig(), P_DATA), P_DATA)
     np.testing.assert_allclose(stated_distribution(DarpConfig(darp_prior=("1", "3")), P_DATA), [0.25, 0.75])
-    with pytest.raises(ValueError, match="2 shares, one per class, got 3"):
+    with pytest.raises(ValueError, match="2 proportions, one per class, got 3"):
         stated_distribution(DarpConfig(darp_prior=("1", "1", "1")), P_DATA)
 
 
@@ -40,7 +40,7 @@ def test_the_stated_prior_is_put_to_the_classes(prior, shares):
 
 
 def test_a_stated_prior_of_other_classes_is_refused():
-    for entries, said in ((("1", "2", "3"), "expected 2 shares"), (("cat=1", "dog=1"), "no class is called dog")):
+    for entries, said in ((("1", "2", "3"), "expected 2 proportions"), (("cat=1", "dog=1"), "no class is called dog")):
         with pytest.raises(ValueError, match=f"--unlabeled_prior: {said}"):
             stated_prior(MethodConfig(unlabeled_prior=entries), P_DATA, ("cat", "owl"))
 

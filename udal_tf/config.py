@@ -171,11 +171,7 @@ class ModelConfig(Section):
 class MethodConfig(Section):
     """The base learner, where distributions are aligned, and how strongly (§3.1)."""
 
-    base: str = setting(
-        "Base learner that the method builds on.",
-        "Base learner, the semi-supervised algorithm that the method builds on.",
-        choices=_names(BASE_LEARNERS),
-    )
+    base: str = setting("fixmatch", "Base learner that the method builds on.", choices=_names(BASE_LEARNERS))
     method: str = setting("udal", "Method: where and how class distributions are aligned.", choices=_names(METHODS))
     alpha_min: float = setting(0.1, "α_min of Eq. 10, the final α: 1 gives p̃ = p_data, 0 a uniform p̃.", low=0, high=1)
     k: float = setting(2.0, "k of Eq. 10: the larger, the later α_t falls; 0 keeps it at α_min (Figure 3c).", low=0)
