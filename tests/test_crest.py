@@ -100,7 +100,7 @@ def test_classes_that_add_nothing_are_named_in_the_log(grow):
 def test_a_selection_that_keeps_nothing_is_stated(grow):
     # One predicted image of the most frequent class: a share below one image.
     added, printed = grow(np.eye(10, dtype=np.float32)[:1])
-    assert "none at all: the next generation trains on the same labeled images" in printed
+    assert "no pseudo-labeled images at all: the next generation trains on the same labeled images" in printed
     assert sum(added["added"]) == 0
 
 

@@ -222,7 +222,7 @@ def test_a_finished_run_started_again_returns_the_saved_result_without_training(
     monkeypatch.setattr(sources, "load", lambda config: pytest.fail("read the data again"))
     assert experiment.train_and_evaluate(config).to_json() == result
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-    assert "finished already" in capsys.readouterr().out
+    assert "already finished" in capsys.readouterr().out
 
 
 def test_the_same_seed_twice_gives_bit_identical_figures(finished, step_by_step):
@@ -290,11 +290,11 @@ def test_a_run_that_failed_can_go_on_in_the_same_process(tmp_path, capsys):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(loop.StorageError, match="disk full"):
         patch.setattr(RunDir, "write_result", broken_write)
         run(config)
-    assert "Going on from step 4 of 12" in capsys.readouterr().out
+    assert "Resuming from step 4 of 12" in capsys.readouterr().out
     assert not (tmp_path / "result.json").exists()
 
     result = run(config, drawn=True)
-    assert "Going on from step 12 of 12" in capsys.readouterr().out
+    assert "Resuming from step 12 of 12" in capsys.readouterr().out
     assert Recorder.made[-1].counts == []
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4, 8, 12]
     assert list(result["accuracy"]) == WEIGHTS

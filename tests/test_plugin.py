@@ -85,7 +85,7 @@ def resumed(tmp_path_factory, plugin) -> pathlib.Path:
     assert not (workdir / "result.json").exists()
     again = run(workdir, plugin)
     assert again.returncode == 0, again.stderr
-    assert "Going on from step 8 of 16" in again.stdout
+    assert "Resuming from step 8 of 16" in again.stdout
     return workdir
 
 

@@ -117,7 +117,7 @@ def test_a_run_that_diverges_fails_without_a_traceback_or_a_bad_checkpoint(proce
     assert process.returncode == 1
     message = error_text(process.stderr)
     assert "The loss of step 1 is" in message
-    assert "none: no epoch was finished" in message
+    assert "none: no epoch was completed" in message
     assert "--learning_rate" in message
     assert not (folder / "run" / "checkpoints").exists()
     assert not (folder / "run" / "result.json").exists()

@@ -1,4 +1,4 @@
-"""The class distribution of the unlabeled set that DARP alone takes: --darp_prior, stated or estimated before training.
+"""--darp_prior: the class distribution of the unlabeled set that DARP alone uses, given or estimated before training.
 
 Kim et al. 2020, §3.3.
 """
@@ -29,7 +29,7 @@ HALVES = 2
 
 
 def with_darp_prior(config: Config, data: SslData, run_dir: RunDir) -> SslData:
-    """The problem with what --darp_prior says for `methods.darp`, and noted in its provenance; as it is without."""
+    """The problem with the distribution of --darp_prior, if given, for `methods.darp` and in its provenance."""
     own = config.own_section(DarpConfig)
     if not own.darp_prior:
         return data
@@ -40,10 +40,11 @@ def with_darp_prior(config: Config, data: SslData, run_dir: RunDir) -> SslData:
 
 
 def held_out_half(labels: np.ndarray, half: int) -> np.ndarray:
-    """Of each class every other image, by turns; a class with a single one holds none out.
+    """Every other image of each class; none of a class with a single image.
 
     Args:
-      labels: [n] integer. half: 0 or 1; together the two cover every class that has two images or more.
+      labels: [n] integer.
+      half: 0 or 1; together the two cover every class with at least two images.
 
     Returns:
       [n] bool.
@@ -63,11 +64,12 @@ def distribution_from_predictions(
 
     Args:
       probs_held_out: [n, C] float32, predictions for labeled images that the predicting model did not train on.
-      labels: [n] integer, theirs. probs_u: [C] float32, the mean prediction for the unlabeled images.
-      pool_size: unlabeled images; each class is given the share of one at least.
+      labels: [n] integer, of these images.
+      probs_u: [C] float32, the mean prediction for the unlabeled images.
+      pool_size: number of unlabeled images; each class gets at least the fraction of a single image.
 
     Returns:
-      [C] float32, above 0, sums to 1. A class without a held-out image is taken to be predicted without error.
+      [C] float32, above 0, sums to 1. A class without held-out images is assumed to be predicted without error.
     """
     num_classes = len(probs_u)
     confusion = darp.soft_confusion(tf.constant(probs_held_out), tf.constant(labels), num_classes).numpy()
@@ -81,9 +83,9 @@ def distribution_from_predictions(
 def _estimated_distribution(config: Config, data: SslData, run_dir: RunDir) -> np.ndarray:
     """DARP's estimate: [C] float32, sums to 1.
 
-    It trains a supervised model twice by the run's settings, each time on one half of the labeled images, to see how
-    the other half's classes are predicted. (DARP's code holds ten images of each class out, once, which a class of
-    few labels does not have.) It goes on where it was cut, and stands in the folder's `unlabeled_prior.json` when done.
+    It trains two supervised models with the run's settings, each on one half of the labeled images, and measures how
+    they predict the classes of the other half. (DARP's code holds out ten images of each class, once, but a class with
+    few labels does not have them.) An interrupted estimate is resumed; the result is in `unlabeled_prior.json`.
     """
     path = run_dir / PRIOR_FILE
     if not path.exists():
@@ -121,7 +123,7 @@ def _estimated(config: Config, data: SslData, run_dir: RunDir) -> dict[str, Any]
                 "labeled_sha256": positions_sha256(data.labeled[~held_out]),
             },
         )
-        print(f"Prior of the unlabeled images, half {half + 1} of {HALVES}: {len(own_data.labeled)} labeled ones")
+        print(f"Prior of the unlabeled images, half {half + 1} of {HALVES}: {len(own_data.labeled)} labeled images")
         own_dir = run_dir.half(half)
         loop.train(supervised, own_data, own_dir)
         learner = loop.trained_learner(supervised, own_data, own_dir)
