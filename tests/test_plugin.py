@@ -207,7 +207,7 @@ def test_a_name_that_is_taken_is_refused_and_nothing_of_the_file_stays(tmp_path)
         "from udal_tf import registry\n"
         "registry.register(registry.Method(name='mine', label='Mine'), registry.Method(name='udal', label='Mine'))\n"
     )
-    with pytest.raises(PluginError, match=f"{path} fails: ValueError: there is a method 'udal' already"):
+    with pytest.raises(PluginError, match=f"{path} fails: ValueError: there is already a method 'udal'"):
         resolve({"plugin": (str(path),)})
     assert "mine" not in registry.METHODS
 
@@ -215,7 +215,7 @@ def test_a_name_that_is_taken_is_refused_and_nothing_of_the_file_stays(tmp_path)
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("darp_every", "there is a setting --darp_every already, of --method=darp, da_darp"),
+        ("darp_every", "there is already a setting --darp_every, of --method=darp, da_darp"),
         ("epochs", "--base=mine must not have a setting --epochs: every run already has one"),
     ],
 )

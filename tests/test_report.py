@@ -241,7 +241,7 @@ def written(tmp_path_factory):
     (broken / "metrics.jsonl").write_text('{"epoch": 1}\n')
     count, left_out = report.write_report([root], out)
     assert count == 20
-    assert ["metrics.jsonl, line 1 is no row" in one.reason for one in left_out] == [True]
+    assert ["metrics.jsonl, line 1 is not a row" in one.reason for one in left_out] == [True]
     return out
 
 

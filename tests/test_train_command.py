@@ -157,7 +157,7 @@ def assert_untouched(folder: pathlib.Path) -> None:
 def test_a_work_folder_in_a_bucket_is_refused(command, tmp_path):
     code, message = command("--workdir=gs://bucket/run")
     assert code == 2
-    assert "gs:// is not supported, only local folders" in message
+    assert "gs:// is not supported, only local files and folders" in message
     assert_untouched(tmp_path)
 
 

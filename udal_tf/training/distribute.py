@@ -168,7 +168,7 @@ class Workers:
 
 @functools.cache
 def _mean_over(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The mean over a strategy's replicas, in one graph, so that its collective operations are the same at every call."""
+    """The mean over a strategy's replicas, in one graph, so that its collective operations stay the same."""
 
     def mean(values):
         return strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(tf.identity, args=(values,)), axis=None)

@@ -168,7 +168,7 @@ class _Run:
             data.test, np.arange(len(data.test)), self.views.plain, config.train.eval_batch_size
         )
         self.evaluator = Evaluator(self.learner, test, data.test_labels)
-        # Sums of the epoch's metrics so far; in the checkpoint, so that a run resumed within an epoch has the same sums.
+        # Sums of the epoch's metrics so far; in the checkpoint, so that a run resumed within an epoch adds up the same.
         self.totals = tf.Variable([], shape=[None], dtype=tf.float64)
         # Steps with a non-finite loss; each gets the batch of a step after the run's last one instead.
         self.skipped = tf.Variable([], shape=[None], dtype=tf.int64)
