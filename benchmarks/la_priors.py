@@ -28,7 +28,7 @@ def main():
 
 
 def evaluated(workdir: pathlib.Path) -> dict[str, dict]:
-    """prior -> {"shares": [C], "accuracy": {"raw", "ema", "raw_la", "ema_la"}} of a finished run."""
+    """prior -> {"distribution": [C], "accuracy": {"raw", "ema", "raw_la", "ema_la"}} of a finished run."""
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
     import tensorflow as tf
 
@@ -44,7 +44,8 @@ def evaluated(workdir: pathlib.Path) -> dict[str, dict]:
     average = run.learner.label_average / tf.reduce_sum(run.learner.label_average)
     priors = {"labeled": run.learner.p_data.numpy(), "label_average": average.numpy()}
     return {
-        name: {"shares": prior.tolist(), "accuracy": run.evaluator(prior)["accuracy"]} for name, prior in priors.items()
+        name: {"distribution": prior.tolist(), "accuracy": run.evaluator(prior)["accuracy"]}
+        for name, prior in priors.items()
     }
 
 
@@ -58,7 +59,7 @@ def table(runs: list[dict[str, dict]]) -> str:
     lines.append(f"| without LA (Inf) | {' | '.join(_spread(runs, PRIORS[0], kind) for kind in WEIGHTS)} | |")
     for prior in PRIORS:
         cells = [_spread(runs, prior, f"{kind}_la") for kind in WEIGHTS]
-        ratio = statistics.fmean(max(run[prior]["shares"]) / min(run[prior]["shares"]) for run in runs)
+        ratio = statistics.fmean(max(run[prior]["distribution"]) / min(run[prior]["distribution"]) for run in runs)
         lines.append(f"| & LA (Inf), --la_prior={prior} | {' | '.join(cells)} | {ratio:.1f} : 1 |")
     return "\n".join(lines)
 

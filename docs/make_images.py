@@ -34,7 +34,7 @@ def write_folder(out: pathlib.Path, data: SslData, test_per_class: int) -> None:
     labeled_in = [f"labeled/{names[c]}" for c in data.labels_l]
     test_in = [f"test/{names[c]}" for c in data.test_labels[in_test]]
     _write(out, data.train, data.labeled, labeled_in)
-    _write(out, data.train, data.rest, ["unlabeled"] * len(data.rest))
+    _write(out, data.train, data.unlabeled_only, ["unlabeled"] * len(data.unlabeled_only))
     _write(out, data.test, in_test, test_in)
 
 

@@ -37,18 +37,18 @@ def test_a_class_name_may_hold_an_equals_sign(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "there is no share in it"),
-        ("[]", "there is no share in it"),
-        ("0.5\nhalf", "a share must be a number, got 'half'"),
-        ('{"cat": null}', "a share must be a number, got None"),
-        ("[true, 1]", "a share must be a number, got True"),
-        ("[[1], [2]]", r"a share must be a number, got \[1\]"),
-        ("[0.5, 0.5", "no valid JSON"),
+        ("", "it has no proportions"),
+        ("[]", "it has no proportions"),
+        ("0.5\nhalf", "a proportion must be a number, got 'half'"),
+        ('{"cat": null}', "a proportion must be a number, got None"),
+        ("[true, 1]", "a proportion must be a number, got True"),
+        ("[[1], [2]]", r"a proportion must be a number, got \[1\]"),
+        ("[0.5, 0.5", "invalid JSON"),
         ("0.5\n-0.5", "at least 0 and finite, got '-0.5'"),
         ("1\nnan", "at least 0 and finite, got 'nan'"),
         ("1\ninf", "at least 0 and finite, got 'inf'"),
         ("0\n0", "positive sum"),
-        ("cat 1\n2", "either every share has a class name or none has"),
+        ("cat 1\n2", "either every proportion needs a class name or none"),
         ("cat 1\ncat 2", "got several for cat"),
     ],
 )
@@ -70,8 +70,8 @@ def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path):
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
-        (("1", "2"), "expected 3 shares, one per class, got 2"),
-        (("cat=1", "dog=1"), "the share of guinea pig is missing"),
+        (("1", "2"), "expected 3 proportions, one per class, got 2"),
+        (("cat=1", "dog=1"), "the proportion of guinea pig is missing"),
         (("cat=1", "dog=1", "guinea pig=1", "cow=1"), "no class is called cow"),
     ],
 )

@@ -179,12 +179,12 @@ def test_a_file_of_shares_belongs_to_the_run_by_what_it_says(tmp_path):
 
 def test_an_unlabeled_prior_that_is_none_is_refused_with_what_is_allowed(tmp_path):
     (tmp_path / "negative").write_text("1\n-1\n")
-    allowed = "--unlabeled_prior must be labeled, estimate, uniform, or a file or list of shares: "
+    allowed = "--unlabeled_prior must be labeled, estimate, uniform, or a file or list of class proportions: "
     for given, said in (
         ("estimat", "estimat cannot be read: No such file"),
-        (str(tmp_path / "negative"), "negative: a share must be at least 0 and finite, got '-1.0'"),
-        ("1,two", "a share must be a number, got 'two'"),
-        ("", "there is no share"),
+        (str(tmp_path / "negative"), "negative: a proportion must be at least 0 and finite, got '-1.0'"),
+        ("1,two", "a proportion must be a number, got 'two'"),
+        ("", "it has no proportions"),
     ):
         with pytest.raises(ValueError) as error:
             parsed(f"--unlabeled_prior={given}")
@@ -199,8 +199,8 @@ def test_an_unlabeled_prior_that_is_none_is_refused_with_what_is_allowed(tmp_pat
         (["--method=la"], "has no effect with --method=la"),
         (["--method=crest"], "has no effect with --method=crest,"),
         (["--base=supervised"], "has no effect with --base=supervised"),
-        (["--method=darp", "--darp_prior=1,2"], "--darp_prior=1,2 and --unlabeled_prior=.* both state"),
-        (["--method=da_darp", "--darp_prior=estimate"], "--darp_prior=estimate and --unlabeled_prior=.* both state"),
+        (["--method=darp", "--darp_prior=1,2"], "--darp_prior=1,2 and --unlabeled_prior=.* both give"),
+        (["--method=da_darp", "--darp_prior=estimate"], "--darp_prior=estimate and --unlabeled_prior=.* both give"),
     ],
 )
 def test_an_unlabeled_prior_without_effect_or_stated_twice_is_refused(prior, given, said):
@@ -257,10 +257,10 @@ def test_schedule_boundaries_are_exact_however_they_are_written():
         (("half",), "must be numbers such as 0.5 or 1/2, got 'half'"),
         (("1/0",), "must be numbers such as 0.5 or 1/2, got '1/0'"),
         (("nan",), "must be numbers such as 0.5 or 1/2, got 'nan'"),
-        (("0", "1/2"), "must be between 0 and 1 and rise, got '0,1/2'"),
-        (("1/2", "1"), "must be between 0 and 1 and rise, got '1/2,1'"),
-        (("3/4", "1/2"), "must be between 0 and 1 and rise, got '3/4,1/2'"),
-        (("1/2", "0.5"), "must be between 0 and 1 and rise, got '1/2,0.5'"),
+        (("0", "1/2"), "must be increasing and between 0 and 1, got '0,1/2'"),
+        (("1/2", "1"), "must be increasing and between 0 and 1, got '1/2,1'"),
+        (("3/4", "1/2"), "must be increasing and between 0 and 1, got '3/4,1/2'"),
+        (("1/2", "0.5"), "must be increasing and between 0 and 1, got '1/2,0.5'"),
         ((), "--schedule=steps needs at least one"),
     ],
 )

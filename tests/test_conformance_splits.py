@@ -135,7 +135,7 @@ def test_problems_hold_exactly_these_splits(vectors):
         given |= {"beta": setting("beta", key), "fold": int(setting("fold", key))}
         data = make_problem(sources[dataset], resolve(given).data)
         assert_equal(data.labeled, entry["labeled_canonical"])
-        assert_equal(data.rest, entry["unlabeled_canonical"])
+        assert_equal(data.unlabeled_only, entry["unlabeled_canonical"])
         assert np.array_equal(np.sort(data.unlabeled), np.sort(subset_of(vectors, key)[1])), key
         assert data.provenance["labeled_sha256"] == entry["labeled_canonical"]["sha256"]
     for key, entry in vectors["darp"].items():
@@ -143,5 +143,5 @@ def test_problems_hold_exactly_these_splits(vectors):
         given |= {"n1": entry["labeled_counts"][0], "m1": entry["unlabeled_counts"][0]}
         data = make_problem(sources["cifar10"], resolve(given).data)
         assert_equal(data.labeled, entry["labeled"])
-        assert_equal(data.rest, entry["unlabeled"])
+        assert_equal(data.unlabeled_only, entry["unlabeled"])
         assert_equal(data.unlabeled, entry["crest_pool_labeled_plus_unlabeled"])

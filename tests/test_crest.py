@@ -64,15 +64,15 @@ def test_alpha_is_held_inside_a_generation(finished):
 def test_added_images_are_counted_against_their_true_labels():
     data = sources.load(resolve({}).data)
     # Predictions that are right for every image but call class 1 class 0, most sure of the first images.
-    predicted = np.where(data.train_labels[data.rest] == 1, 0, data.train_labels[data.rest])
+    predicted = np.where(data.train_labels[data.unlabeled_only] == 1, 0, data.train_labels[data.unlabeled_only])
     probs = np.eye(10)[predicted] * np.linspace(0.99, 0.5, len(predicted))[:, None]
     added = crest.grown(data, probs.astype(np.float32), select_alpha=3.0)
     zeros = np.sum(predicted == 0)
     kept = int(zeros * (1 / 12) ** (1 / 3))
     assert added["added"][0] == kept and added["added"][1] == 0
-    truth = data.train_labels[data.rest][predicted == 0][:kept]
+    truth = data.train_labels[data.unlabeled_only][predicted == 0][:kept]
     assert added["precision"][0] == np.mean(truth == 0)
-    assert added["recall"][0] == np.sum(truth == 0) / np.sum(data.train_labels[data.rest] == 0)
+    assert added["recall"][0] == np.sum(truth == 0) / np.sum(data.train_labels[data.unlabeled_only] == 0)
     assert added["precision"][1] is None and added["recall"][1] == 0.0
     assert added["precision"][9] == added["recall"][9] == 1.0
 
@@ -100,7 +100,7 @@ def test_classes_that_add_nothing_are_named_in_the_log(grow):
 def test_a_selection_that_keeps_nothing_is_stated(grow):
     # One predicted image of the most frequent class: a share below one image.
     added, printed = grow(np.eye(10, dtype=np.float32)[:1])
-    assert "none at all: the next generation trains on the same labeled images" in printed
+    assert "no pseudo-labeled images at all: the next generation trains on the same labeled images" in printed
     assert sum(added["added"]) == 0
 
 
@@ -143,7 +143,7 @@ def test_all_images_labeled_leaves_nothing_to_grow_from(tmp_path):
 def test_generations_are_refused_for_other_methods():
     with pytest.raises(ValueError, match="--generations belongs to --method=crest, crest\\+, and"):
         resolve({"method": "udal", "generations": 3})
-    with pytest.raises(ValueError, match="--method=crest\\+ works on pseudo-labels"):
+    with pytest.raises(ValueError, match="--method=crest\\+ needs pseudo-labels"):
         resolve({"method": "crest+", "base": "supervised"})
 
 

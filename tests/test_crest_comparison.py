@@ -130,8 +130,8 @@ def test_priors_of_la_are_rows_over_the_same_weights(benchmark):
             return {"raw": raw, "ema": raw, "raw_la": la, "ema_la": la}
 
         return {
-            "labeled": {"shares": [0.8, 0.2], "accuracy": of(labeled)},
-            "label_average": {"shares": [0.6, 0.4], "accuracy": of(average)},
+            "labeled": {"distribution": [0.8, 0.2], "accuracy": of(labeled)},
+            "label_average": {"distribution": [0.6, 0.4], "accuracy": of(average)},
         }
 
     rows = rows_of(benchmark("la_priors").table([run(0.8, 0.9, 0.85), run(0.82, 0.94, 0.85)]))
@@ -152,6 +152,6 @@ def test_priors_of_la_on_a_finished_run_agree_with_its_own_result(benchmark, tin
     result = json.loads((tiny_run / "result.json").read_text())
     assert result["la_prior"]["kind"] == "labeled"
     assert found["labeled"]["accuracy"] == result["accuracy"]
-    assert found["labeled"]["shares"] == result["la_prior"]["shares"]
+    assert found["labeled"]["distribution"] == result["la_prior"]["distribution"]
     # After four batches the moving average of labels is still close to uniform.
-    np.testing.assert_allclose(found["label_average"]["shares"], np.full(10, 0.1), atol=0.004)
+    np.testing.assert_allclose(found["label_average"]["distribution"], np.full(10, 0.1), atol=0.004)

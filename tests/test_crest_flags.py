@@ -71,18 +71,18 @@ def test_the_ratio_is_turned_over(ratio, imbalance):
     ("arguments", "reason"),
     [
         (["--class_im_ratio=0.01", "--imbalance=100"], "--class_im_ratio is CReST's name for --imbalance"),
-        (["--method=udal", "--do_distalign"], "--method=udal says where to align"),
+        (["--method=udal", "--do_distalign"], "--method=udal sets the alignment"),
         (["--bn_sync=True"], "the release ignores it"),
         (["--input_shape=64,64,3"], "only 32,32,3"),
         (["--num_labeled=25"], "the release ignores it"),
         (["--how_dalign=adaptive"], "need --do_distalign"),
         (["--do_distalign"], "moving average of labels"),
-        (["--do_distalign", "--how_dalign=constant", "--num_generation=6"], "--num_generation=1 only"),
+        (["--do_distalign", "--how_dalign=constant", "--num_generation=6"], "only with --num_generation=1"),
         (["--class_im_ratio=0"], "--class_im_ratio must be above 0"),
         (["--sched_type=step"], "--sched_type must be one of"),
-        (["--model_dir=a", "--workdir=b"], "give one of them"),
-        (["--unsup_loss_type=mse"], "--base=fixmatch does xe only"),
-        (["--do_rollback=True"], "goes on from its last checkpoint"),
+        (["--model_dir=a", "--workdir=b"], "give only one of them"),
+        (["--unsup_loss_type=mse"], "--base=fixmatch supports only xe"),
+        (["--do_rollback=True"], "resumes from its last checkpoint automatically"),
     ],
 )
 def test_what_is_not_done_here_is_refused_with_the_reason(arguments, reason):

@@ -55,7 +55,7 @@ def test_manifest_lists_every_fold(ten, exported):  # noqa: F811
 def test_manifest_gives_the_same_problem(tmp_path, exported, fold):
     plain = sources.load(made.config(tmp_path, fold=fold))
     again = sources.load(made.config(tmp_path, fold=fold, split_manifest=str(exported / "split_manifest.json")))
-    for name in ("labeled", "unlabeled", "rest", "p_data"):
+    for name in ("labeled", "unlabeled", "unlabeled_only", "p_data"):
         np.testing.assert_array_equal(getattr(again, name), getattr(plain, name))
     assert again.provenance["draw"].endswith("from split_manifest.json")
 
@@ -77,7 +77,7 @@ def test_exported_files_are_not_taken_for_the_published_ones(tmp_path, exported)
 
 def test_exported_files_hold_the_same_problem(tmp_path, ten, exported):  # noqa: F811
     archive, files = sources.load(made.config(tmp_path)), sources.load(made.config(tmp_path / "out"))
-    for name in ("labeled", "rest"):
+    for name in ("labeled", "unlabeled_only"):
         of_archive = archive.train.fetch(getattr(archive, name))
         np.testing.assert_array_equal(files.train.fetch(getattr(files, name)), of_archive)
 

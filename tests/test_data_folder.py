@@ -53,8 +53,8 @@ def test_labels_and_images_belong_together(tmp_path):
 
 def test_pool_holds_labeled_and_unlabeled_images(tmp_path):
     data = sources.load(config(make(tmp_path / "data"), tmp_path))
-    assert (len(data.labeled), len(data.rest), len(data.unlabeled)) == (11, 5, 16)
-    assert np.all(data.train_labels[data.rest] == -1)
+    assert (len(data.labeled), len(data.unlabeled_only), len(data.unlabeled)) == (11, 5, 16)
+    assert np.all(data.train_labels[data.unlabeled_only] == -1)
     assert sorted(data.unlabeled.tolist()) == list(range(16))
     assert data.provenance["labeled_counts"] == [6, 2, 3]
     assert data.provenance["unlabeled_of_unknown_class"] == 5
@@ -64,7 +64,7 @@ def test_pool_holds_labeled_and_unlabeled_images(tmp_path):
 def test_beta_below_one_hides_labels(tmp_path):
     data = sources.load(config(make(tmp_path / "data"), tmp_path, beta=0.5))
     assert data.provenance["labeled_counts"] == [3, 1, 2]
-    assert len(data.rest) == 5 + 5
+    assert len(data.unlabeled_only) == 5 + 5
 
 
 def test_hold_out_without_test_folder(tmp_path):
@@ -153,7 +153,7 @@ def test_big_sets_stay_on_disk(tmp_path, monkeypatch):
 def test_links_to_folders_are_followed_once(tmp_path):
     root = make(tmp_path / "data")
     os.symlink(root / "unlabeled", root / "unlabeled" / "loop")
-    assert len(sources.load(config(root, tmp_path)).rest) == 5
+    assert len(sources.load(config(root, tmp_path)).unlabeled_only) == 5
 
 
 def test_other_files_are_counted(tmp_path):
@@ -302,7 +302,7 @@ def test_bad_images_are_skipped_and_counted(tmp_path):
         data = sources.load(config(root, tmp_path, skip_bad_images=True))
         assert data.provenance["skipped_bad_images"] == 3
         assert data.provenance["labeled_counts"] == [5, 2, 3]
-        assert len(data.rest) == 5 and len(data.test) == 6
+        assert len(data.unlabeled_only) == 5 and len(data.test) == 6
         expected = np.array([GREEN, RED, BLUE])
         assert np.abs(colors(data.train, data.labeled) - expected[data.train_labels[data.labeled]]).max() < 3
         assert np.abs(colors(data.test, np.arange(6)) - expected[data.test_labels]).max() < 3

@@ -32,8 +32,8 @@ def test_crest_pool_holds_the_labeled_images_too():
     data = make_problem(source([50, 50, 50]), config())
     assert counts_of(data, data.unlabeled) == [40, 20, 10]
     assert counts_of(data, data.labeled) == [10, 5, 3]
-    assert set(data.unlabeled) == set(data.labeled) | set(data.rest)
-    assert not set(data.labeled) & set(data.rest)
+    assert set(data.unlabeled) == set(data.labeled) | set(data.unlabeled_only)
+    assert not set(data.labeled) & set(data.unlabeled_only)
     np.testing.assert_allclose(data.p_data, [4 / 7, 2 / 7, 1 / 7], rtol=1e-6)
 
 
@@ -49,15 +49,15 @@ def test_the_pools_shares_and_what_is_known_of_them():
     """40, 20, 10 in the pool, of which 10, 5, 3 are labeled; then a class of the others is not told."""
     made_up = source([50, 50, 50])
     data = make_problem(made_up, config())
-    np.testing.assert_allclose(data.true_shares, [4 / 7, 2 / 7, 1 / 7], rtol=1e-6)
-    np.testing.assert_allclose(data.known_shares, [10 / 70, 5 / 70, 3 / 70], rtol=1e-6)
+    np.testing.assert_allclose(data.true_distribution, [4 / 7, 2 / 7, 1 / 7], rtol=1e-6)
+    np.testing.assert_allclose(data.known_distribution, [10 / 70, 5 / 70, 3 / 70], rtol=1e-6)
     labels = data.train_labels.copy()
-    labels[data.rest[0]] = -1
+    labels[data.unlabeled_only[0]] = -1
     partly = dataclasses.replace(data, train_labels=labels)
-    assert partly.true_shares is None
-    np.testing.assert_array_equal(partly.known_shares, data.known_shares)
+    assert partly.true_distribution is None
+    np.testing.assert_array_equal(partly.known_distribution, data.known_distribution)
     all_labeled = make_problem(made_up, config(beta=1.0))
-    np.testing.assert_array_equal(all_labeled.known_shares, all_labeled.true_shares)
+    np.testing.assert_array_equal(all_labeled.known_distribution, all_labeled.true_distribution)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_the_pools_shares_and_what_is_known_of_them():
 def test_darp_with_an_unlabeled_set_of_its_own(given, unlabeled):
     data = make_problem(source([50, 50, 50]), config(protocol="darp", n1=12, m1=32, **given))
     assert counts_of(data, data.labeled) == [12, 6, 3]
-    assert counts_of(data, data.rest) == unlabeled
+    assert counts_of(data, data.unlabeled_only) == unlabeled
     # CReST's pool: labeled, then unlabeled.
-    np.testing.assert_array_equal(data.unlabeled, np.concatenate([data.labeled, data.rest]))
+    np.testing.assert_array_equal(data.unlabeled, np.concatenate([data.labeled, data.unlabeled_only]))
     np.testing.assert_allclose(data.p_data, [4 / 7, 2 / 7, 1 / 7], rtol=1e-6)
 
 
@@ -106,7 +106,7 @@ def test_unknown_labels_are_unlabeled():
     made = source([8, 8], long_tailed=True, geometric=False)
     made.train_labels[:6] = -1
     data = make_problem(made, config(beta=1.0))
-    assert sorted(data.rest.tolist()) == list(range(6))
+    assert sorted(data.unlabeled_only.tolist()) == list(range(6))
     assert data.provenance["unlabeled_of_unknown_class"] == 6
 
 
@@ -155,5 +155,5 @@ def test_every_recipe_names_a_source():
 
 def test_beta_one_labels_every_image_and_keeps_them_all_in_the_pool():
     data = make_problem(source([50, 50]), config(n1=50, imbalance=1.0, beta=1.0))
-    assert (len(data.labeled), len(data.unlabeled), len(data.rest)) == (100, 100, 0)
+    assert (len(data.labeled), len(data.unlabeled), len(data.unlabeled_only)) == (100, 100, 0)
     np.testing.assert_array_equal(data.labels_l, data.train_labels[data.labeled])

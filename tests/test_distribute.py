@@ -208,13 +208,13 @@ def test_batches_that_do_not_divide_and_jit_over_replicas_are_refused():
 
     with pytest.raises(DeviceError, match="--batch_size must be a multiple of the 2 replicas, got 7"):
         distribute.check_fits(TwoReplicas(), 7, jit=False)
-    with pytest.raises(DeviceError, match="--jit compiles the step of one device"):
+    with pytest.raises(DeviceError, match="--jit needs a single device"):
         distribute.check_fits(TwoReplicas(), 8, jit=True)
     distribute.check_fits(TwoReplicas(), 8, jit=False)
 
 
 def test_a_tpu_and_another_strategy_contradict_each_other():
-    with pytest.raises(ValueError, match="--tpu=local is a strategy of its own"):
+    with pytest.raises(ValueError, match="--tpu=local already selects a strategy"):
         resolve({"tpu": "local", "strategy": "mirrored"})
 
 

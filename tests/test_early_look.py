@@ -37,7 +37,7 @@ def look(monkeypatch, tmp_path):
         data = sources.load(config.data)
         if not known:
             labels = np.array(data.train_labels)
-            labels[data.rest] = -1
+            labels[data.unlabeled_only] = -1
             data = dataclasses.replace(data, train_labels=labels)
         learner = make_learner(config, data)
         return EarlyLook(

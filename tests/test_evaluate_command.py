@@ -78,8 +78,8 @@ def test_the_test_images_score_as_in_training(evaluate, trained, tmp_path):
         assert found[kind]["per_class"]["recall"] == result["per_class_recall"][weights]
         assert found[kind]["per_class"]["support"] == [6, 6, 6]
     assert found["count"] == 18
-    assert found["target_prior"] == {"stated": "uniform", "shares": pytest.approx([1 / 3] * 3)}
-    assert found["source_prior"] == {"kind": "labeled", "shares": pytest.approx([4 / 9, 2 / 9, 3 / 9])}
+    assert found["target_prior"] == {"stated": "uniform", "distribution": pytest.approx([1 / 3] * 3)}
+    assert found["source_prior"] == {"kind": "labeled", "distribution": pytest.approx([4 / 9, 2 / 9, 3 / 9])}
     assert f"{100 * result['accuracy']['ema']:.1f}" in out
     assert "LA (Inf), uniform" in out
 
@@ -129,7 +129,7 @@ def test_a_stated_target_prior(evaluate, trained, images, tmp_path):
     assert code == 0
     assert "LA (Inf), shares" in out
     found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
-    assert found["target_prior"]["shares"] == pytest.approx([0.3, 0.1, 0.6])
+    assert found["target_prior"]["distribution"] == pytest.approx([0.3, 0.1, 0.6])
     assert found["source_prior"]["kind"] == "own"
 
 

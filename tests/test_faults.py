@@ -65,7 +65,7 @@ def test_a_full_disk_stops_the_run_with_the_reason_and_what_to_do(runs):
 def test_with_room_again_the_same_command_goes_on_and_ends_as_if_nothing_had_happened(runs):
     folder, ended = runs
     assert ended["room"].returncode == 0, ended["room"].stderr
-    assert "Going on from step" in ended["room"].stdout
+    assert "Resuming from step" in ended["room"].stdout
     assert ended["whole"].returncode == 0, ended["whole"].stderr
 
     def rows(path):

@@ -56,7 +56,7 @@ def make_learner(
     train = TrainConfig(epochs=EPOCHS, steps_per_epoch=STEPS_PER_EPOCH)
     if config.unlabeled_prior == (ESTIMATE,):
         p_unlabeled = np.full(NUM_CLASSES, 0.25, np.float32)
-    problem = Problem(p_data, p_unlabeled, known_shares=np.full(NUM_CLASSES, 0.01), pool_size=POOL)
+    problem = Problem(p_data, p_unlabeled, known_distribution=np.full(NUM_CLASSES, 0.01), pool_size=POOL)
     of_method = DarpConfig(darp_warmup=0.5, darp_every=2) if METHODS[method].settings is DarpConfig else None
     sections = Own(base=of_base(**own) if of_base else None, method=of_method)
     return Learner(model, problem, config, optimizer or OptimizerConfig(), train, sections)
@@ -439,14 +439,14 @@ def test_the_step_moves_the_estimate_by_the_weak_views_predictions_under_the_tar
     learner, batch = make_learner(unlabeled_prior=(ESTIMATE,)), make_batch()
     learner.step.assign(5)
     alpha = float(learner.aligner().alpha)
-    learner.estimator.shares.assign(P_UNLABELED)
+    learner.estimator.distribution.assign(P_UNLABELED)
     p_own = P_UNLABELED**alpha / np.sum(P_UNLABELED**alpha)
     x = tf.concat([batch["x_l"], batch["x_w"], batch["x_s"]], 0)
     probs = tf.nn.softmax(make_learner().model(x, training=True))[6:18].numpy()
     learner.train_step(batch)
     corrected = probs * P_UNLABELED / p_own
     corrected /= corrected.sum(axis=1, keepdims=True)
-    moved = learner.estimator.shares.numpy() - P_UNLABELED
+    moved = learner.estimator.distribution.numpy() - P_UNLABELED
     towards = corrected.mean(axis=0) - P_UNLABELED
     rate = np.dot(moved, towards) / np.dot(towards, towards)
     assert 0 < rate < 1
@@ -490,7 +490,7 @@ def test_la_prior_target_follows_the_unlabeled_prior():
 
 def test_the_estimate_is_in_the_checkpoint(tmp_path):
     learner, other = (make_learner(unlabeled_prior=(ESTIMATE,)) for _ in range(2))
-    learner.estimator.shares.assign(P_UNLABELED)
+    learner.estimator.distribution.assign(P_UNLABELED)
     path = tf.train.Checkpoint(learner=learner).write(str(tmp_path / "ckpt"))
     tf.train.Checkpoint(learner=other).read(path).assert_consumed()
     np.testing.assert_array_equal(other.p_unlabeled(), P_UNLABELED)

@@ -193,13 +193,13 @@ def test_a_stated_prior_is_the_target_and_noted(tmp_path):
     config = make_config(tmp_path, unlabeled_prior=tuple(str(share) for share in shares), epochs=1)
     result = run(config)
     np.testing.assert_allclose(result["p_unlabeled"], shares / 55, rtol=1e-6)
-    assert result["data"]["unlabeled_prior"] == {"kind": "given", "shares": result["p_unlabeled"]}
+    assert result["data"]["unlabeled_prior"] == {"kind": "given", "distribution": result["p_unlabeled"]}
     # α is 1 in the first epoch.
     np.testing.assert_allclose(read_rows(tmp_path / "metrics.jsonl")[0]["p_target"], shares / 55, rtol=1e-5)
 
 
 def test_shares_that_do_not_fit_the_classes_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(DataError, match="do not fit digitslt: --unlabeled_prior: expected 10 shares.*got 2"):
+    with pytest.raises(DataError, match="do not fit digitslt: --unlabeled_prior: expected 10 proportions.*got 2"):
         run(make_config(tmp_path / "new", unlabeled_prior=("1", "2")))
     assert not (tmp_path / "new").exists()
 
@@ -222,7 +222,7 @@ def test_a_finished_run_started_again_returns_the_saved_result_without_training(
     monkeypatch.setattr(sources, "load", lambda config: pytest.fail("read the data again"))
     assert experiment.train_and_evaluate(config).to_json() == result
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-    assert "finished already" in capsys.readouterr().out
+    assert "already finished" in capsys.readouterr().out
 
 
 def test_the_same_seed_twice_gives_bit_identical_figures(finished, step_by_step):
@@ -290,11 +290,11 @@ def test_a_run_that_failed_can_go_on_in_the_same_process(tmp_path, capsys):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(loop.StorageError, match="disk full"):
         patch.setattr(RunDir, "write_result", broken_write)
         run(config)
-    assert "Going on from step 4 of 12" in capsys.readouterr().out
+    assert "Resuming from step 4 of 12" in capsys.readouterr().out
     assert not (tmp_path / "result.json").exists()
 
     result = run(config, drawn=True)
-    assert "Going on from step 12 of 12" in capsys.readouterr().out
+    assert "Resuming from step 12 of 12" in capsys.readouterr().out
     assert Recorder.made[-1].counts == []
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4, 8, 12]
     assert list(result["accuracy"]) == WEIGHTS

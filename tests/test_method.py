@@ -88,7 +88,7 @@ def test_a_distribution_of_its_own_replaces_p_unlabeled_and_is_a_source_with_an_
     moved = np.array([0.25] * 4) * (target / own.numpy()) ** 0.5
     np.testing.assert_allclose(aligner.pseudo_probs(zeros + 0.25)[0], moved / moved.sum(), rtol=1e-5)
     np.testing.assert_allclose(aligner.p_own(), target, rtol=1e-5)
-    with pytest.raises(KeyError, match="there is no distribution 'other'"):
+    with pytest.raises(KeyError, match="unknown distribution 'other'"):
         aligner.distribution("other")
 
 

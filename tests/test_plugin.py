@@ -85,7 +85,7 @@ def resumed(tmp_path_factory, plugin) -> pathlib.Path:
     assert not (workdir / "result.json").exists()
     again = run(workdir, plugin)
     assert again.returncode == 0, again.stderr
-    assert "Going on from step 8 of 16" in again.stdout
+    assert "Resuming from step 8 of 16" in again.stdout
     return workdir
 
 
@@ -207,7 +207,7 @@ def test_a_name_that_is_taken_is_refused_and_nothing_of_the_file_stays(tmp_path)
         "from udal_tf import registry\n"
         "registry.register(registry.Method(name='mine', label='Mine'), registry.Method(name='udal', label='Mine'))\n"
     )
-    with pytest.raises(PluginError, match=f"{path} fails: ValueError: there is a method 'udal' already"):
+    with pytest.raises(PluginError, match=f"{path} fails: ValueError: there is already a method 'udal'"):
         resolve({"plugin": (str(path),)})
     assert "mine" not in registry.METHODS
 
@@ -215,8 +215,8 @@ def test_a_name_that_is_taken_is_refused_and_nothing_of_the_file_stays(tmp_path)
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("darp_every", "there is a setting --darp_every already, of --method=darp, da_darp"),
-        ("epochs", "--base=mine must not have a setting --epochs: there is one that every run has"),
+        ("darp_every", "there is already a setting --darp_every, of --method=darp, da_darp"),
+        ("epochs", "--base=mine must not have a setting --epochs: every run already has one"),
     ],
 )
 def test_a_setting_that_is_taken_is_refused(tmp_path, name, said):

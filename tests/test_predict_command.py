@@ -173,7 +173,7 @@ def test_a_model_of_a_newer_version_is_refused(predict, tiny_run, tmp_path):
     (run / "config.json").write_text(json.dumps({**config, "format": 99, "udal_tf": "9.9"}))
     code, _, err = predict(run, "a.png")
     assert code == 2
-    assert "is of format 99, by udal-tf 9.9" in err
+    assert "has format 99, written by udal-tf 9.9" in err
 
 
 def test_the_command_as_a_process_whose_reader_has_enough(tiny_run, photos):

@@ -33,12 +33,12 @@ def test_shares_in_order_by_name_and_from_a_file(tmp_path):
     ("value", "said"),
     [
         ("balanced", "uniform, train or a file with shares, got 'balanced'"),
-        ([1, 2, 3], "target prior: expected 2 shares, one per class, got 3"),
-        ({"cat": 1}, "target prior: the share of dog is missing"),
+        ([1, 2, 3], "target prior: expected 2 proportions, one per class, got 3"),
+        ({"cat": 1}, "target prior: the proportion of dog is missing"),
         ({"cat": 1, "cow": 1}, "no class is called cow"),
         ([0, 0], "positive sum"),
         ([1, -1], "at least 0"),
-        ([], "no share"),
+        ([], "no proportions"),
     ],
 )
 def test_what_is_no_share_for_each_class_is_refused(value, said):
@@ -48,7 +48,7 @@ def test_what_is_no_share_for_each_class_is_refused(value, said):
 
 def test_a_file_that_does_not_fit_is_named(tmp_path):
     (tmp_path / "shares").write_text("cat 1\ncow 1\n")
-    with pytest.raises(ValueError, match=r"shares: no class is called cow; the share of dog is missing"):
+    with pytest.raises(ValueError, match=r"shares: no class is called cow; the proportion of dog is missing"):
         stated(tmp_path / "shares")
 
 

@@ -241,7 +241,7 @@ def written(tmp_path_factory):
     (broken / "metrics.jsonl").write_text('{"epoch": 1}\n')
     count, left_out = report.write_report([root], out)
     assert count == 20
-    assert ["metrics.jsonl, line 1 is no row" in one.reason for one in left_out] == [True]
+    assert ["metrics.jsonl, line 1 is not a row" in one.reason for one in left_out] == [True]
     return out
 
 
@@ -541,11 +541,11 @@ def test_a_folder_of_ones_own_is_called_by_its_name_and_what_its_recipe_says_is_
     write_run(tmp_path, 0.7, facts=FACTS, **OWN, threshold=0.9)
     runs, _ = read_runs([tmp_path])
     assert {tuple(run.deviations.items()) for run in runs} == {(), (("threshold", 0.9),)}
-    assert set(figures.figure_groups(runs)) == {"custom images, flowers", "custom images, flowers, threshold 0.9"}
+    assert set(figures.figure_groups(runs)) == {"custom dataset, flowers", "custom dataset, flowers, threshold 0.9"}
     headings = [
         column.heading for column in tables_of(tmp_path)["table1_folder"].columns if "flowers" in column.heading
     ]
-    assert sorted(headings) == ["custom images, flowers", "custom images, flowers, threshold 0.9"]
+    assert sorted(headings) == ["custom dataset, flowers", "custom dataset, flowers, threshold 0.9"]
 
 
 def test_classes_stand_from_frequent_to_rare_whatever_order_their_names_are_in():
@@ -576,7 +576,7 @@ def test_names_of_figures_fit_into_file_names_and_stay_apart():
 
 def test_a_long_heading_ends_within_its_figure():
     figure = plotting.render(
-        sketch("FixMatch w/ UDAL; custom images, flowers, image_size 28, crop_padding 3, depth 10")
+        sketch("FixMatch w/ UDAL; custom dataset, flowers, image_size 28, crop_padding 3, depth 10")
     )
     assert figure.get_suptitle().endswith("…")
     (heading,) = [text for text in figure.texts if text.get_text() == figure.get_suptitle()]
@@ -598,7 +598,7 @@ def test_class_names_have_room_beside_their_panel_and_above_its_legend(side):
 
 
 def test_a_folders_name_with_dollar_signs_is_no_formula_in_a_heading(tmp_path):
-    plotting.draw(sketch(r"custom images, $\wrong{$"), tmp_path)
+    plotting.draw(sketch(r"custom dataset, $\wrong{$"), tmp_path)
     assert (tmp_path / "name.png").exists() and (tmp_path / "name.svg").exists()
 
 

@@ -154,7 +154,7 @@ def test_a_run_killed_between_the_row_and_the_checkpoint_goes_on_from_the_checkp
     processes, states = runs[1]["killed"]
     assert processes[UNSAVED_ROW].returncode == -signal.SIGKILL
     assert (states[UNSAVED_ROW]["rows"], states[UNSAVED_ROW]["latest"]) == ([4, 8], 4)
-    assert f"Going on from step 4 of {TOTAL_STEPS}" in processes[UNLISTED].stdout
+    assert f"Resuming from step 4 of {TOTAL_STEPS}" in processes[UNLISTED].stdout
 
 
 def test_a_checkpoint_counts_when_it_is_listed_and_not_before(runs):
@@ -162,7 +162,7 @@ def test_a_checkpoint_counts_when_it_is_listed_and_not_before(runs):
     assert processes[UNLISTED].returncode == -signal.SIGKILL
     assert (states[UNLISTED]["rows"], states[UNLISTED]["latest"]) == ([4, 8, 12], 8)
     assert "ckpt-12.index" in states[UNLISTED]["files"]
-    assert f"Going on from step 8 of {TOTAL_STEPS}" in processes[TERM].stdout
+    assert f"Resuming from step 8 of {TOTAL_STEPS}" in processes[TERM].stdout
 
 
 def test_sigterm_in_mid_epoch_saves_and_says_so(runs):
@@ -171,14 +171,14 @@ def test_sigterm_in_mid_epoch_saves_and_says_so(runs):
     assert "Traceback" not in processes[TERM].stderr
     assert "Stopped at step 10" in processes[TERM].stdout
     assert (states[TERM]["rows"], states[TERM]["latest"]) == ([4, 8], 10)
-    assert f"Going on from step 10 of {TOTAL_STEPS}" in processes[ANY].stdout
+    assert f"Resuming from step 10 of {TOTAL_STEPS}" in processes[ANY].stdout
 
 
 def test_a_run_killed_at_any_moment_goes_on_from_its_last_checkpoint(runs):
     processes, states = runs[1]["killed"]
     assert processes[ANY].returncode == -signal.SIGKILL
     assert not states[ANY]["result"]
-    assert f"Going on from step {states[ANY]['latest']} of {TOTAL_STEPS}" in processes[END].stdout
+    assert f"Resuming from step {states[ANY]['latest']} of {TOTAL_STEPS}" in processes[END].stdout
     assert processes[END].returncode == 0, processes[END].stderr
 
 

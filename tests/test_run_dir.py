@@ -188,7 +188,7 @@ def test_a_folder_that_another_run_took_meanwhile_is_refused(tmp_path):
 
 def test_a_bucket_is_refused_and_no_local_folder_made_for_it(tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
-    assert "gs:// is not supported, only local folders" in refused(make_config("gs://bucket/run"))
+    assert "gs:// is not supported, only local files and folders" in refused(make_config("gs://bucket/run"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -197,7 +197,7 @@ def test_a_run_of_another_version_is_refused_by_name(earlier, refused):
     for number, advice in ((FORMAT + 1, "install a later version"), (FORMAT - 1, "train it again")):
         (earlier / "config.json").write_text(json.dumps({**saved, "format": number, "udal_tf": "9.9"}))
         message = refused(make_config(earlier, fold=2))
-        assert f"is of format {number}, by udal-tf 9.9" in message and advice in message
+        assert f"has format {number}, written by udal-tf 9.9" in message and advice in message
 
 
 def test_in_use_while_the_lock_is_held(tmp_path):
@@ -252,7 +252,7 @@ def test_a_line_that_is_no_row_is_named(tmp_path):
         (json.dumps({**make_row(2).to_json(), "seconds": "long"}), "seconds must be a finite number, got 'long'"),
     ):  # fmt: skip
         (tmp_path / "metrics.jsonl").write_text(json.dumps(make_row(1).to_json()) + "\n" + line + "\n")
-        with pytest.raises(RunDirError, match=f"metrics.jsonl, line 2 is no row of a run .*{said}"):
+        with pytest.raises(RunDirError, match=f"metrics.jsonl, line 2 is not a row of a run .*{said}"):
             run_dir.rows()
 
 

@@ -66,5 +66,5 @@ def test_a_key_that_is_missing_or_of_another_kind_is_named(change, said):
 
 @pytest.mark.parametrize("value", [{}, [], {"accuracy": {}}])
 def test_a_result_without_a_format_is_refused(value):
-    with pytest.raises(RunDirError, match="runs/a/result.json is of format .none., by udal-tf .unknown."):
+    with pytest.raises(RunDirError, match="runs/a/result.json has format .none., written by udal-tf .unknown."):
         Result.from_json(value, WHERE)

@@ -240,7 +240,7 @@ def test_a_stopped_sweep_goes_on_and_its_runs_make_a_report(tmp_path):
     assert second.returncode == 0, errors
     assert "[2/2]" in output
     for name in begun:
-        assert "Going on from step" in (tmp_path / "runs/sweep" / f"{name}.log").read_text()
+        assert "Resuming from step" in (tmp_path / "runs/sweep" / f"{name}.log").read_text()
     third = start(tmp_path, "--", *long)
     assert "Nothing to do." in third.communicate(timeout=60)[0]
     count, left_out = report.write_report([tmp_path / "runs"], tmp_path / "report")

@@ -117,7 +117,7 @@ def test_a_run_that_diverges_fails_without_a_traceback_or_a_bad_checkpoint(proce
     assert process.returncode == 1
     message = error_text(process.stderr)
     assert "The loss of step 1 is" in message
-    assert "none: no epoch was finished" in message
+    assert "none: no epoch was completed" in message
     assert "--learning_rate" in message
     assert not (folder / "run" / "checkpoints").exists()
     assert not (folder / "run" / "result.json").exists()
@@ -157,7 +157,7 @@ def assert_untouched(folder: pathlib.Path) -> None:
 def test_a_work_folder_in_a_bucket_is_refused(command, tmp_path):
     code, message = command("--workdir=gs://bucket/run")
     assert code == 2
-    assert "gs:// is not supported, only local folders" in message
+    assert "gs:// is not supported, only local files and folders" in message
     assert_untouched(tmp_path)
 
 

@@ -172,7 +172,7 @@ def with_la_prior(run, kind):
             text = json.loads((run / name).read_text())
             text.get("config", text)["method"]["la_prior"] = kind
             if "la_prior" in text:
-                text["la_prior"]["shares"] = [0.1] * 5 + [0.0, 0.2, 0.1, 0.1, 0.1]
+                text["la_prior"]["distribution"] = [0.1] * 5 + [0.0, 0.2, 0.1, 0.1, 0.1]
             (run / name).write_text(json.dumps(text))
     return run
 

@@ -147,9 +147,9 @@ def test_a_run_of_an_earlier_version_is_refused_by_its_format(run):
     config = json.loads((run / "config.json").read_text())
     del config["format"]
     (run / "config.json").write_text(json.dumps(config))
-    assert f"{run / 'config.json'} is no config of this program's: its format is missing" in refusal(run)
+    assert f"{run / 'config.json'} is not a config of this program: its format is missing" in refusal(run)
     change(run / "config.json", format=1, udal_tf="0.0.9")
-    assert "is of format 1, by udal-tf 0.0.9" in refusal(run)
+    assert "has format 1, written by udal-tf 0.0.9" in refusal(run)
 
 
 def test_missing_best_weights_and_unknown_ones_are_refused(run):

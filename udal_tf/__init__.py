@@ -26,6 +26,6 @@ def load(
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name in ("alignment", "losses"):  # Imported when they are asked for, as they import TensorFlow.
+    if name in ("alignment", "losses"):  # Imported on first use, as they import TensorFlow.
         return importlib.import_module(f"udal_tf.{name}")
     raise AttributeError(f"module 'udal_tf' has no attribute {name!r}")

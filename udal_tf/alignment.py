@@ -1,12 +1,12 @@
-"""Distribution alignment under the paper's names: what Eqs. 1–4 and 6–10 are made of, for a training loop of your own.
+"""Distribution alignment under the paper's names: the parts of Eqs. 1–4 and 6–10, for your own training loop.
 
 * Eqs. 1 and 8, alignment of probabilities: `align_probs`
 * Eq. 2, p̃_α: `p_target`
 * Eqs. 3, 6, 7 and 9, log(p_data / p̃_α) and log(q̂ / p̃_α), which are added to logits: `log_ratio`
 * Eqs. 4 and 10, α_t: `alpha`, with t/T from `epoch_progress`
-* §2.2, q̂: `p_model` of a history that begins as `uniform_history` and moves by `push`
+* §2.2, q̂: `p_model` of a history that starts as `uniform_history` and is updated by `push`
 
-The functions are those of `udal_tf.core`, with which the program trains.
+These are the functions of `udal_tf.core` that training uses.
 
 >>> import tensorflow as tf
 >>> from udal_tf import alignment

@@ -1,7 +1,7 @@
-"""A class distribution that a user states: how it is read from a file, kept in the settings and put to the classes.
+"""A class distribution given by the user: reading it from a file, keeping it in the settings, matching it to classes.
 
-In the settings it is a tuple of texts, one entry per class: "0.2" each in the order of the classes, or "cat=0.2" each
-by name. So `config.json` holds what the file said, not where it lay.
+In the settings it is a tuple of strings, one entry per class: "0.2", in class order, or "cat=0.2", by name. So
+`config.json` holds the content of the file, not its path.
 """
 
 import json
@@ -9,21 +9,23 @@ import math
 import pathlib
 from collections.abc import Iterable, Sequence
 
-# Words for the distribution of the unlabeled set that is not stated: p_data, estimated, or uniform.
-LABELED, ESTIMATE, UNIFORM = "labeled", "estimate", "uniform"
+# Values of --unlabeled_prior other than a distribution: p_data, estimated during training, or uniform.
+LABELED = "labeled"
+ESTIMATE = "estimate"
+UNIFORM = "uniform"
 _BETWEEN = "="
 
 
 def read(path: str | pathlib.Path) -> tuple[str, ...]:
-    """The entries of a file: shares, weights or counts, in the order of the classes or by their names.
+    """The entries of a file: proportions, weights or counts, in class order or by class name.
 
-    JSON, a list of numbers or an object from names to numbers; or text, on each line a number, or a name and a number.
-    Entries by name come sorted, so that the order in which a file names them makes no difference.
+    JSON, a list of numbers or an object from names to numbers; or text, each line a number, or a name and a number.
+    Entries by name are returned sorted, so that their order in the file makes no difference.
 
     Raises:
-      ValueError: naming the file, for one that cannot be read or says anything else.
+      ValueError: naming the file, if it cannot be read or holds anything else.
 
-    Example: a file of the lines "dog 3" and "cat 1" gives ("cat=1.0", "dog=3.0").
+    Example: a file with the lines "dog 3" and "cat 1" gives ("cat=1.0", "dog=3.0").
     """
     try:
         text = pathlib.Path(path).expanduser().read_text(encoding="utf-8")
@@ -38,26 +40,25 @@ def read(path: str | pathlib.Path) -> tuple[str, ...]:
 
 
 def checked(entries: Sequence[str]) -> None:
-    """Raises ValueError where entries are not shares of a positive sum, all in order or all by different names."""
+    """Raises ValueError unless entries are proportions with a positive sum, all in order or all by distinct names."""
     if not entries:
-        raise ValueError("there is no share in it")
+        raise ValueError("it has no proportions")
     named = [_BETWEEN in entry for entry in entries]
     if any(named) and not all(named):
-        raise ValueError(f"either every share has a class name or none has, got {','.join(entries)!r}")
+        raise ValueError(f"either every proportion needs a class name or none, got {','.join(entries)!r}")
     names = [entry.rpartition(_BETWEEN)[0] for entry in entries]
     twice = sorted({name for name in names if all(named) and names.count(name) > 1})
     if twice:
-        raise ValueError(f"one share per class, got several for {', '.join(twice)}")
-    shares = [_number(entry) for entry in entries]
-    if not 0 < sum(shares) < math.inf:
-        raise ValueError(f"the shares must have a positive sum, got {','.join(entries)!r}")
+        raise ValueError(f"one proportion per class, got several for {', '.join(twice)}")
+    if not 0 < sum(map(_number, entries)) < math.inf:
+        raise ValueError(f"the proportions must have a positive sum, got {','.join(entries)!r}")
 
 
 def as_distribution(entries: Sequence[str], class_names: Sequence[str]) -> list[float]:
-    """The shares in the order of the classes, divided by their sum.
+    """The proportions in class order, divided by their sum.
 
     Raises:
-      ValueError: where the entries are not one for each class.
+      ValueError: unless there is one entry per class.
 
     Example: entries ("3", "1") give 0.75, 0.25; so do ("cat=1", "dog=3") for the classes dog, cat.
     """
@@ -67,34 +68,34 @@ def as_distribution(entries: Sequence[str], class_names: Sequence[str]) -> list[
         unknown, missing = sorted(set(by_name) - set(class_names)), [c for c in class_names if c not in by_name]
         if unknown or missing:
             parts = [f"no class is called {', '.join(unknown)}"] if unknown else []
-            parts += [f"the share of {', '.join(missing)} is missing"] if missing else []
+            parts += [f"the proportion of {', '.join(missing)} is missing"] if missing else []
             raise ValueError("; ".join(parts))
-        shares = [by_name[name] for name in class_names]
+        proportions = [by_name[name] for name in class_names]
     elif len(entries) != len(class_names):
-        raise ValueError(f"expected {len(class_names)} shares, one per class, got {len(entries)}")
+        raise ValueError(f"expected {len(class_names)} proportions, one per class, got {len(entries)}")
     else:
-        shares = [_number(entry) for entry in entries]
-    return [share / sum(shares) for share in shares]
+        proportions = [_number(entry) for entry in entries]
+    return [value / sum(proportions) for value in proportions]
 
 
 def _number(entry: str) -> float:
     text = entry.rpartition(_BETWEEN)[2]
     try:
-        share = float(text)
+        value = float(text)
     except ValueError as error:
-        raise ValueError(f"a share must be a number, got {entry!r}") from error
-    if not 0 <= share < math.inf:
-        raise ValueError(f"a share must be at least 0 and finite, got {entry!r}")
-    return share
+        raise ValueError(f"a proportion must be a number, got {entry!r}") from error
+    if not 0 <= value < math.inf:
+        raise ValueError(f"a proportion must be at least 0 and finite, got {entry!r}")
+    return value
 
 
 def _from_json(text: str) -> tuple[str, ...]:
     try:
-        stated = json.loads(text)
+        content = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"no valid JSON ({error})") from error
-    pairs = stated.items() if isinstance(stated, dict) else (("", share) for share in stated)
-    return _entries((name, share) for name, share in pairs)
+        raise ValueError(f"invalid JSON ({error})") from error
+    pairs = content.items() if isinstance(content, dict) else (("", value) for value in content)
+    return _entries(pairs)
 
 
 def _from_lines(text: str) -> tuple[str, ...]:
@@ -104,11 +105,11 @@ def _from_lines(text: str) -> tuple[str, ...]:
 
 def _entries(pairs: Iterable[tuple[str, object]]) -> tuple[str, ...]:
     entries = []
-    for name, share in pairs:
-        if isinstance(share, bool) or not isinstance(share, (int, float, str)):
-            raise ValueError(f"a share must be a number, got {share!r}")
+    for name, value in pairs:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise ValueError(f"a proportion must be a number, got {value!r}")
         try:
-            entries.append((name + _BETWEEN if name else "") + repr(float(share)))
+            entries.append((name + _BETWEEN if name else "") + repr(float(value)))
         except ValueError as error:
-            raise ValueError(f"a share must be a number, got {share!r}") from error
+            raise ValueError(f"a proportion must be a number, got {value!r}") from error
     return tuple(sorted(entries) if any(_BETWEEN in entry for entry in entries) else entries)

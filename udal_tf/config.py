@@ -1,13 +1,13 @@
-"""The resolved settings of one run: frozen dataclasses, validated where they are made.
+"""The resolved settings of one run: frozen dataclasses, validated on construction.
 
 Every field of every section is one command-line flag of the same name; the flags are generated from the fields
-(`define_flags`). What a user leaves out comes from four layers, the later one winning: the field's default (the
-paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's recipe, the method's preset (and what the
-dataset's recipe says of that method). The recipe of one's own folder also follows from the images in it
+(`define_flags`). Settings that the user does not give come from four layers, later ones taking precedence: the field's
+default (the paper's CIFAR10-LT recipe, §4.3), the base learner's preset, the dataset's recipe, and the method's preset
+(with the dataset's recipe for that method). The recipe for a custom dataset also depends on its images
 (`folder_recipe.py`).
 
-What holds this file together: the settings that every run has stand in it, once, and how a run's settings are made of
-what a user gave. Settings of one dataset, base learner, method or backbone alone are in `udal_tf.records`.
+What holds this file together: it defines the settings that every run has, and how they are resolved from those that the
+user gives. Settings of one particular dataset, base learner, method or backbone are in `udal_tf.records`.
 """
 
 import dataclasses
@@ -26,11 +26,9 @@ from udal_tf.class_distribution import ESTIMATE, LABELED, UNIFORM
 from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, TABLES, R, Record, Records, Table
 from udal_tf.settings import S, Section, allowed, of_kind, setting
 
-_PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of shares"
-# --pretrained's word for random initial weights.
+_PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of class proportions"
+# The value of --pretrained for random initial weights.
 NO_WEIGHTS = "none"
-# Of `config.json`; raised when settings are renamed or moved.
-FORMAT = 2
 
 RANDAUGMENT_OPS = (
     "AutoContrast",
@@ -58,45 +56,45 @@ def _names(table: Table) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig(Section):
-    """Which images, how long their tail is and which of them are labeled (§4.2)."""
+    """The dataset: which images, how long-tailed they are, and which of them are labeled (§4.2)."""
 
-    dataset: str = setting("digitslt", "The dataset; each has a recipe of its own.", choices=_names(DATASETS))
-    data_dir: str = setting(
-        "", "Folder that holds the dataset's files (default: ~/tensorflow_datasets).", identity=False
-    )
+    dataset: str = setting("digitslt", "Dataset; each has its own recipe.", choices=_names(DATASETS))
+    data_dir: str = setting("", "Folder with the dataset's files (default: ~/tensorflow_datasets).", identity=False)
     protocol: str = setting(
         "crest",
-        "How labeled images are chosen: `crest` labels a fraction --beta of each class, drawn by --fold; "
-        "`darp` labels the first N_1-tailed images of each class and leaves M_1-tailed others unlabeled (Table 3).",
+        "How labeled images are chosen: `crest` labels a fraction --beta of each class, selected at random by --fold; "
+        "`darp` labels the first images of each class, N_1 of the largest, and takes further ones, M_1 of the largest, "
+        "as unlabeled (Table 3).",
         choices=("crest", "darp"),
     )
-    imbalance: float = setting(100.0, "Imbalance ratio γ = N_1 / N_C; 1 keeps the classes balanced.", low=1)
+    imbalance: float = setting(100.0, "Imbalance ratio γ = N_1 / N_C; 1: balanced classes.", low=1)
     beta: float = setting(0.1, "Fraction β of each class that is labeled (protocol crest).", above=0, high=1)
-    fold: int = setting(1, "Which random choice of labeled images; the paper averages folds 1 to 5.", low=1, high=5)
-    n1: int = setting(5000, "N_1, images of the largest class (protocol darp: labeled ones).", low=1)
-    m1: int = setting(3000, "M_1, unlabeled images of the largest class (protocol darp only).", low=1)
+    fold: int = setting(1, "Random selection of labeled images; the paper averages folds 1 to 5.", low=1, high=5)
+    n1: int = setting(5000, "N_1, number of images of the largest class (protocol darp: of labeled ones).", low=1)
+    m1: int = setting(3000, "M_1, number of unlabeled images of the largest class (protocol darp only).", low=1)
     imbalance_u: float = setting(
-        0.0, "Imbalance ratio of the unlabeled images (protocol darp only); 0: as --imbalance.", low=0
+        0.0, "Imbalance ratio of the unlabeled images (protocol darp only); 0: same as --imbalance.", low=0
     )
     unlabeled_shape: str = setting(
         "same",
-        "Sizes of the unlabeled classes (protocol darp only): falling as the labeled ones, M_1 each, or rising.",
+        "Class sizes of the unlabeled images (protocol darp only): the same order as the labeled ones, M_1 images of "
+        "every class, or the reversed order.",
         choices=("same", "uniform", "reversed"),
     )
     draw: str = setting(
-        "seed0", "Which images make the long-tailed set: seed<k>, a seeded draw, or first_n, each class's first."
+        "seed0", "How the long-tailed set is subsampled: seed<k>, at random, or first_n, each class's first images."
     )
     split_manifest: str = setting(
-        "", "A split_manifest.json of udal_tf.commands.crest_export: take exactly its images."
+        "", "A split_manifest.json written by udal_tf.commands.crest_export: use exactly its images."
     )
-    image_size: int = setting(0, "Side of the images (imagenet127, folder); 0: the dataset's own.", low=0)
-    skip_bad_images: bool = setting(False, "Leave out and count images that cannot be read (imagenet127, folder).")
+    image_size: int = setting(0, "Image size in pixels (imagenet127, folder); 0: the dataset's default.", low=0)
+    skip_bad_images: bool = setting(False, "Skip and count images that cannot be read (imagenet127, folder).")
     images: str = setting(
         "",
-        "What lies in the folder when the run begins (folder): filled in by itself; a run goes on with the same "
-        "images only.",
+        "Summary of the images in the folder when the run starts (folder): set automatically; a run resumes only with "
+        "the same images.",
     )
-    cache_dir: str = setting("", "Folder for indices and resized images (default: ~/.cache/udal_tf).", identity=False)
+    cache_dir: str = setting("", "Folder for cached indices and images (default: ~/.cache/udal_tf).", identity=False)
 
     def _check(self) -> None:
         if not re.fullmatch(r"first_n|seed\d+", self.draw):
@@ -104,7 +102,7 @@ class DataConfig(Section):
         if 0 < self.imbalance_u < 1:
             raise ValueError(f"--imbalance_u must be 0 or at least 1, got {self.imbalance_u:g}")
         if self.protocol != "darp" and (self.imbalance_u or self.unlabeled_shape != "same"):
-            raise ValueError("--imbalance_u and --unlabeled_shape need --protocol=darp; crest draws both sets from one")
+            raise ValueError("--imbalance_u and --unlabeled_shape need --protocol=darp; crest splits one set into both")
         if self.unlabeled_shape == "uniform" and self.imbalance_u > 1:
             raise ValueError(
                 f"--unlabeled_shape=uniform has no imbalance: leave out --imbalance_u={self.imbalance_u:g}"
@@ -117,22 +115,22 @@ class AugmentConfig(Section):
 
     crop: str = setting(
         "pad",
-        "Crop of the weak view: `pad` reflects the border and crops back to size, `resized` cuts a random part and "
-        "resizes it (ImageNet).",
+        "Crop of the weak view: `pad` pads by reflection and crops back to size, `resized` is a random resized crop "
+        "(ImageNet).",
         choices=("pad", "resized"),
     )
     crop_padding: int = setting(4, "Pixels of reflect padding before the random crop (--crop=pad).", low=0)
-    flip: bool = setting(True, "Flip half of the images left to right.")
-    strong_ops: tuple = setting(RANDAUGMENT_OPS, "RandAugment's operations, comma-separated.", choices=RANDAUGMENT_OPS)
-    strong_layers: int = setting(2, "RandAugment operations drawn per image.", low=0)
-    strong_probability: float = setting(0.5, "Probability with which a drawn operation is applied.", low=0, high=1)
+    flip: bool = setting(True, "Randomly flip images horizontally.")
+    strong_ops: tuple = setting(RANDAUGMENT_OPS, "RandAugment operations, comma-separated.", choices=RANDAUGMENT_OPS)
+    strong_layers: int = setting(2, "Number of RandAugment operations sampled per image.", low=0)
+    strong_probability: float = setting(0.5, "Probability of applying each sampled operation.", low=0, high=1)
     max_translation: float = setting(
         10 / 32,
-        "RandAugment's largest translation as a fraction of the image's side: 10 of 32 pixels as in CReST.",
+        "RandAugment's maximum translation as a fraction of the image size: 10 of 32 pixels, as in CReST.",
         low=0,
         high=1,
     )
-    cutout: float = setting(0.5, "Side of the cutout square as a fraction of the image's side; 0: none.", low=0, high=1)
+    cutout: float = setting(0.5, "Side of the cutout square relative to the image's; 0: none.", low=0, high=1)
 
     def _check(self) -> None:
         if self.strong_layers and not self.strong_ops:
@@ -145,18 +143,18 @@ class ModelConfig(Section):
 
     arch: str = setting(
         "wrn",
-        "Network: a Wide ResNet; `resnet50`, ResNet-50 as FixMatch trains it on ImageNet; or, for large images, one of "
-        "Keras Applications, whose own ResNet-50 is `keras_resnet50`.",
+        "Network: a Wide ResNet; `resnet50`, ResNet-50 as FixMatch trains it on ImageNet; or, for large images, a "
+        "network of Keras Applications, whose own ResNet-50 is `keras_resnet50`.",
         choices=_names(BACKBONES),
     )
     pretrained: str = setting(
         NO_WEIGHTS,
-        "Weights that a network of Keras Applications begins with: a .weights.h5 or .h5 file without the top, saved by "
-        "Keras; `none`: random ones. Nothing is ever downloaded. With a file the network sees pixels in the range that "
-        "its published weights expect.",
+        "Initial weights of a Keras Applications network: a .weights.h5 or .h5 file saved by Keras without the top "
+        "layer, or `none` for random initialization. Nothing is ever downloaded. With a file, pixels are preprocessed "
+        "as the network's published weights expect.",
     )
-    batch_norm_momentum: float = setting(0.999, "Decay of batch norm's moving statistics.", low=0, high=1)
-    sync_batch_norm: bool = setting(False, "Batch norm over the images of all replicas, not each replica's own.")
+    batch_norm_momentum: float = setting(0.999, "Momentum of batch norm's moving statistics.", low=0, high=1)
+    sync_batch_norm: bool = setting(False, "Compute batch norm statistics over all replicas instead of per replica.")
 
     def _check(self) -> None:
         if self.pretrained == NO_WEIGHTS:
@@ -171,35 +169,35 @@ class ModelConfig(Section):
 
 @dataclasses.dataclass(frozen=True)
 class MethodConfig(Section):
-    """The base learner, where its distributions are aligned, and how strongly (§3.1)."""
+    """The base learner, where distributions are aligned, and how strongly (§3.1)."""
 
-    base: str = setting("fixmatch", "The learner that the method builds on.", choices=_names(BASE_LEARNERS))
-    method: str = setting("udal", "Where distribution alignment is applied.", choices=_names(METHODS))
-    alpha_min: float = setting(0.1, "α_min of Eq. 10: the final strength of the re-balancing.", low=0, high=1)
-    k: float = setting(2.0, "k of Eq. 10: how late α_t falls; 0 holds it at α_min (Figure 3c).", low=0)
-    threshold: float = setting(0.95, "Confidence from which a pseudo-label counts.", low=0, high=1)
-    temperature: float = setting(0.0, "Sharpening of soft pseudo-labels; 0: hard pseudo-labels.", low=0)
+    base: str = setting("fixmatch", "Base learner that the method builds on.", choices=_names(BASE_LEARNERS))
+    method: str = setting("udal", "Method: where and how class distributions are aligned.", choices=_names(METHODS))
+    alpha_min: float = setting(0.1, "α_min of Eq. 10, the final α: 1 gives p̃ = p_data, 0 a uniform p̃.", low=0, high=1)
+    k: float = setting(2.0, "k of Eq. 10: the larger, the later α_t falls; 0 keeps it at α_min (Figure 3c).", low=0)
+    threshold: float = setting(0.95, "Confidence threshold for pseudo-labels.", low=0, high=1)
+    temperature: float = setting(0.0, "Temperature for sharpening soft pseudo-labels; 0: hard pseudo-labels.", low=0)
     joint_forward: bool = setting(
         True,
-        "Labeled, weak and strong views in one pass, as in CReST; false: the weak views in a pass of their own "
-        "without gradient (FixMatch, ReMixMatch), which is faster and gives batch norm other images.",
+        "Forward labeled, weak and strong views together, as in CReST; false: forward the weak views separately, "
+        "without gradient (FixMatch, ReMixMatch), which is faster but changes the batch norm statistics.",
     )
     unlabeled_weight: float = setting(1.0, "Weight of the unlabeled loss.", low=0)
     unlabeled_ramp: float = setting(
-        0.0, "Part of the run over which the unlabeled loss's weight rises from 0; CReST has 0.", low=0, high=1
+        0.0, "Fraction of the run over which the unlabeled loss ramps up from 0; CReST uses 0.", low=0, high=1
     )
     la_prior: str = setting(
         "labeled",
-        "What LA (Inf) takes away in evaluation: p_data, CReST's moving average of label batches, or the target p̃ of "
-        "the moment.",
+        "Class prior that LA (Inf) removes from the logits in evaluation: p_data, CReST's moving average of the labels "
+        "in each batch, or the current target p̃.",
         choices=("labeled", "label_average", "target"),
     )
     unlabeled_prior: tuple = setting(
         (LABELED,),
-        "Class distribution of the unlabeled images, labeled ones among them included, which the target p̃ is made "
-        "from: `labeled`, p_data, as in the paper; `estimate`, estimated during training; `uniform`; or a FILE that "
-        "states it, JSON or a line per class: a share each in the order of the classes, or a name and a share (or the "
-        "shares themselves, comma-separated).",
+        "Assumed class distribution of the unlabeled images (the labeled ones are among them), from which the target "
+        "p̃ is computed: `labeled`, p_data, as in the paper; `estimate`, estimated during training; `uniform`; or a "
+        "FILE, JSON or one line per class, with a proportion per class in class order, or class names with their "
+        "proportions (or the proportions themselves, comma-separated).",
     )
 
     def _check(self) -> None:
@@ -207,7 +205,7 @@ class MethodConfig(Section):
             without = [name for name, method in METHODS.items() if not method.needs_pseudo_labels]
             making = [name for name, base in BASE_LEARNERS.items() if base.pseudo_labels]
             raise ValueError(
-                f"--method={self.method} works on pseudo-labels, which --base={self.base} does not make: "
+                f"--method={self.method} needs pseudo-labels, which --base={self.base} does not use: "
                 f"use --method={', '.join(without)} with it, or --base={' or '.join(making)}"
             )
         self._check_unlabeled_prior()
@@ -222,12 +220,12 @@ class MethodConfig(Section):
             except ValueError as error:
                 raise ValueError(f"--unlabeled_prior must be {_PRIORS}: {error}") from error
         if BASE_LEARNERS[self.base].unlabeled_views == 0:
-            raise ValueError(f"{shown} has no effect with --base={self.base}, which sees no unlabeled images")
+            raise ValueError(f"{shown} has no effect with --base={self.base}, which uses no unlabeled images")
         if not METHODS[self.method].needs_unlabeled_prior:
             using = ", ".join(name for name, method in METHODS.items() if method.needs_unlabeled_prior)
             raise ValueError(
-                f"{shown} has no effect with --method={self.method}, which aligns nothing to the unlabeled images' "
-                f"distribution: leave it out, or use one of {using}"
+                f"{shown} has no effect with --method={self.method}, which does not use the unlabeled images' "
+                f"class distribution: leave it out, or use one of {using}"
             )
 
 
@@ -237,41 +235,42 @@ class OptimizerConfig(Section):
 
     optimizer: str = setting(
         "sgd",
-        "Optimizer: SGD with Nesterov momentum; Adam; or Adam with decoupled weight decay (adamw), as DARP's release "
-        "trains.",
+        "Optimizer: SGD with Nesterov momentum; Adam; or Adam with decoupled weight decay (adamw), as in DARP's "
+        "release.",
         choices=("sgd", "adam", "adamw"),
     )
     learning_rate: float = setting(0.03, "Base learning rate.", above=0)
     schedule: str = setting(
         "half_cosine",
-        "Learning-rate schedule; `steps` is a staircase, as FixMatch has it for ImageNet.",
+        "Learning-rate schedule; `steps` is piecewise constant, as in FixMatch for ImageNet.",
         choices=("half_cosine", "steps", "cosine", "linear", "constant"),
     )
     schedule_level: float = setting(
-        1.0, "N of half_cosine, cos(π·N/16·progress): 1 as CReST runs it, 7 as FixMatch does.", low=0, high=8
+        1.0, "N of half_cosine, cos(π·N/16·progress): 1 in CReST, 7 in FixMatch.", low=0, high=8
     )
     warmup: float = setting(
-        0.0, "Fraction of the run over which the learning rate rises from 0, in any schedule.", low=0, high=1
+        0.0, "Fraction of the run over which the learning rate warms up from 0, with any schedule.", low=0, high=1
     )
     schedule_boundaries: tuple = setting(
         ("1/6", "1/3", "1/2", "2/3", "5/6"),
-        "Where --schedule=steps lowers the learning rate: rising fractions of the run, comma-separated, as 0.5 or 1/2.",
+        "When --schedule=steps lowers the learning rate: increasing fractions of the run, comma-separated, such as "
+        "0.5 or 1/2.",
     )
     schedule_decay: float = setting(
-        0.1, "Factor of the learning rate at each of --schedule_boundaries.", above=0, high=1
+        0.1, "Factor that multiplies the learning rate at each of --schedule_boundaries.", above=0, high=1
     )
     momentum: float = setting(0.9, "Nesterov momentum of --optimizer=sgd.", low=0, high=1)
     weight_decay: float = setting(
         5e-4,
-        "Weight decay of everything but batch norm: the coefficient of Σw²/2 in the loss; with --optimizer=adamw a "
-        "step takes the learning rate times it off each weight instead.",
+        "Weight decay of all parameters except batch norm's: the coefficient of Σw²/2 in the loss; with "
+        "--optimizer=adamw it is decoupled, and each step subtracts learning rate × weight decay × w.",
         low=0,
     )
-    ema_decay: float = setting(0.999, "Decay of the exponential moving average of the weights.", low=0, high=1)
+    ema_decay: float = setting(0.999, "Decay of the exponential moving average (EMA) of the weights.", low=0, high=1)
 
     @property
     def boundaries(self) -> tuple[Any, ...]:
-        """--schedule_boundaries as exact numbers, `fractions.Fraction`: 0.1 is 1/10, whichever way it was written."""
+        """--schedule_boundaries as exact numbers, `fractions.Fraction`: 0.1 is exactly 1/10."""
         return tuple(fractions.Fraction(str(boundary)) for boundary in self.schedule_boundaries)
 
     def _check(self) -> None:
@@ -281,36 +280,36 @@ class OptimizerConfig(Section):
         except (ValueError, ZeroDivisionError) as error:
             raise ValueError(f"--schedule_boundaries must be numbers such as 0.5 or 1/2, got {shown!r}") from error
         if any(not 0 < boundary < 1 for boundary in boundaries) or list(boundaries) != sorted(set(boundaries)):
-            raise ValueError(f"--schedule_boundaries must be between 0 and 1 and rise, got {shown!r}")
+            raise ValueError(f"--schedule_boundaries must be increasing and between 0 and 1, got {shown!r}")
         if self.schedule == "steps" and not boundaries:
             raise ValueError("--schedule=steps needs at least one of --schedule_boundaries, got none")
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(Section):
-    """How long, how much at a time, and where the results go."""
+    """Length of the run, batch sizes, and where the results go."""
 
-    epochs: int = setting(64, "Epochs; α_t moves once per epoch.", low=1)
-    steps_per_epoch: int = setting(1024, "Training steps that count as one epoch.", low=1)
+    epochs: int = setting(64, "Number of epochs; α_t changes once per epoch.", low=1)
+    steps_per_epoch: int = setting(1024, "Training steps per epoch.", low=1)
     batch_size: int = setting(64, "Labeled images per step, over all devices.", low=1)
-    unlabeled_ratio: int = setting(7, "Unlabeled images per labeled one in a step.", low=1)
-    eval_batch_size: int = setting(100, "Images per evaluation step.", low=1, identity=False)
+    unlabeled_ratio: int = setting(7, "Unlabeled images per labeled image in a step.", low=1)
+    eval_batch_size: int = setting(100, "Images per evaluation batch.", low=1, identity=False)
     seed: int = setting(
-        0, "Seed of the initial weights, the order of the images and their views.", low=0, high=4_000_000
+        0, "Seed for the initial weights, the order of the images and their augmentation.", low=0, high=4_000_000
     )
     on_nan: str = setting(
         "stop",
-        "A loss that is not finite: `stop`, or `rollback` to the last checkpoint and go on without that batch.",
+        "If the loss is not finite: `stop`, or `rollback` to the last checkpoint and resume without that batch.",
         choices=("stop", "rollback"),
         identity=False,
     )
-    max_rollbacks: int = setting(3, "How often --on_nan=rollback goes back before it stops.", low=1, identity=False)
-    workdir: str = setting("", "Folder for the results (default: runs/<what is trained>).", identity=False)
+    max_rollbacks: int = setting(3, "Maximum number of rollbacks with --on_nan=rollback.", low=1, identity=False)
+    workdir: str = setting("", "Folder for the results (default: runs/<name of the run>).", identity=False)
     checkpoint_minutes: float = setting(
-        10.0, "Also save between epochs, this often; every epoch is saved anyway.", above=0, identity=False
+        10.0, "Minutes between checkpoints within an epoch; each epoch ends with one anyway.", above=0, identity=False
     )
     deterministic: bool = setting(
-        True, "Only bit-reproducible kernels; false may be faster on GPUs, but a resumed run may then differ."
+        True, "Use only bit-reproducible kernels; false may be faster on GPUs, but then a resumed run may differ."
     )
 
     @property
@@ -324,45 +323,46 @@ class TrainConfig(Section):
 
 @dataclasses.dataclass(frozen=True)
 class DeviceConfig(Section):
-    """Where the run computes, and in which arithmetic."""
+    """Devices and numerical precision."""
 
     strategy: str = setting(
         "auto",
         "Devices: one_device, mirrored (all GPUs of this machine), multi_worker (the cluster in TF_CONFIG), or auto, "
-        "which takes what is there.",
+        "which chooses among these by what is available.",
         choices=("auto", "one_device", "mirrored", "multi_worker"),
         identity=False,
     )
     tpu: str = setting("", "TPU to train on: its name, or `local` on a Cloud TPU VM.", identity=False)
-    jit: bool = setting(False, "Compile the whole step, augmentation included, with XLA; a TPU always does.")
+    jit: bool = setting(False, "Compile the whole step, including augmentation, with XLA; always on for TPUs.")
     precision: str = setting(
         "float32",
-        "Arithmetic of the network's layers; logits, losses and all averages are float32. float16 scales the loss.",
+        "Compute precision of the network's layers; logits, losses and moving averages stay float32. float16 uses loss "
+        "scaling.",
         choices=("float32", "bfloat16", "float16"),
     )
     input: str = setting(
         "host",
-        "Where batches are made: `host`, by tf.data beside the training; `device`, inside the training loop from "
-        "images that lie on the device, for data that fits there.",
+        "Where batches are made: `host`, by tf.data in parallel with training; `device`, inside the training loop from "
+        "images held in device memory, for datasets that fit there.",
         choices=("host", "device"),
         identity=False,
     )
-    threads: int = setting(0, "Threads for TensorFlow; 0: the cores that this process may use.", low=0, identity=False)
+    threads: int = setting(0, "TensorFlow threads; 0: one per core available to this process.", low=0, identity=False)
 
     def _check(self) -> None:
         if self.tpu and self.strategy != "auto":
-            raise ValueError(f"--tpu={self.tpu} is a strategy of its own: leave out --strategy={self.strategy}")
+            raise ValueError(f"--tpu={self.tpu} already selects a strategy: leave out --strategy={self.strategy}")
 
 
 @dataclasses.dataclass(frozen=True)
 class PluginConfig(Section):
-    """Files that register datasets, base learners, methods and backbones of one's own (docs/extending.md)."""
+    """Files that register custom datasets, base learners, methods and backbones (docs/extending.md)."""
 
     plugin: tuple = setting(
-        (), "Python files, comma-separated, that register what else can be chosen by name.", identity=False
+        (), "Python files, comma-separated, that register further datasets, methods and so on.", identity=False
     )
     plugin_sha256: tuple = setting(
-        (), "SHA-256 of the files of --plugin: filled in by itself; a run goes on with the same code only."
+        (), "SHA-256 of the --plugin files: set automatically; a run resumes only with the same code."
     )
 
 
@@ -380,7 +380,7 @@ SECTIONS: Mapping[str, type[Section]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Own:
-    """The sections that belong to what a run has chosen, by the flag that chooses; None for a record without one."""
+    """The settings sections of the chosen records, by the flag that selects each; None for a record without one."""
 
     dataset: Section | None = None
     base: Section | None = None
@@ -390,9 +390,9 @@ class Own:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """All settings of one run; `resolve` makes it, `to_dict` and `from_dict` carry it through `config.json`.
+    """All settings of one run; made by `resolve`, saved in `config.json` by `to_dict` and read back by `from_dict`.
 
-    A section of `own` that is left out has its defaults.
+    A section missing from `own` gets its defaults.
     """
 
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -411,14 +411,14 @@ class Config:
             record: Record = getattr(self.records, flag)
             own[flag] = registry.section_of(record, given)
             if own[flag] is not None and type(own[flag]) is not record.settings:
-                raise ValueError(f"--{flag}={record.name} has other settings than {own[flag]}")
+                raise ValueError(f"--{flag}={record.name} cannot have the settings {own[flag]}")
         object.__setattr__(self, "own", Own(**own))
         for section in filter(None, own.values()):
             section.check_run(self)
 
     @property
     def records(self) -> Records:
-        """What is chosen: `records.method`."""
+        """The chosen records, e.g. `records.method`."""
         return Records(
             DATASETS[self.data.dataset],
             BASE_LEARNERS[self.method.base],
@@ -427,12 +427,12 @@ class Config:
         )
 
     def own_section(self, kind: type[S]) -> S:
-        """The section of this class that what is chosen has of its own. Raises TypeError where there is none."""
+        """The section of this class among those of the chosen records. Raises TypeError if there is none."""
         return of_kind(kind, *vars(self.own).values())
 
     @property
     def generations(self) -> int:
-        """How often it trains --epochs epochs: 1 for all but generational methods."""
+        """Number of generations of --epochs epochs each: 1 except for generational methods."""
         return getattr(self.own.method, "generations", 1)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
@@ -444,11 +444,11 @@ class Config:
 
     @classmethod
     def from_dict(cls, nested: Mapping[str, Mapping[str, Any]]) -> "Config":
-        """The inverse of `to_dict`, which also imports the run's plugins.
+        """The inverse of `to_dict`; also imports the run's plugins.
 
         Raises:
           ValueError: for an unknown section or field and for a bad value.
-          PluginError: where a plugin is missing or has changed since.
+          PluginError: if a plugin is missing or has changed since.
         """
         known = [*SECTIONS, *(f"{table.flag}_settings" for table in TABLES)]
         flat: dict[str, Any] = {}
@@ -465,10 +465,10 @@ def common_fields() -> dict[str, dataclasses.Field]:
 
 
 def section_fields() -> dict[str, dataclasses.Field]:
-    """Every setting's field by its name: those of every run, then those of records; the names are unique.
+    """Every setting's field by name: those of every run, then those of records; names are unique.
 
     Raises:
-      ValueError: where a record's own setting has the name of one that every run has.
+      ValueError: if a record's own setting has the name of one that every run has.
     """
     return dict(_all_fields())
 
@@ -481,17 +481,17 @@ def _all_fields() -> Mapping[str, dataclasses.Field]:
 def _fields(own_sections: tuple) -> Mapping[str, dataclasses.Field]:
     common, owners = common_fields(), registry.owners()
     for name in sorted(set(common) & set(owners)):
-        raise ValueError(f"{owners[name]} must not have a setting --{name}: there is one that every run has")
+        raise ValueError(f"{owners[name]} must not have a setting --{name}: every run already has one")
     return {**common, **{name: owner.field for name, owner in owners.items()}}
 
 
 def is_identity(name: str) -> bool:
-    """Whether the setting belongs to what a run is, rather than to where its files lie."""
+    """Whether the setting is part of a run's identity, unlike e.g. the location of its files."""
     return _all_fields()[name].metadata["identity"]
 
 
 def _chosen(values: Mapping[str, Any]) -> Records:
-    """The records that settings choose. Raises ValueError for a name that there is not."""
+    """The records that the settings select. Raises ValueError for an unknown name."""
     fields = common_fields()
 
     def named(table: Table[R]) -> R:
@@ -539,18 +539,18 @@ def _with_plugins(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
-    """The full settings for what a user gave: defaults < base preset < dataset recipe < method preset < given.
+    """All settings, resolved from those given: defaults < base preset < dataset recipe < method preset < given.
 
     Args:
-      given: setting name -> value, only what the user stated.
-      facts: about the files of a dataset whose recipe they complete (`Dataset.facts`); `data.settings.resolve`
-        looks at them and then calls this. Without them the recipe is one for any files.
+      given: setting name -> value, only those that the user gave.
+      facts: about the files of a dataset whose recipe depends on them (`Dataset.facts`); `data.settings.resolve`
+        collects them and then calls this. Without them the recipe does not depend on the files.
 
     Returns:
-      Config; `workdir` is filled in where it was not given.
+      Config; `workdir` gets its default if it was not given.
 
     Raises:
-      ValueError: naming the flag, the value that came and what is allowed.
+      ValueError: naming the flag, the value given and what is allowed.
     """
     given = _with_plugins(given)
     records = _chosen(given)
@@ -563,7 +563,7 @@ def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
     by_base = recipe.pop("bases", {}).get(base.name, {})
     by_method = {**method.preset_with(base.name), **recipe.pop("methods", {}).get(method.name, {})}
     preset = {**base.preset, **recipe, **protocol, **by_base, **by_method}
-    # A recipe may say what matters with another choice only, as the depth of a network that is not taken.
+    # A recipe may have settings of records that are not chosen, such as the depth of another network.
     for name, _ in list(_foreign(preset, _chosen({**preset, **given}))):
         del preset[name]
     values = {**preset, **given}
@@ -575,7 +575,7 @@ def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
 
 
 def _stated_prior(given: tuple[str, ...]) -> tuple[str, ...]:
-    """--unlabeled_prior with a file replaced by what it says, so that its content belongs to the run, not its path."""
+    """--unlabeled_prior with a file replaced by its content, so that the content identifies the run, not the path."""
     if len(given) != 1 or given[0] in (LABELED, ESTIMATE, UNIFORM):
         return given
     try:
@@ -597,7 +597,7 @@ def _default_workdir(config: Config) -> str:
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:
-    """`--name: theirs, not ours` for each setting of the run's identity in which two configs differ."""
+    """`--name: theirs there, ours here` for each setting of a run's identity in which two configs differ."""
     mine, other = flat(ours.to_dict()), flat(theirs.to_dict())
     return [
         f"--{name}: {other.get(name, 'none')} there, {mine.get(name, 'none')} here"
@@ -607,12 +607,12 @@ def differences(ours: Config, theirs: Config) -> list[str]:
 
 
 def flat(nested: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Every setting of `Config.to_dict` by name."""
+    """Every setting in `Config.to_dict` by name."""
     return {name: value for section in nested.values() for name, value in section.items()}
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines one absl flag per setting. Unset flags stay None, so that a recipe can fill them in."""
+    """Defines one absl flag per setting. Flags that are not given stay None, so that a recipe can set them."""
     for name, field in section_fields().items():
         range_text = allowed(field)
         help_text = field.metadata["help"] + (f" ({range_text})" if range_text != "finite" else "")
@@ -630,18 +630,18 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
-    """The resolved config of the parsed flags. Raises ValueError as `resolve` does."""
+    """The config resolved from the parsed flags. Raises ValueError as `resolve` does."""
     return resolve(given_in(flag_values))
 
 
 def given_in(flag_values: flags.FlagValues) -> dict[str, Any]:
-    """The settings that the parsed flags give, by name."""
+    """The settings given by the parsed flags, by name."""
     given = {name: flag_values[name].value for name in section_fields() if flag_values[name].value is not None}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
 def given_on_command_line(arguments: Sequence[str]) -> dict[str, Any]:
-    """The settings that arguments of `run.py` give, by name. Raises ValueError where they cannot be parsed."""
+    """The settings given by arguments of `run.py`, by name. Raises ValueError if they cannot be parsed."""
     load_plugins_on(arguments)
     flag_values = flags.FlagValues()
     define_flags(flag_values)
@@ -655,10 +655,11 @@ def given_on_command_line(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def load_plugins_on(arguments: Sequence[str]) -> None:
-    """Imports the plugins that arguments of `run.py` or their flagfiles name, so that their flags can be defined.
+    """Imports the plugins named by arguments of `run.py` or their flagfiles, so that their flags can be defined.
 
     Raises:
-      ValueError: where a flagfile cannot be read. PluginError: see `registry.load_plugin`.
+      ValueError: if a flagfile cannot be read.
+      PluginError: see `registry.load_plugin`.
     """
     only_plugin = flags.FlagValues()
     flags.DEFINE_list("plugin", [], "", only_plugin)

@@ -1,6 +1,6 @@
-"""CReST's own command line, accepted as its README and run.sh write it and translated into our settings.
+"""CReST's command line, accepted as in its README and run.sh and translated into our settings.
 
-Names that both have with the same meaning (dataset, fold, seed, batch_size, learning_rate, …) need no translation.
+Names that have the same meaning in both (dataset, fold, seed, batch_size, learning_rate, …) need no translation.
 """
 
 import pathlib
@@ -11,7 +11,7 @@ from absl import flags
 
 from udal_tf.config import Config, given_in, resolve
 
-# What this program always does: CReST's flag is accepted with this value and refused with any other.
+# Fixed in this program: CReST's flag is accepted with this value and refused with any other.
 _FIXED = {
     "input_shape": ("32,32,3", "CIFAR's images have this shape"),
     "net_arch": ("WRN28", "use --depth and --arch for another network"),
@@ -21,18 +21,18 @@ _FIXED = {
     "weakaug": ("dh", "set --crop_padding and --flip"),
     "strongaug": ("dhrac", "set --strong_ops, --strong_layers and --cutout"),
     "num_augment": ("1", "one view of each labeled image"),
-    "optim_type": ("sgd", "CReST trains by SGD with Nesterov momentum: use --optimizer for another"),
+    "optim_type": ("sgd", "CReST trains with SGD and Nesterov momentum: use --optimizer for another optimizer"),
     "nesterov": ("True", "the momentum is Nesterov's"),
     "unsup_loss_divisor": ("full", "masked images count in the divisor"),
     "update_mode": ("distribution", "CReST selects by frequency rank"),
     "reweight_labeled": ("False", "--method=la adjusts the labeled loss"),
-    "sched_freq": ("step", "the learning rate moves every step"),
+    "sched_freq": ("step", "the learning rate changes at every step"),
     "clip_value": ("0.0", "gradients are not clipped"),
     "bn_sync": ("False", "the release ignores it"),
     "sched_min_rate": ("0.0", "schedules end where their formula ends"),
     "head_mlp_dims": ("", "the head is one dense layer"),
 }
-# The same, where the value depends on the base learner.
+# The same, with a value that depends on the base learner.
 _FIXED_BY_BASE = {
     "unsup_loss_type": {"fixmatch": "xe", "mixmatch": "mse"},
     "num_weakaug": {"fixmatch": "1", "mixmatch": "2"},
@@ -42,8 +42,8 @@ _REFUSED = {
     "root": "data is found by --data_dir, or $ML_DATA in the release",
     "num_labeled": "the release ignores it for long-tailed data: use --beta",
     "is_balanced": "the release ignores it for long-tailed data: use --imbalance",
-    "do_rollback": "a run goes on from its last checkpoint by itself",
-    "force_init": "choose another --workdir to start anew",
+    "do_rollback": "a run resumes from its last checkpoint automatically",
+    "force_init": "choose another --workdir to start from scratch",
     "file_path": "choose the folder by --workdir",
     "file_suffix": "choose the folder by --workdir",
     "ckpt_prefix": "choose the folder by --workdir",
@@ -52,7 +52,7 @@ _REFUSED = {
     "sched_step_size": "use --schedule=steps with --schedule_boundaries, fractions of the run",
     "sched_gamma": "use --schedule=steps with --schedule_decay",
 }
-# The release reads it, but nothing here depends on it.
+# Read by the release, without effect here.
 _WITHOUT_EFFECT = {"num_workers": "the input pipeline sets its own parallelism"}
 
 _SCHEDULES = {
@@ -79,7 +79,7 @@ def _imbalance(ratio: float) -> float:
     return round(1.0 / ratio, 9)
 
 
-# CReST's flag -> (our setting, how its value translates, kind of flag).
+# CReST's flag -> (our setting, conversion of its value, kind of flag).
 _TRANSLATED: dict[str, tuple[str, Callable[[Any], Any], str]] = {
     "class_im_ratio": ("imbalance", _imbalance, "float"),
     "percent_labeled": ("beta", float, "float"),
@@ -121,19 +121,20 @@ def translate(crest: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[
     """Our settings for a command line that uses CReST's flags.
 
     Args:
-      crest: CReST's flags that were given, by name. given: our own settings that were given.
+      crest: CReST's flags that were given, by name.
+      given: our own settings that were given.
 
     Returns:
-      All settings given, in our names; a line for each translation, to be shown.
+      All settings given, by our names; a line to print for each translation.
 
     Raises:
-      ValueError: for a flag that CReST ignores, that contradicts another one, or that asks for what is not done here.
+      ValueError: for a flag that CReST ignores, that contradicts another one, or that is not supported here.
     """
     settings, notes = dict(given), []
 
     def put(flag: str, setting: str, value: Any) -> None:
         if setting in given:
-            raise ValueError(f"--{flag} is CReST's name for --{setting}: give one of them")
+            raise ValueError(f"--{flag} is CReST's name for --{setting}: give only one of them")
         settings[setting] = value
         notes.append(f"--{flag}={crest.get(flag, given.get(flag))} is --{setting}={value}")
 
@@ -141,7 +142,7 @@ def translate(crest: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[
         if name in _REFUSED:
             raise ValueError(f"--{name} is CReST's flag and does nothing here: {_REFUSED[name]}")
         if name in _FIXED and str(value) != _FIXED[name][0]:
-            raise ValueError(f"--{name}={value}: only {_FIXED[name][0]} is done here; {_FIXED[name][1]}")
+            raise ValueError(f"--{name}={value}: only {_FIXED[name][0]} is supported here; {_FIXED[name][1]}")
         if name in _WITHOUT_EFFECT:
             notes.append(f"--{name}={value} has no effect: {_WITHOUT_EFFECT[name]}")
         if name in _TRANSLATED:
@@ -154,8 +155,8 @@ def translate(crest: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[
     if spelled_method or any(name in crest for name in ("num_generation", "do_distalign", "how_dalign", "dalign_t")):
         if "method" in settings:
             raise ValueError(
-                f"--method={settings['method']} says where to align, and so do CReST's --do_distalign, --how_dalign, "
-                "--dalign_t and --num_generation: give one of them"
+                f"--method={settings['method']} sets the alignment, and so do CReST's --do_distalign, --how_dalign, "
+                "--dalign_t and --num_generation: give only one of them"
             )
         settings.update(_method(crest, notes))
     if "alpha" in crest and settings.get("method", "none") not in ("crest", "crest+"):
@@ -164,14 +165,12 @@ def translate(crest: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[
     for name, by_base in _FIXED_BY_BASE.items():
         base = settings.get("base", "fixmatch")
         if name in crest and str(crest[name]) != by_base.get(base):
-            raise ValueError(
-                f"--{name}={crest[name]}: --base={base} does {by_base.get(base, 'nothing of the kind')} only"
-            )
+            raise ValueError(f"--{name}={crest[name]}: --base={base} supports only {by_base.get(base, 'none')}")
     return settings, notes
 
 
 def _method(crest: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    """--do_distalign, --how_dalign, --dalign_t and --num_generation as a method of ours and its settings."""
+    """--do_distalign, --how_dalign, --dalign_t and --num_generation as one of our methods and its settings."""
     generations = crest.get("num_generation", 1)
     aligned, how = crest.get("do_distalign", False), crest.get("how_dalign")
     strength = {"alpha_min": crest["dalign_t"]} if "dalign_t" in crest else {}
@@ -184,7 +183,7 @@ def _method(crest: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     elif how == "constant" and generations == 1:
         settings = {"method": "da", "k": 0.0, **strength}
     elif how == "constant":
-        raise ValueError("--how_dalign=constant is done for --num_generation=1 only; generations need adaptive")
+        raise ValueError("--how_dalign=constant is supported only with --num_generation=1; generations need adaptive")
     else:
         raise ValueError(
             f"--how_dalign must be constant or adaptive with --do_distalign, got {how!r}: without it CReST aligns "
@@ -197,7 +196,7 @@ def _method(crest: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
 
 
 def crest_given(flag_values: flags.FlagValues) -> dict[str, Any]:
-    """CReST's flags that the parsed command line gives, by name."""
+    """CReST's flags given on the parsed command line, by name."""
     names = (*_TRANSLATED, *_OF_THE_METHOD, *_FIXED, *_FIXED_BY_BASE, *_REFUSED, *_WITHOUT_EFFECT)
     return {name: flag_values[name].value for name in names if flag_values[name].value is not None}
 
@@ -205,10 +204,11 @@ def crest_given(flag_values: flags.FlagValues) -> dict[str, Any]:
 def resolve_command_line(
     flag_values: flags.FlagValues = flags.FLAGS, resolve: Callable[[Mapping[str, Any]], Config] = resolve
 ) -> tuple[Config, list[str]]:
-    """The resolved config of a parsed command line in our names, CReST's, or both; and what was translated.
+    """The resolved config of a parsed command line with our flags, CReST's, or both; and what was translated.
 
     Args:
-      resolve: the settings given -> all settings; `data.settings.resolve` also looks at the data.
+      flag_values: the parsed flags.
+      resolve: the settings given -> all settings; `data.settings.resolve` also inspects the data.
 
     Raises:
       ValueError: as `translate` and `resolve` do.
@@ -219,7 +219,7 @@ def resolve_command_line(
     if "model_dir" in crest:
         if "workdir" in settings:
             raise ValueError(
-                "--model_dir is CReST's root of all runs and --workdir the folder of one: give one of them"
+                "--model_dir is CReST's root of all runs and --workdir the folder of one: give only one of them"
             )
         workdir = str(pathlib.Path(crest["model_dir"]) / pathlib.Path(config.train.workdir).name)
         config = resolve({**settings, "workdir": workdir})

@@ -1,37 +1,46 @@
-"""The recipe of `--dataset=folder`: the settings that follow from how many images there are, and how large.
+"""The recipe of `--dataset=folder`: settings that depend on the number and size of its images.
 
-Pure: facts in, settings out, the same on every machine, so that a run can go on anywhere. `config.resolve` puts it
-between the dataset's table and the method's preset; `udal-inspect` recommends what it says.
+A pure function, the same on every machine, so that a run can be resumed anywhere. `config.resolve` applies it between
+the dataset's recipe and the method's preset; `udal-inspect` recommends its settings.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-# Images from this short side on go to a network for large ones, smaller ones to a Wide ResNet.
+# From this short side on, a network for large images is used; below, a Wide ResNet.
 LARGE_SIDE = 96
-# Sides for a Wide ResNet, in steps of 8: what it trains on in reasonable time, and what its three groups need.
-SMALLEST, LARGEST, STEP = 16, 64, 8
-# Sides for a network for large images, in steps of 32, by which it makes them smaller.
-SMALLEST_LARGE, LARGEST_LARGE, STEP_LARGE = 96, 224, 32
+# Image sizes for a Wide ResNet: at least what its three groups need, at most what trains in reasonable time.
+SMALLEST = 16
+LARGEST = 64
+STEP = 8
+# Image sizes for a network for large images, in steps of its total stride.
+SMALLEST_LARGE = 96
+LARGEST_LARGE = 224
+STEP_LARGE = 32
 LARGE_ARCH = "resnet50"
-# Where --pretrained names weights: those that Keras publishes.
+# With --pretrained, for weights published by Keras.
 PRETRAINED_ARCH = "keras_resnet50"
 # The paper pads CIFAR's 32 pixels by 4.
 PADDING_PER_SIDE = 4 / 32
 # A class with fewer labels than this hardly ever gets a pseudo-label at FixMatch's own threshold (as on digits-LT).
-FEW_LABELS, LOW_THRESHOLD = 5, 0.8
-# From so many classes on a pool counts as the next larger one: the smallest networks are too narrow for them.
+FEW_LABELS = 5
+LOW_THRESHOLD = 0.8
+# From so many classes on, the settings of the next larger pool are used: the smallest networks are too narrow.
 MANY_CLASSES = 50
 
 
 @dataclasses.dataclass(frozen=True)
 class FolderFacts:
-    """What the recipe follows from.
+    """The facts that determine the recipe.
 
-    classes: C. labeled: images whose labels training sees. smallest: those of the smallest class. unlabeled: the
-    others that it trains on. side: the median short side in pixels, 0 where it is unknown. one_size: whether all
-    images are squares of this side. images: in one line what lies in the folder; a run belongs to it.
+    classes: C.
+    labeled: number of labeled images.
+    smallest: labeled images of the smallest class.
+    unlabeled: number of further training images.
+    side: the median short side in pixels, 0 if unknown.
+    one_size: whether all images are squares of this side.
+    images: a one-line summary of the folder, part of the run's identity.
     """
 
     classes: int
@@ -45,7 +54,7 @@ class FolderFacts:
 
 @dataclasses.dataclass(frozen=True)
 class _Size:
-    """The settings for up to `pool` images in training. Averages must be short enough to follow a short run."""
+    """The settings for up to `pool` training images. Averages must be short enough for a short run."""
 
     pool: float
     settings: Mapping[str, Any]
@@ -75,18 +84,19 @@ _OF_LARGE_IMAGES = {"crop": "resized", "weight_decay": 6e-4}
 
 
 def small_side(side: float) -> int:
-    """The side at which a Wide ResNet sees images of this median short side."""
+    """The image size of a Wide ResNet for images of this median short side."""
     return _rounded(side, SMALLEST, LARGEST, STEP)
 
 
 def folder_recipe(facts: FolderFacts, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings for a folder, as a dataset's record has them in its recipe.
+    """The settings for a folder, in the form of a dataset record's recipe.
 
     Args:
-      facts: about the folder. given: what the user gave; --arch, --image_size and --pretrained decide the network, too.
+      facts: about the folder.
+      given: settings given by the user; --arch, --image_size and --pretrained also determine the network.
 
     Example: 4,196 images of 28×28 train WRN-10-1 at 28×28 for 2,250 steps of 16 + 64; 300 photographs of 400×600
-      train ResNet-50 at 224×224 for as many.
+      train ResNet-50 at 224×224 for as many steps.
     """
     side = given.get("image_size") or facts.side
     large_arch = PRETRAINED_ARCH if given.get("pretrained", "none") != "none" else LARGE_ARCH

@@ -1,13 +1,13 @@
-"""The losses of UDAL and of its base learners, and the pseudo-labels that they take, for a training loop of your own.
+"""The losses of UDAL and its base learners, and their pseudo-labels, for your own training loop.
 
 * L_CE of Eqs. 3, 5, 6 and 9: `cross_entropy`, of logits to which `alignment.log_ratio` has been added
-* PL of Eq. 5: `pseudo_labels`, which returns targets and the mask of confident ones
+* PL of Eq. 5: `pseudo_labels`, which returns targets and the mask of confident examples
 * MixMatch, §3.1: `squared_error`, of pseudo-labels from `average_views` and `sharpen`; `mixup` by `mixing_weights`
 * Weight decay: `l2`
 * KL divergence, Appendix A.1: `kl_divergence`
 
-The functions are those of `udal_tf.core`, with which the program trains. Losses come one per example: the expectations
-of the paper are means over the whole batch, in which examples that are not confident count as zeros.
+These are the functions of `udal_tf.core` that training uses. Losses are per example: the expectations of the paper are
+means over the whole batch, in which examples that are not confident count as zeros.
 
 >>> import tensorflow as tf
 >>> from udal_tf import losses

@@ -1,8 +1,8 @@
 """What can be chosen by name: datasets, base learners, methods and backbones, each one frozen record.
 
-Flags, `--help`, sweeps, reports, estimates and the documentation follow from the records alone. The program's own are
-in `udal_tf.records`; `register` adds a user's, usually from a file that `--plugin` names (docs/extending.md). Records
-say where code lies as "module:attribute" and import none of it, nor TensorFlow.
+Flags, `--help`, sweeps, reports, estimates and the documentation are derived from the records alone. The built-in ones
+are in `udal_tf.records`; `register` adds a user's, usually from a file given by `--plugin` (docs/extending.md). Records
+refer to code as "module:attribute" and import neither it nor TensorFlow.
 """
 
 import dataclasses
@@ -16,18 +16,22 @@ from typing import Any, Generic, TypeVar
 
 from udal_tf.settings import Section
 
-# What α is in p_target: Eq. 10's α_t, or 0 from the first step on, which makes p_target uniform (logit adjustment).
+# α of p_target: Eq. 10's α_t, or 0 throughout, which makes p_target uniform (logit adjustment).
 SCHEDULED = "scheduled"
 ZERO = "zero"
 # Distributions that every run has: of the labels, of the unlabeled set, q̂ of the predictions, p̃_α, uniform.
-P_DATA, P_UNLABELED, P_MODEL, P_TARGET, UNIFORM = "p_data", "p_unlabeled", "p_model", "p_target", "uniform"
+P_DATA = "p_data"
+P_UNLABELED = "p_unlabeled"
+P_MODEL = "p_model"
+P_TARGET = "p_target"
+UNIFORM = "uniform"
 
-# Code that a record names: "module:attribute", or the object itself.
+# Code referred to by a record: "module:attribute", or the object itself.
 Reference = str | Callable[..., Any]
 
 
 def resolved(reference: Reference) -> Any:
-    """The object that a record's reference names, its module imported."""
+    """The object that a record refers to, after importing its module."""
     if not isinstance(reference, str):
         return reference
     module, _, attribute = reference.partition(":")
@@ -36,7 +40,7 @@ def resolved(reference: Reference) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Speed:
-    """Measured training speed. images_per_second: each view counted once. source: hardware and where it is from."""
+    """Measured training speed. images_per_second: each view counts once. source: the hardware, and who measured it."""
 
     images_per_second: float
     source: str
@@ -49,15 +53,15 @@ class Dataset:
     name: of --dataset. label: in reports.
     load: (DataConfig) -> `data.dataset.Source`; with `settings`, (DataConfig, its section) -> Source.
     recipe: setting -> value; "protocols", "bases" and "methods" hold settings for one protocol, base learner or
-      method only; the last of them win over the method's own preset.
+      method only; those in "methods" override the method's own preset.
     settings: the class of a section of its own, or None.
-    image_side, num_classes: where they are fixed, else 0; of a resizable dataset the side it usually has.
+    image_side, num_classes: if fixed, else 0; for a resizable dataset, its usual side.
     resizable: whether --image_size chooses the side of its images.
-    long_tailed: whether --imbalance and --beta describe it, so that reports name them.
-    by_folder: whether --data_dir says which dataset it is (a custom one).
+    long_tailed: whether --imbalance and --beta describe it and appear in reports.
+    by_folder: whether --data_dir determines the dataset (a custom one).
     speeds: measured, by the name of the backbone.
     facts, recipe_from_facts: (DataConfig) -> facts about the files, and (facts, settings given) -> the part of the
-      recipe that follows from them.
+      recipe that depends on them.
     """
 
     name: str
@@ -84,8 +88,8 @@ class BaseLearner:
     preset: setting -> value.
     settings: the class of a section of its own, or None.
     pseudo_labels: whether it makes pseudo-labels.
-    unlabeled_views: views of an unlabeled image in a step, a number or a function of its section; 0: it sees none.
-    color: where all its runs are drawn in one color, whatever the method. marker: of its points.
+    unlabeled_views: views per unlabeled image in a step, a number or a function of its section; 0: it uses none.
+    color: of all its runs in figures, whatever the method; "": the method's. marker: of its points.
     """
 
     name: str
@@ -99,7 +103,7 @@ class BaseLearner:
     marker: str = ""
 
     def views_per_unlabeled_image(self, own: Section | None) -> int:
-        """Views of an unlabeled image in a step, for a section of its own."""
+        """Views per unlabeled image in a step, for its section."""
         return self.unlabeled_views(own) if callable(self.unlabeled_views) else self.unlabeled_views
 
 
@@ -107,11 +111,10 @@ class BaseLearner:
 class Shift:
     """Alignment from a source to a target distribution: τ·(log source − log target) is added to the logits of a loss.
 
-    For pseudo-labels, where the model's predictions are to be moved instead, the predictions are multiplied by
-    (target / source)^τ.
+    For pseudo-labels, the model's predictions are aligned instead: multiplied by (target / source)^τ and normalized.
 
-    source, target: P_DATA, P_UNLABELED, P_MODEL, P_TARGET, UNIFORM, or a name of the method's own (`Method.values`).
-    alpha: of P_TARGET, SCHEDULED or ZERO. tau: τ, a number or a name of the method's own.
+    source, target: P_DATA, P_UNLABELED, P_MODEL, P_TARGET, UNIFORM, or a name defined by the method (`Method.values`).
+    alpha: of P_TARGET, SCHEDULED or ZERO. tau: τ, a number or a name defined by the method.
     """
 
     source: str
@@ -122,7 +125,7 @@ class Shift:
 
 @dataclasses.dataclass(frozen=True)
 class Targets:
-    """Where a method aligns distributions; None: nowhere.
+    """The alignment targets of a method; None: no alignment.
 
     labeled: the logits of the labeled loss, Eqs. 3 and 6. unlabeled: the logits of the unlabeled loss, Eq. 9.
     pseudo_label: the probabilities that pseudo-labels are made from, Eq. 1.
@@ -135,18 +138,18 @@ class Targets:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A method: what is added to a base learner.
+    """A method, which extends a base learner.
 
     name: of --method. label: in reports; "" for the base learner as it is.
-    targets: its alignment. preset: setting -> value. presets_by_base: in place of `preset` for one base learner.
+    targets: its alignment. preset: setting -> value. presets_by_base: instead of `preset` for one base learner.
     settings: the class of a section of its own, or None.
     behavior: the class, `methods.method.Method` or a subclass with state, losses or weights of its own.
-    second_head: whether it trains a second linear head on the backbone's features, which predicts in its place.
-    moves_pseudo_labels: whether it works on pseudo-labels beside `targets`.
-    uses_unlabeled_prior: whether it uses the class distribution of the unlabeled set beside `targets`.
-    prepare: (Config, SslData, folder) -> SslData, what is found out before training; or None.
-    train: (Config, SslData, folder) -> result, in place of a single training; with it a run has generations.
-    color, marker: in figures; "" takes a free one.
+    second_head: whether it trains a second linear head on the backbone's features, which predicts instead of the first.
+    moves_pseudo_labels: whether it uses pseudo-labels apart from `targets`.
+    uses_unlabeled_prior: whether it uses the class distribution of the unlabeled set apart from `targets`.
+    prepare: (Config, SslData, folder) -> SslData, run before training; or None.
+    train: (Config, SslData, folder) -> result, instead of a single training run; with it a run has generations.
+    color, marker: in figures; "": a free one.
     reference: the paper, for the documentation.
     """
 
@@ -173,7 +176,7 @@ class Method:
 
     @property
     def needs_pseudo_labels(self) -> bool:
-        """Whether a base learner without pseudo-labels cannot be combined with it."""
+        """Whether it needs a base learner with pseudo-labels."""
         return self.targets.pseudo_label is not None or self.moves_pseudo_labels or self.generational
 
     @property
@@ -195,11 +198,11 @@ class Backbone:
     build: (input_shape, num_classes, ModelConfig, its section or None) -> Keras model, float32 images in [−1, 1] ->
       float32 logits, whose last layer is a Dense on the features.
     settings: the class of a section of its own, or None.
-    smallest_side: of the images that it takes. rgb: whether it takes images of three channels only.
-    keras_name: its function in Keras Applications, for which --pretrained takes a file; "" for others.
+    smallest_side: of its input images. rgb: whether it accepts only images with three channels.
+    keras_name: its function in Keras Applications, which --pretrained needs; "" for others.
     pixels: the convention that its published weights expect: "caffe" (blue first, 0…255 less ImageNet's mean), "torch"
       (ImageNet's mean and standard deviation), "tf" (−1…1), or "own", where the network itself scales 0…255.
-    speed: measured; None where it is not.
+    speed: measured, or None.
     """
 
     name: str
@@ -217,7 +220,7 @@ Record = Dataset | BaseLearner | Method | Backbone
 
 
 def section_of(record: Record, own: Section | None) -> Section | None:
-    """The section of a record's own, with its defaults where none is given; None for a record without one."""
+    """The given section of a record, or its defaults; None for a record without one."""
     return record.settings() if own is None and record.settings else own
 
 
@@ -225,9 +228,9 @@ R = TypeVar("R", bound=Record)
 
 
 class Table(Mapping[str, R], Generic[R]):
-    """The records of one kind by name: the program's own in their order, then those registered.
+    """The records of one kind by name: the built-in ones in order, then registered ones.
 
-    flag: that chooses one of them. kind: in words.
+    flag: that selects one of them. kind: in words.
     """
 
     def __init__(self, flag: str, kind: str, module: str):
@@ -236,7 +239,7 @@ class Table(Mapping[str, R], Generic[R]):
         self._records: dict[str, R] = {}
 
     def _all(self) -> dict[str, R]:
-        if not self._records:  # The program's own are read where they are first asked for: they import this module.
+        if not self._records:  # Built-in ones are imported on first use, as they import this module.
             self._records = {record.name: record for record in importlib.import_module(self._module).RECORDS}
         return self._records
 
@@ -260,7 +263,7 @@ _TABLE_OF: Mapping[type, Table] = {Dataset: DATASETS, BaseLearner: BASE_LEARNERS
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """What a run has chosen, by the flags that choose."""
+    """The records chosen for a run, by the flags that select them."""
 
     dataset: Dataset
     base: BaseLearner
@@ -270,7 +273,7 @@ class Records:
 
 @dataclasses.dataclass(frozen=True)
 class Owner:
-    """To whom a setting of a record's own belongs: the table's flag and the names of the records that have it."""
+    """The owner of a record's setting: the table and the names of the records that have it."""
 
     table: Table
     names: tuple[str, ...]
@@ -281,7 +284,7 @@ class Owner:
 
 
 def owners() -> dict[str, Owner]:
-    """Every setting that belongs to records, by its name, in the order of the tables."""
+    """Every setting that belongs to records, by name, in the order of the tables."""
     found: dict[str, Owner] = {}
     for table in TABLES:
         for record in table.values():
@@ -292,15 +295,15 @@ def owners() -> dict[str, Owner]:
 
 
 def register(*records: Record) -> None:
-    """Adds records of any kind to their tables: whatever is chosen by name can then be these, too.
+    """Adds records of any kind to their tables, so that they can be chosen by name.
 
     Raises:
-      ValueError: for a name that is there already, or a setting whose name another section has.
+      ValueError: for a name that is already taken, by a record or by a setting of another section.
     """
     for record in records:
         table = _TABLE_OF[type(record)]
         if record.name in table:
-            raise ValueError(f"there is a {table.kind} {record.name!r} already: give another name")
+            raise ValueError(f"there is already a {table.kind} {record.name!r}: choose another name")
         _check_settings(record, table)
         table._all()[record.name] = record  # noqa: SLF001 (the table is this module's)
 
@@ -310,7 +313,7 @@ def _check_settings(record: Record, table: Table) -> None:
     for field in dataclasses.fields(record.settings) if record.settings else ():
         owner = known.get(field.name)
         if owner and not (owner.field is field and owner.table is table):
-            raise ValueError(f"{table.kind} {record.name!r}: there is a setting --{field.name} already, of {owner}")
+            raise ValueError(f"{table.kind} {record.name!r}: there is already a setting --{field.name}, of {owner}")
 
 
 class PluginError(ValueError):
@@ -322,17 +325,18 @@ _imported: dict[str, pathlib.Path] = {}
 
 
 def load_plugin(path: str | pathlib.Path, sha256: str = "") -> tuple[str, str]:
-    """Imports a file that registers records, once for each content.
+    """Imports a file that registers records, once per content.
 
     Args:
-      path: of the file. sha256: of the content that it must have; "" for any.
+      path: of the file.
+      sha256: of its expected content; "" for any.
 
     Returns:
-      its absolute path and the SHA-256 of its content. The module's name is its `__name__`, so that it can name its own
-      attributes as f"{__name__}:attribute".
+      Its absolute path and the SHA-256 of its content. The module can refer to its own attributes as
+      f"{__name__}:attribute".
 
     Raises:
-      PluginError: for a file that is missing, has changed, or fails; nothing of it stays registered.
+      PluginError: for a file that is missing, has changed, or fails; then nothing it registered is kept.
     """
     path = pathlib.Path(path).expanduser().resolve()
     if sha256 in _imported:
@@ -343,7 +347,7 @@ def load_plugin(path: str | pathlib.Path, sha256: str = "") -> tuple[str, str]:
         raise PluginError(f"the plugin {path} cannot be read: {error.strerror}") from error
     found = hashlib.sha256(content).hexdigest()
     if sha256 and found != sha256:
-        raise PluginError(f"the plugin {path} has changed: its SHA-256 was {sha256[:12]}…, and is {found[:12]}…")
+        raise PluginError(f"the plugin {path} has changed: its SHA-256 was {sha256[:12]}…, and now is {found[:12]}…")
     if found not in _imported:
         _import(path, content, found)
     return str(path), found
@@ -356,7 +360,7 @@ def _import(path: pathlib.Path, content: bytes, sha256: str) -> None:
     before = [dict(table._all()) for table in TABLES]  # noqa: SLF001
     sys.modules[name] = module
     try:
-        exec(compile(content, str(path), "exec"), module.__dict__)  # noqa: S102 (what was hashed, not what lies there now)
+        exec(compile(content, str(path), "exec"), module.__dict__)  # noqa: S102 (the hashed content, not the current file)
     except Exception as error:
         sys.modules.pop(name)
         for table, records in zip(TABLES, before, strict=True):

@@ -1,4 +1,4 @@
-"""The folder of a run: what lies in it and under which name, whose it is, and who may write to it."""
+"""The folder of a run: the names of its files, which run it belongs to, and who may write to it."""
 
 import dataclasses
 import fcntl
@@ -15,33 +15,42 @@ from udal_tf.config import Config, differences
 from udal_tf.registry import PluginError
 from udal_tf.run_records import FORMAT, EpochRow, ModelFacts, Result, RunDirError, check_format
 
-CONFIG, RESULT, ROWS, LOCK = "config.json", "result.json", "metrics.jsonl", ".lock"
-# For those who use the model, and of the sweep that trained it.
-MODEL, CELL = "model.json", "cell.json"
-CHECKPOINTS, BEST, TENSORBOARD = "checkpoints", "best", "tensorboard"
-# The labeled set of one of CReST's generations, and DARP's estimate of the unlabeled images' distribution.
-LABELED, PRIOR = "labeled.json", "unlabeled_prior.json"
+CONFIG = "config.json"
+RESULT = "result.json"
+ROWS = "metrics.jsonl"
+LOCK = ".lock"
+# What prediction needs to know about the model.
+MODEL = "model.json"
+# Written by the sweep that trained the run.
+CELL = "cell.json"
+CHECKPOINTS = "checkpoints"
+BEST = "best"
+TENSORBOARD = "tensorboard"
+# The images added to the labeled set of one of CReST's generations.
+LABELED = "labeled.json"
+# DARP's estimate of the unlabeled images' class distribution.
+PRIOR = "unlabeled_prior.json"
 _GENERATION = re.compile(r"generation_(\d+)")
 
 
 def read_object(path: epath.Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises RunDirError where there is none."""
+    """The JSON object in a file. Raises RunDirError if there is none."""
     try:
         value = json.loads(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise RunDirError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except ValueError as error:
-        raise RunDirError(f"{path} cannot be read: it is no JSON ({error})") from error
+        raise RunDirError(f"{path} cannot be read: it is not valid JSON ({error})") from error
     if not isinstance(value, dict):
         raise RunDirError(f"{path} must hold an object, got {type(value).__name__}")
     return value
 
 
 class RunDir:
-    """A run's folder, or that of one of its generations, which holds the same but the settings.
+    """The folder of a run, or of one of its generations, which has the same files except the settings.
 
     Args:
-      path: as --workdir names it; it need not be there.
+      path: as in --workdir; it need not exist.
 
     Raises:
       RunDirError: for a folder that is not local.
@@ -61,12 +70,12 @@ class RunDir:
         return RunDir(self.path / f"generation_{number}")
 
     def generations(self) -> dict[int, "RunDir"]:
-        """The folders of the generations that are there, by number, in order."""
+        """The folders of existing generations by number, in order."""
         names = (path.name for path in self.path.iterdir()) if self.path.is_dir() else ()
         return {n: self.generation(n) for n in sorted(int(m[1]) for m in map(_GENERATION.fullmatch, names) if m)}
 
     def half(self, number: int) -> "RunDir":
-        """The folder of one of the two trainings from which DARP's prior is estimated."""
+        """The folder of one of the two runs from which DARP's prior is estimated."""
         return RunDir(self.path / f"unlabeled_prior_{number}")
 
     @property
@@ -81,42 +90,42 @@ class RunDir:
         """The settings. Raises RunDirError for a file of another version or program."""
         value = read_object(self / CONFIG)
         if "format" not in value:
-            raise RunDirError(f"{self / CONFIG} is no config of this program's: its format is missing")
+            raise RunDirError(f"{self / CONFIG} is not a config of this program: its format is missing")
         check_format(value, str(self / CONFIG))
         try:
             return Config.from_dict({k: v for k, v in value.items() if k not in ("format", "udal_tf")})
         except PluginError as error:
             raise RunDirError(f"{self.path}: {error}") from error
         except (ValueError, TypeError, AttributeError) as error:
-            raise RunDirError(f"{self / CONFIG} is no config of this program's ({error})") from error
+            raise RunDirError(f"{self / CONFIG} is not a config of this program ({error})") from error
 
     def write_config(self, config: Config) -> None:
-        """Makes the folder that of a run."""
+        """Writes `config.json`, which makes the folder a run's."""
         storage.write_json(self / CONFIG, {"format": FORMAT, "udal_tf": __version__, **config.to_dict()})
 
     def result(self) -> Result:
-        """The result of a finished run. Raises RunDirError where it cannot be used."""
+        """The result of a finished run. Raises RunDirError if it cannot be used."""
         return Result.from_json(read_object(self / RESULT), f"{self / RESULT}: ")
 
     def write_result(self, result: Result) -> None:
-        """Says that the run is finished."""
+        """Writes `result.json`, which marks the run as finished."""
         storage.write_json(self / RESULT, result.to_json())
 
     def model(self) -> ModelFacts:
-        """What prediction needs beside settings and weights. Raises RunDirError where it cannot be used."""
+        """What prediction needs besides settings and weights. Raises RunDirError if it cannot be used."""
         return ModelFacts.from_json(read_object(self / MODEL), f"{self / MODEL}: ")
 
     def write_model(self, facts: ModelFacts) -> None:
-        """Writes `model.json`, unless an earlier start has."""
+        """Writes `model.json`, unless it exists."""
         if not (self / MODEL).exists():
             storage.write_json(self / MODEL, facts.to_json())
 
     def cell(self) -> Mapping[str, Any]:
-        """What a sweep noted of how the run came about; empty where none did."""
+        """What a sweep recorded about the run; empty without a sweep."""
         return read_object(self / CELL) if (self / CELL).exists() else {}
 
     def _lines(self) -> Iterator[str]:
-        """The rows' text; an unfinished last line, left by a killed process, is no row."""
+        """The rows' lines, without an incomplete last one left by a killed process."""
         try:
             text = (self / ROWS).read_text() if (self / ROWS).exists() else ""
         except (OSError, UnicodeDecodeError) as error:
@@ -125,21 +134,21 @@ class RunDir:
 
     @property
     def epochs(self) -> int:
-        """How many epochs have ended, over all generations."""
+        """Number of finished epochs, over all generations."""
         return sum(sum(1 for _ in part._lines()) for part in (self, *self.generations().values()))
 
     def rows(self) -> list[EpochRow]:
-        """The rows of the epochs that have ended. Raises RunDirError, naming a line that is none."""
+        """The rows of the finished epochs. Raises RunDirError, naming a line that is not a row."""
         rows = []
         for number, line in enumerate(self._lines(), start=1):
             try:
                 rows.append(EpochRow.from_json(json.loads(line), "row "))
             except ValueError as error:
-                raise RunDirError(f"{self / ROWS}, line {number} is no row of a run ({error})") from error
+                raise RunDirError(f"{self / ROWS}, line {number} is not a row of a run ({error})") from error
         return rows
 
     def rows_of_all_generations(self) -> list[EpochRow]:
-        """The rows of all generations, one after the other, with `epoch` counting on; of other runs, `rows`."""
+        """The rows of all generations in sequence, with consecutive `epoch`s; for other runs, `rows`."""
         rows: list[EpochRow] = []
         for part in (self, *self.generations().values()):
             before = rows[-1].epoch if rows else 0
@@ -147,7 +156,7 @@ class RunDir:
         return rows
 
     def rows_until(self, step: int) -> list[EpochRow]:
-        """The rows up to `step`, where training goes on; those of later steps, whose state was lost, are dropped."""
+        """The rows up to `step`, where training resumes; those of later steps, whose state was lost, are deleted."""
         rows = [row for row in self.rows() if row.step <= step]
         storage.write_text(self / ROWS, "".join(json.dumps(row.to_json()) + "\n" for row in rows))
         return rows
@@ -156,10 +165,11 @@ class RunDir:
         storage.append_json(self / ROWS, row.to_json())
 
     def lock(self) -> IO:
-        """Keeps others from the folder, which must be there, until what is returned is closed.
+        """Locks the folder, which must exist, until the returned file is closed.
 
         Raises:
-          BlockingIOError: where another process, or this one, has locked it. OSError: where it cannot be written.
+          BlockingIOError: if another process, or this one, has locked it.
+          OSError: if it cannot be written.
         """
         file = open(self / LOCK, "w", encoding="utf-8")  # noqa: SIM115 (held while the run lasts)
         try:
@@ -171,7 +181,7 @@ class RunDir:
 
     @property
     def in_use(self) -> bool:
-        """Whether someone has locked it."""
+        """Whether it is locked."""
         try:
             with open(self / LOCK, "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -183,14 +193,14 @@ class RunDir:
 
 
 class OwnRunDir(RunDir):
-    """The folder of the run that is to be trained: `config.json` names it, a lock keeps a second process out.
+    """The folder of the run to be trained: identified by `config.json`, with a lock against a second process.
 
     Args:
       config: of the run; the folder is its `train.workdir`.
 
     Raises:
-      RunDirError: for a folder of another run, of something else, one that cannot be written, or one in use. Nothing
-        in it was changed.
+      RunDirError: if the folder belongs to another run or holds something else, cannot be written, or is in use.
+        Nothing in it is changed.
     """
 
     def __init__(self, config: Config):
@@ -206,7 +216,7 @@ class OwnRunDir(RunDir):
         if self.path.exists() and not self.path.is_dir():
             raise RunDirError(f"--workdir must be a folder, got the file {self.path}")
         names = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
-        # What a run killed before its config was written leaves behind.
+        # Left behind by a run that was killed before its config was written.
         others = {name for name in names - {LOCK} if not re.fullmatch(rf"{CONFIG}\.\d+{storage.PARTIAL}", name)}
         if self.begun:
             self._check_is_ours()
@@ -225,23 +235,23 @@ class OwnRunDir(RunDir):
         if self._config.data.images != theirs.data.images:
             raise RunDirError(
                 f"--workdir {self.path} belongs to a run on other images; some were added, removed or replaced since "
-                f"it began, and with them the recipe may be another:\n  {different}\n"
-                "Choose another --workdir to train on the images as they are now, or bring back those it began with."
+                f"it started, which may also change the recipe:\n  {different}\n"
+                "Choose another --workdir to train on the current images, or restore those that it started with."
             )
         if different:
             raise RunDirError(
                 f"--workdir {self.path} belongs to a run with other settings:\n  {different}\n"
-                "Use the same settings to go on with it, or another --workdir."
+                "Use the same settings to resume it, or choose another --workdir."
             )
 
     def open(self) -> None:
-        """Creates the folder, takes its lock and writes `config.json`; the first thing that a run writes."""
+        """Creates the folder, locks it and writes `config.json`, before anything else is written."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = self.lock()
-            self._check()  # Another run may have come and gone since the first look.
+            self._check()  # Another run may have used the folder since the first check.
             for path in self.path.iterdir():
-                if path.name.endswith(storage.PARTIAL):  # Of a process that was killed.
+                if path.name.endswith(storage.PARTIAL):  # Left behind by a killed process.
                     path.unlink()
             if not self.begun:
                 self.write_config(self._config)
@@ -251,12 +261,12 @@ class OwnRunDir(RunDir):
             raise RunDirError(f"--workdir {self.path} cannot be written: {error.strerror or error}") from error
 
     def close(self) -> None:
-        """Releases the lock, so that the same process can go on with the run."""
+        """Releases the lock, so that the same process can resume the run."""
         if self._lock:
             self._lock.close()
 
 
 def run_folders(root: str | os.PathLike) -> list[epath.Path]:
-    """Every folder at or below `root` that holds a run, in order of their names; generations belong to their run."""
+    """Every folder at or below `root` that holds a run, sorted by name, without the folders of generations."""
     found = {folder for folder, _, names in storage.local(root).walk() if RESULT in names or CONFIG in names}
     return sorted(folder for folder in found if not (_GENERATION.fullmatch(folder.name) and folder.parent in found))

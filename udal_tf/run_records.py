@@ -1,6 +1,6 @@
-"""What a training says of itself, typed: `EpochRow` of each epoch, `Result` at the end, `ModelFacts` for prediction.
+"""Typed records of a run: `EpochRow` for each epoch, `Result` at the end, `ModelFacts` for prediction.
 
-The same records are written by the training and read by everything else. `from_json` takes nothing on trust.
+Training writes these records, and everything else reads them. `from_json` validates every value.
 """
 
 import dataclasses
@@ -13,28 +13,28 @@ from typing import Annotated, Any, TypeVar
 
 from udal_tf import __version__
 
-# Of all files of a run folder and of the names under which its checkpoints hold the weights; raised when one changes.
-FORMAT = 2
-# Numbers as the fields below annotate them; a plain float may be NaN.
-Share = Annotated[float, "a number from 0 to 1"]
+# Version of all files of a run folder and of the variable names in its checkpoints; raised when one changes.
+FORMAT = 3
+# Annotations of the fields below; a plain float may be NaN.
+Fraction = Annotated[float, "a number from 0 to 1"]
 Finite = Annotated[float, "a finite number"]
 R = TypeVar("R", bound="Record")
 
 
 class RunDirError(ValueError):
-    """A run folder, or what lies in it, cannot be used; the message says why and what to do."""
+    """A run folder, or a file in it, cannot be used; the message says why and what to do."""
 
 
 def check_format(value: Any, where: str) -> None:
-    """Raises RunDirError, naming the version that wrote it, for what is not of FORMAT."""
+    """Raises RunDirError, naming the version that wrote it, for a value that is not of FORMAT."""
     found = value.get("format") if isinstance(value, Mapping) else None
     if found == FORMAT:
         return
     version = value.get("udal_tf", "(unknown)") if isinstance(value, Mapping) else "(unknown)"
     later = isinstance(found, int) and found > FORMAT
     raise RunDirError(
-        f"{where} is of format {found or '(none)'}, by udal-tf {version}; this is udal-tf {__version__}, which reads "
-        f"format {FORMAT}: " + ("install a later version" if later else "train it again, or use the version it is of")
+        f"{where} has format {found or '(none)'}, written by udal-tf {version}; udal-tf {__version__} reads format "
+        f"{FORMAT}: " + ("install a later version" if later else "train it again, or use the version that wrote it")
     )
 
 
@@ -45,22 +45,22 @@ def _is_number(value: Any) -> bool:
 _SCALARS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     int: ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
     float: ("a number", _is_number),
-    Share: ("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
+    Fraction: ("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
     Finite: ("a finite number", lambda value: _is_number(value) and math.isfinite(value)),
-    str: ("a text", lambda value: isinstance(value, str)),
+    str: ("a string", lambda value: isinstance(value, str)),
     Any: ("anything", lambda value: True),
 }
 
 
 def _without_none(kind: Any) -> tuple[Any, bool]:
-    """A type without its None, and whether it had one."""
+    """A type without None, and whether None was allowed."""
     optional = typing.get_origin(kind) in (types.UnionType, typing.Union)
     return (typing.get_args(kind)[0] if optional else kind), optional
 
 
 @functools.cache
 def _kind(kind: Any) -> tuple[str, Callable[[Any], bool]]:
-    """What a value of this type is called in a message, and whether a value is one."""
+    """The name of a type in messages, and a check of whether a value has it."""
     kind, optional = _without_none(kind)
     if kind in _SCALARS:
         name, fits = _SCALARS[kind]
@@ -75,7 +75,7 @@ def _kind(kind: Any) -> tuple[str, Callable[[Any], bool]]:
 
 @functools.cache
 def _fields(record: type["Record"]) -> dict[str, tuple[Any, bool]]:
-    """The type of each field, without its None, and whether it had one."""
+    """The type of each field without None, and whether None is allowed."""
     return {name: _without_none(kind) for name, kind in typing.get_type_hints(record, include_extras=True).items()}
 
 
@@ -93,11 +93,11 @@ def _read(kind: Any, value: Any, where: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """A frozen dataclass that goes to JSON and back; a field that may be None is left out then."""
+    """A frozen dataclass that converts to JSON and back; fields that are None are left out."""
 
     @classmethod
     def from_json(cls: type[R], value: Any, where: str) -> R:
-        """The record that `value` holds. Raises RunDirError, naming the key; where: the file, or the key of `value`."""
+        """The record in `value`. Raises RunDirError, naming the key. where: the file or key that `value` comes from."""
         start = where if where.endswith(" ") else f"{where}."
         if not isinstance(value, Mapping):
             raise RunDirError(f"{start[:-1].rstrip(':')} must hold an object, got {type(value).__name__}")
@@ -114,7 +114,7 @@ class Record:
 
 
 class _OfWeights(Record):
-    """Something of each set of weights, also by the set's name."""
+    """One value per set of weights, also accessible by the set's name."""
 
     def __getitem__(self, weights: str) -> Any:
         return getattr(self, weights)
@@ -122,22 +122,22 @@ class _OfWeights(Record):
 
 @dataclasses.dataclass(frozen=True)
 class ByWeights(_OfWeights):
-    """A measure from 0 to 1 of each set of weights, as they are and averaged, each without and with LA (Inf)."""
+    """A score from 0 to 1 for raw and EMA weights, each without and with LA (Inf)."""
 
-    raw: Share
-    ema: Share
-    raw_la: Share
-    ema_la: Share
+    raw: Fraction
+    ema: Fraction
+    raw_la: Fraction
+    ema_la: Fraction
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassesByWeights(_OfWeights):
-    """A measure of each class, of each set of weights; None for a class without test images."""
+    """A score per class, for each set of weights; None for a class without test images."""
 
-    raw: list[Share | None]
-    ema: list[Share | None]
-    raw_la: list[Share | None]
-    ema_la: list[Share | None]
+    raw: list[Fraction | None]
+    ema: list[Fraction | None]
+    raw_la: list[Fraction | None]
+    ema_la: list[Fraction | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,8 +151,8 @@ class Scores(Record):
 
 @dataclasses.dataclass(frozen=True)
 class PseudoLabelCounts(Record):
-    """Per class, over an epoch: the confident pseudo-labels and, where the labels are known, how many of them were
-    right, and how many images of the class were shown."""
+    """Per class, over an epoch: confident pseudo-labels and, if the labels are known, how many of them were correct and
+    how many images of the class were seen."""
 
     confident: list[float]
     correct: list[float] | None = None
@@ -161,10 +161,12 @@ class PseudoLabelCounts(Record):
 
 @dataclasses.dataclass(frozen=True)
 class EpochRow(Record):
-    """An epoch, at its end.
+    """The metrics at the end of an epoch.
 
-    seconds: of training, from the run's start. train: means over the epoch's steps. p_model, p_target, p_unlabeled:
-    [C], sum to 1. pseudo_labels: None for a base learner without.
+    seconds: of training, since the run's start.
+    train: means over the epoch's steps.
+    p_model, p_target, p_unlabeled: [C], sum to 1.
+    pseudo_labels: None for a base learner without pseudo-labels.
     """
 
     step: int
@@ -179,7 +181,7 @@ class EpochRow(Record):
 
 
 def best_row(rows: Sequence[EpochRow]) -> EpochRow:
-    """The epoch of the highest balanced accuracy with EMA weights; the first of equal ones."""
+    """The epoch with the highest balanced accuracy of the EMA weights; the first one if several are equal."""
     return max(rows, key=lambda row: row.test.balanced_accuracy.ema)
 
 
@@ -193,34 +195,34 @@ class Confusion(Record):
 
 @dataclasses.dataclass(frozen=True)
 class BestEpoch(Record):
-    """The epoch whose weights lie in `best/`."""
+    """The epoch whose weights are in `best/`."""
 
     epoch: int
     step: int
-    balanced_accuracy: Share
+    balanced_accuracy: Fraction
 
 
 @dataclasses.dataclass(frozen=True)
 class MedianAccuracy(Record):
-    """CReST's figure: the median of the EMA weights' accuracy over the last epochs, and how many these are."""
+    """CReST's score: the median accuracy of the EMA weights over the last epochs, and their number."""
 
     epochs: int
-    accuracy: Share
+    accuracy: Fraction
 
 
 @dataclasses.dataclass(frozen=True)
 class LaPrior(Record):
-    """What LA (Inf) takes away: --la_prior, and the class prior [C] that it came to."""
+    """The prior that LA (Inf) removes: the value of --la_prior, and the class distribution [C]."""
 
     kind: str
-    shares: list[float]
+    distribution: list[float]
 
 
 @dataclasses.dataclass(frozen=True)
 class Generation(Record):
-    """One of CReST's generations: how it was trained, its scores, and what was added to the labeled set before it.
+    """One of CReST's generations: its training, its scores, and what was added to the labeled set before it.
 
-    added, precision, recall: per class; the last two None where unknown and in the first generation.
+    added, precision, recall: per class; the last two None if unknown and in the first generation.
     positions_sha256, labels_sha256: of the added images; None in the first generation.
     """
 
@@ -229,18 +231,21 @@ class Generation(Record):
     balanced_accuracy: ByWeights
     seconds: Finite
     added: list[int]
-    precision: list[Share | None] | None = None
-    recall: list[Share | None] | None = None
+    precision: list[Fraction | None] | None = None
+    recall: list[Fraction | None] | None = None
     positions_sha256: str | None = None
     labels_sha256: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Result(Scores):
-    """A finished run: the last epoch's scores, and all that says how they came about.
+    """A finished run: the last epoch's scores, and everything needed to reproduce them.
 
-    config: settings by section. p_data, p_unlabeled: [C]. steps, seconds: over all generations. data: where it came
-    from and what the protocol made of it. hardware, versions: by name. generations: None where the method has none.
+    config: settings by section.
+    p_data, p_unlabeled: [C].
+    steps, seconds: over all generations.
+    data: its source, and how the protocol split it.
+    generations: None if the method has none.
     """
 
     confusion: Confusion
@@ -248,7 +253,7 @@ class Result(Scores):
     median_ema_accuracy: MedianAccuracy
     config: Mapping[str, Mapping[str, Any]]
     class_names: list[str]
-    p_data: list[Share]
+    p_data: list[Fraction]
     p_unlabeled: list[float]
     la_prior: LaPrior
     steps: int
@@ -261,7 +266,7 @@ class Result(Scores):
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> "Result":
-        """As of every record; raises RunDirError also where lists of one value per class differ in length."""
+        """As for every record; also raises RunDirError if lists with a value per class differ in length."""
         check_format(value, where.rstrip(": "))
         result = super().from_json(value, where)
         classes = len(result.class_names)
@@ -277,15 +282,15 @@ class Result(Scores):
 
 @dataclasses.dataclass(frozen=True)
 class ModelFacts(Record):
-    """What the settings do not say of a model: its input [H, W, C], its classes, and their prior when labeled.
+    """A model's facts beyond its settings: its input [H, W, C], its classes, and the prior of the labeled data.
 
-    p_unlabeled, labeled_counts, pool_size: what else a method may know of the data that it was trained on.
+    p_unlabeled, labeled_counts, pool_size: what else a method may know about its training data.
     """
 
     udal_tf: str
     input_shape: list[int]
     class_names: list[str]
-    p_data: list[Share]
-    p_unlabeled: list[Share]
+    p_data: list[Fraction]
+    p_unlabeled: list[Fraction]
     labeled_counts: list[int]
     pool_size: int

@@ -1,7 +1,7 @@
-"""What a setting is: a field of a validated, frozen section that knows its help text and its allowed values.
+"""Settings: fields of validated, frozen sections, each with its help text and allowed values.
 
-Every setting becomes one command-line flag of the same name. The program's own sections are in `udal_tf.config`; a
-dataset, base learner, method or backbone brings one of its own where it needs one (`udal_tf.registry`).
+Every setting becomes one command-line flag of the same name. The sections of every run are in `udal_tf.config`; a
+dataset, base learner, method or backbone may have a section of its own (`udal_tf.registry`).
 """
 
 import dataclasses
@@ -22,16 +22,16 @@ def setting(
     choices: Choices = None,
     identity: bool = True,
 ) -> Any:
-    """A dataclass field that knows its help text and its allowed values.
+    """A dataclass field with a help text and allowed values.
 
     Args:
-      default: the value where neither the user nor a recipe gives one.
+      default: the value if neither the user nor a recipe gives one.
       help: the flag's help text.
       low: inclusive lower bound.
       high: inclusive upper bound.
       above: exclusive lower bound.
       choices: the allowed values, or a function without arguments that gives them.
-      identity: False for a setting that may differ between two starts of the same run (where files lie).
+      identity: False for a setting that may change when the same run is resumed (such as the location of files).
     """
     metadata = {"help": help, "low": low, "high": high, "above": above, "choices": choices, "identity": identity}
     return dataclasses.field(default=default, metadata=metadata)
@@ -46,7 +46,7 @@ def _shown(bound: float) -> str:
 
 
 def allowed(field: dataclasses.Field) -> str:
-    """In words, the values that a setting may have: `above 0 and at most 1`; `finite` where there are no bounds."""
+    """The allowed values in words: `above 0 and at most 1`; `finite` without bounds."""
     meta = field.metadata
     choices = _choices(meta)
     if choices is not None:
@@ -72,7 +72,7 @@ def _is_allowed(value: Any, meta: Mapping[str, Any]) -> bool:
 
 
 class Section:
-    """Checks every field against its own metadata; `_check` adds what concerns several fields."""
+    """Checks every field against its metadata; `_check` adds checks across fields."""
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field]]  # Every section is a frozen dataclass.
 
@@ -89,17 +89,17 @@ class Section:
         self._check()
 
     def _check(self) -> None:
-        """Raises ValueError for values that do not go together; nothing to check unless a section says so."""
+        """Raises ValueError for incompatible values; a hook for subclasses."""
 
     def check_run(self, config: Any) -> None:
-        """Raises ValueError where values do not go with the run's other settings, a `udal_tf.config.Config`."""
+        """Raises ValueError for values incompatible with the run's other settings, a `udal_tf.config.Config`."""
 
 
 S = TypeVar("S", bound=Section)
 
 
 def of_kind(kind: type[S], *sections: Section | None) -> S:
-    """The section of this class, or of a subclass. Raises TypeError where there is none."""
+    """The section of this class or a subclass. Raises TypeError if there is none."""
     for section in sections:
         if isinstance(section, kind):
             return section

@@ -1,4 +1,4 @@
-"""Where files may lie, and how they are written: whole or not at all."""
+"""Local paths, and atomic writes: a file is written completely or not at all."""
 
 import contextlib
 import json
@@ -10,29 +10,30 @@ from typing import Any
 
 from etils import epath
 
-# Ends the name under which something is written until it is whole; the process's number stands before it.
+# Suffix of incomplete files and folders, after the process id.
 PARTIAL = ".partial"
-# As given, gs://bucket, or as pathlib has it, gs:/bucket.
+# gs://bucket, or gs:/bucket as normalized by pathlib.
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/", re.IGNORECASE)
 
 
 def local(path: str | os.PathLike) -> epath.Path:
-    """The path of a local file or folder, with `~` resolved. Raises ValueError for one elsewhere, as gs://bucket."""
+    """The path of a local file or folder, with `~` expanded. Raises ValueError for a remote one, such as gs://bucket."""
     text = os.fspath(path)
     if found := _SCHEME.match(text):
-        raise ValueError(f"{found[1]}:// is not supported, only local folders and files are, got {text}")
+        raise ValueError(f"{found[1]}:// is not supported, only local files and folders, got {text}")
     return epath.Path(text).expanduser()
 
 
 @contextlib.contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[epath.Path]:
-    """A free name beside `path` for a file or folder, which replaces `path` when the block ends without an exception.
+    """A temporary path next to `path`, for a file or folder that replaces `path` if the block raises no exception.
 
-    So `path` is what it was before or all of the new, whenever the process is killed; what an exception leaves is
-    removed. The folder around it must be there.
+    So `path` has either the old or the complete new content, even if the process is killed; after an exception the
+    temporary path is removed. The parent folder must exist.
 
     Raises:
-      ValueError: see `local`. OSError: where it cannot be written.
+      ValueError: see `local`.
+      OSError: if it cannot be written.
     """
     target = local(path)
     partial = target.with_name(f"{target.name}.{os.getpid()}{PARTIAL}")
@@ -45,7 +46,7 @@ def written_whole(path: str | os.PathLike) -> Iterator[epath.Path]:
             finally:
                 os.close(descriptor)
         elif target.exists():
-            target.rmtree()  # A folder replaces an empty one only.
+            target.rmtree()  # Renaming a folder can replace only an empty one.
         os.replace(partial, target)
     finally:
         if partial.is_dir():
@@ -55,19 +56,19 @@ def written_whole(path: str | os.PathLike) -> Iterator[epath.Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes a text file whole; names of files in it need not be text: what is not is written as an escape."""
+    """Writes a text file atomically; undecodable characters, as in file names, are written as escapes."""
     with written_whole(path) as partial:
         partial.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes `value` as JSON, whole; lists of numbers take a line each."""
+    """Writes `value` as JSON, atomically; each list of numbers is on one line."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    # Inside strings, line breaks are written otherwise.
+    # Line breaks within strings are escaped, so they do not match.
     write_text(path, re.sub(r"\[\n[^\[\]{}\"]*\]", lambda found: " ".join(found[0].split()), text) + "\n")
 
 
 def append_json(path: str | os.PathLike, value: Any) -> None:
-    """Adds `value` as one line of JSON, in one write."""
+    """Appends `value` as one line of JSON, in one write."""
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(value, ensure_ascii=False) + "\n")

@@ -52,10 +52,10 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
         "unreadable": predicted.unreadable,
         "unknown_folders": unknown,
         "class_names": list(model.class_names),
-        "target_prior": {"stated": args.target_prior, "shares": target.tolist()},
+        "target_prior": {"stated": args.target_prior, "distribution": target.tolist()},
         "source_prior": {
             "kind": args.source_prior or model.folder.config.method.la_prior,
-            "shares": model.source_prior(args.source_prior).tolist(),
+            "distribution": model.source_prior(args.source_prior).tolist(),
         },
         **{kind: assessment.assess(probs, predicted.labels) for kind, probs in predicted.probs.items()},
     }

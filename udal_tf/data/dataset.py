@@ -119,7 +119,7 @@ class SslData:
 
     labeled: int64 positions with labels. labels_l: the labels that training takes for them, pseudo-labels included.
     unlabeled: the pool that training draws unlabeled images from, labeled ones included, as in CReST.
-    rest: the pool without the labeled ones, for CReST's selection.
+    unlabeled_only: the pool without the labeled ones, for CReST's selection.
     p_data: [C] float32, the class prior of the labeled data, sums to 1, every entry above 0.
     p_unlabeled: [C] float32, what is taken for the class distribution of the unlabeled pool; sums to 1.
     prepared: what a method found out before training, by name.
@@ -133,7 +133,7 @@ class SslData:
     labeled: np.ndarray
     labels_l: np.ndarray
     unlabeled: np.ndarray
-    rest: np.ndarray
+    unlabeled_only: np.ndarray
     p_data: np.ndarray
     p_unlabeled: np.ndarray
     provenance: dict[str, Any]
@@ -144,15 +144,15 @@ class SslData:
         return len(self.class_names)
 
     @property
-    def known_shares(self) -> np.ndarray:
+    def known_distribution(self) -> np.ndarray:
         """[C] float32, the part of the unlabeled pool that each class's labeled images are: no class has less."""
-        return self._shares(np.setdiff1d(self.unlabeled, self.rest))
+        return self._distribution(np.setdiff1d(self.unlabeled, self.unlabeled_only))
 
     @property
-    def true_shares(self) -> np.ndarray | None:
+    def true_distribution(self) -> np.ndarray | None:
         """[C] float32, the class distribution of the unlabeled pool; None where a label is unknown."""
-        return None if np.any(self.train_labels[self.unlabeled] < 0) else self._shares(self.unlabeled)
+        return None if np.any(self.train_labels[self.unlabeled] < 0) else self._distribution(self.unlabeled)
 
-    def _shares(self, positions: np.ndarray) -> np.ndarray:
+    def _distribution(self, positions: np.ndarray) -> np.ndarray:
         counts = np.bincount(self.train_labels[positions], minlength=self.num_classes)
         return (counts / len(self.unlabeled)).astype(np.float32)

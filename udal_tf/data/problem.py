@@ -65,7 +65,7 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
         labeled=labeled,
         labels_l=labels[labeled],
         unlabeled=unlabeled,
-        rest=others,
+        unlabeled_only=others,
         p_data=p_data,
         p_unlabeled=p_data,
         provenance=provenance,

@@ -119,7 +119,7 @@ class TrainedModel:
         except ValueError as error:
             raise ModelError(f"{self.folder.run_dir.path}: {error}") from error
         if self.folder.result:  # --la_prior=label_average or target, as it was at the end.
-            return np.array(self.folder.result.la_prior.shares, np.float32)
+            return np.array(self.folder.result.la_prior.distribution, np.float32)
         raise ModelError(
             f"{self.folder.run_dir.path}: --la_prior={kind} is known at the end of a training; use the source prior "
             f"{priors.LABELED} for now"

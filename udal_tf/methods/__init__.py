@@ -1,1 +1,1 @@
-"""The base learners and the one training step that serves them all."""
+"""The base learners, the methods, and the one training step that they share."""

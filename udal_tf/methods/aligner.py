@@ -1,4 +1,4 @@
-"""The alignment of one training step: what a method's targets do to logits and pseudo-labels."""
+"""The alignment of one training step: how a method's targets change logits and pseudo-labels."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,10 +13,11 @@ ALPHA = "alpha"
 
 @dataclasses.dataclass(frozen=True)
 class Aligner:
-    """Applies a method's targets; without one for a place it returns its input untouched.
+    """Applies a method's alignment targets; where the method has none, the input is returned unchanged.
 
-    targets: the method's. values: by name, the class distributions [C] float32 P_DATA, P_UNLABELED (the paper takes
-    p_data for it) and P_MODEL, Eq. 10's α_t as ALPHA, and what the method has of its own, which wins.
+    targets: of the method.
+    values: by name, the class distributions [C] float32 P_DATA, P_UNLABELED (p_data in the paper) and P_MODEL, Eq. 10's
+      α_t as ALPHA, and those that the method adds or overrides.
     """
 
     targets: Targets
@@ -42,29 +43,31 @@ class Aligner:
         return alignment.tempered(self.values[P_UNLABELED], tf.zeros_like(self.alpha) if alpha == ZERO else self.alpha)
 
     def distribution(self, name: str, alpha: str = SCHEDULED) -> tf.Tensor:
-        """[C], the distribution of that name. KeyError where neither every run nor the method has one."""
+        """[C], the distribution of that name. Raises KeyError for an unknown name."""
         if name in self.values:
             return self.values[name]
         if name == P_TARGET:
             return self.p_target(alpha)
         if name == UNIFORM:
             return tf.ones_like(self.p_data) / self.p_data.shape[0]
-        raise KeyError(f"there is no distribution {name!r} among {', '.join(self.values)}, {P_TARGET}, {UNIFORM}")
+        raise KeyError(
+            f"unknown distribution {name!r}, expected one of {', '.join(self.values)}, {P_TARGET}, {UNIFORM}"
+        )
 
     def _ends(self, shift: Shift) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | float]:
         tau = self.values[shift.tau] if isinstance(shift.tau, str) else shift.tau
         return self.distribution(shift.source), self.distribution(shift.target, shift.alpha), tau
 
     def added(self, shift: Shift) -> tf.Tensor:
-        """[C], what a shift adds to the logits of a loss: τ·log(source / target)."""
+        """[C], what a shift adds to a loss's logits: τ·log(source / target)."""
         source, target, tau = self._ends(shift)
         ratio = alignment.log_ratio(source, target)
         return ratio if isinstance(tau, float) and tau == 1.0 else tau * ratio
 
     def p_own(self) -> tf.Tensor:
-        """[C], the distribution under which the labeled loss makes the model's probabilities the posterior.
+        """[C], the class prior under which the model's probabilities are the posterior, given the labeled loss.
 
-        Labels come by p_data; where their logits are shifted to p̃, the model itself is left with p̃. Eqs. 6–8.
+        Labels follow p_data; where their logits are shifted to p̃, the model itself learns the prior p̃. Eqs. 6–8.
         """
         shift = self.targets.labeled
         if shift is None:
@@ -74,7 +77,7 @@ class Aligner:
         return alignment.normalized(self.p_data * tf.exp(-self.added(shift)))
 
     def labeled_logits(self, logits: tf.Tensor) -> tf.Tensor:
-        """Logits [B, C] of the labeled loss: for UDAL shifted from p_data to p̃, Eq. 6; Eq. 3 where α is zero."""
+        """Logits [B, C] of the labeled loss: for UDAL shifted from p_data to p̃, Eq. 6; Eq. 3 if α is zero."""
         return logits if self.targets.labeled is None else logits + self.added(self.targets.labeled)
 
     def unlabeled_logits(self, logits: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""What a base learner is: the views it trains on and its two losses."""
+"""The interface of base learners: the views they train on and their losses."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ ViewRequest = tuple[str, str, str]
 
 @dataclasses.dataclass(frozen=True)
 class Auxiliary:
-    """A loss beside the labeled and the unlabeled one.
+    """An auxiliary loss.
 
-    values: [n] per example. weight: its factor in the sum. ramped: whether the factor rises as the unlabeled loss's.
+    values: [n] per example. weight: in the total loss. ramped: whether the weight ramps up with the unlabeled loss's.
     """
 
     values: tf.Tensor
@@ -29,11 +29,11 @@ class Auxiliary:
 class Losses:
     """What a base learner's `losses` returns.
 
-    labeled, unlabeled: [B] and [n] per-example losses; masked examples count as zero, not as absent.
-    probs_u: [U, C] predictions that q̂ averages, before alignment and masking; None where there are none.
+    labeled, unlabeled: [B] and [n] per-example losses; masked examples count as zeros in the mean.
+    probs_u: [U, C] predictions that q̂ averages, before alignment and masking; None if there are none.
     auxiliary: further losses by name.
     monitors: scalars in [0, 1], means over this replica's examples.
-    counts: [C] float32, numbers of this replica's examples per class.
+    counts: [C] float32, number of this replica's examples per class.
     """
 
     labeled: tf.Tensor
@@ -45,12 +45,12 @@ class Losses:
 
 
 class BaseLearner(Protocol):
-    """A base learner is its views and `losses`; made from a `MethodConfig` and the section of its own, or None.
+    """A base learner: its views and `losses`; constructed from a `MethodConfig` and its own section, or None.
 
-    views: what its batches show.
-    mixup_beta: a of MixUp's Beta(a, a), where batches carry its pairs and weights, "pair_<key>" and "mix_<key>" for
-      each view; None where they do not.
-    heads: layers on the features that it trains beside the model's, and evaluation has no use for, by name.
+    views: in its batches.
+    mixup_beta: a of MixUp's Beta(a, a), if batches have its pairs and weights, "pair_<key>" and "mix_<key>" for each
+      view; None without MixUp.
+    heads: by name, further layers on the features that are trained but not used in evaluation.
     """
 
     views: tuple[ViewRequest, ...]
@@ -58,38 +58,42 @@ class BaseLearner(Protocol):
     heads: Mapping[str, keras.layers.Layer]
 
     def losses(self, batch: dict[str, tf.Tensor], step: Step) -> Losses:
-        """The losses of one batch. Views go through the network by `step.forward`; alignment is asked of the step."""
+        """The losses of one batch. `step.forward` applies the network to views; the step also aligns."""
 
 
 def gathered(values: tf.Tensor) -> tf.Tensor:
-    """The values [n, …] of all replicas, one after the other: [n · replicas, …]."""
+    """The values [n, …] of all replicas, concatenated: [n · replicas, …]."""
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
         return values
-    # The identity puts values on this replica's device; those of a multi-worker iterator are on none.
+    # The identity puts values on this replica's device; those of a multi-worker iterator are on no device.
     return context.all_gather(tf.identity(values), axis=0)
 
 
 def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Share of rows whose arg-max is the label. labels [B] integer, logits [B, C]."""
+    """Fraction of rows whose arg-max is the label. labels [B] integer, logits [B, C]."""
     return tf.reduce_mean(tf.cast(tf.argmax(logits, axis=-1) == labels, tf.float32))
 
 
 def pseudo_label_monitors(labels_u: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Shares of the unlabeled batch: confident ones, and confident ones whose pseudo-label is the true one.
+    """Fractions of the unlabeled batch with a confident pseudo-label, and with a confident and correct one.
 
     Args:
-      labels_u: [U] int64, −1 where unknown. targets: [U, C]. mask: [U].
+      labels_u: [U] int64, −1 where unknown.
+      targets: [U, C].
+      mask: [U].
     """
     correct = tf.cast(tf.argmax(targets, axis=-1) == labels_u, tf.float32)
     return {"confident": tf.reduce_mean(mask), "confident_correct": tf.reduce_mean(mask * correct)}
 
 
 def pseudo_label_counts(labels_u: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Of each class in the unlabeled batch: confident pseudo-labels, the right ones of them, and images shown.
+    """Per class in the unlabeled batch: confident pseudo-labels, correct ones among them, and images of the class.
 
     Args:
-      labels_u: [U] int64, −1 where unknown. targets: [U, C]. mask: [U].
+      labels_u: [U] int64, −1 where unknown.
+      targets: [U, C].
+      mask: [U].
 
     Returns:
       "confident_of_class", "correct_of_class", "shown_of_class": [C] float32.

@@ -1,6 +1,7 @@
-"""CReST and CReST+ (Wei et al. 2021): which pseudo-labeled images join the next generation; rare classes keep more.
+"""CReST and CReST+ (Wei et al. 2021): which pseudo-labeled images join the labeled set, more of rare classes.
 
-The generations themselves are in `training.crest`. Inside one CReST trains plain, and CReST+ aligns pseudo-labels.
+The generations are in `training.crest`. Within a generation CReST trains the base learner as it is, and CReST+ aligns
+its pseudo-labels.
 """
 
 import numpy as np
@@ -9,22 +10,22 @@ from udal_tf.methods.method import Method
 
 
 class Crest(Method):
-    """A method that labels what has no label."""
+    """A method that adds pseudo-labeled images to the labeled set."""
 
     @classmethod
     def check(cls, settings, data) -> None:
-        if not len(data.rest):
-            raise ValueError("--method=crest and crest+ label images that have no label, and --beta leaves none")
+        if not len(data.unlabeled_only):
+            raise ValueError("--method=crest and crest+ need unlabeled images to label, and --beta leaves none")
 
 
 def keep_rates(p_data: np.ndarray, select_alpha: float) -> np.ndarray:
     """(p of the mirrored rank / p of the first rank)^(1/α): 1 for the rarest class, smallest for the most frequent.
 
-    CReST counts by class id, which is the rank where classes are sorted by frequency; here classes are ranked.
+    CReST goes by class id, which is the rank if classes are sorted by frequency; here classes are ranked.
 
     Args:
       p_data: [C] float32, the class prior, every entry above 0.
-      select_alpha: CReST's α, above 0; the larger, the more alike the rates.
+      select_alpha: CReST's α, above 0; the larger, the more similar the rates.
 
     Returns:
       [C] float64 in (0, 1].
@@ -41,11 +42,11 @@ def keep_rates(p_data: np.ndarray, select_alpha: float) -> np.ndarray:
 def select(
     probs: np.ndarray, positions: np.ndarray, p_data: np.ndarray, select_alpha: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The images that join the labeled set: of each predicted class the most confident share. No threshold.
+    """The images that join the labeled set: the most confident fraction of each predicted class. No threshold.
 
     Args:
-      probs: [n, C] float32, the EMA model's predictions (or logits: only order counts inside a class).
-      positions: the images' positions, in the order of `probs`; more positions than rows are left alone.
+      probs: [n, C] float32, the EMA model's predictions (or logits: only the order within a class matters).
+      positions: the images' positions, in the order of `probs`; positions beyond its rows are ignored.
       p_data: [C] float32.
       select_alpha: see `keep_rates`.
 

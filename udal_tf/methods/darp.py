@@ -1,4 +1,4 @@
-"""DARP's state and rhythm: stored predictions for the unlabeled set, refined every few steps (Kim et al. 2020)."""
+"""DARP in training: stored predictions for the unlabeled set, refined every few steps (Kim et al. 2020)."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,22 +12,22 @@ from udal_tf.records.methods import DarpConfig
 from udal_tf.registry import P_UNLABELED
 from udal_tf.settings import of_kind
 
-# Of `Problem.prepared`: the class distribution of --darp_prior, where that is another than --unlabeled_prior's.
+# Key in `Problem.prepared`: the class distribution of --darp_prior, if it is given.
 PRIOR = "darp_prior"
 
 
 class DarpTables(tf.Module):
-    """Replaces pseudo-labels by those that `core.darp` moved to given class totals.
+    """Replaces pseudo-labels by DARP-refined ones, which `core.darp` fits to given class totals.
 
-    Two tables hold a row for each image of the unlabeled set: its last prediction, written at every step, and its
-    refined pseudo-label. After the warm-up, every `every` steps, the refined ones are solved for anew from all the
-    predictions; in between a batch trains on refined pseudo-labels that are at most that old. Both start uniform.
+    Two tables have a row for each image of the unlabeled set: its last prediction, updated at every step, and its
+    refined pseudo-label. After the warm-up, every `every` steps, all pseudo-labels are refined from the stored
+    predictions; in between, batches train on the last refined ones. Both tables start uniform.
 
     Args:
-      pool_size: M, images in the unlabeled set.
+      pool_size: M, number of images in the unlabeled set.
       num_classes: C.
       warmup_steps: steps before the first refinement.
-      every: steps from one refinement to the next.
+      every: steps between refinements.
       delta: of `core.darp.remove_small_entries`.
 
     Source: DARP's train.py and training_functions.py.
@@ -47,12 +47,12 @@ class DarpTables(tf.Module):
 
         Args:
           probs: [U, C] float32, rows sum to 1.
-          rows: [U] int64, the images' places in the unlabeled set.
+          rows: [U] int64, the images' indices in the unlabeled set.
           step: scalar.
           distribution: [C] float32, the set's class distribution.
 
         Returns:
-          [U, C] float32: the refined pseudo-labels, or `probs` during the warm-up.
+          [U, C] float32: the DARP-refined pseudo-labels, or `probs` during the warm-up.
         """
         at = gathered(rows)[:, tf.newaxis]
         self.predictions.assign(tf.tensor_scatter_nd_update(self.predictions, at, gathered(probs)))
@@ -80,7 +80,7 @@ class DarpTables(tf.Module):
 
 
 class Darp(Method):
-    """Pseudo-labels from DARP's tables; the alignment of its record comes before."""
+    """DARP-refined pseudo-labels, refined after any alignment."""
 
     def __init__(self, setup: Setup):
         super().__init__(setup)
@@ -97,7 +97,7 @@ class Darp(Method):
 
     @classmethod
     def check(cls, settings, data) -> None:
-        stated_shares(settings, data.p_data)
+        stated_distribution(settings, data.p_data)
 
     def refined(self, step: Step, probs: tf.Tensor) -> tf.Tensor:
         distribution = step.values[P_UNLABELED] if self._prior is None else self._prior
@@ -107,15 +107,15 @@ class Darp(Method):
         return {"darp_residual": tf.identity(self.tables.residual)}
 
 
-def stated_shares(config: DarpConfig, p_data: np.ndarray) -> np.ndarray:
-    """The distribution that --darp_prior gives, else p_data: [C] float32, sums to 1.
+def stated_distribution(config: DarpConfig, p_data: np.ndarray) -> np.ndarray:
+    """The distribution of --darp_prior, or p_data without one: [C] float32, sums to 1.
 
     Raises:
-      ValueError: if --darp_prior has another number of classes.
+      ValueError: if --darp_prior has a different number of classes.
     """
     if not config.darp_prior or config.darp_prior == (ESTIMATE,):
         return p_data
     if len(config.darp_prior) != len(p_data):
-        raise ValueError(f"--darp_prior must be {len(p_data)} shares, one per class, got {len(config.darp_prior)}")
-    shares = np.array([float(share) for share in config.darp_prior], np.float32)
-    return shares / shares.sum()
+        raise ValueError(f"--darp_prior must be {len(p_data)} proportions, one per class, got {len(config.darp_prior)}")
+    proportions = np.array([float(entry) for entry in config.darp_prior], np.float32)
+    return proportions / proportions.sum()

@@ -13,10 +13,10 @@ from udal_tf.settings import Section
 
 
 class FixMatch:
-    """Pseudo-labels from the weak view, learned on the strong view where they are confident.
+    """Pseudo-labels from the weak view are the targets of the strong view where they are confident.
 
-    One forward pass of [labeled; weak; strong] in training mode, so that batch norm sees all three together; or, with
-    joint_forward off, one of [labeled; strong] after one of the weak views, which needs no gradient.
+    One forward pass of [labeled; weak; strong] in training mode, so that batch norm sees all three together; or,
+    without joint_forward, one of the weak views, which needs no gradient, and one of [labeled; strong].
     """
 
     views = (("x_l", "labeled", "weak"), ("x_w", "unlabeled", "weak"), ("x_s", "unlabeled", "strong"))

@@ -1,4 +1,4 @@
-"""The training step that serves every base learner and method, and all state that training moves."""
+"""The training step of every base learner and method, and all state that training updates."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ from udal_tf.registry import BASE_LEARNERS, METHODS, P_DATA, P_MODEL, P_UNLABELE
 
 
 class _LearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """The base rate times the factor of `core.schedules`, as a function of the optimizer's step."""
+    """The base learning rate times the factor of `core.schedules`, as a function of the optimizer's step."""
 
     def __init__(self, config: OptimizerConfig, total_steps: int):
         self.config, self.total_steps = config, total_steps
@@ -40,7 +40,7 @@ class _LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         return {"config": dataclasses.asdict(self.config), "total_steps": self.total_steps}
 
 
-# Adam's own (Kingma & Ba 2015, Algorithm 1), which DARP's release trains with; Keras's default is 1e-7.
+# From Adam's paper (Kingma & Ba 2015, Algorithm 1), as in DARP's release; Keras's default is 1e-7.
 ADAM_EPSILON = 1e-8
 
 
@@ -54,28 +54,30 @@ def _make_optimizer(config: OptimizerConfig, total_steps: int) -> keras.optimize
     return keras.optimizers.AdamW(rate, epsilon=ADAM_EPSILON, weight_decay=config.weight_decay)
 
 
-def _distribution(name: str, shares, num_classes: int) -> tf.Tensor:
-    """The shares as [C] float32. Raises ValueError where they are no distribution over the model's classes."""
-    shares = tf.constant(shares, tf.float32)
-    if shares.shape != (num_classes,) or abs(float(tf.reduce_sum(shares)) - 1.0) > 1e-4:
-        raise ValueError(f"{name} must be {num_classes} probabilities that sum to 1, got {shares.numpy()}")
-    return shares
+def _distribution(name: str, probs, num_classes: int) -> tf.Tensor:
+    """The probabilities as [C] float32. Raises ValueError unless they are a distribution over the model's classes."""
+    probs = tf.constant(probs, tf.float32)
+    if probs.shape != (num_classes,) or abs(float(tf.reduce_sum(probs)) - 1.0) > 1e-4:
+        raise ValueError(f"{name} must be {num_classes} probabilities that sum to 1, got {probs.numpy()}")
+    return probs
 
 
 class Learner(tf.Module):
-    """A model in training: weights, their moving average, the optimizer and the moving average of predictions.
+    """A model in training: weights, their EMA, the optimizer and the moving average of predictions.
 
-    Everything that changes hangs off this object, so one `tf.train.Checkpoint` holds it all. Make it inside the
-    strategy's scope; `train_step` runs in replica context on that replica's share of the global batch.
+    All state that changes is tracked by this object, so one `tf.train.Checkpoint` saves it all. Construct it inside the
+    strategy's scope; `train_step` runs in replica context on that replica's part of the global batch.
 
     Args:
       model: Keras model, images [B, H, W, C] in [−1, 1] -> logits [B, C], which a Dense on the features gives.
-      problem: what is known of the data.
-      method, optimizer, train: the run's settings.
-      own: the sections of the base learner's and the method's own; their defaults where it has none.
+      problem: what is known about the data.
+      method: settings of the base learner and the method.
+      optimizer: its settings.
+      train: length of the run and batch sizes.
+      own: the sections of the base learner and the method; missing ones have their defaults.
 
     Raises:
-      ValueError: if p_data or p_unlabeled does not have the model's number of classes or is no distribution.
+      ValueError: if p_data or p_unlabeled is not a distribution over the model's classes.
     """
 
     def __init__(
@@ -94,14 +96,14 @@ class Learner(tf.Module):
         if problem.p_unlabeled is not None:
             self._p_unlabeled = _distribution("p_unlabeled", problem.p_unlabeled, num_classes)
         estimated = method.unlabeled_prior == (ESTIMATE,)
-        floor = tf.zeros_like(p_data) if problem.known_shares is None else problem.known_shares
+        floor = tf.zeros_like(p_data) if problem.known_distribution is None else problem.known_distribution
         self.estimator = PriorEstimator(self._p_unlabeled, floor) if estimated else None
         base = BASE_LEARNERS[method.base]
         self.base: BaseLearner = registry.resolved(base.learner)(method, registry.section_of(base, own.base))
         self.model = model
         record = METHODS[method.method]
         self.network = Network(model, record.second_head, self.base.heads)
-        # Held here, so that they are in the checkpoint.
+        # Tracked here, so that they are in the checkpoint.
         self.heads = dict(self.network.heads)
         self.second_head = self.heads.get(SECOND_HEAD)
         self.method = make_method(record, own.method, problem, method, train)
@@ -123,16 +125,16 @@ class Learner(tf.Module):
             decayed = {id(v) for v in self._decayed}
             self.optimizer.exclude_from_weight_decay([v for v in self._trained if id(v) not in decayed])
         self.optimizer.build(self._trained)
-        # Gradients of float16 layers vanish unless the loss is scaled up; where they overflow, a step changes nothing.
+        # Gradients of float16 layers underflow unless the loss is scaled up; if they overflow, the step is skipped.
         scales = any(layer.compute_dtype == "float16" for layer in model.layers)
         self._scaling = keras.optimizers.LossScaleOptimizer(self.optimizer) if scales else None
         if self._scaling:
             self._scaling.build(self._trained)
-        # Steps done. A count of its own, for the optimizer leaves out those that overflow.
+        # Steps done; counted separately, as the optimizer does not count steps that overflow.
         self.step = tf.Variable(
             0, dtype=tf.int64, trainable=False, name="step", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
         )
-        # Every replica computes the same average, so the first one's is everybody's.
+        # Every replica computes the same average, so the first replica's is used.
         self.ema = [
             tf.Variable(
                 v.value, trainable=False, name=f"ema_{i}", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
@@ -145,7 +147,7 @@ class Learner(tf.Module):
             name="p_model_history",
             aggregation=tf.VariableAggregation.MEAN,
         )
-        # CReST's moving average of label batches, a prior that LA (Inf) can take.
+        # CReST's moving average of label batches, which LA (Inf) can use as its prior.
         self.label_average = tf.Variable(
             tf.fill([num_classes], 1.0 / num_classes),
             trainable=False,
@@ -154,7 +156,7 @@ class Learner(tf.Module):
         )
 
     def begin_averages(self) -> None:
-        """Lets the EMA weights begin at the model's, where these were not the initial ones it was made with."""
+        """Restarts the EMA weights from the model's weights, for weights loaded after construction."""
         for average, variable in zip(self.ema, self.network.averaged, strict=True):
             average.assign(variable.value)
 
@@ -163,11 +165,11 @@ class Learner(tf.Module):
         return moving_average.distribution(self.history)
 
     def p_unlabeled(self) -> tf.Tensor:
-        """[C] float32, the class distribution that the unlabeled images are taken to have at this step."""
-        return self._p_unlabeled if self.estimator is None else tf.identity(self.estimator.shares)
+        """[C] float32, the class distribution assumed for the unlabeled images at this step."""
+        return self._p_unlabeled if self.estimator is None else tf.identity(self.estimator.distribution)
 
     def aligner(self) -> Aligner:
-        """The alignment that the next step trains with."""
+        """The alignment of the next training step."""
         return self._step({}).aligner
 
     def _step(self, batch: dict[str, tf.Tensor]) -> Step:
@@ -180,34 +182,37 @@ class Learner(tf.Module):
         return schedules.linear_ramp(self.step, self._method.unlabeled_ramp * self._train.total_steps)
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step of optimization; then the averages move, so that step t sees predictions up to t − 1.
+        """One optimizer step; then the averages are updated, so that step t uses predictions up to step t − 1.
 
         Args:
-          batch: this replica's share, as `input.pipeline` describes it.
+          batch: this replica's part, as `input.pipeline` describes it.
 
         Returns:
-          Scalars whose *sum* over the replicas is the figure of the global batch.
+          Scalars whose *sum* over the replicas is the value for the global batch.
         """
         return self.counted_train_step(batch)[0]
 
     def counted_train_step(self, batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """As `train_step`, and what it counted of each class (`base.pseudo_label_counts`): vectors [C] to be summed."""
+        """As `train_step`, and the counts per class (`base.pseudo_label_counts`): vectors [C] to be summed."""
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         step = self._step(batch)
 
-        def share(per_example: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+        def mean_part(per_example: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
             if weights is not None:
                 per_example *= tf.tile(weights, [per_example.shape[0] // weights.shape[0]])
             return tf.reduce_sum(per_example) / (per_example.shape[0] * replicas)
 
         with tf.GradientTape() as tape:
             parts = step.losses = self.base.losses(batch, step)
-            loss_l, l2 = share(parts.labeled, self.method.labeled_weights(step)), losses.l2(self._decayed) / replicas
+            loss_l, l2 = (
+                mean_part(parts.labeled, self.method.labeled_weights(step)),
+                losses.l2(self._decayed) / replicas,
+            )
             loss_u = tf.constant(0.0)
             if parts.unlabeled is not None:
-                loss_u = share(parts.unlabeled, self.method.unlabeled_weights(step))
+                loss_u = mean_part(parts.unlabeled, self.method.unlabeled_weights(step))
             parts_beside = {**parts.auxiliary, **self.method.auxiliary(step)}
-            auxiliary = {name: share(part.values) for name, part in parts_beside.items()}
+            auxiliary = {name: mean_part(part.values) for name, part in parts_beside.items()}
             ramp = self._ramp()
             loss = loss_l + ramp * self._method.unlabeled_weight * loss_u + self._l2_weight * l2
             for name, part in parts_beside.items():
@@ -234,7 +239,7 @@ class Learner(tf.Module):
         return metrics, parts.counts
 
     def la_prior(self) -> tf.Tensor:
-        """[C] float32, sums to 1: the distribution that LA (Inf) takes away, as --la_prior chooses it."""
+        """[C] float32, sums to 1: the prior that LA (Inf) removes, selected by --la_prior."""
         if self._method.la_prior == "label_average":
             return self.label_average / tf.reduce_sum(self.label_average)
         if self._method.la_prior == "target":
@@ -242,7 +247,7 @@ class Learner(tf.Module):
         return self.p_data
 
     def _monitors(self, aligner: Aligner) -> dict[str, tf.Tensor]:
-        """What the state of training is at a step: the same on every replica."""
+        """Scalars that describe the state of training, the same on every replica."""
         uniform = tf.ones_like(self.p_data) / self.p_data.shape[0]
         monitors = {
             "alpha": aligner.alpha,
@@ -254,9 +259,9 @@ class Learner(tf.Module):
         return {**monitors, **self.method.monitors()}
 
     def logits(self, images: tf.Tensor, use_ema: bool) -> tf.Tensor:
-        """Logits [B, C] in inference mode, of the averaged or of the raw weights.
+        """Logits [B, C] in inference mode, with the EMA weights or the raw weights.
 
-        The EMA weights go with the live model's batch-norm statistics, as in CReST.
+        The EMA weights are used with the raw model's batch-norm statistics, as in CReST.
         """
 
         def plain(images: tf.Tensor) -> tf.Tensor:

@@ -11,15 +11,16 @@ from udal_tf.methods.base import gathered
 def mixed_examples(
     batch: dict[str, tf.Tensor], keys: Sequence[str], targets: Sequence[tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Each image and its target mixed with its partner's, which may lie on another replica.
+    """Each image and its target mixed with those of its partner, which may be on another replica.
 
     Args:
-      batch: this replica's share with the images under `keys` and their "pair_<key>" and "mix_<key>"; a pair counts
-        positions over the global batch, view after view.
-      keys: n views. targets: for each view [its images, C] float32.
+      batch: this replica's part, with the images under `keys` and their "pair_<key>" and "mix_<key>"; pairs are
+        positions in the global batch, view after view.
+      keys: of the views.
+      targets: for each view [its images, C] float32.
 
     Returns:
-      Images [all views one after the other, H, W, C] and targets [the same, C].
+      Images [images of all views, H, W, C] and targets [images of all views, C], view after view.
     """
     own_images = [batch[key] for key in keys]
     pool_images = tf.concat([gathered(images) for images in own_images], axis=0)

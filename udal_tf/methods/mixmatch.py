@@ -1,4 +1,4 @@
-"""MixMatch (Berthelot et al. 2019) as the base learner: UDAL §3.1's last paragraphs; CReST mixmatch.py."""
+"""MixMatch (Berthelot et al. 2019) as the base learner: end of UDAL §3.1; CReST mixmatch.py."""
 
 from collections.abc import Mapping
 
@@ -15,9 +15,10 @@ from udal_tf.records.base_learners import MixUpConfig
 
 
 class MixMatch:
-    """Sharpened guesses averaged over two weak views, MixUp over the global batch, squared error on the mixtures.
+    """Sharpened pseudo-labels averaged over two weak views, MixUp over the global batch, squared error on the mixtures.
 
-    Two forward passes, both in training mode: the guesses, then the mixed images. Both move batch norm's averages.
+    Two forward passes, both in training mode: for the pseudo-labels, then of the mixed images. Both update batch norm's
+    moving statistics.
     """
 
     views = (("x_l", "labeled", "weak"), ("x_w", "unlabeled", "weak"), ("x_w2", "unlabeled", "weak"))

@@ -1,4 +1,4 @@
-"""A model in training with the linear heads beside its own, and the model that is evaluated in the end."""
+"""A model in training with additional linear heads, and the model that is evaluated."""
 
 from collections.abc import Mapping
 
@@ -9,17 +9,17 @@ SECOND_HEAD = "second_head"
 
 
 class Network:
-    """A model with further linear heads on its features, all from one forward pass.
+    """A model with additional linear heads on its features, all computed in one forward pass.
 
     Args:
       model: images [B, H, W, C] in [−1, 1] -> logits [B, C]; its last layer is a Dense on the features.
-      second_head: whether a second Dense of as many logits predicts in place of the model's last layer.
-      heads: further layers on the features, which evaluation has no use for, by name.
+      second_head: whether a second Dense layer, of the same size, predicts instead of the model's last layer.
+      heads: by name, further layers on the features that are not used in evaluation.
 
     Attributes:
       heads: all of them by name, the second one as SECOND_HEAD.
       evaluated: the Keras model that predicts.
-      averaged: the variables whose EMA is kept: all that `evaluated` trains, and the model's own last layer.
+      averaged: the variables with an EMA: all trainable ones of `evaluated`, and the model's own last layer.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class Network:
         return tuple(name for name in self.heads if all_heads or name == SECOND_HEAD)
 
     def __call__(self, images: tf.Tensor, all_heads: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Logits of the model, and those of the second head or of all heads by name, in training mode."""
+        """Logits of the model, and by name those of the second head or of all heads, in training mode."""
         names = self._names(all_heads)
         logits = self._models[names](images, training=True)
         return (logits[0], dict(zip(names, logits[1:], strict=True))) if names else (logits, {})
 
     def logits(self, images: tf.Tensor, averages: list[tf.Variable] | None = None) -> tf.Tensor:
-        """Logits [B, C] of `evaluated` in inference mode, with its own weights or with these of `averaged`."""
+        """Logits [B, C] of `evaluated` in inference mode, with its own weights or with these averages of `averaged`."""
         weights = self.evaluated.trainable_variables
         if averages is not None:
             by_variable = {id(v): average for v, average in zip(self.averaged, averages, strict=True)}

@@ -1,4 +1,4 @@
-"""ReMixMatch (Berthelot et al. 2020) as the base learner, on which DARP's protocol has its best published results."""
+"""ReMixMatch (Berthelot et al. 2020) as the base learner; the best published results on DARP's protocol use it."""
 
 import keras
 import tensorflow as tf
@@ -13,13 +13,14 @@ from udal_tf.records.base_learners import ReMixMatchConfig
 
 
 class ReMixMatch:
-    """Sharpened guesses from the weak view anchor several strong ones; MixUp over all; two auxiliary losses.
+    """Sharpened pseudo-labels from the weak view for several strong views; MixUp over all; two auxiliary losses.
 
-    Algorithm 1 of its paper. Its distribution alignment is not here: it is `--method=da` with α = 1.
+    Algorithm 1 of its paper, without distribution alignment, which is `--method=da` with α = 1.
 
-    Two forward passes, both in training mode and both moving batch norm's averages: [weak; first strong view; the same
-    view turned], for the guesses, the loss before MixUp and the rotations; then the mixed images. The release runs
-    each part on its own and lets the last one alone move the averages. With joint_forward off, weak views pass alone.
+    Two forward passes in training mode, both updating batch norm's moving statistics: [weak; first strong view; the
+    same view rotated], for the pseudo-labels, the loss without MixUp and the rotation loss; then the mixed images. The
+    release forwards each part separately, and only the last updates the statistics. Without joint_forward, weak views
+    are forwarded separately.
     """
 
     def __init__(self, config: MethodConfig, own: ReMixMatchConfig):

@@ -1,4 +1,4 @@
-"""One training step as its base learner and its method see it."""
+"""One training step, as its base learner and its method see it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from udal_tf.core import pseudo_labels
 from udal_tf.methods.aligner import Aligner
 from udal_tf.methods.network import SECOND_HEAD, Network
 
-# Beyond the streams of `input.pipeline`, so that a method's random numbers are not those of the images' order or views.
+# Beyond the streams of `input.pipeline`, so that a method's random numbers differ from those of the order and views.
 _FIRST_STREAM = 1000
 _RANDOM_BITS = 23
 
@@ -20,16 +20,19 @@ if TYPE_CHECKING:
 
 
 class Step:
-    """What one step works on, on one replica. The base learner fills in what it computes, for the method to use.
+    """The data of one step on one replica. Base learners fill in what they compute, for methods to use.
 
     Attributes:
-      batch: this replica's share, as `input.pipeline` describes it.
-      number: scalar int64, steps done before. progress: scalar, t/T of Eq. 10.
+      batch: this replica's part, as `input.pipeline` describes it.
+      number: scalar int64, steps done before.
+      progress: scalar, t/T of Eq. 10.
       network: the model and its heads.
-      values: the distributions and numbers that `aligner` reads by their names; a method may change them in a step.
-      logits: [n, C] of each view that went through `forward`, by its name. heads: head -> view -> its logits.
-      targets, mask: [U, C] and [U], the pseudo-labels and which of them count.
-      losses: what the base learner returned.
+      values: the distributions and numbers that `aligner` reads by name; a method may change them within a step.
+      logits: view -> its logits [n, C], for each view that went through `forward`.
+      heads: head -> view -> its logits.
+      targets: [U, C], the pseudo-labels.
+      mask: [U], which of them are confident.
+      losses: returned by the base learner.
     """
 
     def __init__(
@@ -55,13 +58,13 @@ class Step:
 
     @property
     def second_head(self) -> dict[str, tf.Tensor]:
-        """Logits [n, C] of the second head by view, where the method has one."""
+        """Logits [n, C] of the second head by view, if the method has one."""
         return self.heads[SECOND_HEAD]
 
     def forward(self, all_heads: bool = False, /, **views: tf.Tensor) -> list[tf.Tensor]:
-        """Logits [n, C] of each view's images, of one pass in training mode, so that batch norm sees all together.
+        """Logits [n, C] of each view's images, from one pass in training mode, so that batch norm sees all together.
 
-        all_heads: whether the base learner's own heads see the images, too; a second head always does.
+        all_heads: whether the base learner's own heads are applied, too; a second head always is.
         """
         sizes = [images.shape[0] for images in views.values()]
         joined = tf.concat(list(views.values()), axis=0) if len(views) > 1 else next(iter(views.values()))
@@ -76,21 +79,23 @@ class Step:
         return tf.split(values, sizes) if len(sizes) > 1 else [values]
 
     def labeled_logits(self, logits: tf.Tensor) -> tf.Tensor:
-        """Logits [B, C] as the labeled loss takes them."""
+        """Logits [B, C] for the labeled loss."""
         return self._method.labeled_logits(self, logits)
 
     def unlabeled_logits(self, logits: tf.Tensor) -> tf.Tensor:
-        """Logits [U, C] as the unlabeled loss takes them."""
+        """Logits [U, C] for the unlabeled loss."""
         return self._method.unlabeled_logits(self, logits)
 
     def pseudo_labels(
         self, probs: tf.Tensor, threshold: float, temperature: float, refine_sharpened: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Pseudo-labels and the mask of those that count, as the method makes them from predictions.
+        """Pseudo-labels and the mask of confident ones, made from predictions by the method.
 
         Args:
-          probs: [U, C] float32, rows sum to 1, without gradient. threshold, temperature: of `core.pseudo_labels`.
-          refine_sharpened: whether `Method.refined` gets what is sharpened already, in place of what is aligned.
+          probs: [U, C] float32, rows sum to 1, without gradient.
+          threshold: of `core.pseudo_labels`.
+          temperature: of `core.pseudo_labels`.
+          refine_sharpened: whether `Method.refined` is applied after sharpening instead of before.
 
         Returns:
           targets [U, C], mask [U].
@@ -105,9 +110,9 @@ class Step:
         return self.targets, self.mask
 
     def uniform(self, count: int, stream: int = 0) -> tf.Tensor:
-        """[count] float32 in [0, 1): random numbers that follow from the run's seed, the step and `stream` alone.
+        """[count] float32 in [0, 1): random numbers that depend only on the run's seed, the step and `stream`.
 
-        They are this replica's share of those of the global batch.
+        They are this replica's part of those of the global batch.
         """
         context = tf.distribute.get_replica_context()
         key = tf.random.experimental.stateless_fold_in(

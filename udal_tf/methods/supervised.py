@@ -1,4 +1,4 @@
-"""Training on the labeled images alone: the lower bound of UDAL's Figure 1 and Table 4."""
+"""Training on the labeled images alone: the baseline of UDAL's Figure 1 and Table 4."""
 
 from collections.abc import Mapping
 
@@ -13,14 +13,14 @@ from udal_tf.settings import Section
 
 
 class Supervised:
-    """Cross-entropy on the weak view of the labeled images, with the labeled loss's alignment if any."""
+    """Cross-entropy on the weak view of the labeled images, with the alignment of the labeled loss, if any."""
 
     views = (("x_l", "labeled", "weak"),)
     mixup_beta = None
     heads: Mapping[str, keras.layers.Layer] = {}
 
     def __init__(self, config: MethodConfig, own: Section | None = None):
-        del config, own  # Nothing of them matters here; all base learners are made alike.
+        del config, own  # Unused; all base learners have the same signature.
 
     def losses(self, batch: dict[str, tf.Tensor], step: Step) -> Losses:
         (logits_l,) = step.forward(x_l=batch["x_l"])

@@ -1,4 +1,4 @@
-"""The program's own datasets, base learners, methods and backbones, a record each: tables, no logic.
+"""The built-in datasets, base learners, methods and backbones, one record each: tables, no logic.
 
-The paper's CIFAR10-LT recipe (§4.3) is the default of every setting in `config.py`; here is only what differs.
+The paper's CIFAR10-LT recipe (§4.3) gives the defaults in `config.py`; records hold only what differs.
 """

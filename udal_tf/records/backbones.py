@@ -5,7 +5,7 @@ import dataclasses
 from udal_tf.registry import Backbone, Speed
 from udal_tf.settings import Section, setting
 
-# What others measured with other code, in float32: FixMatch's 1,000 steps of 960 images in 5 to 6 minutes, and
+# Published measurements of other code, in float32: FixMatch's 1,000 steps of 960 images in 5 to 6 minutes, and
 # ResNet-50 at 224 pixels.
 _WRN_SPEED = Speed(
     2_900.0,
@@ -22,8 +22,8 @@ _APPLICATION_SPEED = Speed(
 class WideResNetConfig(Section):
     """CReST's Wide ResNet-depth-width."""
 
-    depth: int = setting(28, "Depth of the Wide ResNet: 6n + 4.", low=10)
-    width: int = setting(2, "Width multiplier of the Wide ResNet: 16·width filters in its first group.", low=1)
+    depth: int = setting(28, "Depth of the Wide ResNet, 6n + 4.", low=10)
+    width: int = setting(2, "Width multiplier of the Wide ResNet; its first group has 16·width filters.", low=1)
 
     def _check(self) -> None:
         if (self.depth - 4) % 6:
@@ -43,7 +43,7 @@ def _application(name: str, keras_name: str, pixels: str, smallest_side: int = 3
     )
 
 
-# Keras's own ResNet-50 goes by `keras_resnet50`; plain `resnet50` is FixMatch's.
+# Keras's own ResNet-50 is `keras_resnet50`; plain `resnet50` is FixMatch's.
 # EfficientNet's first version is left out: its published weights need a scaling that Keras adds only when it downloads
 # them itself.
 RECORDS = (

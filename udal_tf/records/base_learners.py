@@ -1,4 +1,4 @@
-"""The base learners: their presets, and the settings that MixMatch and ReMixMatch have of their own."""
+"""The base learners: their presets, and the settings specific to MixMatch and ReMixMatch."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from udal_tf.settings import Section, setting
 class MixUpConfig(Section):
     """MixUp, for the base learners that mix images."""
 
-    mixup_beta: float = setting(0.75, "a of MixUp's Beta(a, a) in MixMatch and ReMixMatch.", above=0)
+    mixup_beta: float = setting(0.75, "Parameter a of MixUp's Beta(a, a) in MixMatch and ReMixMatch.", above=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,9 +18,9 @@ class ReMixMatchConfig(MixUpConfig):
     """ReMixMatch's views and auxiliary losses."""
 
     strong_views: int = setting(
-        2, "K, strong views per unlabeled image in ReMixMatch: 2 as DARP has it, its own paper 8.", low=1
+        2, "K, strong views per unlabeled image in ReMixMatch: 2 in DARP, 8 in ReMixMatch's paper.", low=1
     )
-    premixup_weight: float = setting(0.5, "Weight of ReMixMatch's loss on a strong view before MixUp.", low=0)
+    premixup_weight: float = setting(0.5, "Weight of ReMixMatch's loss on a strong view without MixUp.", low=0)
     rotation_weight: float = setting(0.5, "Weight of ReMixMatch's rotation loss.", low=0)
 
 
@@ -32,7 +32,7 @@ RECORDS = (
         learner="udal_tf.methods.mixmatch:MixMatch",
         settings=MixUpConfig,
         marker="s",
-        # §4.3: 128 epochs and α_min 0.5; temperature, weight and ramp (16,384 of 131,072 steps) are MixMatch's own.
+        # §4.3: 128 epochs and α_min 0.5; temperature, weight and ramp (16,384 of 131,072 steps) are from MixMatch.
         preset={
             "alpha_min": 0.5,
             "epochs": 128,
@@ -50,7 +50,7 @@ RECORDS = (
         settings=ReMixMatchConfig,
         unlabeled_views=lambda own: 1 + own.strong_views,
         marker="^",
-        # As MixMatch, with the weights of its own release; cross-entropy throughout, so α_min is FixMatch's.
+        # As MixMatch, with the loss weights of ReMixMatch's release; its losses are cross-entropies: FixMatch's α_min.
         preset={
             "epochs": 128,
             "unlabeled_ratio": 1,

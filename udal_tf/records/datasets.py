@@ -1,11 +1,11 @@
-"""The datasets: what the paper, CReST and our own measurements fix for each."""
+"""The datasets: the settings that the paper, CReST or our own measurements give for each."""
 
 from udal_tf.registry import Dataset, Speed
 
 # Runs of UDAL on the embedded datasets: 288,000 images of digits-LT in 65 s, 172,800 of Fashion-MNIST-LT in 161 s.
 _TWO_CORES = "as measured on two cores (docs/results.md)"
 _CIFAR_DARP = {"n1": 1500, "m1": 3000}
-# Table 4 prints CReST+ after 2,000, 4,000 and 6,000 epochs: three generations. The selection's exponent is 0.7
+# Table 4 reports CReST+ after 2,000, 4,000 and 6,000 epochs: three generations. The selection's exponent is 0.7
 # (BUILD_NOTES.md: both readings of a public configuration).
 _IMAGENET_CREST = {"generations": 3, "epochs": 2000, "select_alpha": 1 / 0.7}
 
@@ -89,9 +89,9 @@ RECORDS = (
         image_side=224,
         num_classes=127,
         resizable=True,
-        # Epochs and α: §4.4.2, an epoch being one pass of the 128 thousand labeled images. The rest, which the paper
-        # leaves open, from the ImageNet part of FixMatch's release, whose command for 10 % of the labels counts epochs
-        # in the same way: 3,000, the first 50 of warm-up, ×0.1 every 500; here in proportion to the length.
+        # Epochs and α: §4.4.2, an epoch being one pass over the 128,000 labeled images. What the paper leaves open
+        # is from the ImageNet part of FixMatch's release, whose command for 10 % of the labels counts epochs in the
+        # same way: 3,000, the first 50 of warm-up, ×0.1 every 500; here scaled to the length of the run.
         recipe={
             "imbalance": 286.0,
             "arch": "resnet50",
@@ -104,7 +104,7 @@ RECORDS = (
             "unlabeled_ratio": 5,
             "bases": {"fixmatch": {"threshold": 0.7, "unlabeled_weight": 10.0}},
             "methods": {"crest": _IMAGENET_CREST, "crest+": _IMAGENET_CREST},
-            # For 256 labeled images a step; FixMatch's grows in proportion to their number.
+            # For 256 labeled images per step; FixMatch scales it linearly with their number.
             "learning_rate": 0.1,
             "schedule": "steps",
             "warmup": 50 / 3000,
@@ -116,10 +116,10 @@ RECORDS = (
             "steps_per_epoch": 501,
         },
     ),
-    # For any folder; what lies in it completes the recipe.
+    # For any folder; the recipe is completed from the images in it.
     Dataset(
         name="folder",
-        label="custom images",
+        label="custom dataset",
         load="udal_tf.data.folder:load",
         resizable=True,
         long_tailed=False,

@@ -1,4 +1,4 @@
-"""The methods: where each aligns distributions, its preset, and the settings that CReST and DARP have of their own."""
+"""The methods: where each aligns distributions, its preset, and the settings specific to CReST and DARP."""
 
 import dataclasses
 import math
@@ -13,9 +13,9 @@ from udal_tf.settings import Section, setting
 class CrestConfig(Section):
     """CReST's generations and selection (Wei et al. 2021)."""
 
-    generations: int = setting(1, "Generations of crest and crest+, --epochs each; the paper has 6.", low=1)
+    generations: int = setting(1, "Number of generations of crest and crest+, --epochs each; the paper uses 6.", low=1)
     select_alpha: float = setting(
-        3.0, "α of crest's selection: the larger, the more alike the shares that classes add.", above=0
+        3.0, "α of CReST's selection: the larger, the more similar the fractions kept of each class.", above=0
     )
 
 
@@ -23,48 +23,49 @@ class CrestConfig(Section):
 class DarpConfig(Section):
     """DARP's refinement of pseudo-labels (Kim et al. 2020)."""
 
-    darp_warmup: float = setting(0.4, "Part of the run before pseudo-labels are refined.", low=0, high=1)
-    darp_every: int = setting(10, "Steps from one refinement to the next.", low=1)
+    darp_warmup: float = setting(0.4, "Fraction of the run before DARP starts refining pseudo-labels.", low=0, high=1)
+    darp_every: int = setting(10, "Steps between refinements.", low=1)
     darp_delta: float = setting(
-        2.0, "δ: a class keeps its δ · total most confident entries before the refinement.", above=0
+        2.0, "δ: before a refinement, each class keeps its δ · total most confident entries.", above=0
     )
     darp_prior: tuple = setting(
         (),
-        "What DARP alone takes for the class distribution of the unlabeled images, one share per class, "
-        "comma-separated; none: as --unlabeled_prior; `estimate`: estimated before training, from how a model of half "
-        "the labels predicts the other half.",
+        "Class distribution of the unlabeled images that DARP alone assumes: a proportion per class, comma-separated; "
+        "empty: that of --unlabeled_prior; `estimate`: estimated before training, from the predictions of models "
+        "trained on half of the labels for the other half.",
     )
 
     def _check(self) -> None:
         if self.darp_prior == (ESTIMATE,):
             return
         try:
-            shares = [float(share) for share in self.darp_prior]
+            proportions = [float(entry) for entry in self.darp_prior]
         except ValueError as error:
             raise ValueError(f"--darp_prior must be numbers or estimate, got {','.join(self.darp_prior)!r}") from error
-        if any(not share >= 0 for share in shares) or (shares and not 0 < sum(shares) < math.inf):
-            raise ValueError(f"--darp_prior must be shares of a positive sum, got {','.join(self.darp_prior)!r}")
+        if any(not p >= 0 for p in proportions) or (proportions and not 0 < sum(proportions) < math.inf):
+            raise ValueError(f"--darp_prior must be proportions with a positive sum, got {','.join(self.darp_prior)!r}")
 
     def check_run(self, config: Any) -> None:
         if self.darp_prior and config.method.unlabeled_prior != (LABELED,):
             raise ValueError(
                 f"--darp_prior={','.join(self.darp_prior)} and "
-                f"--unlabeled_prior={','.join(config.method.unlabeled_prior)} both state the unlabeled images' "
-                "distribution: leave one out (DARP takes that of --unlabeled_prior where it has none of its own)"
+                f"--unlabeled_prior={','.join(config.method.unlabeled_prior)} both give the unlabeled images' "
+                "class distribution: leave one out (without --darp_prior, DARP uses that of --unlabeled_prior)"
             )
 
 
 # UDAL's two shifts (Eqs. 6 and 9), logit adjustment (Eq. 3), and distribution alignment of pseudo-labels (Eq. 1).
-_LABELED, _UNLABELED = Shift(P_DATA), Shift(P_MODEL)
-_ADJUSTED, _ALIGNED = Shift(P_DATA, alpha=ZERO), Shift(P_MODEL)
-# α_min 0.5 is Table 1's for DA; Eq. 4's straight line (k = 1) is CReST's for it.
+_LABELED = Shift(P_DATA)
+_UNLABELED = _ALIGNED = Shift(P_MODEL)
+_ADJUSTED = Shift(P_DATA, alpha=ZERO)
+# For DA, α_min 0.5 is from Table 1, and the linear schedule of Eq. 4 (k = 1) from CReST.
 _DA = {"alpha_min": 0.5, "k": 1.0}
-# Alignment to p_data itself: ReMixMatch as it was published, also beneath DARP.
+# Alignment to p_data itself: ReMixMatch as published, also under DARP.
 _FIXED_DA = {"alpha_min": 1.0}
 _CREST = Method(
     name="crest",
     label="CReST",
-    # CReST's LA (Inf) takes away its moving average of label batches, which follows the grown labeled set, not p_data.
+    # CReST's LA (Inf) removes its moving average of label batches, which follows the grown labeled set, not p_data.
     preset={"generations": 6, "alpha_min": 0.5, "la_prior": "label_average"},
     settings=CrestConfig,
     behavior="udal_tf.methods.crest:Crest",

@@ -1,1 +1,1 @@
-"""Runs: the loop, evaluation, checkpoints."""
+"""Training runs: the loop, evaluation, checkpoints."""

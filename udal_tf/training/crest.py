@@ -1,7 +1,7 @@
-"""CReST and CReST+ (Wei et al. 2021): generations of training, each on a labeled set grown by the one before.
+"""CReST and CReST+ (Wei et al. 2021): generations of training, each on a labeled set extended by the previous one.
 
-A generation starts a fresh model, optimizer and q̂ from the run's seed and lives in a folder of its own; beside its
-checkpoints lies `labeled.json`, the set that it trains on. So a run killed anywhere goes on where it was.
+Each generation starts with a new model, optimizer and q̂ from the run's seed and has its own folder, with its
+checkpoints and `labeled.json`, the images added to its labeled set. So a run killed at any point can be resumed.
 """
 
 import dataclasses
@@ -26,15 +26,17 @@ from udal_tf.training import loop
 from udal_tf.training.distribute import Workers
 from udal_tf.training.evaluation import Predictor
 
-# α is a setting of its generation, so it is shown and saved as a person would write it, not as float32 holds it.
+# α is a setting of its generation, so it is rounded for display and saving.
 ALPHA_DIGITS = 6
 
 
 def generation_alpha(generation: int, generations: int, alpha_min: float) -> float:
-    """α of CReST+'s alignment, fixed inside a generation: from 1 in the first to α_min in the last. UDAL Eq. 4.
+    """α of CReST+'s alignment, constant within a generation: from 1 in the first to α_min in the last. UDAL Eq. 4.
 
     Args:
-      generation: from 0. generations: how many there are; a single one has α = 1.
+      generation: index, from 0.
+      generations: their number; with a single one α = 1.
+      alpha_min: α of the last.
     """
     alpha = schedules.alpha(generation / max(generations - 1, 1), alpha_min, k=1.0)
     return round(float(alpha), ALPHA_DIGITS)
@@ -43,24 +45,25 @@ def generation_alpha(generation: int, generations: int, alpha_min: float) -> flo
 def _generation_config(config: Config, generation: int) -> Config:
     method = config.method
     alpha = generation_alpha(generation, config.generations, method.alpha_min)
-    # k = 0 holds α at its minimum through the generation; CReST, which aligns nothing, does not read it.
+    # k = 0 keeps α at its minimum throughout the generation; CReST does not align and ignores it.
     return dataclasses.replace(config, method=dataclasses.replace(method, alpha_min=alpha, k=0.0))
 
 
 def grown(data: SslData, probs: np.ndarray, select_alpha: float) -> dict[str, Any]:
-    """What a generation adds to the original labeled images, JSON-ready; chosen from scratch each time.
+    """The images that a generation adds to the original labeled ones, JSON-ready; selected afresh each time.
 
     Args:
-      data: the original problem. probs: [len(data.rest), C], the last generation's predictions for its `rest`.
+      data: the original problem.
+      probs: [len(data.unlabeled_only), C], the last generation's predictions for its unlabeled-only images.
       select_alpha: CReST's α.
 
     Returns:
-      "positions" and "labels" of the added images, their SHA-256, per class their number and, where the true labels
-      are known, precision (share of the added that is right) and recall (share of the class's images that was added
-      rightly); None for a class without any.
+      "positions" and "labels" of the added images, their SHA-256, per class their number and, if the true labels are
+      known, precision (fraction of the added images with the correct label) and recall (fraction of the class's images
+      added with the correct label); None for a class without any.
     """
-    positions, labels = select(probs, data.rest, data.p_data, select_alpha)
-    truth, rest_truth = data.train_labels[positions], data.train_labels[data.rest]
+    positions, labels = select(probs, data.unlabeled_only, data.p_data, select_alpha)
+    truth, rest_truth = data.train_labels[positions], data.train_labels[data.unlabeled_only]
     per_class = range(data.num_classes)
     right = [int(np.sum((labels == c) & (truth == c))) for c in per_class]
     added = [int(np.sum(labels == c)) for c in per_class]
@@ -91,10 +94,10 @@ def _with_added(data: SslData, added: dict[str, Any]) -> SslData:
 
 
 def train_generations(config: Config, data: SslData, run_dir: RunDir) -> Result:
-    """Trains all generations, going on where an earlier start was cut; returns the last one's result.
+    """Trains all generations, resuming an interrupted run; returns the result of the last one.
 
     Returns:
-      As `loop.train`, with `steps` and `seconds` over all generations and `generations`.
+      As `loop.train`, with `steps` and `seconds` summed over all generations, and `generations`.
     """
     count, workers = config.generations, Workers()
     summaries, nothing = [], {"positions": [], "labels": [], "added": [0] * data.num_classes}
@@ -131,17 +134,17 @@ def train_generations(config: Config, data: SslData, run_dir: RunDir) -> Result:
 
 def _grow(learner: Learner, data: SslData, config: Config, path: epath.Path) -> None:
     plain = make_views(config.augment, *data.train.shape).plain
-    images = pipeline.evaluation_batches(data.train, data.rest, plain, config.train.eval_batch_size)
+    images = pipeline.evaluation_batches(data.train, data.unlabeled_only, plain, config.train.eval_batch_size)
     probs = Predictor(learner)(images)
     added = grown(data, probs, config.own_section(CrestConfig).select_alpha)
     for c, number in enumerate(added["added"]):
         if not number:
             print(f"  no pseudo-labeled image of class {data.class_names[c]} joins the next generation")
     if not sum(added["added"]):
-        print("  none at all: the next generation trains on the same labeled images")
+        print("  no pseudo-labeled images at all: the next generation trains on the same labeled images")
     known = [p * n for p, n in zip(added["precision"], added["added"], strict=True) if p is not None]
     if known:
         total = sum(added["added"])
-        print(f"  {total} pseudo-labeled images join the next generation; {100 * sum(known) / total:.1f} % are right")
+        print(f"  {total} pseudo-labeled images join the next generation; {100 * sum(known) / total:.1f} % are correct")
     path.parent.mkdir(exist_ok=True)
     write_json(path, added)

@@ -1,4 +1,4 @@
-"""The class distribution of the unlabeled set that DARP alone takes: --darp_prior, stated or estimated before training.
+"""--darp_prior: the class distribution of the unlabeled set that DARP alone uses, given or estimated before training.
 
 Kim et al. 2020, §3.3.
 """
@@ -15,7 +15,7 @@ from udal_tf.core import darp
 from udal_tf.data.dataset import SslData
 from udal_tf.data.manifest import positions_sha256
 from udal_tf.input import pipeline
-from udal_tf.methods.darp import PRIOR, stated_shares
+from udal_tf.methods.darp import PRIOR, stated_distribution
 from udal_tf.records.methods import DarpConfig
 from udal_tf.run_dir import PRIOR as PRIOR_FILE
 from udal_tf.run_dir import RunDir, read_object
@@ -29,21 +29,22 @@ HALVES = 2
 
 
 def with_darp_prior(config: Config, data: SslData, run_dir: RunDir) -> SslData:
-    """The problem with what --darp_prior says for `methods.darp`, and noted in its provenance; as it is without."""
+    """The problem with the distribution of --darp_prior, if given, for `methods.darp` and in its provenance."""
     own = config.own_section(DarpConfig)
     if not own.darp_prior:
         return data
     estimating = own.darp_prior == (ESTIMATE,)
-    shares = _estimated_shares(config, data, run_dir) if estimating else stated_shares(own, data.p_data)
-    data = dataclasses.replace(data, prepared={**data.prepared, PRIOR: shares})
-    return noted(data, kind=ESTIMATE if estimating else "given", shares=shares.tolist())
+    prior = _estimated_distribution(config, data, run_dir) if estimating else stated_distribution(own, data.p_data)
+    data = dataclasses.replace(data, prepared={**data.prepared, PRIOR: prior})
+    return noted(data, kind=ESTIMATE if estimating else "given", distribution=prior.tolist())
 
 
 def held_out_half(labels: np.ndarray, half: int) -> np.ndarray:
-    """Of each class every other image, by turns; a class with a single one holds none out.
+    """Every other image of each class; none of a class with a single image.
 
     Args:
-      labels: [n] integer. half: 0 or 1; together the two cover every class that has two images or more.
+      labels: [n] integer.
+      half: 0 or 1; together the two cover every class with at least two images.
 
     Returns:
       [n] bool.
@@ -56,34 +57,35 @@ def held_out_half(labels: np.ndarray, half: int) -> np.ndarray:
     return held_out
 
 
-def shares_from_predictions(
+def distribution_from_predictions(
     probs_held_out: np.ndarray, labels: np.ndarray, probs_u: np.ndarray, pool_size: int
 ) -> np.ndarray:
     """The unlabeled class distribution that explains the mean prediction, given how each class is predicted.
 
     Args:
       probs_held_out: [n, C] float32, predictions for labeled images that the predicting model did not train on.
-      labels: [n] integer, theirs. probs_u: [C] float32, the mean prediction for the unlabeled images.
-      pool_size: unlabeled images; each class is given the share of one at least.
+      labels: [n] integer, of these images.
+      probs_u: [C] float32, the mean prediction for the unlabeled images.
+      pool_size: number of unlabeled images; each class gets at least the fraction of a single image.
 
     Returns:
-      [C] float32, above 0, sums to 1. A class without a held-out image is taken to be predicted without error.
+      [C] float32, above 0, sums to 1. A class without held-out images is assumed to be predicted without error.
     """
     num_classes = len(probs_u)
     confusion = darp.soft_confusion(tf.constant(probs_held_out), tf.constant(labels), num_classes).numpy()
     unseen = np.bincount(labels, minlength=num_classes) == 0
     confusion[unseen, unseen] = 1.0
-    shares = darp.estimate_class_distribution(tf.constant(confusion), tf.constant(probs_u)).numpy()
-    shares = np.maximum(shares, 1.0 / pool_size)
-    return shares / shares.sum()
+    estimate = darp.estimate_class_distribution(tf.constant(confusion), tf.constant(probs_u)).numpy()
+    estimate = np.maximum(estimate, 1.0 / pool_size)
+    return estimate / estimate.sum()
 
 
-def _estimated_shares(config: Config, data: SslData, run_dir: RunDir) -> np.ndarray:
+def _estimated_distribution(config: Config, data: SslData, run_dir: RunDir) -> np.ndarray:
     """DARP's estimate: [C] float32, sums to 1.
 
-    It trains a supervised model twice by the run's settings, each time on one half of the labeled images, to see how
-    the other half's classes are predicted. (DARP's code holds ten images of each class out, once, which a class of
-    few labels does not have.) It goes on where it was cut, and stands in the folder's `unlabeled_prior.json` when done.
+    It trains two supervised models with the run's settings, each on one half of the labeled images, and measures how
+    they predict the classes of the other half. (DARP's code holds out ten images of each class, once, but a class with
+    few labels does not have them.) An interrupted estimate is resumed; the result is in `unlabeled_prior.json`.
     """
     path = run_dir / PRIOR_FILE
     if not path.exists():
@@ -91,9 +93,9 @@ def _estimated_shares(config: Config, data: SslData, run_dir: RunDir) -> np.ndar
         with workers.chief_first():
             if workers.is_chief:
                 write_json(path, estimated)
-    shares = np.array(read_object(path)["shares"], np.float32)
-    print(f"The unlabeled images are taken to have the shares {', '.join(f'{share:.3f}' for share in shares)}")
-    return shares / shares.sum()
+    prior = np.array(read_object(path)["distribution"], np.float32)
+    print(f"Estimated class distribution of the unlabeled images: {', '.join(f'{p:.3f}' for p in prior)}")
+    return prior / prior.sum()
 
 
 def _estimated(config: Config, data: SslData, run_dir: RunDir) -> dict[str, Any]:
@@ -121,14 +123,14 @@ def _estimated(config: Config, data: SslData, run_dir: RunDir) -> dict[str, Any]
                 "labeled_sha256": positions_sha256(data.labeled[~held_out]),
             },
         )
-        print(f"Prior of the unlabeled images, half {half + 1} of {HALVES}: {len(own_data.labeled)} labeled ones")
+        print(f"Prior of the unlabeled images, half {half + 1} of {HALVES}: {len(own_data.labeled)} labeled images")
         own_dir = run_dir.half(half)
         loop.train(supervised, own_data, own_dir)
         learner = loop.trained_learner(supervised, own_data, own_dir)
         probs.append(predicted(learner, data.labeled[held_out]))
         labels.append(data.labels_l[held_out])
         mean_probs_u.append(predicted(learner, data.unlabeled).mean(axis=0))
-    shares = shares_from_predictions(
+    prior = distribution_from_predictions(
         np.concatenate(probs), np.concatenate(labels), np.mean(mean_probs_u, axis=0), len(data.unlabeled)
     )
-    return {"shares": shares.tolist(), "held_out": int(sum(map(len, labels)))}
+    return {"distribution": prior.tolist(), "held_out": int(sum(map(len, labels)))}

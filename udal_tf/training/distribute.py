@@ -1,4 +1,4 @@
-"""Which devices a run trains on, and what several processes of one run have to agree on."""
+"""The devices that a run trains on, and coordination among the processes of one run."""
 
 import contextlib
 import functools
@@ -12,39 +12,39 @@ import tensorflow as tf
 
 from udal_tf.config import DeviceConfig
 
-# Where Linux states the processor time that a container may use: "quota period" in microseconds, or "max period".
+# Linux's limit on the CPU time of a container: "quota period" in microseconds, or "max period".
 _CPU_QUOTA = "/sys/fs/cgroup/cpu.max"
 
 
 class DeviceError(ValueError):
-    """The devices asked for are not there or do not fit the settings; the message says what to do."""
+    """The requested devices are missing or do not fit the settings; the message says what to do."""
 
 
 class WorkerLost(RuntimeError):
-    """Another worker of the cluster has gone; what was saved is whole, and the same command goes on from there."""
+    """Another worker of the cluster was lost; the last checkpoint is intact, and the same command resumes from it."""
 
 
 def usable_cores() -> int:
-    """Processor cores that this process may use: by its affinity and by the container's quota, at least 1."""
+    """CPU cores available to this process, by its affinity and the container's quota; at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError):
         with open(_CPU_QUOTA, encoding="ascii") as file:
             quota, period = file.read().split()
-        cores = min(cores, round(float(quota) / float(period)))  # "max" is no number: no quota.
+        cores = min(cores, round(float(quota) / float(period)))  # "max" is not a number: no quota.
     return max(cores, 1)
 
 
 def make_strategy(config: DeviceConfig) -> tf.distribute.Strategy:
-    """The strategy that --strategy and --tpu name; call it before anything else touches TensorFlow's devices.
+    """The strategy selected by --strategy and --tpu; call it before anything else uses TensorFlow's devices.
 
-    `auto` is a TPU where --tpu names one, several workers where TF_CONFIG lists a cluster, MirroredStrategy where there
-    are several GPUs, and else TensorFlow's own choice of one device.
+    `auto` is a TPU if --tpu names one, several workers if TF_CONFIG lists a cluster, MirroredStrategy if there are
+    several GPUs, and otherwise TensorFlow's default device.
 
     Raises:
-      DeviceError: where TPU or cluster cannot be reached.
+      DeviceError: if the TPU or cluster cannot be reached.
     """
     threads = config.threads or usable_cores()
-    with contextlib.suppress(RuntimeError):  # Set already, by anyone who used TensorFlow before in this process.
+    with contextlib.suppress(RuntimeError):  # Already set, if this process used TensorFlow before.
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     kind = config.strategy
@@ -63,7 +63,7 @@ def make_strategy(config: DeviceConfig) -> tf.distribute.Strategy:
         except (ValueError, RuntimeError, tf.errors.OpError) as error:
             raise DeviceError(f"The cluster in TF_CONFIG cannot be joined: {error}") from error
     if kind == "mirrored":
-        # Without GPUs the logical CPUs stand in, which is how tests run several replicas.
+        # Without GPUs, logical CPUs are used; tests run several replicas this way.
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()
@@ -84,7 +84,7 @@ def _tpu_strategy(name: str) -> tf.distribute.Strategy:
 
 
 def hardware(strategy: tf.distribute.Strategy) -> dict[str, Any]:
-    """What the run computes on, JSON-ready: the strategy, its replicas, the device of each, processor and cores."""
+    """The hardware of the run, JSON-ready: the strategy, number of replicas, device, processor and cores."""
     kind = next(kind for kind in ("TPU", "GPU", "CPU") if tf.config.list_logical_devices(kind))
     names = {
         tf.config.experimental.get_device_details(device).get("device_name", kind)
@@ -108,28 +108,28 @@ def _processor_name() -> str:
 
 
 def own_result(strategy: tf.distribute.Strategy, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What the function gives on this process's first replica, having run on all of them with the same arguments."""
+    """The function's result on this process's first replica, after running on all replicas with the same arguments."""
     return tf.nest.map_structure(
         lambda value: strategy.experimental_local_results(value)[0], strategy.run(function, args=arguments)
     )
 
 
 def check_fits(strategy: tf.distribute.Strategy, batch_size: int, jit: bool) -> None:
-    """Raises DeviceError where a global batch cannot be shared out or --jit cannot compile the step."""
+    """Raises DeviceError if the global batch cannot be divided among the replicas or --jit cannot compile the step."""
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise DeviceError(f"--batch_size must be a multiple of the {replicas} replicas, got {batch_size}")
     if jit and replicas > 1 and not isinstance(strategy, tf.distribute.TPUStrategy):
         raise DeviceError(
-            f"--jit compiles the step of one device, and there are {replicas} replicas, whose sums XLA does not "
-            "compile: leave it out, or use --strategy=one_device"
+            f"--jit needs a single device, as XLA cannot compile reductions over replicas, and there are {replicas}: "
+            "leave it out, or use --strategy=one_device"
         )
 
 
 class Workers:
-    """The processes that train one run together, as the current strategy knows them; mostly there is only this one.
+    """The processes that train one run together under the current strategy; usually only this one.
 
-    Every method but `is_chief` waits for the other processes, so all of them have to come to it.
+    Every method waits for the other processes, so all of them must call it.
     """
 
     def __init__(self):
@@ -137,18 +137,18 @@ class Workers:
         resolver = strategy.cluster_resolver
         several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         self._count = sum(len(tasks) for tasks in resolver.cluster_spec().as_dict().values()) if several else 1
-        # Whether this process writes: the only one, or the cluster's first.
+        # Whether this process writes files: the only one, or the cluster's first.
         self.is_chief = self._count == 1 or resolver.task_type == "chief" or _is_first(resolver)
         self._strategy = strategy
 
     def agreed(self, values: Sequence[float]) -> np.ndarray:
-        """The mean of the values [n] over all processes; one alone gets its own back."""
+        """The mean of the values [n] over all processes."""
         own = np.asarray(values, np.float32)
         return own if self._count == 1 else _mean_over(self._strategy)(tf.constant(own)).numpy()
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Turns what TensorFlow raises when another worker is gone into WorkerLost; with one worker, nothing."""
+        """Turns TensorFlow's error for a lost worker into WorkerLost; no effect with a single worker."""
         try:
             yield
         except tf.errors.OpError as error:
@@ -158,7 +158,7 @@ class Workers:
 
     @contextlib.contextmanager
     def chief_first(self) -> Iterator[None]:
-        """What the chief does inside is done before any other process does the same."""
+        """The chief runs the block before all other processes."""
         if not self.is_chief:
             self.agreed([0.0])
         yield
@@ -168,7 +168,7 @@ class Workers:
 
 @functools.cache
 def _mean_over(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The mean over a strategy's replicas, in one graph: its collective operations must be the same at every call."""
+    """The mean over a strategy's replicas, in one graph, so that its collective operations stay the same."""
 
     def mean(values):
         return strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(tf.identity, args=(values,)), axis=None)

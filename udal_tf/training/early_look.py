@@ -1,4 +1,4 @@
-"""A look at the pseudo-labels while training goes on, for images whose true classes nobody knows."""
+"""A look at pseudo-labels during training, for images whose true classes are unknown."""
 
 import pathlib
 
@@ -14,29 +14,36 @@ from udal_tf.reporting import contact_sheet
 from udal_tf.training.evaluation import Predictor
 
 SHEET = "pseudo_labels.png"
-# Unlabeled images that are looked at, evenly spread; of each class, how many of the most and of the least confident.
-MOST_IMAGES, MOST_CONFIDENT, LEAST_CONFIDENT = 500, 5, 5
+# Number of unlabeled images to predict, evenly spread over all.
+MOST_IMAGES = 500
+# Images shown of each class.
+MOST_CONFIDENT = 5
+LEAST_CONFIDENT = 5
 
 
 class EarlyLook:
-    """Draws what the EMA weights take some unlabeled images for, after 1, 2, 4, 8, … epochs and the last.
+    """Draws the EMA weights' predictions for some unlabeled images, after epochs 1, 2, 4, 8, … and the last.
 
-    Does nothing where all true classes are known, for then every epoch says how many pseudo-labels are right.
+    Does nothing if all true classes are known, as the accuracy of pseudo-labels is then reported after every epoch.
 
     Args:
-      learner: whose weights are read when called. plain: the view of a whole image. folder: of the run.
+      learner: its weights are read at each call.
+      data: of the run.
+      plain: the view of a whole image.
+      train: the run's settings.
+      folder: of the run.
     """
 
     def __init__(self, learner: Learner, data: SslData, plain: View, train: TrainConfig, folder: pathlib.Path):
         self._learner, self._data, self._train, self._folder = learner, data, train, folder
-        spread = np.linspace(0, len(data.rest) - 1, min(MOST_IMAGES, len(data.rest))).astype(int)
-        self._positions = data.rest[spread]
-        self._wanted = data.true_shares is None and len(data.rest) > 0
+        spread = np.linspace(0, len(data.unlabeled_only) - 1, min(MOST_IMAGES, len(data.unlabeled_only))).astype(int)
+        self._positions = data.unlabeled_only[spread]
+        self._wanted = data.true_distribution is None and len(data.unlabeled_only) > 0
         self._predict = Predictor(learner)
         self._batches = pipeline.evaluation_batches(data.train, self._positions, plain, train.eval_batch_size)
 
     def after(self, epoch: int) -> None:
-        """Draws the sheet after this epoch, counted from 1, if it is one of those."""
+        """Draws the sheet if it is due after this epoch, counted from 1."""
         power_of_two = epoch & (epoch - 1) == 0
         if not self._wanted or not (power_of_two or epoch == self._train.epochs):
             return
@@ -48,12 +55,12 @@ class EarlyLook:
             rows.append(self._row(columns(own, confidence)))
             median = f", median {np.median(confidence[own]):.2f}" if len(own) else ""
             names.append(f"{self._data.class_names[c]}\n{len(own)} image{'s' * (len(own) != 1)}{median}")
-        title = f"What {len(probs)} unlabeled images are taken for after epoch {epoch} of {self._train.epochs}"
+        title = f"Predictions for {len(probs)} unlabeled images after epoch {epoch} of {self._train.epochs}"
         headings = [("most confident", MOST_CONFIDENT), ("least confident", LEAST_CONFIDENT)]
         contact_sheet.draw(np.stack(rows), names, headings, title, self._folder / SHEET)
 
     def _row(self, placed: dict[int, int]) -> np.ndarray:
-        """[columns, H, W, 3] uint8: the images in their places, white between them."""
+        """[columns, H, W, 3] uint8: the images in their columns, white in empty ones."""
         images = self._data.train
         row = np.full([MOST_CONFIDENT + LEAST_CONFIDENT, *images.shape[:2], 3], contact_sheet.WHITE, np.uint8)
         if placed:
@@ -62,13 +69,14 @@ class EarlyLook:
 
 
 def columns(own: np.ndarray, confidence: np.ndarray) -> dict[int, int]:
-    """Where on its row each shown image goes: the most confident from the left, the least confident from the right.
+    """The column of each shown image in its row: the most confident from the left, the least confident from the right.
 
     Args:
-      own: positions of the images of the row's class. confidence: of all images, by position.
+      own: positions of the images of the row's class.
+      confidence: of all images, by position.
 
     Returns:
-      column -> position; no image comes twice.
+      column -> position; each image at most once.
     """
     ranked = own[np.argsort(-confidence[own], kind="stable")]
     most_confident, others = ranked[:MOST_CONFIDENT], ranked[MOST_CONFIDENT:]

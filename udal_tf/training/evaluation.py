@@ -1,4 +1,4 @@
-"""Test scores from one forward pass per set of weights: raw and averaged, each with and without LA (Inf)."""
+"""Test scores from one forward pass per set of weights: raw and EMA, each with and without LA (Inf)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +15,12 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Accuracy, balanced accuracy and the recall of each class.
 
     Args:
-      logits: [N, C]. labels: [N] integer.
+      logits: [N, C].
+      labels: [N] integer.
 
     Returns:
-      "accuracy" and "balanced_accuracy" in [0, 1]; "per_class_recall", a list of C with None for a class that has no
-      image, which the mean leaves out.
+      "accuracy" and "balanced_accuracy" in [0, 1]; "per_class_recall", a list of C with None for a class without
+      images, which balanced accuracy, the mean recall, leaves out.
     """
     num_classes = logits.shape[1]
     correct = logits.argmax(axis=1) == labels
@@ -35,10 +36,11 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 
 
 def confusion(logits: np.ndarray, labels: np.ndarray) -> list[list[int]]:
-    """How often each true class (row) was taken for each class (column): [C][C].
+    """Confusion matrix [C][C]: counts of each true class (row) predicted as each class (column).
 
     Args:
-      logits: [N, C]. labels: [N] integer.
+      logits: [N, C].
+      labels: [N] integer.
     """
     num_classes = logits.shape[1]
     pairs = labels * num_classes + logits.argmax(axis=1)
@@ -46,9 +48,9 @@ def confusion(logits: np.ndarray, labels: np.ndarray) -> list[list[int]]:
 
 
 class _Compiled:
-    """A function of images, applied to batch after batch on this process's first replica.
+    """A function of images, applied to batches on this process's first replica.
 
-    The last, smaller batch is filled up and its results cut again, so that shapes are static and one trace is enough.
+    The last, smaller batch is padded and its results trimmed, so that shapes are static and one trace is enough.
     """
 
     def __init__(self, function: Callable[[tf.Tensor], Any]):
@@ -61,7 +63,7 @@ class _Compiled:
         return self._run.experimental_get_tracing_count()
 
     def __call__(self, batches: tf.data.Dataset) -> list[np.ndarray]:
-        """The results over all batches, each [N, …]; a list also for a function with one."""
+        """The results over all batches, each [N, …]; a list even for a single result."""
         parts, size = [], None
         for images in batches:
             count = images.shape[0]
@@ -72,7 +74,7 @@ class _Compiled:
 
 
 class Predictor:
-    """The predictions of a learner's EMA weights, which are read when it is called."""
+    """The predictions of a learner's EMA weights, read at each call."""
 
     def __init__(self, learner: Learner):
         self._probs = _Compiled(lambda images: tf.nn.softmax(learner.logits(images, use_ema=True)))
@@ -86,7 +88,7 @@ class Evaluator:
     """Scores a learner on one set of images.
 
     Args:
-      learner: whose weights are read when called.
+      learner: its weights are read at each call.
       batches: float32 [≤ B, H, W, C] in the order of `labels`, as `input.pipeline.evaluation_batches` makes them.
       labels: [N] integer.
     """
@@ -101,7 +103,7 @@ class Evaluator:
         """{"accuracy", "balanced_accuracy", "per_class_recall"} -> {"raw", "ema", "raw_la", "ema_la"} -> value.
 
         Args:
-          prior: [C] float32, the distribution that LA (Inf) takes away: f(x) − log prior.
+          prior: [C] float32, the class prior that LA (Inf) removes: f(x) − log prior.
         """
         by_weights = {weights: scores(logits, self._labels) for weights, logits in self._all_logits(prior).items()}
         return {

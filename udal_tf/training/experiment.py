@@ -17,12 +17,12 @@ from udal_tf.training.unlabeled_prior import stated_prior, with_unlabeled_prior
 
 
 def train_and_evaluate(config: Config) -> Result:
-    """Trains by `config`, going on from its work folder's last state, and returns what `result.json` holds.
+    """Trains by `config`, resuming from its work folder's last checkpoint, and returns the content of `result.json`.
 
     Raises:
       DataError, DeviceError, RunDirError: before anything is written.
-      CheckpointError: where no checkpoint can be read.
-      NonFiniteLoss, Interrupted, StorageError, WorkerLost: the same command goes on from the last checkpoint.
+      CheckpointError: if no checkpoint can be read.
+      NonFiniteLoss, Interrupted, StorageError, WorkerLost: the same command resumes from the last checkpoint.
     """
     strategy = make_strategy(config.device)
     with strategy.scope():
@@ -34,7 +34,7 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
     workers = Workers()
     run_dir = OwnRunDir(config)
     if run_dir.finished:
-        print(f"This run is finished already; its results are in {run_dir.path}")
+        print(f"This run is already finished; its results are in {run_dir.path}")
         return run_dir.result()
     if workers.is_chief:
         print(console.settings_text(config.to_dict()))

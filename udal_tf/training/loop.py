@@ -1,6 +1,6 @@
-"""One training from its config, data and folder to its result: `train`.
+"""One training run, from its config, data and folder to its result: `train`.
 
-The file is long because everything that decides how a run is stopped, cut, rolled back and resumed stands together.
+What holds this file together: everything that determines how a run is stopped, interrupted, rolled back and resumed.
 """
 
 import contextlib
@@ -32,14 +32,14 @@ from udal_tf.training.run_log import RunLog
 from udal_tf.training.steps import StepRunner
 from udal_tf.training.weights import BestWeights, model_facts
 
-# A compiled call runs as many steps as take about this long, to show progress and to stop in time.
+# A compiled call runs as many steps as take about this long, to show progress and to stop promptly.
 CALL_SECONDS = 1.0
-# Folds of one seed must differ in their initial weights and order of images, too.
+# Folds with the same seed must also differ in their initial weights and order of images.
 FOLD_SEEDS = 1000
 
 
 class NonFiniteLoss(RuntimeError):
-    """The loss is no longer a number; the message names the `step` and the last good checkpoint."""
+    """The loss is not finite; the message names the `step` and the last good checkpoint."""
 
     def __init__(self, step: int, message: str):
         super().__init__(message)
@@ -47,11 +47,11 @@ class NonFiniteLoss(RuntimeError):
 
 
 class StorageError(RuntimeError):
-    """The work folder cannot be written any more; the message says why. What was saved before is whole."""
+    """The work folder cannot be written; the message says why. Checkpoints saved before are intact."""
 
 
 class Interrupted(RuntimeError):
-    """A signal asked to stop, and the state is saved. `signal_number` says which."""
+    """The run was stopped by the signal `signal_number`, and its state is saved."""
 
     def __init__(self, signal_number: int, message: str):
         super().__init__(message)
@@ -59,7 +59,7 @@ class Interrupted(RuntimeError):
 
 
 class _StopRequest:
-    """Remembers SIGTERM or SIGINT until the loop comes to a point where it can save."""
+    """Remembers SIGTERM or SIGINT until the loop can save."""
 
     def __init__(self):
         self.signal_number = 0
@@ -77,18 +77,18 @@ class _StopRequest:
 
 
 def make_learner(config: Config, data: SslData) -> Learner:
-    """A new learner; its weights come from Keras's generator, which the run has seeded."""
+    """A new learner; its weights are drawn from Keras's generator, seeded by the run."""
     model = build_model(config.model, data.train.shape, data.num_classes, config.device.precision, config.own.arch)
     problem = problem_of(data, run_seed(config))
     return Learner(model, problem, config.method, config.optimizer, config.train, config.own)
 
 
 def problem_of(data: SslData, seed: int) -> Problem:
-    """What a method may know of the data."""
+    """What a method may know about the data."""
     return Problem(
         p_data=data.p_data,
         p_unlabeled=data.p_unlabeled,
-        known_shares=data.known_shares,
+        known_distribution=data.known_distribution,
         labeled_counts=np.bincount(data.labels_l, minlength=data.num_classes),
         pool_size=len(data.unlabeled),
         prepared=data.prepared,
@@ -97,12 +97,12 @@ def problem_of(data: SslData, seed: int) -> Problem:
 
 
 def make_batch_maker(config: Config, data: SslData, views: Views, learner: Learner) -> pipeline.BatchMaker:
-    """What makes the batches of a run: the sets of images that its base learner sees, and their views."""
+    """The maker of a run's batches: the sets of images that its base learner uses, and their views."""
     train, base = config.train, learner.base
     images: Any = data.train
     if config.device.input == "device":
         images = images.on_device()
-    # The sets' tensors belong where batches are made.
+    # The sets' tensors are placed where batches are made.
     with tf.device(None if config.device.input == "device" else "CPU:0"):
         sets = {pipeline.LABELED: pipeline.ImageSet(images, data.labeled, data.labels_l, train.batch_size)}
         if any(of_set == pipeline.UNLABELED for _, of_set, _ in base.views):
@@ -113,22 +113,23 @@ def make_batch_maker(config: Config, data: SslData, views: Views, learner: Learn
 
 
 def run_seed(config: Config) -> int:
-    """The seed of everything random in training; the fold is part of it."""
+    """The seed of all randomness in training; depends on the fold."""
     return config.train.seed * FOLD_SEEDS + config.data.fold
 
 
 def train(config: Config, data: SslData, run_dir: RunDir) -> Result:
-    """Trains by `config` on `data`, going on from the folder's last checkpoint; writes and returns the result.
+    """Trains by `config` on `data`, resuming from the folder's last checkpoint; writes and returns the result.
 
     Raises:
-      CheckpointError: where no checkpoint can be read. DataError: where --pretrained cannot be read.
-      NonFiniteLoss, Interrupted, StorageError: see there; the same call goes on from the last checkpoint.
+      CheckpointError: if no checkpoint can be read.
+      DataError: if --pretrained cannot be read.
+      NonFiniteLoss, Interrupted, StorageError: see there; the same call resumes from the last checkpoint.
     """
     return run_dir.result() if run_dir.finished else _Run(config, data, run_dir).run()
 
 
 def trained_learner(config: Config, data: SslData, run_dir: RunDir) -> Learner:
-    """The learner of a training that `train` has finished, with its last state."""
+    """The learner of a run that `train` has finished, in its last state."""
     run = _Run(config, data, run_dir)
     run.checkpoints.restore()
     return run.learner
@@ -142,13 +143,13 @@ def _storage(run_dir: RunDir) -> Iterator[None]:
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
         raise StorageError(
-            f"{run_dir.path} cannot be written: {reason.splitlines()[0]}. What was saved before is whole: make room or "
-            "give write access, and the same command goes on from there."
+            f"{run_dir.path} cannot be written: {reason.splitlines()[0]}. Checkpoints are intact: free up space or "
+            "give write access, and the same command resumes from the last one."
         ) from error
 
 
 class _Run:
-    """The objects of one training while it lasts."""
+    """The objects of one run while it trains."""
 
     def __init__(self, config: Config, data: SslData, run_dir: RunDir):
         self.config, self.data, self.run_dir = config, data, run_dir
@@ -167,9 +168,9 @@ class _Run:
             data.test, np.arange(len(data.test)), self.views.plain, config.train.eval_batch_size
         )
         self.evaluator = Evaluator(self.learner, test, data.test_labels)
-        # Sums of the epoch's metrics so far; in the checkpoint, so that a run cut within an epoch adds up the same.
+        # Sums of the epoch's metrics so far; in the checkpoint, so that a run resumed within an epoch adds up the same.
         self.totals = tf.Variable([], shape=[None], dtype=tf.float64)
-        # Steps whose batch made the loss not finite; each shows the images of a step behind the run's last instead.
+        # Steps with a non-finite loss; each gets the batch of a step after the run's last one instead.
         self.skipped = tf.Variable([], shape=[None], dtype=tf.int64)
         self.checkpoints = Checkpoints(
             run_dir / CHECKPOINTS, learner=self.learner, totals=self.totals, skipped=self.skipped
@@ -178,13 +179,13 @@ class _Run:
         self.early_look = EarlyLook(self.learner, data, self.views.plain, config.train, run_dir.path)
 
     def _shown_step(self, step: tf.Tensor, skipped_steps: list[int]) -> tf.Tensor:
-        """Whose images a step shows: its own, or those of a step behind the last where its own are skipped."""
+        """The step whose batch is used: the step itself, or one after the run's last if its own batch is skipped."""
         for number, skipped in enumerate(skipped_steps):
             step = tf.where(step == skipped, tf.constant(self.config.train.total_steps + number, tf.int64), step)
         return step
 
     def _batches(self, start_step: int):
-        """An iterator over the batches from a step on: each worker makes its replicas' shares alone."""
+        """An iterator over the batches from a step on; each worker makes only those of its own replicas."""
         total_steps = self.config.train.total_steps
         replicas, skipped = self.strategy.num_replicas_in_sync, self.skipped.numpy().tolist()
 
@@ -206,7 +207,7 @@ class _Run:
         restored = self.checkpoints.restore()
         step = int(self.learner.step.numpy())
         if restored:
-            print(f"Going on from step {step} of {train.total_steps} ({restored})")
+            print(f"Resuming from step {step} of {train.total_steps} ({restored})")
         else:
             self._begin()
         if self.workers.is_chief:
@@ -234,7 +235,7 @@ class _Run:
         return self.run_dir.result()
 
     def _begin(self) -> None:
-        """Takes the weights of --pretrained, which a run that goes on has in its checkpoint."""
+        """Loads the weights of --pretrained; a resumed run has them in its checkpoint."""
         try:
             load_pretrained(self.config.model, self.learner.model)
         except ValueError as error:
@@ -242,23 +243,23 @@ class _Run:
         self.learner.begin_averages()
 
     def _rolled_back(self, error: NonFiniteLoss) -> int:
-        """Goes back to the last checkpoint, from where the bad step's batch is skipped; its step. Or raises `error`."""
+        """Restores the last checkpoint, to skip the bad step's batch, and returns its step; or raises `error`."""
         train, skipped = self.config.train, self.skipped.numpy().tolist()
         if train.on_nan != "rollback" or len(skipped) >= train.max_rollbacks:
             raise error
         path = self.checkpoints.restore()
         self.skipped.assign([*skipped, error.step])
-        print(f"The loss of step {error.step} is not finite: back to {path}, and on without that batch")
+        print(f"The loss of step {error.step} is not finite: resuming from {path} without that batch")
         return int(self.learner.step.numpy())
 
     def _train(self, step: int, log: RunLog | None, progress: terminal.Progress, stop: _StopRequest) -> None:
-        """Trains from a step to the end; `log` is the chief's, who alone evaluates and writes."""
+        """Trains from a step to the end; only the chief, which has a `log`, evaluates and writes."""
         train = self.config.train
         on_device = self.config.device.input == "device"
         iterator, skipped = None if on_device else self._batches(step), self.skipped.numpy().tolist()
         started, saved = time.monotonic() - (log.seconds if log else 0.0), time.monotonic()
         totals = self.totals.numpy()
-        count = 1  # The first call also compiles: nothing to measure a step by.
+        count = 1  # The first call also compiles, so its time says nothing about the steps.
         while step < train.total_steps:
             left = train.steps_per_epoch - step % train.steps_per_epoch
             count = min(count, left)
@@ -268,14 +269,14 @@ class _Run:
             seconds = time.monotonic() - called
             self._check_finite(rows, step)
             totals = totals if totals.size else np.zeros(rows.shape[1])
-            for row in rows.astype(np.float64):  # One after the other: the sum must not depend on the calls' lengths.
+            for row in rows.astype(np.float64):  # One by one, so that the sum does not depend on the calls' lengths.
                 totals = totals + row
             step += count
             speed = count * self.maker.images_per_step / max(seconds, 1e-9)
             progress.advance(count, console.metrics_text(dict(zip(self.runner.names, rows[-1], strict=True)), speed))
             if step > 1:
                 count = max(1, min(2 * count, round(count * CALL_SECONDS / seconds)))
-            # Workers have to make calls of the same length, and to stop at the same step.
+            # Workers must make calls of the same length and stop at the same step.
             agreed_count, stopping = self.workers.agreed([count, bool(stop.signal_number)])
             count = int(agreed_count)
             if step % train.steps_per_epoch == 0:
@@ -300,7 +301,7 @@ class _Run:
                     raise Interrupted(
                         stop.signal_number or signal.SIGTERM,
                         f"Stopped at step {step}, saved as {self.checkpoints.latest}; "
-                        "the same command goes on from there.",
+                        "the same command resumes from there.",
                     )
 
     def _check_finite(self, rows: np.ndarray, step: int) -> None:
@@ -310,7 +311,7 @@ class _Run:
             raise NonFiniteLoss(
                 bad,
                 f"The loss of step {bad} is {losses[bad - step]}. The last good checkpoint is "
-                f"{self.checkpoints.latest or 'none: no epoch was finished'}. "
+                f"{self.checkpoints.latest or 'none: no epoch was completed'}. "
                 "Try a lower --learning_rate, or look at the images.",
             )
 

@@ -1,4 +1,4 @@
-"""What a training writes down: the row of an epoch, and the result and its images at the end."""
+"""What a run records: a row after each epoch, and the result and figures at the end."""
 
 import statistics
 import sys
@@ -30,7 +30,7 @@ from udal_tf.run_records import (
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.steps import by_class
 
-# CReST also reports the median of the last epochs.
+# CReST also reports the median over the last epochs.
 MEDIAN_EPOCHS = 20
 
 
@@ -45,18 +45,23 @@ def epoch_row(
     """The row of the epoch that has just ended.
 
     Args:
-      sums: each of the step runner's figures, summed over the epoch's steps. seconds: of training, up to here.
+      train: the run's settings.
+      data: of the run.
+      learner: of the run.
+      evaluator: of the run.
+      sums: each of the step runner's metrics, summed over the epoch's steps.
+      seconds: of training so far.
     """
     step = int(learner.step.numpy())
     figures, _ = by_class({name: value / train.steps_per_epoch for name, value in sums.items()})
     _, counts = by_class(sums)
-    p_unlabeled, true_shares = learner.p_unlabeled(), data.true_shares
+    p_unlabeled, true_distribution = learner.p_unlabeled(), data.true_distribution
     p_target = alignment.tempered(p_unlabeled, figures["alpha"])
-    if true_shares is None:  # Nobody knows which pseudo-labels are right.
+    if true_distribution is None:  # It is unknown which pseudo-labels are correct.
         figures.pop("confident_correct", None)
         counts = {name: values for name, values in counts.items() if name == "confident_of_class"}
     else:
-        figures["p_unlabeled_error"] = float(label_shift.total_variation(p_unlabeled, tf.constant(true_shares)))
+        figures["p_unlabeled_error"] = float(label_shift.total_variation(p_unlabeled, tf.constant(true_distribution)))
     pseudo_labels = {name.removesuffix("_of_class"): values for name, values in counts.items()}
     return EpochRow(
         step=step,
@@ -72,7 +77,7 @@ def epoch_row(
 
 
 def draw(rows: Sequence[EpochRow], data: SslData, folder: epath.Path) -> None:
-    """The images of a finished training."""
+    """Draws the figures of a finished run."""
     names = list(data.class_names)
     recall, counts = rows[-1].test.per_class_recall, data.provenance["labeled_counts"]
     training_plots.training_curves(rows, folder / "training_curves.png")
@@ -88,7 +93,7 @@ def result(
     rows: Sequence[EpochRow],
     hardware: Mapping[str, Any],
 ) -> Result:
-    """The result of a finished training: the last epoch's scores, and all that says how they came about."""
+    """The result of a finished run: the last epoch's scores, and everything needed to reproduce them."""
     prior, best = learner.la_prior().numpy(), best_row(rows)
     last = rows[-MEDIAN_EPOCHS:]
     median = statistics.median(row.test.accuracy.ema for row in last)

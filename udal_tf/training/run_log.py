@@ -1,4 +1,4 @@
-"""The record of a run while it is trained: the rows of its epochs, and TensorBoard events made from them."""
+"""The log of a run in training: a row per epoch, and TensorBoard events made from the rows."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,16 +8,16 @@ from udal_tf.run_records import EpochRow
 
 
 class RunLog:
-    """Rows of one run, kept in step with its checkpoint.
+    """Rows of one run, consistent with its checkpoint.
 
     Args:
       run_dir: of the run.
-      step: the step that training goes on from; rows of later steps, whose state was lost, are dropped.
+      step: the step that training resumes from; rows of later steps, whose state was lost, are dropped.
     """
 
     def __init__(self, run_dir: RunDir, step: int):
         self._run_dir, self.rows = run_dir, run_dir.rows_until(step)
-        # Event files cannot be cut at a step, so they are written anew from the rows.
+        # Event files cannot be truncated at a step, so they are rewritten from the rows.
         (run_dir / TENSORBOARD).rmtree(missing_ok=True)
         self._events = tf.summary.create_file_writer(str(run_dir / TENSORBOARD))
         for row in self.rows:
@@ -25,7 +25,7 @@ class RunLog:
 
     @property
     def seconds(self) -> float:
-        """Seconds trained so far, over all starts of the run."""
+        """Seconds trained so far, including before interruptions."""
         return self.rows[-1].seconds if self.rows else 0.0
 
     def append(self, row: EpochRow) -> None:

@@ -11,13 +11,14 @@ from udal_tf.methods.learner import Learner
 
 
 class StepRunner:
-    """Runs n training steps in one compiled call, whatever n is.
+    """Runs any number of training steps in one compiled call.
 
     Args:
       strategy: its `run` calls the step on every replica.
       learner: made inside the strategy's scope.
-      maker: of the batches. on_device: whether they are made inside the call; else they come from an iterator.
-      jit: whether XLA compiles the step, and with it the views of the images.
+      maker: of the batches.
+      on_device: whether batches are made inside the call; otherwise they come from an iterator.
+      jit: whether XLA compiles the step, including the views of the images.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class StepRunner:
 
     def __call__(self, source: Any, count: int) -> np.ndarray:
         """The metrics of each step: [count, len(names)] float32, in the order of `names`: "loss", …, and "name/c" for
-        what is counted of class c.
+        the counts of class c.
 
         Args:
           source: an iterator over the replicas' batches, as `host_batch` makes them; on_device: the numbers of the
@@ -45,27 +46,27 @@ class StepRunner:
         return self._run(source, tf.constant(count)).numpy()
 
     def host_batch(self, step: tf.Tensor, replica: ReplicaSlice) -> Batch:
-        """What an iterator has to deliver for a step: a batch, or, where the step makes the views, what it needs."""
+        """The iterator's element for a step: a batch, or its input if the step makes the views itself."""
         if self._makes_views:
             return self._maker.images(step, self._maker.orders(step), replica)
         return self._maker(step, replica)
 
     @property
     def traces(self) -> int:
-        """How often the step was traced; more than once means that something is not a tensor that should be."""
+        """How often the step was traced; more than once means that something should be a tensor and is not."""
         return self._run.experimental_get_tracing_count()
 
     def graph_operations(self, source: Any) -> set[str]:
-        """The types of all operations in the compiled call, for anyone who wants to know what a device has to have."""
+        """The types of all operations in the compiled call, to check that a device supports them."""
         graph = self._run.get_concrete_function(source, tf.constant(1)).graph.as_graph_def()
         nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
         return {node.op for node in nodes}
 
     def xla_text(self, batch: Batch) -> str:
-        """The step for such a batch as XLA is given it to compile; shapes that depend on values still show in it.
+        """The step for such a batch as XLA's HLO, in which shapes that depend on values are visible.
 
         Raises:
-          ValueError: where the step is not compiled.
+          ValueError: if the step is not compiled by XLA.
         """
         if self._replica_step == self._train:
             raise ValueError("only a step made with jit=True is compiled by XLA")
@@ -82,7 +83,7 @@ class StepRunner:
         """One step's metrics as a vector."""
         if self._on_device:
             step = source[i]
-            # The shuffle has a kernel for the host alone.
+            # Shuffling has a kernel on the host only.
             metrics = self._strategy.run(self._replica_step, args=(self._maker.orders(step), step))
         else:
             metrics = self._strategy.run(self._replica_step, args=(next(source),))
@@ -103,7 +104,7 @@ class StepRunner:
 
 
 def by_class(figures: Mapping[str, float]) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """Figures by the `names` of a StepRunner, as scalars by name and lists with a figure per class by name."""
+    """Metrics by the `names` of a StepRunner, split into scalars and lists with a value per class."""
     scalars: dict[str, float] = {}
     lists: dict[str, list[float]] = {}
     for name, value in figures.items():

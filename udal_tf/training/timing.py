@@ -1,4 +1,4 @@
-"""How long a run would take on this machine, from a few of its steps that are really done: `measure`."""
+"""How long a run would take on this machine, measured on a few of its steps: `measure`."""
 
 import dataclasses
 import time
@@ -17,16 +17,23 @@ from udal_tf.training.distribute import make_strategy
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.steps import StepRunner
 
-# Steps are timed for about so long, and not fewer or more than these.
-SECONDS, FEWEST, MOST = 4.0, 2, 50
-# Random images that the timed steps show; how many there are does not change their speed.
+# Steps are timed for about so long.
+SECONDS = 4.0
+# Bounds on the number of timed steps.
+FEWEST = 2
+MOST = 50
+# Random images in the timed steps; their number does not affect the speed.
 IMAGES = 256
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """steps: how many were timed. seconds_per_step, seconds_per_evaluation: one of each. seconds_to_compile: once.
-    total_seconds: of the whole run; reading the images is not in it."""
+    """Measured times.
+
+    steps: how many were timed.
+    seconds_to_compile: once per run.
+    total_seconds: of the whole run, without reading the images.
+    """
 
     steps: int
     seconds_per_step: float
@@ -36,10 +43,13 @@ class Timing:
 
 
 def measure(config: Config, num_classes: int, test_images: int, side: int = 0) -> Timing:
-    """Times the steps of a run by `config` on random RGB images of its size, and one evaluation.
+    """Times steps of a run by `config`, on random RGB images of its size, and one evaluation.
 
     Args:
-      config: of the run. num_classes, test_images: of the dataset. side: of the images; 0: `data.image_size`.
+      config: of the run.
+      num_classes: of the dataset.
+      test_images: their number in the dataset.
+      side: of the images; 0: `data.image_size`.
     """
     strategy = make_strategy(config.device)
     with strategy.scope():
@@ -58,7 +68,7 @@ def measure(config: Config, num_classes: int, test_images: int, side: int = 0) -
             return time.monotonic() - started
 
         compiling = train(0, 1)
-        # The first ones have batches that were made while the step was compiled.
+        # The batches of the first steps were made while the step was compiled.
         steps = min(max(round(SECONDS * FEWEST / train(1, FEWEST)), FEWEST), MOST)
         seconds = train(1 + FEWEST, steps)
         evaluation = _evaluation_seconds(config, data, views, learner) * test_images / len(data.test)
@@ -68,7 +78,7 @@ def measure(config: Config, num_classes: int, test_images: int, side: int = 0) -
 
 
 def _random_problem(config: Config, num_classes: int, side: int, test_images: int) -> SslData:
-    """A problem of random RGB images with as many classes, all of them labeled."""
+    """A problem with so many classes of random RGB images, all of them labeled."""
     generator = np.random.default_rng(0)
 
     def images(count: int) -> ArrayImages:
@@ -90,7 +100,7 @@ def _random_problem(config: Config, num_classes: int, side: int, test_images: in
 
 
 def _batches(strategy: tf.distribute.Strategy, runner: StepRunner, steps: int):
-    """An iterator over the batches of so many steps, as training has it."""
+    """An iterator over the batches of so many steps, as in training."""
     replicas = strategy.num_replicas_in_sync
     dataset = pipeline.training_batches(runner.host_batch, 0, steps, replicas, own_replicas=replicas)
     return iter(strategy.distribute_datasets_from_function(lambda context: dataset))

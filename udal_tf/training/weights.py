@@ -1,4 +1,4 @@
-"""What a training leaves for those who use its model: its facts, and the weights of the last and the best epoch."""
+"""What a run saves for using its model: its facts, and the weights of the last and the best epoch."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from udal_tf.run_records import EpochRow, ModelFacts, best_row
 
 
 def model_facts(data: SslData) -> ModelFacts:
-    """What `config.json` does not say of the model that is trained on `data`."""
+    """What prediction needs to know about the model trained on `data` beyond `config.json`."""
     return ModelFacts(
         __version__,
         list(data.train.shape),
@@ -28,7 +28,7 @@ def model_facts(data: SslData) -> ModelFacts:
 
 
 def problem_of(facts: ModelFacts) -> Problem:
-    """What a method may know of the data when it only predicts."""
+    """What a method may know about the data in prediction."""
     return Problem(
         np.array(facts.p_data, np.float32),
         np.array(facts.p_unlabeled, np.float32),
@@ -38,7 +38,7 @@ def problem_of(facts: ModelFacts) -> Problem:
 
 
 def _weights_of(network: Network, ema: Sequence[tf.Variable], method: Method | None = None) -> tf.train.Checkpoint:
-    """The part of a training's checkpoints that prediction needs, under the same names."""
+    """The part of a run's checkpoints that prediction needs, under the same names."""
     parts = {"model": network.model, "ema": list(ema)}
     if SECOND_HEAD in network.heads:
         parts["second_head"] = network.heads[SECOND_HEAD]
@@ -48,35 +48,35 @@ def _weights_of(network: Network, ema: Sequence[tf.Variable], method: Method | N
 
 
 def restore_weights(path: str, network: Network, ema: Sequence[tf.Variable], method: Method | None = None) -> None:
-    """Fills a network and its EMA weights from a checkpoint of a training or from its best weights.
+    """Fills a network and its EMA weights from a checkpoint of a run or from its best weights.
 
     Args:
       path: as `tf.train.latest_checkpoint` gives it.
-      network: as the training built it; further heads may be missing.
+      network: as in training; additional heads may be missing.
       ema: a variable for each of `network.averaged`.
-      method: whose state is wanted, too.
+      method: if its state is to be restored, too.
 
     Raises:
-      AssertionError, tf.errors.OpError: where the file is another model's or damaged.
+      AssertionError, tf.errors.OpError: if the file is damaged or of another model.
     """
-    # The rest of a training's state is not wanted; said first, so that a refused file prints no list of it either.
+    # The rest of a run's state is not needed; declared first, so that a refused file does not print a list of it.
     restored = _weights_of(network, ema, method).restore(path).expect_partial()
     restored.assert_existing_objects_matched()
 
 
 class BestWeights:
-    """Keeps the weights of the epoch whose EMA weights had the best balanced accuracy, in `best/`.
+    """Keeps the weights of the epoch with the best balanced accuracy of the EMA weights, in `best/`.
 
-    The test images choose the epoch, so its own figures are no fair measure of it; a run's result is its last epoch.
+    The epoch is selected on the test images, so its scores are biased; a run's result is that of its last epoch.
     """
 
     def __init__(self, run_dir: RunDir, learner: Learner):
         checkpoint = _weights_of(learner.network, learner.ema, learner.method)
-        # Made at the first save otherwise, which one worker does alone, and variables are made by all of them together.
+        # Otherwise created at the first save, by one worker alone, but all workers must create variables together.
         _ = checkpoint.save_counter
         self._manager = tf.train.CheckpointManager(checkpoint, str(run_dir / BEST), max_to_keep=1)
 
     def offer(self, rows: Sequence[EpochRow]) -> None:
-        """Saves the present weights if the last row is the best one."""
+        """Saves the current weights if the last row is the best one."""
         if best_row(rows) is rows[-1]:
             self._manager.save(checkpoint_number=rows[-1].step)
