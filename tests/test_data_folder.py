@@ -1,4 +1,4 @@
-"""A person's custom images: kinds, sizes, classes, the cache, and everything that can be wrong with them."""
+"""A custom dataset: formats, sizes, classes, the cache, and everything that can be wrong with it."""
 
 import json
 import os
@@ -189,16 +189,16 @@ def test_no_such_folder(tmp_path):
 
 def test_no_labeled_folder(tmp_path):
     save(tmp_path / "data" / "cat" / "1.png", RED)
-    refused(tmp_path / "data", tmp_path, r"(?s)has no folder labeled/.*Expected are")
+    refused(tmp_path / "data", tmp_path, r"(?s)has no folder labeled/.*Expected: ")
 
 
 @pytest.mark.parametrize(
     "places, said",
     [
         ([], "has no folder labeled/: it is empty"),
-        (["a.png", "b.jpg"], "has no folder labeled/ .images in it directly, in no class: 2"),
+        (["a.png", "b.jpg"], "has no folder labeled/ .images directly in it, outside any class folder: 2"),
         (["cat/a.png", "dog/a.png"], "the folders cat, dog: if these are your classes, move them into"),
-        (["labeled/a.png"], "0 class folders, two at least are needed .images there in no class: 1"),
+        (["labeled/a.png"], "class folders: 0, at least two are needed .images outside any class folder: 1"),
     ],
 )
 def test_another_layout_is_described(tmp_path, places, said):
@@ -231,7 +231,7 @@ def test_empty_class(tmp_path):
 def test_class_in_test_only(tmp_path):
     root = make(tmp_path / "data")
     save(root / "test" / "unseen" / "1.png", RED)
-    refused(root, tmp_path, "class unseen has no labeled images")
+    refused(root, tmp_path, "class unseen has no images in labeled/")
 
 
 def test_class_missing_in_test(tmp_path):
@@ -245,7 +245,7 @@ def test_one_class(tmp_path):
     for i in range(4):
         save(tmp_path / "data" / "labeled" / "cat" / f"{i}.png", RED)
         save(tmp_path / "data" / "unlabeled" / f"{i}.png", RED)
-    refused(tmp_path / "data", tmp_path, "1 class folders, two at least")
+    refused(tmp_path / "data", tmp_path, "class folders: 1, at least two")
 
 
 def test_no_unlabeled_images(tmp_path):
@@ -257,7 +257,7 @@ def test_no_unlabeled_images(tmp_path):
 def test_single_image_cannot_be_held_out(tmp_path):
     root = make(tmp_path / "data", test=False)
     (root / "labeled" / "rare" / "1.png").unlink()
-    refused(root, tmp_path, r"labeled/rare: 1 image, and no test/ folder")
+    refused(root, tmp_path, r"labeled/rare: 1 image and no test/ folder")
 
 
 def test_unreadable_folder(tmp_path, monkeypatch):
@@ -314,7 +314,7 @@ def test_class_of_bad_images_alone(tmp_path):
     root = make(tmp_path / "data")
     for path in (root / "labeled" / "rare").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="class rare has no readable image left in labeled"):
+    with pytest.raises(DataError, match="class rare has no readable images in labeled"):
         sources.load(config(root, tmp_path, skip_bad_images=True))
 
 

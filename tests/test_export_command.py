@@ -46,11 +46,11 @@ def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(command, tiny
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "notes.png").write_text("no image")
     for arguments, said in (
-        ([tmp_path, "out", "--format=keras"], "is not the work folder of a training"),
+        ([tmp_path, "out", "--format=keras"], "is not the work folder of a run"),
         ([tiny_run, "photos", "--format=keras"], "was not written by this command"),
         ([tiny_run, "out", "--format=caffe"], "invalid choice"),
         ([tiny_run, "out", "--format=keras", "--target_prior=even"], "got 'even'"),
-        ([tiny_run, "out", "--format=keras", "--images", "photos"], "none of photos is an image that can be read"),
+        ([tiny_run, "out", "--format=keras", "--images", "photos"], "none of photos is a readable image"),
     ):
         code, _, err = command(*arguments)
         assert code == 2, arguments
@@ -87,5 +87,5 @@ def test_a_model_that_does_not_agree_is_not_left_behind(command, tiny_run, tmp_p
     monkeypatch.setitem(exporting.FORMATS, "onnx", changed)
     code, _, err = command(tiny_run, "out", "--format=onnx")
     assert code == 1
-    assert "error: the exported model's probabilities differ from ours by" in err
+    assert "error: the exported model's probabilities differ from the original's by" in err
     assert list(tmp_path.iterdir()) == []

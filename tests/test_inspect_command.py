@@ -102,10 +102,10 @@ def test_a_folder_of_another_layout_is_refused_with_the_one_expected(capsys, tmp
         ("nowhere", "is not there"),
         ("file", "is not a folder"),
         ("empty", "it is empty"),
-        ("loose", "images in it directly, in no class: 1"),
+        ("loose", "images directly in it, outside any class folder: 1"),
     ):
         message = refused(capsys, tmp_path / place)
-        assert words in message and "Expected are labeled/<class>/" in message
+        assert words in message and "Expected: labeled/<class>/" in message
     assert list((tmp_path / "here").iterdir()) == []
 
 

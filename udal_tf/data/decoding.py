@@ -1,4 +1,4 @@
-"""One image file of any size and kind to pixels of one size; needs no TensorFlow."""
+"""Decodes an image file of any size and format to pixels of a given size, without TensorFlow."""
 
 import pathlib
 from typing import BinaryIO
@@ -21,16 +21,17 @@ def fault_text(error: BaseException) -> str:
 
 
 def image_size(file: pathlib.Path | BinaryIO) -> tuple[int, int]:
-    """Width and height by the header alone. Raises one of FAULTS where that cannot be read."""
+    """Width and height from the header alone. Raises one of FAULTS if it cannot be read."""
     with Image.open(file) as image:
         return image.size
 
 
 def decode(file: pathlib.Path | BinaryIO, size: int) -> np.ndarray:
-    """The whole short side of an image and the middle of the long one, upright, in RGB, transparency on white.
+    """The center square of an image, as large as its short side, resized, upright, in RGB, with transparency on white.
 
     Args:
-      file: an image that Pillow reads. size: side of the result.
+      file: an image that Pillow reads.
+      size: side of the result.
 
     Returns:
       [size, size, 3] uint8.
@@ -40,7 +41,7 @@ def decode(file: pathlib.Path | BinaryIO, size: int) -> np.ndarray:
     """
     with Image.open(file) as image:
         if image.mode == "RGB":
-            # Lets a JPEG be decoded at a half, a quarter or an eighth of its size, not below twice the result's.
+            # Lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size, but at least twice the result's.
             image.draft("RGB", (2 * size, 2 * size))
         upright = ImageOps.exif_transpose(image)
         fitted = ImageOps.fit(_rgb(upright), (size, size), Image.Resampling.BILINEAR)
