@@ -34,7 +34,7 @@ def crop_boxes(heights: tf.Tensor, widths: tf.Tensor, draws: tf.Tensor) -> tf.Te
     area = (smallest + draws[:, 1] * (largest - smallest)) * rows * columns
     height = tf.clip_by_value(tf.round(tf.sqrt(area / aspect)), 1.0, rows)
     width = tf.clip_by_value(tf.round(tf.sqrt(area * aspect)), 1.0, columns)
-    # A random number just under 1, times a long side, may round up past the last corner.
+    # A draw just under 1 times a long side may round up to the next corner.
     top = tf.minimum(tf.floor(draws[:, 2] * (rows - height + 1.0)), rows - height)
     left = tf.minimum(tf.floor(draws[:, 3] * (columns - width + 1.0)), columns - width)
     return tf.cast(tf.stack([top, left, height, width], axis=1), tf.int32)

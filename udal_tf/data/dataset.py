@@ -122,7 +122,7 @@ class SslData:
 
     labeled: int64 positions with labels.
     labels_l: the labels that training uses for them, pseudo-labels included.
-    unlabeled: the pool from which training samples unlabeled images, labeled ones included, as in CReST.
+    unlabeled: the pool that training draws unlabeled images from, labeled ones included, as in CReST.
     rest: the pool without the labeled ones, for CReST's selection.
     p_data: [C] float32, the class prior of the labeled data, sums to 1, every entry above 0.
     p_unlabeled: [C] float32, the assumed class distribution of the unlabeled pool; sums to 1.

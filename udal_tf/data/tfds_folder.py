@@ -101,8 +101,8 @@ def read_arrays(
     except (tf.errors.OpError, OSError) as error:
         raise DataError(f"{folder}: truncated or damaged ({str(error).splitlines()[0]})") from error
     if np.any(labels < 0):
-        missing = np.flatnonzero(labels < 0)
-        raise DataError(f"{folder}: {len(missing)} of {count} images of {split} are missing, the first is {missing[0]}")
+        gone = np.flatnonzero(labels < 0)
+        raise DataError(f"{folder}: {len(gone)} of {count} images of {split} are missing, the first is {gone[0]}")
     return images, labels, tuple(features["label"].names)
 
 

@@ -124,7 +124,7 @@ class TrainedModel:
                 return priors.own_prior(config.method.method, self.p_data, p_target)
         except ValueError as error:
             raise ModelError(f"{self.folder.run_dir.path}: {error}") from error
-        if self.folder.result:  # --la_prior=label_average or target, as at the end of training.
+        if self.folder.result:  # --la_prior=label_average or target, as it was at the end.
             return np.array(self.folder.result.la_prior.shares, np.float32)
         raise ModelError(
             f"{self.folder.run_dir.path}: --la_prior={kind} is known only at the end of training; use the source prior "
