@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from udal_tf.config import resolve
-from udal_tf.data import custom_images, folder_listing, sources
+from udal_tf.data import custom_images, decoding, folder_listing, sources
 from udal_tf.data.dataset import ArrayImages, DataError
 
 RED, GREEN, BLUE = (220, 20, 20), (20, 220, 20), (20, 20, 220)
@@ -77,7 +77,7 @@ def test_hold_out_without_test_folder(tmp_path):
 
 def decoded(image, path, size=8, **options):
     image.save(path, **options)
-    return custom_images.decode(path, size)
+    return decoding.decode(path, size)
 
 
 def test_kinds_of_images(tmp_path):
@@ -106,7 +106,7 @@ def test_rotation_of_the_camera_is_undone(tmp_path):
     assert upright[:, 5:].min() > 200 and upright[:, :3].max() < 60
 
 
-def test_middle_of_the_long_side_is_kept(tmp_path):
+def test_center_of_the_long_side_is_kept(tmp_path):
     pixels = np.zeros((20, 60, 3), np.uint8)
     pixels[:, 20:40] = (10, 200, 90)
     view = decoded(Image.fromarray(pixels), tmp_path / "wide.png", size=10)
@@ -125,12 +125,12 @@ def test_image_size_is_kept_to(tmp_path):
     assert data.train.shape == (20, 20, 3) and data.provenance["image_size"] == 20
 
 
-def test_cache_is_used_and_made_anew(tmp_path, monkeypatch):
+def test_cache_is_used_and_rebuilt(tmp_path, monkeypatch):
     root = make(tmp_path / "data")
     sources.load(config(root, tmp_path))
     decodings = []
-    real = custom_images.decode
-    monkeypatch.setattr(custom_images, "decode", lambda path, size: decodings.append(path) or real(path, size))
+    real = custom_images.decode_or_fault
+    monkeypatch.setattr(custom_images, "decode_or_fault", lambda path, size: decodings.append(path) or real(path, size))
     sources.load(config(root, tmp_path))
     assert not decodings
     save(root / "labeled" / "rare" / "0.png", (1, 2, 3), (41, 33))

@@ -15,7 +15,7 @@ from udal_tf import storage
 from udal_tf.config import DataConfig
 from udal_tf.data import files
 from udal_tf.data.dataset import ArrayImages, DataError, Images, crops_of
-from udal_tf.data.decoding import FAULTS, decode, fault_text, image_size
+from udal_tf.data.decoding import FAULTS, decode_or_fault, image_size
 from udal_tf.folder_recipe import LARGEST, small_side
 
 # Datasets up to this size are held in memory; larger ones stay on disk.
@@ -117,7 +117,7 @@ def _decode_all(paths: Sequence[pathlib.Path], size: int, target: pathlib.Path, 
         file.write(_header(len(paths), size))
         for start in range(0, len(paths), _AT_A_TIME):
             some = paths[start : start + _AT_A_TIME]
-            for i, image in enumerate(pool.map(lambda path: _try(path, size), some), start):
+            for i, image in enumerate(pool.map(lambda path: decode_or_fault(path, size), some), start):
                 if isinstance(image, str):
                     faults[i] = image
                 else:
@@ -135,14 +135,6 @@ def _header(count: int, size: int) -> bytes:
     shape = (count, size, size, CHANNELS)
     np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
     return buffer.getvalue()
-
-
-def _try(path: pathlib.Path, size: int) -> np.ndarray | str:
-    """The image [size, size, 3] uint8, or what is wrong with it."""
-    try:
-        return decode(path, size)
-    except FAULTS as error:
-        return fault_text(error)
 
 
 def default_size(paths: Sequence[pathlib.Path]) -> int:

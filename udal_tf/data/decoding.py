@@ -1,4 +1,4 @@
-"""Decodes an image file of any size and format to pixels of a given size, without TensorFlow."""
+"""Image files: which files are images, what is wrong with one, and its pixels at a given size; no TensorFlow."""
 
 import pathlib
 from typing import BinaryIO
@@ -6,11 +6,26 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+# Files of other suffixes in a custom dataset are ignored.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+# First bytes of the formats that TensorFlow decodes.
+JPEG = b"\xff\xd8\xff"
+PNG = b"\x89PNG\r\n\x1a\n"
 BACKGROUND = (255, 255, 255)
 # 16-bit gray to 8-bit.
 _SIXTEEN_TO_EIGHT = 1 / 257
 # What Pillow raises for damaged files.
 FAULTS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+def is_image_name(path: str | pathlib.Path) -> bool:
+    """Whether a file is an image by its suffix."""
+    return str(path).lower().endswith(SUFFIXES)
+
+
+def foreign(head: bytes) -> str:
+    """What is wrong with a JPEG or PNG file by its first bytes, or ""."""
+    return "" if head.startswith((JPEG, PNG)) else "neither JPEG nor PNG" if head else "empty"
 
 
 def fault_text(error: BaseException) -> str:
@@ -46,6 +61,14 @@ def decode(file: pathlib.Path | BinaryIO, size: int) -> np.ndarray:
         upright = ImageOps.exif_transpose(image)
         fitted = ImageOps.fit(_rgb(upright), (size, size), Image.Resampling.BILINEAR)
     return np.asarray(fitted, np.uint8)
+
+
+def decode_or_fault(file: pathlib.Path, size: int) -> np.ndarray | str:
+    """`decode`, or what is wrong with the file in one line."""
+    try:
+        return decode(file, size)
+    except FAULTS as error:
+        return fault_text(error)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -11,18 +11,16 @@ import tensorflow as tf
 
 from udal_tf.data.crops import crop_boxes
 from udal_tf.data.dataset import DataError
+from udal_tf.data.decoding import PNG, foreign
 
 # ImageNet's evaluation view: the central 224×224 of an image whose short side is 256 pixels.
 CENTER = 224 / 256
 CHANNELS = 3
 # Images of a batch that are decoded in parallel.
 PARALLEL = 16
-# First and last bytes of the formats.
-_JPEG = b"\xff\xd8\xff"
+# Last bytes of the formats.
 _JPEG_END = b"\xff\xd9"
-_PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
-FORMATS = (_JPEG, _PNG)
 _TAIL_BYTES = 32
 
 
@@ -185,11 +183,11 @@ def file_fault(path: str | pathlib.Path) -> str:
     """
     try:
         with open(path, "rb") as file:
-            head = file.read(len(_PNG))
+            head = file.read(len(PNG))
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
             tail = file.read(_TAIL_BYTES)
-            if not head.startswith(FORMATS) or _JPEG_END in tail or tail.endswith(_PNG_END):
-                return foreign(head)
+            if (fault := foreign(head)) or _JPEG_END in tail or tail.endswith(_PNG_END):
+                return fault
             file.seek(0)
             content = file.read()
     except OSError as error:
@@ -199,8 +197,3 @@ def file_fault(path: str | pathlib.Path) -> str:
     except tf.errors.InvalidArgumentError:
         return "truncated or damaged"
     return ""
-
-
-def foreign(head: bytes) -> str:
-    """What is wrong with a file by its first bytes, or ""."""
-    return "" if head.startswith(FORMATS) else "neither JPEG nor PNG" if head else "empty"

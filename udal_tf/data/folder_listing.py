@@ -12,9 +12,9 @@ import numpy as np
 
 from udal_tf.config import DataConfig
 from udal_tf.data import files
+from udal_tf.data.decoding import SUFFIXES, is_image_name
 from udal_tf.data.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 LABELED = "labeled"
 UNLABELED = "unlabeled"
 TEST = "test"
@@ -153,7 +153,7 @@ def root_of(config: DataConfig) -> pathlib.Path:
 def _instead(root: pathlib.Path) -> str:
     """What a folder with another layout contains, as the end of a sentence."""
     entries = files.listed(root, "folder")
-    loose = [entry for entry in entries if entry.suffix.lower() in SUFFIXES]
+    loose = [entry for entry in entries if is_image_name(entry)]
     if loose:
         return f" (images directly in it, outside any class folder: {len(loose)})"
     folders = [entry.name for entry in entries if entry.is_dir()]
@@ -172,7 +172,7 @@ def _by_class(folder: pathlib.Path) -> tuple[dict[str, list[pathlib.Path]], list
             ignored += others
         else:
             ignored += 1
-            if entry.suffix.lower() in SUFFIXES:
+            if is_image_name(entry):
                 loose.append(entry)
     return found, loose, ignored
 
@@ -190,7 +190,7 @@ def _images_in(folder: pathlib.Path) -> tuple[list[pathlib.Path], int]:
         for entry in files.listed(directory, folder.name):
             if entry.is_dir():
                 visit(entry)
-            elif entry.suffix.lower() in SUFFIXES:
+            elif is_image_name(entry):
                 found.append(entry)
             else:
                 ignored += 1

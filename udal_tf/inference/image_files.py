@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from udal_tf.data.decoding import FAULTS, decode, fault_text
-from udal_tf.data.encoded import center_view, foreign
+from udal_tf.data.decoding import SUFFIXES, decode_or_fault, fault_text, foreign, is_image_name
+from udal_tf.data.encoded import center_view
 from udal_tf.data.files import NAMED
-from udal_tf.data.folder_listing import SUFFIXES, TEST
+from udal_tf.data.folder_listing import TEST
 
 # An image's pixels [H, W, C] uint8, or what is wrong with its file.
 Pixels = np.ndarray | str
@@ -48,11 +48,12 @@ def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | o
             return "truncated or damaged"
 
     def from_any(path: str | os.PathLike) -> Pixels:
-        try:
-            pixels = decode(pathlib.Path(path), size)
-        except FAULTS as error:
-            return fault_text(error)
-        return pixels if channels == 3 else np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
+        pixels = decode_or_fault(pathlib.Path(path), size)
+        return (
+            pixels
+            if channels == 3 or isinstance(pixels, str)
+            else np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
+        )
 
     return from_imagenet if dataset == "imagenet127" else from_any
 
@@ -94,7 +95,7 @@ def below(folder: str) -> Iterator[str]:
             path = os.path.join(directory, name)
             if os.path.isdir(path):
                 yield from visit(path)
-            elif name.lower().endswith(SUFFIXES):
+            elif is_image_name(name):
                 yield path
 
     return visit(folder)
