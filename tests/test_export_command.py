@@ -39,7 +39,7 @@ def test_an_export_has_its_model_its_classes_and_its_card(command, tiny_run, tmp
     assert "Largest difference of a probability on random images: " in out
     assert "Written and checked: mine/model.keras; how to use it: mine/MODEL_CARD.md" in out
     assert json.loads((tmp_path / "mine" / "classes.json").read_text())["la_inf"]["target"] == pytest.approx([0.1] * 10)
-    assert "LA (Inf) is inside" in (tmp_path / "mine" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "LA (Inf) is built in" in (tmp_path / "mine" / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
 def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(command, tiny_run, tmp_path):

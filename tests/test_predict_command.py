@@ -140,7 +140,7 @@ def test_bad_input_is_refused_in_a_sentence(predict, tiny_run, tmp_path):
     (tmp_path / "notes.png").write_text("no image")
     for arguments, said in (
         ([tmp_path, "a.png"], "is not the work folder of a run"),
-        ([tmp_path / "nowhere", "a.png"], "is not there"),
+        ([tmp_path / "nowhere", "a.png"], "does not exist"),
         ([tiny_run, tmp_path / "empty"], "no images below"),
         ([tiny_run, "*.gif"], "no file matches *.gif"),
         ([tiny_run, tmp_path / "notes.png"], "none of the 1 files is an image that can be read"),
