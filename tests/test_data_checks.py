@@ -27,7 +27,7 @@ GOOD = {
 
 
 def group(*files):
-    """A group of the same image at places like labeled/cat/1.png."""
+    """A group of the same image at paths like labeled/cat/1.png."""
     parts = [file.split("/")[0] for file in files]
     classes = [file.split("/")[1] if part != "unlabeled" else "" for file, part in zip(files, parts, strict=True)]
     return {"files": list(files), "parts": parts, "classes": classes, "same_bytes": True}
@@ -59,17 +59,21 @@ def put(**values):
 @pytest.mark.parametrize(
     "change, kind, words",
     [
-        (set_counts("labeled", 60, 1), "one_label", "dog; what it shows decides the whole class"),
+        (set_counts("labeled", 60, 1), "one_label", "only one labeled image: dog"),
         (set_counts("labeled", 60, 4), "few_labels", "fewer than 5 labeled images: dog 4"),
         (put(counts={"labeled": 100, "unlabeled": 99, "test": 100}), "few_unlabeled", "(99) than labeled ones (100)"),
         (put(held_out=True), "no_test", "a fifth of each class is held out"),
-        (set_counts("test", 60, 0), "missing_in_test", "no image to test on: dog"),
-        (set_counts("test", 60, 9), "few_to_test", "fewer than 10 images to test on: dog 9"),
-        # Shares 60 : 40 against 30 : 70.
-        (set_counts("test", 30, 70), "test_prior", "30 % would have to change class"),
-        (set_counts("unlabeled", 100, 800), "unlabeled_prior", "UDAL takes them to be the same"),
+        (set_counts("test", 60, 0), "missing_in_test", "no test images: dog"),
+        (set_counts("test", 60, 9), "few_to_test", "fewer than 10 test images: dog 9"),
+        # Class distribution 60 : 40 against 30 : 70.
+        (set_counts("test", 30, 70), "test_prior", "30 % of the images would have to change class"),
+        (set_counts("unlabeled", 100, 800), "unlabeled_prior", "UDAL assumes them equal"),
         (put(unreadable=[{"file": "a", "fault": "b"}]), "unreadable", "1 file cannot be read: --skip_bad_images"),
-        (put(loose=["labeled/x.png", "labeled/y.png"]), "loose", "2 images in no class folder, left out (labeled/x"),
+        (
+            put(loose=["labeled/x.png", "labeled/y.png"]),
+            "loose",
+            "2 images outside any class folder, left out (labeled/x",
+        ),
         (put(short_side={"min": 15, "median": 20, "max": 30}), "very_small", "15 pixels"),
         (put(short_side={"min": 20, "median": 32, "max": 80}), "mixed_sizes", "from 20 to 80 pixels"),
         (put(long_by_short={"min": 1, "median": 1, "max": 1.6}), "not_square", "up to 1.6 times as long as wide"),
@@ -78,18 +82,22 @@ def put(**values):
         (
             put(duplicates=[group("labeled/cat/1.png", "test/cat/2.png")]),
             "labeled_in_test",
-            "1 image of labeled/ also in test/: the test knows them already, so its scores flatter "
+            "1 image of labeled/ also in test/: the model has seen them in training, so test scores are too high "
             "(labeled/cat/1.png = test/cat/2.png)",
         ),
-        (put(duplicates=[group("unlabeled/1.png", "test/cat/2.png")]), "unlabeled_in_test", "scores may flatter"),
+        (
+            put(duplicates=[group("unlabeled/1.png", "test/cat/2.png")]),
+            "unlabeled_in_test",
+            "test scores may be too high",
+        ),
         (put(duplicates=[group("labeled/cat/1.png", "unlabeled/2.png")]), "labeled_in_unlabeled", "harmless"),
         (put(duplicates=[group("labeled/cat/1.png", "labeled/dog/2.png")]), "two_labels", "1 image with two labels"),
     ],
 )
-def test_each_concern_is_said_in_words_and_alone(change, kind, words):
+def test_each_data_check_warns_in_words_and_alone(change, kind, words):
     found = said(change)
     assert words in found[kind]
-    # Other counts are other shares as well.
+    # Other counts also change the class distribution.
     assert set(found) <= {kind, "test_prior"}
 
 

@@ -85,7 +85,7 @@ def test_exported_files_hold_the_same_problem(tmp_path, ten, exported):  # noqa:
 def test_changed_export_is_refused(tmp_path, exported):
     path = exported / "train.tfrecords"
     path.write_bytes((exported / "eval.tfrecords").read_bytes())
-    with pytest.raises(DataError, match="not those that split_manifest.json"):
+    with pytest.raises(DataError, match="do not match the hashes in split_manifest.json"):
         sources.load(made.config(tmp_path / "out"))
 
 
@@ -105,11 +105,11 @@ def swap_first_two(content):
 @pytest.mark.parametrize(
     "change, match",
     [
-        (swap_first_two, "fold 1, labeled .* do not have the hash"),
+        (swap_first_two, "fold 1, labeled .* do not match their hash"),
         (lambda content: content.pop("subset"), "incomplete"),
-        (lambda content: content.update(format="other"), "is not a file that"),
+        (lambda content: content.update(format="other"), "is not a manifest"),
         (lambda content: content["folds"].pop("1"), "has no fold 1"),
-        (lambda content: content.update(train_labels_sha256="0"), "other images, or of the same in another order"),
+        (lambda content: content.update(train_labels_sha256="0"), "other images, or for another order of the same"),
         (lambda content: content.update(beta=0.3), "made with --beta=0.3, this run has --beta=0.2"),
     ],
 )

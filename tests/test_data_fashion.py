@@ -141,7 +141,7 @@ def test_truncated_plain_file(tmp_path, data):
     write(tmp_path, data, compressed=False)
     path = tmp_path / "t10k-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-1])
-    refused(tmp_path, r"t10k-images-idx3-ubyte: 15679 bytes of content, its header says 15680")
+    refused(tmp_path, r"t10k-images-idx3-ubyte: 15679 bytes of content, its header states 15680")
 
 
 def test_file_of_another_format(tmp_path, data):
@@ -160,7 +160,7 @@ def test_wrong_class_counts(tmp_path, data):
 def test_plain_mnist_is_recognized(tmp_path, data):
     write(tmp_path, data, compressed=False)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(data.labels[::-1].astype(np.uint8)))
-    refused(tmp_path, r"expected \(9, 0, 0, 3, 0, 2, 7, 2, 5, 5\): not Fashion-MNIST")
+    refused(tmp_path, r"not \(9, 0, 0, 3, 0, 2, 7, 2, 5, 5\) as in Fashion-MNIST")
 
 
 def test_labels_of_other_images(tmp_path, data):

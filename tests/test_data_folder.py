@@ -1,4 +1,4 @@
-"""A person's custom images: kinds, sizes, classes, the cache, and everything that can be wrong with them."""
+"""A custom dataset: formats, sizes, classes, the cache, and everything that can be wrong with it."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from udal_tf.config import resolve
-from udal_tf.data import custom_images, folder_listing, sources
+from udal_tf.data import custom_images, decoding, folder_listing, sources
 from udal_tf.data.dataset import ArrayImages, DataError
 
 RED, GREEN, BLUE = (220, 20, 20), (20, 220, 20), (20, 20, 220)
@@ -77,7 +77,7 @@ def test_hold_out_without_test_folder(tmp_path):
 
 def decoded(image, path, size=8, **options):
     image.save(path, **options)
-    return custom_images.decode(path, size)
+    return decoding.decode(path, size)
 
 
 def test_kinds_of_images(tmp_path):
@@ -106,7 +106,7 @@ def test_rotation_of_the_camera_is_undone(tmp_path):
     assert upright[:, 5:].min() > 200 and upright[:, :3].max() < 60
 
 
-def test_middle_of_the_long_side_is_kept(tmp_path):
+def test_center_of_the_long_side_is_kept(tmp_path):
     pixels = np.zeros((20, 60, 3), np.uint8)
     pixels[:, 20:40] = (10, 200, 90)
     view = decoded(Image.fromarray(pixels), tmp_path / "wide.png", size=10)
@@ -125,12 +125,12 @@ def test_image_size_is_kept_to(tmp_path):
     assert data.train.shape == (20, 20, 3) and data.provenance["image_size"] == 20
 
 
-def test_cache_is_used_and_made_anew(tmp_path, monkeypatch):
+def test_cache_is_used_and_rebuilt(tmp_path, monkeypatch):
     root = make(tmp_path / "data")
     sources.load(config(root, tmp_path))
     decodings = []
-    real = custom_images.decode
-    monkeypatch.setattr(custom_images, "decode", lambda path, size: decodings.append(path) or real(path, size))
+    real = custom_images.decode_or_fault
+    monkeypatch.setattr(custom_images, "decode_or_fault", lambda path, size: decodings.append(path) or real(path, size))
     sources.load(config(root, tmp_path))
     assert not decodings
     save(root / "labeled" / "rare" / "0.png", (1, 2, 3), (41, 33))
@@ -189,16 +189,16 @@ def test_no_such_folder(tmp_path):
 
 def test_no_labeled_folder(tmp_path):
     save(tmp_path / "data" / "cat" / "1.png", RED)
-    refused(tmp_path / "data", tmp_path, r"(?s)has no folder labeled/.*Expected are")
+    refused(tmp_path / "data", tmp_path, r"(?s)has no folder labeled/.*Expected: ")
 
 
 @pytest.mark.parametrize(
     "places, said",
     [
         ([], "has no folder labeled/: it is empty"),
-        (["a.png", "b.jpg"], "has no folder labeled/ .images in it directly, in no class: 2"),
+        (["a.png", "b.jpg"], "has no folder labeled/ .images directly in it, outside any class folder: 2"),
         (["cat/a.png", "dog/a.png"], "the folders cat, dog: if these are your classes, move them into"),
-        (["labeled/a.png"], "0 class folders, two at least are needed .images there in no class: 1"),
+        (["labeled/a.png"], "class folders: 0, at least two are needed .images outside any class folder: 1"),
     ],
 )
 def test_another_layout_is_described(tmp_path, places, said):
@@ -231,7 +231,7 @@ def test_empty_class(tmp_path):
 def test_class_in_test_only(tmp_path):
     root = make(tmp_path / "data")
     save(root / "test" / "unseen" / "1.png", RED)
-    refused(root, tmp_path, "class unseen has no labeled images")
+    refused(root, tmp_path, "class unseen has no images in labeled/")
 
 
 def test_class_missing_in_test(tmp_path):
@@ -245,7 +245,7 @@ def test_one_class(tmp_path):
     for i in range(4):
         save(tmp_path / "data" / "labeled" / "cat" / f"{i}.png", RED)
         save(tmp_path / "data" / "unlabeled" / f"{i}.png", RED)
-    refused(tmp_path / "data", tmp_path, "1 class folders, two at least")
+    refused(tmp_path / "data", tmp_path, "class folders: 1, at least two")
 
 
 def test_no_unlabeled_images(tmp_path):
@@ -257,7 +257,7 @@ def test_no_unlabeled_images(tmp_path):
 def test_single_image_cannot_be_held_out(tmp_path):
     root = make(tmp_path / "data", test=False)
     (root / "labeled" / "rare" / "1.png").unlink()
-    refused(root, tmp_path, r"labeled/rare: 1 image, and no test/ folder")
+    refused(root, tmp_path, r"labeled/rare: 1 image and no test/ folder")
 
 
 def test_unreadable_folder(tmp_path, monkeypatch):
@@ -314,7 +314,7 @@ def test_class_of_bad_images_alone(tmp_path):
     root = make(tmp_path / "data")
     for path in (root / "labeled" / "rare").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="class rare has no readable image left in labeled"):
+    with pytest.raises(DataError, match="class rare has no readable images in labeled"):
         sources.load(config(root, tmp_path, skip_bad_images=True))
 
 

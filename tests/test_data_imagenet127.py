@@ -44,7 +44,7 @@ def write_folders(root):
         for wnid, count in counts.items():
             (root / split / wnid).mkdir(parents=True)
             for i in range(count):
-                # PNG under the name JPEG, as one of ImageNet's custom images is.
+                # A PNG file named .JPEG, as one of ImageNet's images is.
                 (root / split / wnid / f"{wnid}_{i:03d}.JPEG").write_bytes(encoded(pixels(wnid, i, split)))
     return root
 
@@ -168,7 +168,7 @@ def test_missing_data_names_every_way(tmp_path):
 def test_validation_missing(tmp_path):
     root = write_folders(tmp_path / "data")
     (root / "val").rename(root / "test")
-    refused(root, tmp_path, r"train/ is there, val/ is not")
+    refused(root, tmp_path, r"train/ exists, but val/ does not")
 
 
 def test_validation_not_sorted_into_classes(tmp_path):
@@ -222,7 +222,7 @@ def test_truncated_shard(tmp_path):
 def test_absent_shard(tmp_path):
     place = write_tfds(tmp_path / "data", "imagenet2012", sorted(TRAIN))
     sorted(place.glob("*train*"))[1].unlink()
-    refused(tmp_path / "data", tmp_path, "4 of the 5 files of train are there")
+    refused(tmp_path / "data", tmp_path, "4 of the 5 files of train exist")
 
 
 def test_label_names_missing(tmp_path):
@@ -233,7 +233,7 @@ def test_label_names_missing(tmp_path):
 
 @pytest.mark.parametrize("given", [{"imbalance": 100.0}, {"protocol": "darp"}])
 def test_settings_that_do_not_apply(tmp_path, given):
-    refused(write_folders(tmp_path / "data"), tmp_path, "imbalanced by nature", **given)
+    refused(write_folders(tmp_path / "data"), tmp_path, "naturally imbalanced", **given)
 
 
 def test_the_real_table(monkeypatch):

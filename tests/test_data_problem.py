@@ -113,8 +113,8 @@ def test_unknown_labels_are_unlabeled():
 @pytest.mark.parametrize(
     "made, given, match",
     [
-        (source([9]), {}, "one class only"),
-        (source([30, 30]), {"n1": 40}, "class 0 has 30 images, 40 are asked for"),
+        (source([9]), {}, "only one class"),
+        (source([30, 30]), {"n1": 40}, "class 0 has 30 images, 40 are requested"),
         (source([50, 50]), {"imbalance": 100.0}, "leaves no image in the last class"),
         (source([50, 0, 50], long_tailed=True, geometric=False), {}, "no labeled image of class class1"),
         (source([50, 9]), {"protocol": "darp", "m1": 20}, "class 0 has 50 images, 40 labeled and 20"),
@@ -143,7 +143,7 @@ def test_settings_that_contradict_each_other(given, match):
 
 
 def test_image_settings_are_refused_where_they_do_nothing():
-    with pytest.raises(DataError, match="apply to imagenet127 and folder"):
+    with pytest.raises(DataError, match="only apply to imagenet127 and folder"):
         sources.load(resolve({"skip_bad_images": True}).data)
 
 

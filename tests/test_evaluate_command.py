@@ -139,10 +139,10 @@ def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(evaluate, tra
     (tmp_path / "empty" / "zebra").mkdir(parents=True)
     before = sorted(tmp_path.iterdir())
     for arguments, said in (
-        ([tmp_path, images], "is not the work folder of a training"),
+        ([tmp_path, images], "is not the work folder of a run"),
         ([run, images], "the model knows no class horse (it knows apple, mango, zebra)"),
         ([run, trained[1].parent], "did you mean"),
-        ([run, tmp_path / "empty"], "no images below the folders of the classes"),
+        ([run, tmp_path / "empty"], "no images below the class folders"),
         ([run, tmp_path / "nowhere"], "must be a folder with one folder per class"),
         ([run, images, "--target_prior=even", "--skip_unknown"], "got 'even'"),
         ([run, images, "--out=images"], "was not written by this command"),

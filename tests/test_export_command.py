@@ -39,18 +39,18 @@ def test_an_export_has_its_model_its_classes_and_its_card(command, tiny_run, tmp
     assert "Largest difference of a probability on random images: " in out
     assert "Written and checked: mine/model.keras; how to use it: mine/MODEL_CARD.md" in out
     assert json.loads((tmp_path / "mine" / "classes.json").read_text())["la_inf"]["target"] == pytest.approx([0.1] * 10)
-    assert "LA (Inf) is inside" in (tmp_path / "mine" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "LA (Inf) is built in" in (tmp_path / "mine" / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
 def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(command, tiny_run, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "notes.png").write_text("no image")
     for arguments, said in (
-        ([tmp_path, "out", "--format=keras"], "is not the work folder of a training"),
+        ([tmp_path, "out", "--format=keras"], "is not the work folder of a run"),
         ([tiny_run, "photos", "--format=keras"], "was not written by this command"),
         ([tiny_run, "out", "--format=caffe"], "invalid choice"),
         ([tiny_run, "out", "--format=keras", "--target_prior=even"], "got 'even'"),
-        ([tiny_run, "out", "--format=keras", "--images", "photos"], "none of photos is an image that can be read"),
+        ([tiny_run, "out", "--format=keras", "--images", "photos"], "none of photos is a readable image"),
     ):
         code, _, err = command(*arguments)
         assert code == 2, arguments
@@ -87,5 +87,5 @@ def test_a_model_that_does_not_agree_is_not_left_behind(command, tiny_run, tmp_p
     monkeypatch.setitem(exporting.FORMATS, "onnx", changed)
     code, _, err = command(tiny_run, "out", "--format=onnx")
     assert code == 1
-    assert "error: the exported model's probabilities differ from ours by" in err
+    assert "error: the exported model's probabilities differ from the original's by" in err
     assert list(tmp_path.iterdir()) == []

@@ -127,7 +127,9 @@ def test_a_model_that_does_not_agree_is_refused(model, real, tmp_path, monkeypat
 
     changed = exporting.Format("model.keras", wrong, exporting.FORMATS["keras"].load)
     monkeypatch.setitem(exporting.FORMATS, "keras", changed)
-    with pytest.raises(exporting.ExportError, match=r"differ from ours by .* on random images, .* on real images"):
+    with pytest.raises(
+        exporting.ExportError, match=r"differ from the original's by .* on random images, .* on real images"
+    ):
         exporting.export(model, model.shift(None), "keras", tmp_path, real)
 
 

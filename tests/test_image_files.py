@@ -148,7 +148,7 @@ def test_a_folder_without_classes_is_refused(tmp_path):
     with pytest.raises(ValueError, match="must be a folder with one folder per class"):
         image_files.by_class(tmp_path / "missing", ("dog",))
     (tmp_path / "test" / "dog").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"named as one of the model's classes \(dog\); did you mean .*test\?"):
+    with pytest.raises(ValueError, match=r"named like one of the model's classes \(dog\); did you mean .*test\?"):
         image_files.by_class(tmp_path, ("dog",))
-    with pytest.raises(ValueError, match="no images below the folders of the classes"):
+    with pytest.raises(ValueError, match="no images below the class folders"):
         image_files.by_class(tmp_path / "test", ("dog",))

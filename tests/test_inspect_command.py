@@ -99,13 +99,13 @@ def test_a_folder_of_another_layout_is_refused_with_the_one_expected(capsys, tmp
     (tmp_path / "file").write_text("x")
     save(tmp_path / "loose" / "1.png", RED)
     for place, words in (
-        ("nowhere", "is not there"),
+        ("nowhere", "does not exist"),
         ("file", "is not a folder"),
         ("empty", "it is empty"),
-        ("loose", "images in it directly, in no class: 1"),
+        ("loose", "images directly in it, outside any class folder: 1"),
     ):
         message = refused(capsys, tmp_path / place)
-        assert words in message and "Expected are labeled/<class>/" in message
+        assert words in message and "Expected: labeled/<class>/" in message
     assert list((tmp_path / "here").iterdir()) == []
 
 

@@ -107,7 +107,7 @@ def test_other_draws_are_refused(draw):
 
 
 def test_subset_of_a_small_class_is_refused():
-    with pytest.raises(ValueError, match="class 1 has 3 images, 4 are asked for"):
+    with pytest.raises(ValueError, match="class 1 has 3 images, 4 are requested"):
         longtail.subset(labels_of([9, 3]), [9, 4])
 
 

@@ -64,7 +64,7 @@ def test_a_card_has_the_figures_of_its_run(model, tiny_run):
     assert f"| 3 | 6 | 52 | 0.1125 | 50 | {recalls[0]} | {recalls[1]} |" in card
     assert "step 4 of 4" in card
     assert "scikit-learn load_digits" in card
-    assert "at most 1.2e-07 on random images; allowed is 1e-05" in card
+    assert "at most 1.2e-07 on random images; the limit is 1e-05" in card
     assert model_card.training_command(model.folder.config) in card
     assert usage.program(model, "keras") in card
 
@@ -72,14 +72,14 @@ def test_a_card_has_the_figures_of_its_run(model, tiny_run):
 def test_a_card_of_raw_weights_has_the_figures_of_raw_weights(tiny_run):
     card = model_card.card(udal_tf.load(tiny_run, "raw"), export())
     result = json.loads((tiny_run / "result.json").read_text())
-    assert f"as they are: accuracy {100 * result['accuracy']['raw']:.1f} %" in card
-    assert "weights at the end, not averaged" in card
+    assert f"without LA (Inf): accuracy {100 * result['accuracy']['raw']:.1f} %" in card
+    assert "raw weights at the end of training" in card
 
 
 def test_a_card_says_which_prior_is_inside(model):
-    assert "without LA (Inf)" in model_card.card(model, export())
+    assert "those of the model without LA (Inf)" in model_card.card(model, export())
     card = model_card.card(model, export(target_prior=[1] * 9 + [11]))
-    assert "LA (Inf) is inside: the prior of the labeled images, p_data, is taken away" in card
+    assert "LA (Inf) is built in: it replaces the class prior p_data of the labeled images" in card
     assert "| 9 | 1 | 10 | 0.0215 | 0.5500 | 50 |" in card
 
 
@@ -87,15 +87,15 @@ def test_limits_name_the_classes_with_few_labels_and_the_chosen_epoch(model, tin
     card = model_card.card(model, export())
     assert "fewer than 10 labeled images: 2 (7), 3 (6), 4 (4), 5 (3), 6 (3), 7 (2), 8 (2), 9 (1)." in card
     assert "fewer than 30 test images" not in card
-    assert "chose the epoch" not in card
-    assert "chose the epoch" in model_card.card(udal_tf.load(tiny_run, "best"), export())
+    assert "selected on the test images" not in card
+    assert "selected on the test images" in model_card.card(udal_tf.load(tiny_run, "best"), export())
 
 
 def test_a_card_of_an_unfinished_run_says_so(tiny_run, tmp_path):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     (run / "result.json").unlink()
     card = model_card.card(udal_tf.load(run, unfinished=True), export())
-    assert "The training was not finished." in card
+    assert "Training was not finished." in card
     assert "| 3 | 0.1125 |" in card
 
 

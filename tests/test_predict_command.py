@@ -139,14 +139,14 @@ def test_bad_input_is_refused_in_a_sentence(predict, tiny_run, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.png").write_text("no image")
     for arguments, said in (
-        ([tmp_path, "a.png"], "is not the work folder of a training"),
-        ([tmp_path / "nowhere", "a.png"], "is not there"),
+        ([tmp_path, "a.png"], "is not the work folder of a run"),
+        ([tmp_path / "nowhere", "a.png"], "does not exist"),
         ([tiny_run, tmp_path / "empty"], "no images below"),
         ([tiny_run, "*.gif"], "no file matches *.gif"),
         ([tiny_run, tmp_path / "notes.png"], "none of the 1 files is an image that can be read"),
         ([tiny_run, "a.png", "--top_k=11"], "--top_k must be from 1 to the 10 classes, got 11"),
         ([tiny_run, "a.png", "--top_k=0"], "got 0"),
-        ([tiny_run, "a.png", "--target_prior=even"], "uniform, train or a file with shares, got 'even'"),
+        ([tiny_run, "a.png", "--target_prior=even"], "uniform, train or a file with a class distribution, got 'even'"),
         ([tiny_run, "a.png", f"--out={tmp_path / 'no' / 'where.txt'}"], "No such file or directory"),
         ([tiny_run, "a.png", "--weights=worst"], "invalid choice"),
     ):

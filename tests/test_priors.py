@@ -32,7 +32,7 @@ def test_shares_in_order_by_name_and_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("balanced", "uniform, train or a file with shares, got 'balanced'"),
+        ("balanced", "uniform, train or a file with a class distribution, got 'balanced'"),
         ([1, 2, 3], "target prior: expected 2 proportions, one per class, got 3"),
         ({"cat": 1}, "target prior: the proportion of dog is missing"),
         ({"cat": 1, "cow": 1}, "no class is called cow"),
@@ -82,6 +82,6 @@ def test_the_prior_that_a_method_leaves_its_model_with(method):
 
 
 def test_an_own_prior_that_is_not_known_yet_is_refused():
-    with pytest.raises(ValueError, match="from the first finished epoch on"):
+    with pytest.raises(ValueError, match="only after the first finished epoch"):
         priors.own_prior("udal", P_DATA, None)
     assert priors.own_prior("none", P_DATA, None) is P_DATA

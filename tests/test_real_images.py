@@ -38,8 +38,8 @@ def test_named_images_without_those_that_cannot_be_read(tiny_run, tmp_path):
     model = udal_tf.load(tiny_run)
     images, words = find(model, [str(tmp_path)])
     assert images[:, 0, 0, 0].tolist() == [0, 10]
-    assert words == "2 images that were named"
-    with pytest.raises(ValueError, match="none of .*notes.png is an image"):
+    assert words == "2 images given by the user"
+    with pytest.raises(ValueError, match="none of .*notes.png is a readable image"):
         find(model, [str(tmp_path / "notes.png")])
 
 
@@ -57,5 +57,5 @@ def test_data_that_is_gone_is_said_to_be(run, tmp_path):
         model = with_data(run, dataset=dataset, data_dir=str(tmp_path / "gone"))
         images, words = find(model, [])
         assert images.shape == (0, 8, 8, 1)
-        assert "none, for the data of the training is not there" in words
+        assert "none, because the training data is not available" in words
         assert str(tmp_path / "gone") in words

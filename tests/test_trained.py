@@ -136,10 +136,10 @@ def test_files_that_cannot_be_read_are_named(model, tmp_path):
     ("images", "said"),
     [
         (np.zeros([2, 8, 8, 3], np.uint8), r"uint8 \[N, 8, 8, 1\], got uint8 \[2, 8, 8, 3\]"),
-        (np.zeros([2, 9, 8, 1], np.uint8), r"got uint8 \[2, 9, 8, 1\]; files of any size"),
+        (np.zeros([2, 9, 8, 1], np.uint8), r"got uint8 \[2, 9, 8, 1\]; to predict files of any size"),
         (np.zeros([2, 8, 8, 1], np.float32), r"got float32"),
         (np.zeros([8, 8, 1], np.uint8), r"got uint8 \[8, 8, 1\]"),
-        ("photo.png", "as a list of paths, got 'photo.png'"),
+        ("photo.png", "a list of paths, got 'photo.png'"),
     ],
 )
 def test_images_of_another_kind_are_refused(model, images, said):
@@ -182,7 +182,7 @@ def test_the_source_prior_is_by_default_what_the_evaluation_took_away(tiny_run, 
     run = with_la_prior(shutil.copytree(tiny_run, tmp_path / "run"), kind)
     np.testing.assert_allclose(udal_tf.load(run).source_prior(), [0.1] * 5 + [0.0, 0.2, 0.1, 0.1, 0.1], rtol=1e-6)
     (run / "result.json").unlink()
-    with pytest.raises(ModelError, match=f"--la_prior={kind} is known at the end of a training"):
+    with pytest.raises(ModelError, match=f"--la_prior={kind} is known only at the end of training"):
         udal_tf.load(run, unfinished=True).source_prior()
 
 

@@ -67,8 +67,8 @@ def test_an_unfinished_run_says_how_far_it_is_and_is_used_on_demand(run):
 def test_a_run_without_a_checkpoint_has_no_model_yet(run):
     (run / "result.json").unlink()
     shutil.rmtree(run / "checkpoints")
-    assert "holds no model yet" in refusal(run)
-    assert "holds no model yet" in refusal(run, unfinished=True)
+    assert "has no model yet" in refusal(run)
+    assert "has no model yet" in refusal(run, unfinished=True)
 
 
 @pytest.fixture
@@ -102,15 +102,15 @@ def test_finished_generations_have_the_last_ones_model(generations):
 
 
 def test_one_generation_points_to_the_folder_above(generations):
-    assert f"give the folder above, {generations}" in refusal(generations / "generation_0")
+    assert f"give its parent folder, {generations}" in refusal(generations / "generation_0")
 
 
 def test_what_is_no_work_folder_is_refused(run, tmp_path):
-    assert "is not there" in refusal(tmp_path / "nothing")
+    assert "does not exist" in refusal(tmp_path / "nothing")
     assert "is a file" in refusal(run / "config.json")
     (tmp_path / "photos").mkdir()
     message = refusal(tmp_path / "photos")
-    assert "is not the work folder of a training: it has no config.json" in message
+    assert "is not the work folder of a run: it has no config.json" in message
     assert "--workdir" in message
 
 

@@ -1,1 +1,1 @@
-"""Where images and labels come from."""
+"""Datasets: finding, reading and checking images and labels."""

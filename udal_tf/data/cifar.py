@@ -19,12 +19,20 @@ OTHER_DRAW = "same protocol, different draw ({draw})"
 
 @dataclasses.dataclass(frozen=True)
 class Edition:
-    """What a CIFAR dataset has to look like; nothing else is accepted.
+    """The expected form of a CIFAR dataset; anything else is rejected.
 
-    tfds: its name there. archive, url, inner: the binary archive, its address, its folder. train, test: its members in
-    canonical order. label_bytes: bytes before each image, the (fine) label last. pickled: names of the version that
-    is not read. crest: prefix of CReST's folders. train_per_class, test_per_class: images of each class.
-    train_start, test_start: the first labels, by which the order is recognized. class_names: C names.
+    Attributes:
+      tfds: its name in TensorFlow Datasets.
+      archive: file name of the binary archive.
+      url: address of the archive.
+      inner: top-level folder inside the archive.
+      train, test: members of the archive in canonical order.
+      label_bytes: bytes before each image; the last one is the (fine) label.
+      pickled: names of the pickled version, which is not read.
+      crest: prefix of CReST's folder names.
+      train_per_class, test_per_class: images per class.
+      train_start, test_start: the first labels, used to verify the order.
+      class_names: C names.
     """
 
     tfds: str
@@ -95,31 +103,31 @@ EDITIONS = {
 
 
 def load(config: DataConfig) -> Source:
-    """Reads CIFAR from the first place that holds it; TFDS downloads it where none does and the network allows.
+    """Reads CIFAR from the first location that has it; otherwise TFDS downloads it if the network allows.
 
-    CReST's files serve the very set that they hold: protocol crest, N_1 of the whole dataset, the default --draw.
+    CReST's files are used only for the subset they hold: protocol crest, N_1 of the full dataset, the default --draw.
 
     Raises:
-      DataError: with the places looked at and the ways to provide the data, or with what is wrong in what was found.
+      DataError: with the locations searched and the ways to provide the data, or with what is wrong with the files.
     """
     edition = EDITIONS[config.dataset]
     folders = files.data_dirs(config)
     if _crest_files_serve(config, edition):
-        place = crest_files.find(folders, crest_files.folder_name(edition.crest, config.imbalance))
-        if place:
-            return _from_crest_files(place, edition, config)
-    if place := tfds_folder.find(folders, edition.tfds):
-        return _from_tfds(place, edition)
-    if place := cifar_archive.find(folders, edition.archive, edition.inner, (*edition.train, *edition.test)):
-        return _from_archive(place, edition)
+        location = crest_files.find(folders, crest_files.folder_name(edition.crest, config.imbalance))
+        if location:
+            return _from_crest_files(location, edition, config)
+    if location := tfds_folder.find(folders, edition.tfds):
+        return _from_tfds(location, edition)
+    if location := cifar_archive.find(folders, edition.archive, edition.inner, (*edition.train, *edition.test)):
+        return _from_archive(location, edition)
     try:
         tfds_folder.download(edition.tfds, folders[0], edition.url)
     except OSError as error:
         raise DataError(_not_found(config, edition, folders, str(error))) from error
-    place = tfds_folder.find(folders, edition.tfds)
-    if not place:
-        raise DataError(_not_found(config, edition, folders, "it left nothing behind"))
-    return _from_tfds(place, edition)
+    location = tfds_folder.find(folders, edition.tfds)
+    if not location:
+        raise DataError(_not_found(config, edition, folders, "TFDS left no dataset folder"))
+    return _from_tfds(location, edition)
 
 
 def _crest_files_serve(config: DataConfig, edition: Edition) -> bool:
@@ -129,50 +137,50 @@ def _crest_files_serve(config: DataConfig, edition: Edition) -> bool:
     return config.protocol == "crest" and config.n1 == edition.train_per_class and config.draw == default
 
 
-def _from_crest_files(place: pathlib.Path, edition: Edition, config: DataConfig) -> Source:
-    """CReST's folder; one that `crest_export` wrote is known by its manifest and keeps the draw it was made with."""
-    paths = {name: place / name for name in (crest_files.TRAIN_FILE, crest_files.EVAL_FILE)}
+def _from_crest_files(location: pathlib.Path, edition: Edition, config: DataConfig) -> Source:
+    """CReST's folder; a manifest marks one that `crest_export` wrote and records which draw it was made with."""
+    paths = {name: location / name for name in (crest_files.TRAIN_FILE, crest_files.EVAL_FILE)}
     hashes = {name: files.sha256(path) for name, path in paths.items()}
     source, draw = "CReST's published files", "as published"
-    if (place / manifest.FILE_NAME).exists():
-        export = manifest.read(place / manifest.FILE_NAME)
+    if (location / manifest.FILE_NAME).exists():
+        export = manifest.read(location / manifest.FILE_NAME)
         if export["files"] != hashes:
-            raise DataError(f"{place}: the files are not those that {manifest.FILE_NAME} beside them states")
+            raise DataError(f"{location}: the files do not match the hashes in {manifest.FILE_NAME}")
         source, draw = f"files that crest_export wrote from {export['source']}", export["draw"]
     train, train_labels = crest_files.read(paths[crest_files.TRAIN_FILE])
     test, test_labels = crest_files.read(paths[crest_files.EVAL_FILE])
     classes = len(edition.class_names)
     expected = longtail.class_counts(edition.train_per_class, config.imbalance, classes)
-    _check_counts(place / crest_files.TRAIN_FILE, train_labels, expected)
-    _check_counts(place / crest_files.EVAL_FILE, test_labels, [edition.test_per_class] * classes)
-    facts = {"source": source, "folder": str(place), "sha256": hashes, "class_counts": expected}
+    _check_counts(location / crest_files.TRAIN_FILE, train_labels, expected)
+    _check_counts(location / crest_files.EVAL_FILE, test_labels, [edition.test_per_class] * classes)
+    facts = {"source": source, "folder": str(location), "sha256": hashes, "class_counts": expected}
     arrays = (train, train_labels), (test, test_labels)
     return _source(arrays, edition, facts, long_tailed=True, draw=draw)
 
 
-def _from_tfds(place: pathlib.Path, edition: Edition) -> Source:
+def _from_tfds(location: pathlib.Path, edition: Edition) -> Source:
     arrays = tuple(
-        tfds_folder.read_arrays(place, split, edition.size(split), f"{split}_")[:2] for split in ("train", "test")
+        tfds_folder.read_arrays(location, split, edition.size(split), f"{split}_")[:2] for split in ("train", "test")
     )
-    paths = [path for split in ("train", "test") for path in tfds_folder.shard_files(place, split)]
-    return _checked(place, arrays, edition, f"TFDS {edition.tfds} {place.name}", paths)
+    paths = [path for split in ("train", "test") for path in tfds_folder.shard_files(location, split)]
+    return _checked(location, arrays, edition, f"TFDS {edition.tfds} {location.name}", paths)
 
 
-def _from_archive(place: pathlib.Path, edition: Edition) -> Source:
+def _from_archive(location: pathlib.Path, edition: Edition) -> Source:
     parts = ((edition.train, edition.size("train")), (edition.test, edition.size("test")))
-    arrays = cifar_archive.read(place, edition.inner, parts, edition.label_bytes)
-    paths = cifar_archive.files_of(place, (*edition.train, *edition.test))
-    return _checked(place, arrays, edition, f"binary archive {place.name}", paths)
+    arrays = cifar_archive.read(location, edition.inner, parts, edition.label_bytes)
+    paths = cifar_archive.files_of(location, (*edition.train, *edition.test))
+    return _checked(location, arrays, edition, f"binary archive {location.name}", paths)
 
 
 def _checked(
-    place: pathlib.Path,
+    location: pathlib.Path,
     arrays: Sequence[tuple[np.ndarray, np.ndarray]],
     edition: Edition,
     source: str,
     paths: list[pathlib.Path],
 ) -> Source:
-    """A whole CIFAR in canonical order, after its counts and first labels."""
+    """The full dataset, once its class counts and canonical order are verified."""
     classes = len(edition.class_names)
     for (_, labels), each, start in zip(
         arrays,
@@ -180,13 +188,13 @@ def _checked(
         (edition.train_start, edition.test_start),
         strict=True,
     ):
-        _check_counts(place, labels, [each] * classes)
+        _check_counts(location, labels, [each] * classes)
         first = tuple(labels[: len(start)].tolist())
         if first != start:
-            raise DataError(f"{place}: not in canonical order: the labels begin {first}, expected {start}")
+            raise DataError(f"{location}: not in canonical order: the first labels are {first}, expected {start}")
     facts = {
         "source": source,
-        "folder": str(place),
+        "folder": str(location),
         "sha256": {path.name: files.sha256(path) for path in paths},
         "class_counts": [edition.train_per_class] * classes,
     }
@@ -214,14 +222,14 @@ def _source(
     )
 
 
-def _check_counts(place: pathlib.Path, labels: np.ndarray, expected: list[int]) -> None:
+def _check_counts(location: pathlib.Path, labels: np.ndarray, expected: list[int]) -> None:
     if labels.min() < 0 or labels.max() >= len(expected):
-        raise DataError(f"{place}: labels from {labels.min()} to {labels.max()}, expected 0 to {len(expected) - 1}")
+        raise DataError(f"{location}: labels from {labels.min()} to {labels.max()}, expected 0 to {len(expected) - 1}")
     counts = np.bincount(labels, minlength=len(expected)).tolist()
     if counts != expected:
         c = next(c for c in range(len(expected)) if counts[c] != expected[c])
         raise DataError(
-            f"{place}: wrong class counts: {sum(counts)} images, expected {sum(expected)}; "
+            f"{location}: wrong class counts: {sum(counts)} images, expected {sum(expected)}; "
             f"class {c} has {counts[c]}, expected {expected[c]}"
         )
 
@@ -233,12 +241,12 @@ def _not_found(config: DataConfig, edition: Edition, folders: list[pathlib.Path]
         [
             f"{config.dataset}: no {edition.tfds} found in {' or '.join(map(str, folders))}. Any one of these will do:",
             f"  - CReST's files: cifar-lt/{crest}/{crest_files.TRAIN_FILE} and {crest_files.EVAL_FILE}"
-            + ("" if _crest_files_serve(config, edition) else " (not for these settings: they ask for another set)"),
+            + ("" if _crest_files_serve(config, edition) else " (not for these settings, which need another subset)"),
             f"  - TensorFlow Datasets' folder: {edition.tfds}/<version>/",
             f"  - the binary archive {edition.archive} from {edition.url}",
             f"    or its members in {edition.inner}/",
-            "Say where with --data_dir.",
+            "Set the location with --data_dir.",
         ]
-        + [f"{name} holds Python pickles, which can run code and are not read: get the binary one." for name in pickled]
+        + [f"{name} holds Python pickles, which can run code, so it is not read." for name in pickled]
         + [f"Downloading failed: {reason}"]
     )

@@ -1,4 +1,4 @@
-"""The long-tailed CIFAR files that CReST reads: raw TFRecords of 3,072 bytes in CHW order and a label."""
+"""The long-tailed CIFAR files that CReST reads: TFRecords of 3,072 raw bytes in CHW order and a label."""
 
 import hashlib
 import pathlib
@@ -22,9 +22,9 @@ def folder_name(prefix: str, imbalance: float) -> str:
 def find(folders: list[pathlib.Path], name: str) -> pathlib.Path | None:
     """The first folder `name` that holds both files, in cifar-lt/ below each folder, or in the folder itself."""
     for folder in folders:
-        for place in (folder / "cifar-lt" / name, folder / name):
-            if (place / TRAIN_FILE).is_file() and (place / EVAL_FILE).is_file():
-                return place
+        for location in (folder / "cifar-lt" / name, folder / name):
+            if (location / TRAIN_FILE).is_file() and (location / EVAL_FILE).is_file():
+                return location
     return None
 
 
@@ -32,7 +32,7 @@ def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     """Images [N, 32, 32, 3] uint8 and labels [N] int64 in file order.
 
     Raises:
-      DataError: for a truncated or damaged file, or records of another kind.
+      DataError: for a truncated or damaged file, or records in another format.
     """
 
     def parse(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -45,7 +45,7 @@ def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
             records = records.numpy()
             sizes = {len(record) for record in records}
             if sizes != {SIDE * SIDE * CHANNELS}:
-                raise DataError(f"{path}: images of {sorted(sizes)} bytes, CReST's records have 3072")
+                raise DataError(f"{path}: images of {sorted(sizes)} bytes; CReST's records have 3072")
             planes = np.frombuffer(b"".join(records), np.uint8).reshape(-1, CHANNELS, SIDE, SIDE)
             images.append(planes.transpose(0, 2, 3, 1))
             labels.append(values.numpy())
@@ -53,7 +53,7 @@ def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
         reason = error.message.splitlines()[0]
         raise DataError(f"{path}: truncated, damaged or not CReST's records ({reason})") from error
     if not images:
-        raise DataError(f"{path}: no records")
+        raise DataError(f"{path}: it has no records")
     return np.concatenate(images), np.concatenate(labels)
 
 

@@ -1,10 +1,10 @@
-"""Random-resized crops as a pure function of four uniform numbers an image (the ImageNet training view)."""
+"""Random-resized crops as a pure function of four uniform random numbers per image (the ImageNet training view)."""
 
 import math
 
 import tensorflow as tf
 
-# Szegedy et al. 2015: a crop covers 8 to 100 % of the image, its aspect ratio lies between 3/4 and 4/3.
+# Szegedy et al. 2015: a crop covers 8 to 100 % of the image, with an aspect ratio between 3/4 and 4/3.
 MIN_AREA = 0.08
 MAX_ASPECT = 4.0 / 3.0
 NUM_UNIFORMS = 4
@@ -13,10 +13,10 @@ NUM_UNIFORMS = 4
 def crop_boxes(heights: tf.Tensor, widths: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
     """The crops that `uniforms` choose in images of the given sizes.
 
-    log(aspect) is uniform in ±log(4/3); the area is uniform between 8 % and the largest share of the image that a
-    crop of this aspect can have, min(1, aspect·H/W, W/(aspect·H)); the corner is uniform among those that fit.
-    A departure from the usual rule, which draws area and aspect together and tries again, up to ten times, until the
-    crop fits: here every draw gives one crop, so elongated crops come a little more often than they would there.
+    log(aspect) is uniform in ±log(4/3); the area is uniform between 8 % and the largest fraction of the image that
+    a crop of this aspect can cover, min(1, aspect·H/W, W/(aspect·H)); the corner is uniform among those that fit.
+    A departure from the usual rejection sampling, which draws area and aspect together and retries up to ten times
+    until the crop fits: here the first attempt always fits, so elongated crops are slightly more frequent.
 
     Args:
       heights, widths: [n] integer, at least 1.
@@ -29,7 +29,7 @@ def crop_boxes(heights: tf.Tensor, widths: tf.Tensor, uniforms: tf.Tensor) -> tf
     aspect = tf.exp((2.0 * uniforms[:, 0] - 1.0) * math.log(MAX_ASPECT))
     shape = aspect * rows / columns
     largest = tf.minimum(shape, 1.0 / shape)
-    # In a strip of more than 9 to 1 no such crop reaches 8 %: the largest is taken.
+    # In a strip of more than 9 to 1 no such crop covers 8 %: take the largest.
     smallest = tf.minimum(MIN_AREA, largest)
     area = (smallest + uniforms[:, 1] * (largest - smallest)) * rows * columns
     height = tf.clip_by_value(tf.round(tf.sqrt(area / aspect)), 1.0, rows)
@@ -48,15 +48,15 @@ def crop_and_resize(images: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
       boxes: [n, 4] int32 as `crop_boxes` returns them.
 
     Returns:
-      [n, H, W, C] uint8; the whole image as its own crop comes back unchanged.
+      [n, H, W, C] uint8; a crop that is the whole image comes back unchanged.
     """
     height, width = images.shape[1], images.shape[2]
-    # Half-pixel centers reach half a pixel over the border: one mirrored pixel there equals clamping.
+    # Half-pixel centers reach half a pixel over the border: one mirrored pixel equals clamping.
     padded = tf.pad(tf.cast(images, tf.float32), [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
     top, left, rows, columns = tf.unstack(tf.cast(boxes, tf.float32), axis=1)
 
     def ends(start: tf.Tensor, length: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-        """First and last sampling position in the padded image, as shares of its last index."""
+        """First and last sampling position in the padded image, as fractions of its last index."""
         step = length / size
         first = start + 0.5 * step + 0.5
         return first / (size + 1), (first + (size - 1) * step) / (size + 1)

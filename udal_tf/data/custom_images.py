@@ -1,4 +1,4 @@
-"""Decodes images of any size and kind once, brings them to one size, and keeps the result as one array file."""
+"""Decodes images of any size and format once, resizes them to one size, and caches the result as one array file."""
 
 import concurrent.futures
 import io
@@ -15,21 +15,21 @@ from udal_tf import storage
 from udal_tf.config import DataConfig
 from udal_tf.data import files
 from udal_tf.data.dataset import ArrayImages, DataError, Images, crops_of
-from udal_tf.data.decoding import FAULTS, decode, fault_text, image_size
+from udal_tf.data.decoding import FAULTS, decode_or_fault, image_size
 from udal_tf.folder_recipe import LARGEST, small_side
 
-# Sets up to here are held in memory, larger ones stay on disk.
+# Datasets up to this size are held in memory; larger ones stay on disk.
 IN_MEMORY_BYTES = 512 << 20
 CHANNELS = 3
 IMAGES_FILE, FACTS_FILE = "images.npy", "facts.json"
-# Changed whenever the same files would give other pixels.
+# Increased whenever the same files would give different pixels.
 _VERSION = 1
 _THREADS = os.cpu_count() or 1
 _AT_A_TIME = 256
 
 
 class MappedImages:
-    """Images in an array file on disk, [N, H, W, C] uint8; a batch is read when it is asked for."""
+    """Images in an array file on disk, [N, H, W, C] uint8; batches are read on demand."""
 
     def __init__(self, images: np.memmap):
         self.shape = images.shape[1:]
@@ -48,7 +48,7 @@ class MappedImages:
 
 
 class Decoded:
-    """The images of an array file, in two parts."""
+    """The images of an array file; `split` gives its two parts."""
 
     def __init__(self, path: pathlib.Path):
         self._images = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -64,17 +64,18 @@ class Decoded:
 
 
 def load(root: pathlib.Path, paths: Sequence[pathlib.Path], config: DataConfig) -> tuple[Decoded, int, list[int]]:
-    """The images at one size, from the cache folder if they are there unchanged.
+    """The images at one size, from the cache folder if the files are unchanged.
 
     Args:
-      root: the folder that the names in the cache's key are relative to. paths: the images in order.
-      config: its image_size (0: `default_size`), cache_dir and skip_bad_images.
+      root: the folder that names in the cache key are relative to.
+      paths: the images in order.
+      config: image_size (0: `default_size`), cache_dir and skip_bad_images are used.
 
     Returns:
-      the images that can be read, in order; their size; positions in `paths` of those that cannot.
+      the readable images, in order; their size; positions in `paths` of the unreadable ones.
 
     Raises:
-      DataError: naming images that cannot be read, unless they are to be skipped; or where the disk is full.
+      DataError: naming unreadable images, unless they are to be skipped; or if the disk is full.
     """
     key = files.fingerprint(paths, root, _VERSION, config.image_size, [str(path) for path in paths])
     folder = files.cache_dir(config) / f"folder-{key}"
@@ -94,12 +95,12 @@ def load(root: pathlib.Path, paths: Sequence[pathlib.Path], config: DataConfig) 
 
 
 def _make(folder: pathlib.Path, paths: Sequence[pathlib.Path], size: int, config: DataConfig) -> list[int]:
-    """Fills the cache folder, whole or not at all; returns the positions of the bad images."""
+    """Fills the cache folder, whole or not at all; returns the positions of unreadable images."""
     needed, free = len(paths) * size * size * CHANNELS, shutil.disk_usage(folder.parent).free
     if needed > free:
         raise DataError(
-            f"{folder.parent}: {len(paths)} images of {size}×{size} take {needed >> 20} MB, {free >> 20} MB are "
-            "free; choose a smaller --image_size or another --cache_dir"
+            f"{folder.parent}: {len(paths)} images of {size}×{size} need {needed >> 20} MB, only {free >> 20} MB "
+            "are free; choose a smaller --image_size or another --cache_dir"
         )
     with storage.written_whole(folder) as partial:
         partial.mkdir()
@@ -109,14 +110,14 @@ def _make(folder: pathlib.Path, paths: Sequence[pathlib.Path], size: int, config
 
 
 def _decode_all(paths: Sequence[pathlib.Path], size: int, target: pathlib.Path, config: DataConfig) -> list[int]:
-    """Writes the good images to `target`; returns the positions of the bad ones."""
+    """Writes the readable images to `target`; returns the positions of the others."""
     faults: dict[int, str] = {}
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool, open(target, "wb") as file:
-        # The number of good images is known at the end: the header, of fixed length, is written again then.
+        # The number of good images is known only at the end: the header, of fixed length, is then rewritten.
         file.write(_header(len(paths), size))
         for start in range(0, len(paths), _AT_A_TIME):
             some = paths[start : start + _AT_A_TIME]
-            for i, image in enumerate(pool.map(lambda path: _try(path, size), some), start):
+            for i, image in enumerate(pool.map(lambda path: decode_or_fault(path, size), some), start):
                 if isinstance(image, str):
                     faults[i] = image
                 else:
@@ -136,21 +137,13 @@ def _header(count: int, size: int) -> bytes:
     return buffer.getvalue()
 
 
-def _try(path: pathlib.Path, size: int) -> np.ndarray | str:
-    """The image [size, size, 3] uint8, or what is wrong with it."""
-    try:
-        return decode(path, size)
-    except FAULTS as error:
-        return fault_text(error)
-
-
 def default_size(paths: Sequence[pathlib.Path]) -> int:
-    """The size for a small network, by the median short side of the images that can be read."""
+    """The image size for a small network, from the median short side of the readable images."""
     sides = []
     for path in paths:
         try:
             sides.append(min(image_size(path)))
         except FAULTS:
-            # Reported, by name, when it is decoded.
+            # Reported by name when it is decoded.
             continue
     return small_side(float(np.median(sides)) if sides else LARGEST)

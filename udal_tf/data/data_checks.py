@@ -1,4 +1,4 @@
-"""What is to be known about a folder before training on it, in plain words, from `inspection.summary` alone."""
+"""Data checks: plain-language warnings about a folder before training, from `inspection.summary` alone."""
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any
@@ -8,131 +8,131 @@ import numpy as np
 from udal_tf.data.folder_listing import LABELED, NAMED, TEST, UNLABELED
 from udal_tf.folder_recipe import FEW_LABELS
 
-# Half the sum of differences of two distributions: from here on they are said to differ.
+# Total variation distance above which two class distributions are reported as different.
 FAR_APART = 0.25
-# Images to test a class on below which its recall is a guess.
+# Test images of a class below which its recall is unreliable.
 FEW_TO_TEST = 10
-# Short sides in pixels below which there is little to see.
+# Short sides in pixels below which an image shows little detail.
 VERY_SMALL = 16
-# How elongated an image may be before what the middle square leaves out is worth saying.
+# Aspect ratio above which the center crop leaves out enough to warn about.
 ELONGATED = 1.5
-# The largest short side by the smallest one.
+# Ratio of the largest short side to the smallest one.
 MIXED_SIZES = 4
-# Shares of gray images between which a set is mixed, and by which two sets differ.
+# Fraction of gray images above which a dataset is mixed, or by which two parts differ.
 MIXED_GRAY = 0.02
-# Images that a large network needs where it does not begin with trained weights.
+# Training images that a large network needs without pretrained weights.
 ENOUGH_FOR_LARGE = 5_000
 
-_Said = Iterator[tuple[str, str]]
+_Warnings = Iterator[tuple[str, str]]
 
 
 def data_warnings(found: Mapping[str, Any], large_from_scratch: bool = False) -> list[dict[str, str]]:
-    """Warnings, the graver ones first: each has a "kind", for programs, and a "text", for people.
+    """Warnings, most serious first: each has a "kind", for programs, and a "text", for people.
 
     Args:
-      found: `inspection.summary`. large_from_scratch: whether a large network is to begin with random weights.
+      found: `inspection.summary`.
+      large_from_scratch: whether a large network would be trained from random weights.
     """
-    said = [*_leaks(found), *_labels(found), *_priors(found)]
-    said += [*_files_left_out(found), *_sizes(found), *_colors(found)]
+    warnings = [*_leaks(found), *_labels(found), *_priors(found)]
+    warnings += [*_files_left_out(found), *_sizes(found), *_colors(found)]
     in_training = found["counts"][LABELED] + found["counts"][UNLABELED]
     if large_from_scratch and in_training < ENOUGH_FOR_LARGE:
         text = (
-            f"{in_training:,} images are few for a large network that begins with random weights: begin with trained "
-            "ones (--pretrained=FILE), or see the images small in a small network (--arch=wrn)"
+            f"{in_training:,} images are few for a large network trained from scratch: start from pretrained weights "
+            "(--pretrained=FILE), or use a small network on small images (--arch=wrn)"
         )
-        said.append(("large_without_weights", text))
-    return [{"kind": kind, "text": text} for kind, text in said]
+        warnings.append(("large_without_weights", text))
+    return [{"kind": kind, "text": text} for kind, text in warnings]
 
 
-def _leaks(found: Mapping[str, Any]) -> _Said:
+def _leaks(found: Mapping[str, Any]) -> _Warnings:
     groups = found["duplicates"]
     for kind, parts, consequence in (
-        ("labeled_in_test", (LABELED, TEST), "the test knows them already, so its scores flatter"),
-        ("unlabeled_in_test", (UNLABELED, TEST), "training sees them without their label, so scores may flatter"),
-        ("labeled_in_unlabeled", (LABELED, UNLABELED), "harmless, but they count twice"),
+        ("labeled_in_test", (LABELED, TEST), "the model has seen them in training, so test scores are too high"),
+        ("unlabeled_in_test", (UNLABELED, TEST), "training uses them without labels, so test scores may be too high"),
+        ("labeled_in_unlabeled", (LABELED, UNLABELED), "harmless, but they are counted twice"),
     ):
         if both := [group for group in groups if set(parts) <= set(group["parts"])]:
             yield kind, f"{_count(both, 'image')} of {parts[0]}/ also in {parts[1]}/: {consequence}{_files(both)}"
-    if torn := [group for group in groups if len(_labels_of(group)) > 1]:
-        yield "two_labels", f"{_count(torn, 'image')} with two labels, one of which is wrong{_files(torn)}"
+    if conflicting := [group for group in groups if len(_labels_of(group)) > 1]:
+        yield "two_labels", f"{_count(conflicting, 'image')} with two labels, one of them wrong{_files(conflicting)}"
 
 
 def _labels_of(group: Mapping[str, Any]) -> set[str]:
-    """The classes that labeled/ and test/ give a group of the same image."""
+    """The classes that labeled/ and test/ give to a group of duplicates."""
     return {name for name, part in zip(group["classes"], group["parts"], strict=True) if part != UNLABELED}
 
 
-def _labels(found: Mapping[str, Any]) -> _Said:
+def _labels(found: Mapping[str, Any]) -> _Warnings:
     classes, labeled, unlabeled = found["classes"], found["counts"][LABELED], found["counts"][UNLABELED]
     if single := [c["name"] for c in classes if c["labeled"] == 1]:
-        yield "one_label", f"one labeled image only: {_names(single)}; what it shows decides the whole class"
+        yield "one_label", f"only one labeled image: {_names(single)}; the class is learned from it alone"
     if few := [f"{c['name']} {c['labeled']}" for c in classes if 1 < c["labeled"] < FEW_LABELS]:
         yield "few_labels", f"fewer than {FEW_LABELS} labeled images: {_names(few)}"
     if 0 < unlabeled < labeled:
         yield (
             "few_unlabeled",
-            f"fewer unlabeled images ({unlabeled:,}) than labeled ones ({labeled:,}): there is little to learn "
-            "beyond the labels",
+            f"fewer unlabeled images ({unlabeled:,}) than labeled ones ({labeled:,}): they add little to the labels",
         )
     if found["held_out"]:
-        yield "no_test", f"no {TEST}/: a fifth of each class is held out, and does not train"
+        yield "no_test", f"no {TEST}/: a fifth of each class is held out for testing"
     elif missing := [c["name"] for c in classes if not c["test"]]:
-        yield "missing_in_test", f"no image to test on: {_names(missing)}"
+        yield "missing_in_test", f"no test images: {_names(missing)}"
     if few := [f"{c['name']} {c['test']}" for c in classes if 0 < c["test"] < FEW_TO_TEST]:
-        yield "few_to_test", f"fewer than {FEW_TO_TEST} images to test on: {_names(few)}"
+        yield "few_to_test", f"fewer than {FEW_TO_TEST} test images: {_names(few)}"
     if alike := _alike([c["name"] for c in classes]):
-        yield "alike_names", f"class names that differ in spelling only: {_names(alike)}"
+        yield "alike_names", f"class names that differ only in spelling: {_names(alike)}"
 
 
-def _priors(found: Mapping[str, Any]) -> _Said:
+def _priors(found: Mapping[str, Any]) -> _Warnings:
     labeled = [c["labeled"] for c in found["classes"]]
     for kind, counts, text in (
         (
             "test_prior",
             [c["test"] for c in found["classes"]],
-            f"the classes of {TEST}/ have other shares than the labeled images ({{apart}}): look at the mean "
-            "per-class recall, which does not depend on them, before the accuracy",
+            f"the class distribution of {TEST}/ differs from that of the labeled images ({{apart}}): look at balanced "
+            "accuracy, which does not depend on it, before accuracy",
         ),
         (
             "unlabeled_prior",
             [c["unlabeled"] or 0 for c in found["classes"]],
-            f"by the names of its folders {UNLABELED}/ has other class shares than the labeled images ({{apart}}), "
-            "and UDAL takes them to be the same: --unlabeled_prior=estimate estimates them while it trains",
+            f"judging by folder names, the class distribution of {UNLABELED}/ differs from that of the labeled images "
+            "({apart}), but UDAL assumes them equal: --unlabeled_prior=estimate estimates it during training",
         ),
     ):
         if sum(counts) and sum(labeled) and (apart := _distance(labeled, counts)) > FAR_APART:
-            yield kind, text.format(apart=f"{100 * apart:.0f} % would have to change class to agree")
+            yield kind, text.format(apart=f"{100 * apart:.0f} % of the images would have to change class to match")
 
 
-def _sizes(found: Mapping[str, Any]) -> _Said:
+def _sizes(found: Mapping[str, Any]) -> _Warnings:
     side, shape = found["short_side"], found["long_by_short"]
     if 0 < side["min"] < VERY_SMALL:
-        yield "very_small", f"the smallest image has a short side of {side['min']} pixels: it is enlarged"
+        yield "very_small", f"the smallest image has a short side of {side['min']} pixels and will be enlarged"
     if side["min"] and side["max"] / side["min"] >= MIXED_SIZES:
-        yield "mixed_sizes", f"short sides from {side['min']} to {side['max']} pixels: all are brought to one size"
+        yield "mixed_sizes", f"short sides from {side['min']} to {side['max']} pixels: all are resized to one size"
     if shape["max"] > ELONGATED:
         yield (
             "not_square",
-            f"images up to {shape['max']:.1f} times as long as wide: training sees the middle square only, so look "
-            "at the contact sheet for what is cut off",
+            f"images up to {shape['max']:.1f} times as long as wide: training uses the center square only; see the "
+            "contact sheet for what is cut off",
         )
 
 
-def _colors(found: Mapping[str, Any]) -> _Said:
+def _colors(found: Mapping[str, Any]) -> _Warnings:
     counts, gray = found["counts"], found["gray"]
-    shares = {part: gray[part] / counts[part] for part in counts if counts[part]}
-    if max(shares.values()) - min(shares.values()) > MIXED_GRAY:
-        shown = ", ".join(f"{100 * share:.0f} % of {part}/" for part, share in shares.items())
-        yield "gray_differs", f"gray are {shown}: the sets can be told apart by color alone"
+    fractions = {part: gray[part] / counts[part] for part in counts if counts[part]}
+    if max(fractions.values()) - min(fractions.values()) > MIXED_GRAY:
+        shown = ", ".join(f"{100 * fraction:.0f} % of {part}/" for part, fraction in fractions.items())
+        yield "gray_differs", f"gray images: {shown}; the parts can be told apart by color alone"
     elif MIXED_GRAY < sum(gray.values()) / sum(counts.values()) < 1 - MIXED_GRAY:
-        yield "mixed_gray", f"{sum(gray.values()):,} gray images among colored ones"
+        yield "mixed_gray", f"{sum(gray.values()):,} gray images among color images"
 
 
-def _files_left_out(found: Mapping[str, Any]) -> _Said:
+def _files_left_out(found: Mapping[str, Any]) -> _Warnings:
     if bad := found["unreadable"]:
         yield "unreadable", f"{_count(bad, 'file')} cannot be read: --skip_bad_images leaves them out"
     if loose := found["loose"]:
-        yield "loose", f"{_count(loose, 'image')} in no class folder, left out ({_names(loose)})"
+        yield "loose", f"{_count(loose, 'image')} outside any class folder, left out ({_names(loose)})"
 
 
 def _distance(ours: Sequence[int], theirs: Sequence[int]) -> float:

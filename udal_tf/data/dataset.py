@@ -1,4 +1,4 @@
-"""What a data source hands over, and the semi-supervised problem that a protocol makes of it (UDAL §2.1, §4.2)."""
+"""What a dataset loader returns, and the semi-supervised problem that a protocol makes of it (UDAL §2.1, §4.2)."""
 
 import dataclasses
 from typing import Any, Protocol
@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from udal_tf.data.crops import crop_and_resize, crop_boxes
-from udal_tf.data.errors import DataError as DataError  # Handed on: anyone who takes data from here meets it.
+from udal_tf.data.errors import DataError as DataError  # Re-exported for users of this module.
 
 # Bytes; TensorFlow's allocators align to 64.
 _ALIGNMENT = 128
@@ -21,7 +21,7 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def fetch(self, positions: tf.Tensor) -> tf.Tensor:
-        """[n] int64 positions -> [n, H, W, C] uint8: whole images, as evaluation sees them."""
+        """[n] int64 positions -> [n, H, W, C] uint8: whole images, as used in evaluation."""
 
     def fetch_crops(self, positions: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
         """[n] int64 positions, [n, 4] uniforms -> [n, H, W, C] uint8: random-resized crops (`crops.crop_boxes`)."""
@@ -40,7 +40,7 @@ class ArrayImages:
         return self._images.shape[0]
 
     def on_device(self) -> "DeviceImages":
-        """The same in the memory of the current strategy's devices."""
+        """A copy in the memory of the current strategy's devices."""
         return DeviceImages(self._images)
 
     def fetch(self, positions: tf.Tensor) -> tf.Tensor:
@@ -70,9 +70,9 @@ class DeviceImages:
 def _host_tensor(images: np.ndarray) -> tf.Tensor:
     """The array as a tensor in host memory, copied once.
 
-    tf.constant holds up to three copies for a while, and puts them on the GPU where there is one, from where every
-    batch would have to come back to the input pipeline. So the tensor shares an array's memory, aligned as kernels
-    demand it.
+    tf.constant holds up to three copies for a while and places the tensor on the GPU if there is one; every batch
+    would then have to be copied back for the input pipeline. So the tensor shares an array's memory, aligned as
+    kernels require.
     """
     buffer = np.empty(images.nbytes + _ALIGNMENT, np.uint8)
     start = -buffer.ctypes.data % _ALIGNMENT
@@ -92,13 +92,16 @@ def crops_of(images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
 class Source:
     """What a loader read: train and test images with their labels, and where they came from.
 
-    train, test: the images. train_labels, test_labels: int64, in canonical order; −1 where a label is unknown.
-    class_names: C names. provenance: JSON-ready facts, `source` (one line) at least.
-    long_tailed: True where `train` is the long-tailed set already (CReST's own files, naturally imbalanced data).
-    geometric: True where the class sizes follow γ exactly, so that the prior is the geometric one, as in CReST; else
-      it is taken from the labeled counts.
-    draw: what `provenance["draw"]` says of the long-tailed set, `{draw}` standing for --draw.
-    files: source files of equal length in canonical order (see `longtail.subset`).
+    Attributes:
+      train, test: the images.
+      train_labels, test_labels: int64, in canonical order; −1 for an unknown label.
+      class_names: C names.
+      provenance: JSON-ready facts, at least `source` (one line).
+      long_tailed: whether `train` is long-tailed already (CReST's own files, naturally imbalanced data).
+      geometric: whether class sizes follow γ exactly, so that the class prior is the geometric one, as in CReST;
+        otherwise it is computed from the labeled counts.
+      draw: how the long-tailed subset was chosen, for the provenance; `{draw}` stands for --draw.
+      files: number of source files of equal length in canonical order (see `longtail.subset`).
     """
 
     train: Images
@@ -117,12 +120,13 @@ class Source:
 class SslData:
     """One semi-supervised problem; positions index `train`.
 
-    labeled: int64 positions with labels. labels_l: the labels that training takes for them, pseudo-labels included.
+    labeled: int64 positions with labels.
+    labels_l: the labels that training uses for them, pseudo-labels included.
     unlabeled: the pool that training draws unlabeled images from, labeled ones included, as in CReST.
     unlabeled_only: the pool without the labeled ones, for CReST's selection.
     p_data: [C] float32, the class prior of the labeled data, sums to 1, every entry above 0.
-    p_unlabeled: [C] float32, what is taken for the class distribution of the unlabeled pool; sums to 1.
-    prepared: what a method found out before training, by name.
+    p_unlabeled: [C] float32, the assumed class distribution of the unlabeled pool; sums to 1.
+    prepared: what a method computed before training, by name.
     """
 
     train: Images

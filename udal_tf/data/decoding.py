@@ -1,4 +1,4 @@
-"""One image file of any size and kind to pixels of one size; needs no TensorFlow."""
+"""Image files: which files are images, what is wrong with one, and its pixels at a given size; no TensorFlow."""
 
 import pathlib
 from typing import BinaryIO
@@ -6,11 +6,26 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+# Files of other suffixes in a custom dataset are ignored.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+# First bytes of the formats that TensorFlow decodes.
+JPEG = b"\xff\xd8\xff"
+PNG = b"\x89PNG\r\n\x1a\n"
 BACKGROUND = (255, 255, 255)
 # 16-bit gray to 8-bit.
 _SIXTEEN_TO_EIGHT = 1 / 257
 # What Pillow raises for damaged files.
 FAULTS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+def is_image_name(path: str | pathlib.Path) -> bool:
+    """Whether a file is an image by its suffix."""
+    return str(path).lower().endswith(SUFFIXES)
+
+
+def foreign(head: bytes) -> str:
+    """What is wrong with a JPEG or PNG file by its first bytes, or ""."""
+    return "" if head.startswith((JPEG, PNG)) else "neither JPEG nor PNG" if head else "empty"
 
 
 def fault_text(error: BaseException) -> str:
@@ -21,16 +36,17 @@ def fault_text(error: BaseException) -> str:
 
 
 def image_size(file: pathlib.Path | BinaryIO) -> tuple[int, int]:
-    """Width and height by the header alone. Raises one of FAULTS where that cannot be read."""
+    """Width and height from the header alone. Raises one of FAULTS if it cannot be read."""
     with Image.open(file) as image:
         return image.size
 
 
 def decode(file: pathlib.Path | BinaryIO, size: int) -> np.ndarray:
-    """The whole short side of an image and the middle of the long one, upright, in RGB, transparency on white.
+    """The center square of an image, as large as its short side, resized, upright, in RGB, with transparency on white.
 
     Args:
-      file: an image that Pillow reads. size: side of the result.
+      file: an image that Pillow reads.
+      size: side of the result.
 
     Returns:
       [size, size, 3] uint8.
@@ -40,11 +56,19 @@ def decode(file: pathlib.Path | BinaryIO, size: int) -> np.ndarray:
     """
     with Image.open(file) as image:
         if image.mode == "RGB":
-            # Lets a JPEG be decoded at a half, a quarter or an eighth of its size, not below twice the result's.
+            # Lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size, but at least twice the result's.
             image.draft("RGB", (2 * size, 2 * size))
         upright = ImageOps.exif_transpose(image)
         fitted = ImageOps.fit(_rgb(upright), (size, size), Image.Resampling.BILINEAR)
     return np.asarray(fitted, np.uint8)
+
+
+def decode_or_fault(file: pathlib.Path, size: int) -> np.ndarray | str:
+    """`decode`, or what is wrong with the file in one line."""
+    try:
+        return decode(file, size)
+    except FAULTS as error:
+        return fault_text(error)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""digits-LT: scikit-learn's 1,797 real handwritten 8×8 digits, the data that ships with the installation."""
+"""digits-LT: scikit-learn's 1,797 handwritten 8×8 digits, which come with the installation."""
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -7,16 +7,16 @@ from udal_tf.config import DataConfig
 from udal_tf.data.dataset import ArrayImages, Source
 
 TEST_PER_CLASS = 50
-# Which images are held out must not depend on a run's fold or seed.
+# Fixed, so that the test set does not depend on a run's fold or seed.
 HOLD_OUT_SEED = 0
 LARGEST_VALUE = 16
 
 
 def load(config: DataConfig) -> Source:
-    """50 images of each class are the test set, the others (124 to 133 per class) are there to train on.
+    """50 images of each class form the test set, the others (124 to 133 per class) the training set.
 
     Returns:
-      Source with images [8, 8, 1] uint8, the 17 gray levels spread over 0…255.
+      Source with images [8, 8, 1] uint8, the 17 gray levels scaled to 0…255.
     """
     digits = load_digits()
     images = np.round(digits.images * (255 / LARGEST_VALUE)).astype(np.uint8)[..., np.newaxis]

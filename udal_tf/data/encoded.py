@@ -1,4 +1,4 @@
-"""Images that stay encoded on disk and are read, decoded and cut on demand, so that any number fits in memory."""
+"""Images that stay encoded on disk and are read, decoded and cropped on demand, so that memory is no limit."""
 
 import os
 import pathlib
@@ -11,26 +11,28 @@ import tensorflow as tf
 
 from udal_tf.data.crops import crop_boxes
 from udal_tf.data.dataset import DataError
+from udal_tf.data.decoding import PNG, foreign
 
-# ImageNet's evaluation view: the middle 224 of an image whose short side is 256 pixels.
+# ImageNet's evaluation view: the central 224×224 of an image whose short side is 256 pixels.
 CENTER = 224 / 256
 CHANNELS = 3
-# Images of one batch that are decoded at the same time.
+# Images of a batch that are decoded in parallel.
 PARALLEL = 16
-_JPEG, _JPEG_END, _PNG, _PNG_END = b"\xff\xd8\xff", b"\xff\xd9", b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-FORMATS = (_JPEG, _PNG)
+# Last bytes of the formats.
+_JPEG_END = b"\xff\xd9"
+_PNG_END = b"IEND\xaeB`\x82"
 _TAIL_BYTES = 32
 
 
 class Reader(Protocol):
-    """Gives the bytes of encoded images by position, from several threads."""
+    """Reads the bytes of encoded images by position; thread-safe."""
 
     def __len__(self) -> int: ...
 
     def read(self, position: int) -> bytes: ...
 
     def name(self, position: int) -> str:
-        """What an error message calls the image."""
+        """The image's name in error messages."""
 
 
 class FileReader:
@@ -38,7 +40,7 @@ class FileReader:
 
     def __init__(self, root: pathlib.Path, names: Sequence[str]):
         self._root = str(root)
-        # Fixed-width bytes: a million paths as Python strings take several times as much.
+        # Fixed-width bytes: a million paths as Python strings take several times the memory.
         self._names = np.array([os.fsencode(name) for name in names])
 
     def __len__(self) -> int:
@@ -53,7 +55,7 @@ class FileReader:
 
 
 class ShardReader:
-    """Images inside a few large files: `tfrecords.index` says where."""
+    """Images inside a few large files, located by `tfrecords.index`."""
 
     def __init__(self, shards: Sequence[pathlib.Path], shard: np.ndarray, offset: np.ndarray, length: np.ndarray):
         self._shards = list(shards)
@@ -82,9 +84,9 @@ class ShardReader:
 
 
 class EncodedImages:
-    """JPEG or PNG images of any size, handed out as [size, size, 3].
+    """JPEG or PNG images of any size, returned as [size, size, 3].
 
-    positions index `chosen`, which are positions of the reader; so images can be left out.
+    Positions index `chosen`, which holds positions in the reader, so that images can be left out.
     """
 
     def __init__(self, reader: Reader, size: int, chosen: np.ndarray | None = None):
@@ -96,8 +98,7 @@ class EncodedImages:
         return len(self._chosen)
 
     def fetch(self, positions: tf.Tensor) -> tf.Tensor:
-        """The middle square of each image, 7/8 of the short side, at the configured size; an image that has this
-        size already comes back as it is."""
+        """The center square of each image, 7/8 of the short side, resized; see `center_view`."""
         return self._fetch(tf.cast(positions, tf.int64))
 
     def fetch_crops(self, positions: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
@@ -144,25 +145,26 @@ class EncodedImages:
 
 
 def center_view(content: tf.Tensor, size: int) -> tf.Tensor:
-    """One encoded image as evaluation sees it: the middle square, 7/8 of the short side, resized.
+    """The evaluation view of an encoded image: its center square, 7/8 of the short side, resized.
 
     Args:
-      content: scalar string, a JPEG or PNG file. size: side of the result.
+      content: scalar string, a JPEG or PNG file.
+      size: side of the result.
 
     Returns:
-      [size, size, 3] uint8; an image that has this size already comes back as it is.
+      [size, size, 3] uint8; an image that already has this size is unchanged.
     """
     image = _decoded(content)
     rows, columns = tf.shape(image)[0], tf.shape(image)[1]
     side = tf.cast(tf.round(CENTER * tf.cast(tf.minimum(rows, columns), tf.float32)), tf.int32)
-    as_it_is = tf.logical_and(tf.equal(rows, size), tf.equal(columns, size))
-    side = tf.where(as_it_is, rows, tf.maximum(side, 1))
+    unchanged = tf.logical_and(tf.equal(rows, size), tf.equal(columns, size))
+    side = tf.where(unchanged, rows, tf.maximum(side, 1))
     top, left = (rows - side) // 2, (columns - side) // 2
     return _resized(tf.image.crop_to_bounding_box(image, top, left, side, side), size)
 
 
 def _resized(image: tf.Tensor, size: int) -> tf.Tensor:
-    """Bicubic, as FixMatch has it; with a low-pass filter where it shrinks, which that has not."""
+    """Bicubic, as in FixMatch, but with antialiasing when it shrinks, unlike FixMatch."""
     resized = tf.image.resize(image, [size, size], tf.image.ResizeMethod.BICUBIC, antialias=True)
     return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
 
@@ -176,16 +178,16 @@ def _decoded(content: tf.Tensor) -> tf.Tensor:
 def file_fault(path: str | pathlib.Path) -> str:
     """What is wrong with an image file, or "".
 
-    The first and last bytes decide; a file that does not end as its format does (some carry more behind the image)
-    is decoded. So foreign, empty and truncated files are found without decoding all.
+    The first and last bytes decide; only a file without its format's end marker (some have data after the image) is
+    decoded. So files of other formats, empty and truncated ones are found without decoding everything.
     """
     try:
         with open(path, "rb") as file:
-            head = file.read(len(_PNG))
+            head = file.read(len(PNG))
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
             tail = file.read(_TAIL_BYTES)
-            if not head.startswith(FORMATS) or _JPEG_END in tail or tail.endswith(_PNG_END):
-                return foreign(head)
+            if (fault := foreign(head)) or _JPEG_END in tail or tail.endswith(_PNG_END):
+                return fault
             file.seek(0)
             content = file.read()
     except OSError as error:
@@ -195,8 +197,3 @@ def file_fault(path: str | pathlib.Path) -> str:
     except tf.errors.InvalidArgumentError:
         return "truncated or damaged"
     return ""
-
-
-def foreign(head: bytes) -> str:
-    """Says that a file's first bytes are no image's, or ""."""
-    return "" if head.startswith(FORMATS) else "neither JPEG nor PNG" if head else "empty"

@@ -1,5 +1,5 @@
-"""What every part of the data layer raises; apart, so that listing a folder needs no TensorFlow."""
+"""The exception of the data package; a module of its own, so that listing a folder needs no TensorFlow."""
 
 
 class DataError(ValueError):
-    """The data is missing or is not what it should be; the message says what to do."""
+    """The data is missing or not as expected; the message says what to do."""

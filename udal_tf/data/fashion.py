@@ -1,4 +1,4 @@
-"""Fashion-MNIST-LT: 28×28 gray images of clothes, from IDX files (Debian packages them) or a TFDS folder."""
+"""Fashion-MNIST-LT: 28×28 gray images of clothing, from IDX files (Debian packages them) or a TFDS folder."""
 
 import dataclasses
 import gzip
@@ -12,7 +12,7 @@ from udal_tf.config import DataConfig
 from udal_tf.data import files, tfds_folder
 from udal_tf.data.dataset import ArrayImages, DataError, Source
 
-# Where Debian's and Ubuntu's package dataset-fashion-mnist puts them.
+# Where the Debian and Ubuntu package dataset-fashion-mnist installs them.
 SYSTEM_FOLDERS = (pathlib.Path("/usr/share/datasets/fashion-mnist"), pathlib.Path("/usr/share/dataset-fashion-mnist"))
 TFDS_NAME = "fashion_mnist"
 URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/train-images-idx3-ubyte.gz"
@@ -24,7 +24,7 @@ _IDX_UNSIGNED_BYTE = 8
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What a part has to look like: its files' prefix, TFDS's name, images per class, the first labels."""
+    """The expected form of a split: its files' prefix, its name in TFDS, images per class, the first labels."""
 
     prefix: str
     split: str
@@ -43,19 +43,19 @@ PARTS = (
 
 
 def load(config: DataConfig) -> Source:
-    """Reads the IDX files, or else TFDS's folder; TFDS downloads it where neither is there and the network allows.
+    """Reads the IDX files, or else the TFDS folder; without either, TFDS downloads it if the network allows.
 
-    TFDS keeps no image numbers, so its order, and with it every draw, is another one than that of the IDX files.
+    TFDS keeps no image numbers, so its order, and with it every random subset, differs from that of the IDX files.
 
     Raises:
-      DataError: with the places looked at, or with what is wrong in what was found.
+      DataError: with the locations searched, or with what is wrong with the files found.
     """
     folders = files.data_dirs(config)
     if paths := _find_idx([*folders, *(folder / "fashion-mnist" for folder in folders), *SYSTEM_FOLDERS]):
         arrays = [(_read_idx(images, 3), _read_idx(labels, 1)) for images, labels in paths]
         arrays = [(images[..., np.newaxis], labels.astype(np.int64)) for images, labels in arrays]
-        place, read, starts = paths[0][0].parent, [path for pair in paths for path in pair], True
-        source = f"IDX files in {place}"
+        location, read, starts = paths[0][0].parent, [path for pair in paths for path in pair], True
+        source = f"IDX files in {location}"
     else:
         found = tfds_folder.find(folders, TFDS_NAME)
         if not found:
@@ -66,14 +66,14 @@ def load(config: DataConfig) -> Source:
             found = tfds_folder.find(folders, TFDS_NAME)
         if not found:
             raise DataError(_not_found(folders, "the download left no such folder"))
-        place = found
+        location = found
         arrays = [
-            tfds_folder.read_arrays(place, part.split, part.per_class * len(CLASS_NAMES), None)[:2] for part in PARTS
+            tfds_folder.read_arrays(location, part.split, part.per_class * len(CLASS_NAMES), None)[:2] for part in PARTS
         ]
-        read, starts = [path for part in PARTS for path in tfds_folder.shard_files(place, part.split)], False
-        source = f"TFDS {TFDS_NAME} {place.name}, in the order of its files"
+        read, starts = [path for part in PARTS for path in tfds_folder.shard_files(location, part.split)], False
+        source = f"TFDS {TFDS_NAME} {location.name}, in the order of its files"
     for part, (images, labels) in zip(PARTS, arrays, strict=True):
-        _check(place, part, images, labels, starts)
+        _check(location, part, images, labels, starts)
     (train, train_labels), (test, test_labels) = arrays
     return Source(
         train=ArrayImages(train),
@@ -86,7 +86,7 @@ def load(config: DataConfig) -> Source:
 
 
 def _find_idx(folders: list[pathlib.Path]) -> list[tuple[pathlib.Path, pathlib.Path]] | None:
-    """(images, labels) of each part in the first folder that has all four files, plain or compressed."""
+    """(images, labels) of each split in the first folder that has all four files, plain or compressed."""
     for folder in folders:
         found = [
             [path for end in ("", ".gz") if (path := folder / (name + end)).is_file()]
@@ -111,20 +111,20 @@ def _read_idx(path: pathlib.Path, axes: int) -> np.ndarray:
         raise DataError(f"{path}: not an IDX file of unsigned bytes with {axes} axes")
     shape = struct.unpack(f">{axes}I", content[4:header])
     if len(content) - header != int(np.prod(shape)):
-        raise DataError(f"{path}: {len(content) - header} bytes of content, its header says {int(np.prod(shape))}")
+        raise DataError(f"{path}: {len(content) - header} bytes of content, its header states {int(np.prod(shape))}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def _check(place: pathlib.Path, part: Part, images: np.ndarray, labels: np.ndarray, starts: bool) -> None:
+def _check(location: pathlib.Path, part: Part, images: np.ndarray, labels: np.ndarray, starts: bool) -> None:
     expected = [part.per_class] * len(CLASS_NAMES)
     if images.shape != (len(labels), SIDE, SIDE, 1):
-        raise DataError(f"{place}: {part.split} images {list(images.shape)} for {len(labels)} labels, 28×28 expected")
+        raise DataError(f"{location}: {part.split} images {list(images.shape)} for {len(labels)} labels, not 28×28")
     if labels.max() >= len(expected) or np.bincount(labels, minlength=len(expected)).tolist() != expected:
         counts = np.bincount(labels).tolist()
-        raise DataError(f"{place}: wrong class counts in {part.split}: {counts}, expected {part.per_class} each")
+        raise DataError(f"{location}: wrong class counts in {part.split}: {counts}, expected {part.per_class} each")
     first = tuple(labels[: len(part.start)].tolist())
     if starts and first != part.start:
-        raise DataError(f"{place}: the {part.split} labels begin {first}, expected {part.start}: not Fashion-MNIST")
+        raise DataError(f"{location}: first {part.split} labels are {first}, not {part.start} as in Fashion-MNIST")
 
 
 def _not_found(folders: list[pathlib.Path], reason: str) -> str:
@@ -132,10 +132,10 @@ def _not_found(folders: list[pathlib.Path], reason: str) -> str:
         [
             f"fashionlt: no Fashion-MNIST found in {', '.join(map(str, [*folders, *SYSTEM_FOLDERS]))}.",
             "Any one of these will do:",
-            "  - Debian's or Ubuntu's package: apt-get install dataset-fashion-mnist",
+            "  - the Debian or Ubuntu package: apt-get install dataset-fashion-mnist",
             "  - the four IDX files, " + ", ".join(name for part in PARTS for name in part.names) + " (or .gz)",
             f"  - TensorFlow Datasets' folder: {TFDS_NAME}/<version>/",
-            "Say where with --data_dir.",
+            "Set the location with --data_dir.",
             f"Downloading failed: {reason}",
         ]
     )

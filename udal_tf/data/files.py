@@ -1,4 +1,4 @@
-"""Where the files of a dataset may lie, and what identifies them."""
+"""Where to look for the files of a dataset, and how to identify them."""
 
 import hashlib
 import os
@@ -12,16 +12,16 @@ from udal_tf.data.errors import DataError
 
 DEFAULT_DATA_DIR = "~/tensorflow_datasets"
 DEFAULT_CACHE_DIR = "~/.cache/udal_tf"
-# Files that a message names before it only counts.
+# Files that a message lists by name before it only counts the others.
 NAMED = 5
 _CHUNK = 1 << 20
 
 
 def data_dirs(config: DataConfig) -> list[pathlib.Path]:
-    """The folders to look in: --data_dir if given, then TFDS's own.
+    """The folders to search: --data_dir if given, then the default folder of TFDS.
 
     Raises:
-      DataError: where --data_dir is no folder that can be read.
+      DataError: if --data_dir is not a readable folder.
     """
     default = pathlib.Path(DEFAULT_DATA_DIR).expanduser()
     if not config.data_dir:
@@ -32,7 +32,7 @@ def data_dirs(config: DataConfig) -> list[pathlib.Path]:
 
 
 def listed(folder: pathlib.Path, what: str) -> list[pathlib.Path]:
-    """The visible entries of a folder, sorted by name. Raises DataError, naming `what`, where it cannot be read."""
+    """The visible entries of a folder, sorted by name. Raises DataError, naming `what`, if it cannot be read."""
     try:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
@@ -45,7 +45,7 @@ def cache_dir(config: DataConfig) -> pathlib.Path:
 
 
 def sha256(path: pathlib.Path) -> str:
-    """SHA-256 of a file. Raises DataError where it cannot be read."""
+    """SHA-256 of a file. Raises DataError if it cannot be read."""
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:
@@ -57,7 +57,7 @@ def sha256(path: pathlib.Path) -> str:
 
 
 def fingerprint(paths: Iterable[pathlib.Path], root: pathlib.Path, *facts: object) -> str:
-    """A key for what was computed from files: their names below `root`, sizes and times of change, and `facts`."""
+    """A cache key for results computed from files: their names below `root`, sizes, modification times, and `facts`."""
     digest = hashlib.sha256(repr(facts).encode())
     for path in paths:
         try:
@@ -70,7 +70,7 @@ def fingerprint(paths: Iterable[pathlib.Path], root: pathlib.Path, *facts: objec
 
 
 def keep(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
-    """Writes a file of the cache folder, whole or not at all. Raises DataError where the folder cannot be written."""
+    """Writes a file of the cache folder atomically. Raises DataError if the folder cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with storage.written_whole(path) as partial, open(partial, "wb") as file:
@@ -80,7 +80,7 @@ def keep(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
 
 
 def bad_images(config: DataConfig, faults: Mapping[str, str]) -> str:
-    """The message about images that cannot be read, the first ones by name."""
+    """The message about unreadable images, listing the first ones by name."""
     shown = [f"  {name}: {fault}" for name, fault in list(faults.items())[:NAMED]]
     more = [f"  and {len(faults) - NAMED} more"] if len(faults) > NAMED else []
     return "\n".join(

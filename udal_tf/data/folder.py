@@ -1,4 +1,4 @@
-"""A person's custom images as a dataset: listed, checked, decoded once, brought to one size and kept in the cache."""
+"""A folder of images as a custom dataset: listed, checked, decoded once, resized to one size and cached."""
 
 import dataclasses
 import pathlib
@@ -14,19 +14,19 @@ from udal_tf.data.folder_listing import HOLD_OUT, LABELED, TEST, Listing
 def load(config: DataConfig) -> Source:
     """Lists, checks and decodes the images below --data_dir.
 
-    With --beta=1 the folders alone say what is labeled; below 1, the rest of each labeled class joins the
-    unlabeled images. Every image comes as RGB.
+    With --beta=1 every image in labeled/ keeps its label; below 1, the others of each class become unlabeled images.
+    Every image is converted to RGB.
 
     Raises:
-      DataError: for a missing or empty folder or class, images that cannot be read, or settings that do not apply.
+      DataError: for a missing or empty folder or class, unreadable images, or settings that do not apply.
     """
     if config.protocol != "crest" or config.imbalance != 1:
         raise DataError(
-            f"{config.dataset}: the folders say how many images each class has: leave out --imbalance and "
+            f"{config.dataset}: the folders determine the class sizes: leave out --imbalance and "
             f"--protocol, got --imbalance={config.imbalance:g} --protocol={config.protocol}"
         )
     root = folder_listing.root_of(config)
-    # Checked here, before the decoding, which takes its time.
+    # Checked before decoding, which takes a while.
     listing = folder_listing.make_listing(folder_listing.read_folder(root), config.beta)
     facts = settings.facts_of(listing, root, config)
     images, size, bad = custom_images.load(root, [*listing.train, *listing.test], config)
@@ -49,19 +49,19 @@ def load(config: DataConfig) -> Source:
         },
         long_tailed=True,
         geometric=False,
-        draw="as the folders say" if config.beta == 1 else f"a fraction {config.beta:g} of {LABELED}/",
+        draw="as in the folders" if config.beta == 1 else f"a fraction {config.beta:g} of {LABELED}/",
     )
 
 
 def _without(listing: Listing, bad: list[int], root: pathlib.Path) -> Listing:
-    """The listing without the images at these positions of train + test. Raises DataError where a class empties."""
+    """The listing without the images at these positions of train + test. Raises DataError if a class becomes empty."""
     good = np.delete(np.arange(len(listing.train) + len(listing.test)), bad)
     in_train, in_test = good[good < len(listing.train)], good[good >= len(listing.train)] - len(listing.train)
     train_labels, test_labels = listing.train_labels[in_train], listing.test_labels[in_test]
     for c, name in enumerate(listing.class_names):
         for what, labels in ((LABELED, train_labels), (TEST, test_labels)):
             if not np.any(labels == c):
-                raise DataError(f"{root}: class {name} has no readable image left in {what}")
+                raise DataError(f"{root}: class {name} has no readable images in {what}")
     return dataclasses.replace(
         listing,
         train=[listing.train[i] for i in in_train],

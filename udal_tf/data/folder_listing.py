@@ -1,6 +1,6 @@
-"""What lies in a person's folder: labeled/<class>/…, unlabeled/…, and test/<class>/… where there is one.
+"""Lists a custom dataset's folder: labeled/<class>/…, unlabeled/…, and optionally test/<class>/….
 
-Names alone, no pixels; needs no TensorFlow.
+Reads file names only, no pixels; needs no TensorFlow.
 """
 
 import dataclasses
@@ -12,23 +12,30 @@ import numpy as np
 
 from udal_tf.config import DataConfig
 from udal_tf.data import files
+from udal_tf.data.decoding import SUFFIXES, is_image_name
 from udal_tf.data.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-LABELED, UNLABELED, TEST = "labeled", "unlabeled", "test"
-# Without test/, this share of each class is held out; which images must not depend on a run's fold or seed.
+LABELED = "labeled"
+UNLABELED = "unlabeled"
+TEST = "test"
+# Without test/, this fraction of each class is held out, the same images for every fold and seed.
 HOLD_OUT = 0.2
 HOLD_OUT_SEED = 0
-# What a message names before it only counts.
+# Names that a message lists before it only counts the others.
 NAMED = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """The files as they lie, whether or not a training would take them.
+    """The files found, whether or not training would accept them.
 
-    labeled, test: class name -> its images, sorted; `test` is None where there is no test/. unlabeled: images at
-    any depth. loose: images in labeled/ or test/ themselves, of no class. ignored: other files, and the loose ones.
+    Attributes:
+      root: the folder.
+      labeled: class name -> its images, sorted.
+      unlabeled: images at any depth.
+      test: as `labeled`; None if there is no test/.
+      loose: images directly in labeled/ or test/, outside any class folder.
+      ignored: number of other files, the loose ones included.
     """
 
     root: pathlib.Path
@@ -45,7 +52,7 @@ class Folder:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """What a training takes: class names; the files with the class of each, −1 for none; the files left aside."""
+    """The input of a run: class names; the files with the class of each, −1 for none; the number of ignored files."""
 
     class_names: tuple[str, ...]
     train: list[pathlib.Path]
@@ -57,23 +64,23 @@ class Listing:
 
 
 def layout() -> str:
-    """The layout that is expected, for messages."""
+    """The expected layout, for messages."""
     return (
-        f"Expected are {LABELED}/<class>/ with images ({', '.join(SUFFIXES)}) for two classes or more, "
+        f"Expected: {LABELED}/<class>/ with images ({', '.join(SUFFIXES)}) for at least two classes, "
         f"{UNLABELED}/ with more images,\nand optionally {TEST}/<class>/ with the same classes."
     )
 
 
 def read_folder(root: pathlib.Path) -> Folder:
-    """The files below `root`. Raises DataError where it has no labeled classes, saying what lies there instead."""
+    """The files below `root`. Raises DataError if it has no labeled classes, saying what is there instead."""
     if not root.is_dir():
-        raise DataError(f"{root} is {'not a folder' if root.exists() else 'not there'}.\n{layout()}")
+        raise DataError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}.\n{layout()}")
     if not (root / LABELED).is_dir():
         raise DataError(f"{root} has no folder {LABELED}/{_instead(root)}.\n{layout()}")
     labeled, loose, ignored = _by_class(root / LABELED)
     if len(labeled) < 2:
-        among = f" (images there in no class: {len(loose)})" if loose else ""
-        raise DataError(f"{root / LABELED}: {len(labeled)} class folders, two at least are needed{among}.\n{layout()}")
+        among = f" (images outside any class folder: {len(loose)})" if loose else ""
+        raise DataError(f"{root / LABELED}: class folders: {len(labeled)}, at least two are needed{among}.\n{layout()}")
     test = None
     if (root / TEST).is_dir():
         test, loose_in_test, more = _by_class(root / TEST)
@@ -83,39 +90,39 @@ def read_folder(root: pathlib.Path) -> Folder:
 
 
 def problems(folder: Folder, beta: float = 1.0) -> list[str]:
-    """Why a training would refuse the folder, each with what to do; empty where it would not.
+    """Why training would reject the folder, each problem with what to do; empty if it would not.
 
     Args:
-      beta: the labeled fraction of --beta; below 1, labeled images serve as unlabeled ones.
+      beta: the labeled fraction, --beta; below 1, some images of labeled/ are used as unlabeled ones.
     """
     root, found = folder.root, []
-    for place, by_class in ((LABELED, folder.labeled), (TEST, folder.test or {})):
+    for part, by_class in ((LABELED, folder.labeled), (TEST, folder.test or {})):
         for name, paths in by_class.items():
             if not paths:
                 looked_for = ", ".join(SUFFIXES)
-                found.append(f"{root / place / name}: no images of this class (looked for {looked_for})")
+                found.append(f"{root / part / name}: no images of this class (looked for {looked_for})")
     if folder.test is None:
         for name, paths in folder.labeled.items():
             if len(paths) == 1:
                 found.append(
-                    f"{root / LABELED / name}: 1 image, and no {TEST}/ folder: it cannot both train and test. "
-                    f"Add images, or a {TEST}/ folder."
+                    f"{root / LABELED / name}: 1 image and no {TEST}/ folder: it cannot be used for both training and "
+                    f"test. Add images, or a {TEST}/ folder."
                 )
     else:
         unknown = [name for name in folder.test if name not in folder.labeled]
-        found += [f"{root / TEST}: class {name} has no labeled images in {LABELED}/" for name in unknown]
+        found += [f"{root / TEST}: class {name} has no images in {LABELED}/" for name in unknown]
         missing = [name for name in folder.labeled if name not in folder.test]
         found += [f"{root / TEST}: no folder for class {name}, so its recall cannot be measured" for name in missing]
     if beta == 1 and not folder.unlabeled:
         found.append(
-            f"{root}: no unlabeled images in {UNLABELED}/. Put some there, or lower --beta to treat a part of "
+            f"{root}: no unlabeled images in {UNLABELED}/. Add some, or lower --beta to treat a part of "
             f"{LABELED}/ as unlabeled.\n{layout()}"
         )
     return found
 
 
 def make_listing(folder: Folder, beta: float = 1.0) -> Listing:
-    """What a training takes of the folder. Raises DataError with the first of its `problems`."""
+    """The folder as the input of a run. Raises DataError with the first of its `problems`."""
     for problem in problems(folder, beta):
         raise DataError(problem)
     labeled, labels = _flat(folder.labeled, folder.class_names)
@@ -137,27 +144,27 @@ def make_listing(folder: Folder, beta: float = 1.0) -> Listing:
 
 
 def root_of(config: DataConfig) -> pathlib.Path:
-    """The folder that --data_dir names. Raises DataError where it is not given or cannot be read."""
+    """The folder given by --data_dir. Raises DataError if it is not given or cannot be read."""
     if not config.data_dir:
         raise DataError(f"{config.dataset}: --data_dir must name your folder.\n{layout()}")
     return files.data_dirs(config)[0]
 
 
 def _instead(root: pathlib.Path) -> str:
-    """What lies in a folder of another layout, as the end of a sentence."""
+    """What a folder with another layout contains, as the end of a sentence."""
     entries = files.listed(root, "folder")
-    loose = [entry for entry in entries if entry.suffix.lower() in SUFFIXES]
+    loose = [entry for entry in entries if is_image_name(entry)]
     if loose:
-        return f" (images in it directly, in no class: {len(loose)})"
+        return f" (images directly in it, outside any class folder: {len(loose)})"
     folders = [entry.name for entry in entries if entry.is_dir()]
     if folders:
         shown = ", ".join(folders[:NAMED]) + (", …" if len(folders) > NAMED else "")
-        return f" but the folders {shown}: if these are your classes, move them into {root / LABELED}"
+        return f", but the folders {shown}: if these are your classes, move them into {root / LABELED}"
     return "" if entries else ": it is empty"
 
 
 def _by_class(folder: pathlib.Path) -> tuple[dict[str, list[pathlib.Path]], list[pathlib.Path], int]:
-    """Class name -> its images, by name; the images of no class; how many files are ignored, these included."""
+    """Class name -> its images; images outside any class folder; number of ignored files, these included."""
     found, loose, ignored = {}, [], 0
     for entry in files.listed(folder, folder.name):
         if entry.is_dir():
@@ -165,25 +172,25 @@ def _by_class(folder: pathlib.Path) -> tuple[dict[str, list[pathlib.Path]], list
             ignored += others
         else:
             ignored += 1
-            if entry.suffix.lower() in SUFFIXES:
+            if is_image_name(entry):
                 loose.append(entry)
     return found, loose, ignored
 
 
 def _images_in(folder: pathlib.Path) -> tuple[list[pathlib.Path], int]:
-    """Images at any depth, sorted by path, and how many other files there are. Links to folders are followed."""
+    """Images at any depth, sorted by path, and the number of other files. Links to folders are followed."""
     found, ignored, seen = [], 0, set()
 
-    def visit(place: pathlib.Path) -> None:
+    def visit(directory: pathlib.Path) -> None:
         nonlocal ignored
-        real = os.path.realpath(place)
+        real = os.path.realpath(directory)
         if real in seen:
             return
         seen.add(real)
-        for entry in files.listed(place, folder.name):
+        for entry in files.listed(directory, folder.name):
             if entry.is_dir():
                 visit(entry)
-            elif entry.suffix.lower() in SUFFIXES:
+            elif is_image_name(entry):
                 found.append(entry)
             else:
                 ignored += 1
@@ -199,7 +206,7 @@ def _flat(by_class: dict[str, list[pathlib.Path]], names: Sequence[str]) -> tupl
 
 
 def _hold_out(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Which labeled images become the test set: a fifth of each class, one at least."""
+    """Mask of the labeled images that become the test set: a fifth of each class, at least one."""
     generator = np.random.RandomState(HOLD_OUT_SEED)
     held_out = np.zeros(len(labels), bool)
     for c in range(num_classes):

@@ -1,7 +1,7 @@
-"""ImageNet-127 (§4.4.2): ILSVRC 2012 with its 1,000 classes in 127 groups, streamed from disk.
+"""ImageNet-127 (§4.4.2): ILSVRC 2012 with its 1,000 classes merged into 127 groups, streamed from disk.
 
 Read from folders named by WordNet id, from TFDS's imagenet2012, or from TFDS's imagenet_resized (32 or 64 pixels).
-The groups are imbalanced by nature (γ = 286), in training and in validation, and not sorted by size.
+The groups are naturally imbalanced (γ = 286), in training and in validation, and not sorted by size.
 """
 
 import concurrent.futures
@@ -21,7 +21,7 @@ from udal_tf.data.encoded import EncodedImages, FileReader, Reader, ShardReader,
 from udal_tf.registry import DATASETS
 
 GROUPS_FILE = "imagenet127.tsv"
-# Images of ILSVRC 2012, by TFDS's name of the split.
+# Images of ILSVRC 2012, by TFDS's split names.
 IMAGES = {"train": 1_281_167, "validation": 50_000}
 FOLDERS = {"train": "train", "validation": "val"}
 SIZE = 224
@@ -31,7 +31,7 @@ _SCAN_THREADS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The images of a split: how to read them, the class (WordNet id) of each, positions that cannot be read."""
+    """The images of a split: how to read them, the class (WordNet id) of each, positions of unreadable ones."""
 
     reader: Reader
     wnids: np.ndarray
@@ -46,23 +46,23 @@ def groups() -> tuple[tuple[str, ...], dict[str, int]]:
 
 
 def load(config: DataConfig) -> Source:
-    """Finds ImageNet, indexes it once (the index is kept in the cache folder) and groups its classes.
+    """Finds ImageNet, indexes it once (the index is cached) and groups its classes.
 
     Raises:
-      DataError: where it is missing, incomplete or damaged.
+      DataError: if it is missing, incomplete or damaged.
     """
     natural = DATASETS[config.dataset].recipe["imbalance"]
     if config.protocol != "crest" or config.imbalance != natural:
         raise DataError(
-            f"{config.dataset} is imbalanced by nature and is taken whole: leave out --imbalance and --protocol "
+            f"{config.dataset} is naturally imbalanced and used in full: leave out --imbalance and --protocol "
             f"(γ = {natural:g}, crest), got --imbalance={config.imbalance:g} --protocol={config.protocol}"
         )
-    found, place, size = _find(config)
+    found, location, size = _find(config)
     names, group_of = groups()
-    images, labels, facts = {}, {}, {"source": f"ImageNet from {place}", "image_size": size}
+    images, labels, facts = {}, {}, {"source": f"ImageNet from {location}", "image_size": size}
     for split in IMAGES:
-        part = _from_folders(place, split, config) if found == "folders" else _from_tfds(place, split, config)
-        _check(place, split, part, group_of)
+        part = _from_folders(location, split, config) if found == "folders" else _from_tfds(location, split, config)
+        _check(location, split, part, group_of)
         good = np.delete(np.arange(len(part.wnids)), part.bad)
         if len(part.bad):
             facts[f"skipped_{split}"] = len(part.bad)
@@ -70,9 +70,9 @@ def load(config: DataConfig) -> Source:
         labels[split] = np.array([group_of[wnid] for wnid in part.wnids[good].tolist()], np.int64)
     counts = np.bincount(labels["train"], minlength=len(names))
     if counts.min() == 0:
-        raise DataError(f"{place}: no image of group {names[int(counts.argmin())]}")
+        raise DataError(f"{location}: no images of group {names[int(counts.argmin())]}")
     facts["imbalance"] = round(float(counts.max() / counts.min()), 1)
-    facts["test"] = "imbalanced: plain accuracy and balanced accuracy differ"
+    facts["test"] = "imbalanced: accuracy and balanced accuracy differ"
     return Source(
         train=images["train"],
         train_labels=labels["train"],
@@ -87,18 +87,18 @@ def load(config: DataConfig) -> Source:
 
 
 def _find(config: DataConfig) -> tuple[str, pathlib.Path, int]:
-    """What was found, where, and the size of the images."""
+    """The kind of dataset found, its location, and the image size."""
     folders = files.data_dirs(config)
     resized = [config.image_size] if config.image_size else list(RESIZED)
-    places = [(tfds_folder.find(folders, "imagenet_resized", f"{side}x{side}"), side) for side in resized]
-    small = next(((found, side) for found, side in places if found), None)
-    # Anyone who asks for 32 or 64 pixels and has the public files of that size means those.
+    candidates = [(tfds_folder.find(folders, "imagenet_resized", f"{side}x{side}"), side) for side in resized]
+    small = next(((found, side) for found, side in candidates if found), None)
+    # With --image_size=32 or 64, the public files of that size are preferred over resizing.
     if small and config.image_size:
         return "tfds", *small
     for folder in folders:
-        for place in (folder, folder / "imagenet"):
-            if (place / FOLDERS["train"]).is_dir():
-                return "folders", place, config.image_size or SIZE
+        for location in (folder, folder / "imagenet"):
+            if (location / FOLDERS["train"]).is_dir():
+                return "folders", location, config.image_size or SIZE
     if whole := tfds_folder.find(folders, "imagenet2012"):
         return "tfds", whole, config.image_size or SIZE
     if small:
@@ -108,18 +108,18 @@ def _find(config: DataConfig) -> tuple[str, pathlib.Path, int]:
         "  - folders named by WordNet id: train/<wnid>/*.JPEG and val/<wnid>/*.JPEG\n"
         "  - TensorFlow Datasets' folder imagenet2012/<version>/\n"
         "  - TensorFlow Datasets' folder imagenet_resized/64x64/<version>/ or 32x32 (for --image_size=64 or 32)\n"
-        "Say where with --data_dir. ImageNet asks for registration, so it cannot be downloaded for you."
+        "Set the location with --data_dir. ImageNet requires registration, so it cannot be downloaded automatically."
     )
 
 
-def _from_folders(place: pathlib.Path, split: str, config: DataConfig) -> Split:
-    """All files below <split>/<wnid>/, by class and name. Looked through once; again when a folder has changed."""
-    root = place / FOLDERS[split]
+def _from_folders(location: pathlib.Path, split: str, config: DataConfig) -> Split:
+    """All files below <split>/<wnid>/, by class and name. Scanned once, and again when a folder has changed."""
+    root = location / FOLDERS[split]
     if not root.is_dir():
-        raise DataError(f"{place}: {FOLDERS['train']}/ is there, {FOLDERS[split]}/ is not")
+        raise DataError(f"{location}: {FOLDERS['train']}/ exists, but {FOLDERS[split]}/ does not")
     classes = [entry for entry in files.listed(root, config.dataset) if entry.is_dir()]
     if not classes:
-        raise DataError(f"{root}: no folders named by WordNet id in it; sort the images into {root.name}/<wnid>/")
+        raise DataError(f"{root}: no folders named by WordNet id; sort the images into {root.name}/<wnid>/")
 
     def faults_of(names: list[str]) -> list[str]:
         with concurrent.futures.ThreadPoolExecutor(_SCAN_THREADS) as pool:
@@ -134,30 +134,32 @@ def _from_folders(place: pathlib.Path, split: str, config: DataConfig) -> Split:
         suspects = np.array([bool(fault) for fault in faults_of(names)], bool)
         return {"names": np.array([os.fsencode(name) for name in names]), "suspects": suspects}
 
-    index = _cached(config, files.fingerprint(classes, place, "folders"), scan)
+    index = _cached(config, files.fingerprint(classes, location, "folders"), scan)
     names = [os.fsdecode(name) for name in index["names"].tolist()]
-    # A file mended in place leaves its folder's time as it was, so the suspects are looked at again.
+    # Repairing a file does not change its folder's modification time, so the suspects are checked again.
     suspects = np.flatnonzero(index["suspects"])
     bad = suspects[[bool(fault) for fault in faults_of([names[i] for i in suspects])]] if len(suspects) else suspects
     return Split(FileReader(root, names), np.array([name.split("/")[0] for name in names]), bad)
 
 
-def _from_tfds(place: pathlib.Path, split: str, config: DataConfig) -> Split:
-    """The records of a prepared folder, in order. The labels' order differs between TFDS's datasets: its names say."""
-    shards = tfds_folder.shard_files(place, split)
+def _from_tfds(location: pathlib.Path, split: str, config: DataConfig) -> Split:
+    """The records of a prepared folder, in order. The label order differs between TFDS datasets: use the names."""
+    shards = tfds_folder.shard_files(location, split)
     try:
-        label_names = np.array((place / "label.labels.txt").read_text().split())
+        label_names = np.array((location / "label.labels.txt").read_text().split())
     except OSError as error:
-        raise DataError(f"{place}: cannot read label.labels.txt, which names the classes ({error.strerror})") from error
-    index = _cached(config, files.fingerprint(shards, place, "tfrecord"), lambda: tfrecords.index(shards))
+        raise DataError(
+            f"{location}: cannot read label.labels.txt, which names the classes ({error.strerror})"
+        ) from error
+    index = _cached(config, files.fingerprint(shards, location, "tfrecord"), lambda: tfrecords.index(shards))
     labels = index.pop("label")
     if len(labels) and labels.max() >= len(label_names):
-        raise DataError(f"{place}: label {labels.max()}, but {len(label_names)} names in label.labels.txt")
+        raise DataError(f"{location}: label {labels.max()}, but {len(label_names)} names in label.labels.txt")
     return Split(ShardReader(shards, **index), label_names[labels], np.array([], np.int64))
 
 
 def _cached(config: DataConfig, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, np.ndarray]:
-    """An index from the cache folder, made and kept there where it is not."""
+    """An index from the cache folder, where it is made first if it is missing."""
     path = files.cache_dir(config) / f"imagenet127-{key}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as kept:
@@ -167,12 +169,12 @@ def _cached(config: DataConfig, key: str, make: Callable[[], dict[str, Any]]) ->
     return index
 
 
-def _check(place: pathlib.Path, split: str, part: Split, group_of: dict[str, int]) -> None:
+def _check(location: pathlib.Path, split: str, part: Split, group_of: dict[str, int]) -> None:
     found = set(np.unique(part.wnids).tolist())
     if strange := sorted(found - set(group_of)):
         shown = ", ".join(strange[: files.NAMED])
-        raise DataError(f"{place}: {shown} in {split} are not WordNet ids of ILSVRC 2012's classes")
+        raise DataError(f"{location}: {shown} in {split} are not WordNet ids of ILSVRC 2012's classes")
     if missing := sorted(set(group_of) - found):
-        raise DataError(f"{place}: {len(missing)} classes of {split} have no images, the first is {missing[0]}")
+        raise DataError(f"{location}: {len(missing)} classes of {split} have no images, the first is {missing[0]}")
     if len(part.wnids) != IMAGES[split]:
-        raise DataError(f"{place}: {len(part.wnids)} images in {split}, ILSVRC 2012 has {IMAGES[split]}")
+        raise DataError(f"{location}: {len(part.wnids)} images in {split}, ILSVRC 2012 has {IMAGES[split]}")

@@ -1,4 +1,4 @@
-"""Every image of a folder read once: size, kind and faults, and which are the same. Needs no TensorFlow."""
+"""Reads every image of a folder once: size, mode, faults, and duplicates. Needs no TensorFlow."""
 
 import collections
 import concurrent.futures
@@ -24,11 +24,18 @@ _PIXEL_HASH_BYTES = 16
 
 @dataclasses.dataclass(frozen=True)
 class ImageRecord:
-    """One file as it was read.
+    """One image file.
 
-    path: below the folder's root. part: one of PARTS. class_name: "" where the folder gives none. fault: what keeps it
-    from being read, or ""; then the rest is empty. width, height: pixels as stored. mode: Pillow's name for its kind.
-    gray: whether its three channels agree. content: hash of the file. pixels: hash of what the network would see.
+    Attributes:
+      path: below the folder's root.
+      part: one of PARTS.
+      class_name: "" if the folder gives none.
+      fault: why it cannot be read, or ""; with a fault, the attributes below are empty.
+      width, height: pixels as stored.
+      mode: Pillow's image mode.
+      gray: whether its three channels are equal.
+      content: hash of the file.
+      pixels: hash of the network's input.
     """
 
     path: str
@@ -44,10 +51,12 @@ class ImageRecord:
 
 
 def read_images(folder: Folder, size: int, progress: Callable[[int], None] = lambda count: None) -> list[ImageRecord]:
-    """All images of the folder, read in parallel threads.
+    """Reads all images of the folder with a thread pool.
 
     Args:
-      size: side at which pixels are compared: that of the training. progress: told how many more are done.
+      folder: the listed files.
+      size: side at which pixels are compared: that of training.
+      progress: called with the number of images just read.
     """
     tasks = [(path, LABELED, name) for name, paths in folder.labeled.items() for path in paths]
     tasks += [(path, UNLABELED, _class_in_path(path, folder)) for path in folder.unlabeled]
@@ -62,20 +71,20 @@ def read_images(folder: Folder, size: int, progress: Callable[[int], None] = lam
 
 
 def summary(folder: Folder, images: Sequence[ImageRecord]) -> dict[str, Any]:
-    """What the images are, JSON-ready.
+    """Statistics of the images, JSON-ready.
 
     Returns:
-      "classes": for each class its name and counts of readable images, `unlabeled` None where no folder says;
-      "counts" of each part; "imbalance" γ and "beta", the labeled share of all training images, None where a class
-      has no image; "held_out": whether a fifth is to be held out to test on; "short_side" and "long_by_short", each
-      with min, median and max; "modes": Pillow's, with counts; "gray": how many of each part; "loose", "ignored_files";
-      "unreadable": file and fault; "duplicates": groups of files with the same pixels, and whether of the same bytes.
+      "classes": for each class its name and counts of readable images, `unlabeled` None if no folder name tells;
+      "counts" per part; "imbalance" γ, None if a class has no image; "beta", the labeled fraction of all training
+      images, or None; "held_out": whether a fifth is to be held out for testing; "short_side" and "long_by_short",
+      each with min, median and max; "modes": Pillow's, with counts; "gray": count per part; "loose", "ignored_files";
+      "unreadable": file and fault; "duplicates": groups of files with equal pixels, and whether with equal bytes.
     """
     good = [image for image in images if not image.fault]
     of_part = {part: [image for image in good if image.part == part] for part in PARTS}
     by_class = {part: collections.Counter(image.class_name for image in of_part[part]) for part in PARTS}
     names = list(folder.labeled) + [name for name in folder.test or () if name not in folder.labeled]
-    # Subfolders of unlabeled/ that are named like classes say what is in them; training does not look at that.
+    # Subfolders of unlabeled/ with class names tell what is in them; training ignores that.
     sorted_already = bool(set(by_class[UNLABELED]) & set(names))
     classes = [
         {
@@ -106,11 +115,11 @@ def summary(folder: Folder, images: Sequence[ImageRecord]) -> dict[str, Any]:
 
 
 def duplicates(images: Sequence[ImageRecord]) -> list[dict[str, Any]]:
-    """Groups of images that the network could not tell apart.
+    """Groups of images that are identical to the network.
 
     Returns:
       for each group its "files", their "parts" and "classes" in the same order, and "same_bytes": whether the files
-      are copies of each other; else they only decode to the same pixels.
+      are identical; otherwise they only decode to the same pixels.
     """
     groups = collections.defaultdict(list)
     for image in images:
@@ -151,7 +160,7 @@ def _read(path: pathlib.Path, part: str, class_name: str, root: pathlib.Path, si
 
 
 def _class_in_path(path: pathlib.Path, folder: Folder) -> str:
-    """The class that a subfolder of unlabeled/ is named for, or ""."""
+    """The class that a subfolder of unlabeled/ is named after, or ""."""
     first = path.relative_to(folder.root / UNLABELED).parts[0]
     return first if first in folder.labeled else ""
 

@@ -1,6 +1,6 @@
 """Long-tailed subsets and the choice of labeled images: the protocols of UDAL §4.2, CReST and DARP.
 
-All are index arithmetic on label arrays, with the legacy generators that the published splits were drawn with.
+All are index arithmetic on label arrays, using the legacy random generators of the published splits.
 """
 
 import random
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# The CIFAR-10 archive comes in five files of 10,000; Cui et al.'s script writes its subset file by file.
+# The CIFAR-10 archive has five files of 10,000 images; Cui et al.'s script writes its subset file by file.
 CIFAR10_FILES = 5
 
 
@@ -24,7 +24,7 @@ def class_counts(n1: int, imbalance: float, num_classes: int) -> list[int]:
       C counts, descending.
 
     Raises:
-      ValueError: where the last class would be empty.
+      ValueError: if the last class would be empty.
 
     Example: (5000, 100, 10) gives 5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50.
     """
@@ -39,7 +39,7 @@ def class_counts(n1: int, imbalance: float, num_classes: int) -> list[int]:
 
 
 def geometric_prior(imbalance: float, num_classes: int) -> np.ndarray:
-    """The exact prior ∝ r^(c/(C−1)), which CReST takes for p_data in place of the truncated counts.
+    """The exact prior ∝ r^(c/(C−1)), which CReST uses as p_data instead of the truncated counts.
 
     Returns:
       [C] float32, descending, sums to 1.
@@ -49,7 +49,7 @@ def geometric_prior(imbalance: float, num_classes: int) -> np.ndarray:
 
 
 def counted_prior(counts: Sequence[int]) -> np.ndarray:
-    """The prior of counted labels, for data whose class sizes follow no formula.
+    """The class prior from label counts, for data whose class sizes follow no formula.
 
     Args:
       counts: [C] labeled images per class.
@@ -69,13 +69,16 @@ def counted_prior(counts: Sequence[int]) -> np.ndarray:
 
 
 def unlabeled_counts(m1: int, imbalance: float, shape: str, num_classes: int) -> list[int]:
-    """M_c of an unlabeled set whose class sizes need not fall as the labeled ones do.
+    """M_c of an unlabeled set whose class distribution need not match the labeled one.
 
-    The settings of DASO (Oh et al. 2022) and later work: `same` falls from M_1 as `class_counts` does, `reversed` is
-    the same sizes the other way round, `uniform` has M_1 of every class.
+    The settings of DASO (Oh et al. 2022) and later work: `same` decays from M_1 as `class_counts` does, `reversed` has
+    these sizes in reverse order, `uniform` has M_1 images of every class.
 
     Args:
-      m1: images of the largest unlabeled class. imbalance: γ_u ≥ 1. num_classes: C.
+      m1: images of the largest unlabeled class.
+      imbalance: γ_u ≥ 1.
+      shape: `same`, `reversed` or `uniform`.
+      num_classes: C.
 
     Returns:
       C counts.
@@ -100,14 +103,14 @@ def subset(labels: np.ndarray, counts: Sequence[int], draw: str = "seed0", files
       labels: [N] integer, in canonical order.
       counts: images to keep of each class.
       draw: `first_n` keeps each class's first images; `seed<k>` shuffles each class with Python's generator seeded
-        by k. (The published files were drawn without a recorded seed and cannot be drawn again.)
-      files: source files of equal length that the records are written from, one after the other: 5 for CIFAR-10.
+        by k. (The published files have no recorded seed and cannot be reproduced.)
+      files: number of source files of equal length, written one after the other: 5 for CIFAR-10.
 
     Returns:
-      [Σ counts] int64: file by file, inside a file class by class, inside a class in the order drawn.
+      [Σ counts] int64: file by file, within a file class by class, within a class in shuffled order.
 
     Raises:
-      ValueError: for a class that has fewer images than asked for, or for another draw.
+      ValueError: for a class with fewer images than requested, or an unknown draw.
     """
     if draw != "first_n" and not (draw.startswith("seed") and draw[4:].isdigit()):
         raise ValueError(f"draw must be first_n or seed<k>, got {draw!r}")
@@ -115,7 +118,7 @@ def subset(labels: np.ndarray, counts: Sequence[int], draw: str = "seed0", files
     chosen = []
     for c, (positions, count) in enumerate(zip(_positions(labels, len(counts)), counts, strict=True)):
         if len(positions) < count:
-            raise ValueError(f"class {c} has {len(positions)} images, {count} are asked for")
+            raise ValueError(f"class {c} has {len(positions)} images, {count} are requested")
         order = positions.tolist()
         if generator:
             generator.shuffle(order)
@@ -139,7 +142,7 @@ def fold_split(labels: np.ndarray, beta: float, fold: int, num_classes: int) -> 
 
     Returns:
       labeled positions, the others; both int64, class by class in the shuffled order. Training's unlabeled pool is
-      *every* position; the complement serves CReST's selection alone.
+      *every* position; the complement is used by CReST's selection only.
     """
     generator = np.random.RandomState(fold)
     labeled, rest = [], []
@@ -155,7 +158,7 @@ def fold_split(labels: np.ndarray, beta: float, fold: int, num_classes: int) -> 
 def darp_split(
     labels: np.ndarray, labeled_counts: Sequence[int], unlabeled_counts: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """DARP's split: of each class in file order the first images labeled, the next ones unlabeled; no chance.
+    """DARP's split: the first images of each class in file order are labeled, the next ones unlabeled; deterministic.
 
     Args:
       labels: [N] integer, in canonical order.
@@ -171,7 +174,7 @@ def darp_split(
     counts = zip(_positions(labels, len(labeled_counts)), labeled_counts, unlabeled_counts, strict=True)
     for c, (positions, n, m) in enumerate(counts):
         if len(positions) < n + m:
-            raise ValueError(f"class {c} has {len(positions)} images, {n} labeled and {m} unlabeled are asked for")
+            raise ValueError(f"class {c} has {len(positions)} images, {n} labeled and {m} unlabeled are requested")
         labeled.append(positions[:n])
         unlabeled.append(positions[n : n + m])
     return np.concatenate(labeled).astype(np.int64), np.concatenate(unlabeled).astype(np.int64)

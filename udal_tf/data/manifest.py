@@ -1,4 +1,4 @@
-"""Split manifests: JSON files that say, position by position, which images an experiment used."""
+"""Split manifests: JSON files that list, position by position, which images an experiment used."""
 
 import hashlib
 import json
@@ -12,25 +12,25 @@ from udal_tf.data.dataset import DataError
 
 FORMAT = "udal_tf split manifest 1"
 FILE_NAME = "split_manifest.json"
-# The settings that decide a split beside the fold; a manifest made with others is not the split that was asked for.
+# The settings that, with the fold, determine a split; a manifest made with other settings is rejected.
 SETTINGS = ("dataset", "protocol", "imbalance", "n1", "beta")
 
 
 def positions_sha256(positions: np.ndarray) -> str:
-    """SHA-256 over the positions as little-endian int64, by which a split is recognized."""
+    """SHA-256 over the positions as little-endian int64, which identifies a split."""
     return hashlib.sha256(np.ascontiguousarray(positions, dtype="<i8").tobytes()).hexdigest()
 
 
 def hashed(positions: np.ndarray) -> dict[str, Any]:
-    """A list of positions with its hash, as manifests hold them."""
+    """A list of positions with its hash, as stored in manifests."""
     return {"positions": np.asarray(positions).tolist(), "sha256": positions_sha256(positions)}
 
 
 def read(path: str | pathlib.Path) -> dict[str, Any]:
-    """The manifest at `path`, every list of positions checked against its hash and turned into an int64 array.
+    """The manifest at `path`, each list of positions verified against its hash and converted to an int64 array.
 
     Raises:
-      DataError: where it is missing, is not a manifest, or a hash differs.
+      DataError: if it is missing, is not a manifest, or a hash differs.
     """
     path = pathlib.Path(path).expanduser()
     try:
@@ -40,7 +40,7 @@ def read(path: str | pathlib.Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"--split_manifest: {path} is not JSON: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise DataError(f"--split_manifest: {path} is not a file that udal_tf.commands.crest_export writes")
+        raise DataError(f"--split_manifest: {path} is not a manifest written by udal_tf.commands.crest_export")
     try:
         return {
             **content,
@@ -61,19 +61,19 @@ def read(path: str | pathlib.Path) -> dict[str, Any]:
 def _checked(part: dict[str, Any], name: str, path: pathlib.Path) -> np.ndarray:
     positions = np.asarray(part["positions"], np.int64)
     if positions_sha256(positions) != part["sha256"]:
-        raise DataError(f"--split_manifest: the positions of {name} in {path} do not have the hash it states")
+        raise DataError(f"--split_manifest: the positions of {name} in {path} do not match their hash")
     return positions
 
 
 def read_split(config: DataConfig, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """The labeled and the other positions of config.fold in config.split_manifest, and the draw it states.
+    """The labeled and the other positions of config.fold in config.split_manifest, and the draw it records.
 
     Args:
-      config: its settings have to be the manifest's.
+      config: its settings must match the manifest.
       labels: [N] the labels that the positions index.
 
     Raises:
-      DataError: for other settings, another dataset or order, or a fold that the manifest lacks.
+      DataError: for different settings, another dataset or order, or a fold missing from the manifest.
     """
     content = read(config.split_manifest)
     for name in SETTINGS:
@@ -86,13 +86,13 @@ def read_split(config: DataConfig, labels: np.ndarray) -> tuple[np.ndarray, np.n
         raise DataError(f"--split_manifest={config.split_manifest} has no fold {config.fold}")
     if content["train_labels_sha256"] != positions_sha256(labels):
         raise DataError(
-            f"--split_manifest={config.split_manifest} is of other images, or of the same in another order:\n"
-            f"it was made from {content['source']}; the labels found here have another hash"
+            f"--split_manifest={config.split_manifest} is for other images, or for another order of the same:\n"
+            f"it was made from {content['source']}; the labels here have a different hash"
         )
     fold = content["folds"][config.fold]
     every = np.concatenate([fold["labeled"], fold["rest"]])
     if not np.array_equal(np.sort(every), np.sort(content["subset"])) or len(np.unique(every)) != len(every):
-        raise DataError(f"--split_manifest={config.split_manifest}: fold {config.fold} is not a split of its subset")
+        raise DataError(f"--split_manifest={config.split_manifest}: fold {config.fold} does not partition its subset")
     if every.min() < 0 or every.max() >= len(labels):
-        raise DataError(f"--split_manifest={config.split_manifest} names images outside 0…{len(labels) - 1}")
+        raise DataError(f"--split_manifest={config.split_manifest} has positions outside 0…{len(labels) - 1}")
     return fold["labeled"], fold["rest"], f"{content['draw']}, from {pathlib.Path(config.split_manifest).name}"

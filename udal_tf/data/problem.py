@@ -1,4 +1,4 @@
-"""Makes the semi-supervised problem of a config: the long-tailed subset and the choice of labeled images (§4.2)."""
+"""Makes the semi-supervised problem of a config: the long-tailed subset and its labeled/unlabeled split (§4.2)."""
 
 import numpy as np
 
@@ -11,15 +11,15 @@ from udal_tf.data.manifest import positions_sha256
 def make_problem(source: Source, config: DataConfig) -> SslData:
     """Applies the protocol of `config`, or the positions of its split manifest.
 
-    With β = 1 every image is labeled, and the pool of unlabeled ones is the labeled set: Figure 1's upper bound.
+    With β = 1 every image is labeled and the unlabeled pool equals the labeled set: Figure 1's upper bound.
 
     Raises:
-      DataError: where a class has too few images for the protocol.
+      DataError: if a class has too few images for the protocol.
     """
     num_classes = len(source.class_names)
     labels = source.train_labels
     if num_classes < 2:
-        raise DataError(f"{config.dataset}: one class only ({source.class_names[0]}); there is nothing to tell apart")
+        raise DataError(f"{config.dataset}: only one class ({source.class_names[0]}); at least two are needed")
     try:
         if config.split_manifest:
             labeled, others, draw = manifest.read_split(config, labels)
@@ -37,7 +37,7 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
     if min(labeled_counts) == 0:
         raise DataError(
             f"{config.dataset}: no labeled image of class {source.class_names[labeled_counts.index(0)]}; "
-            "every class needs one at least"
+            "every class needs at least one"
         )
     unlabeled = np.concatenate([labeled, others])
     p_data = (

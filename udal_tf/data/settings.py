@@ -1,6 +1,6 @@
-"""The settings of a run where some follow from the data: `resolve`.
+"""`resolve`: the settings of a run, including those that follow from the data.
 
-A folder's names, its files' lengths and a sample of its images' headers are looked at; no pixels, no TensorFlow.
+Reads a folder's file names, file sizes and a sample of image headers; no pixels, no TensorFlow.
 """
 
 import hashlib
@@ -18,18 +18,19 @@ from udal_tf.data import decoding, folder_listing, longtail
 from udal_tf.data.folder_listing import Listing
 from udal_tf.folder_recipe import FolderFacts
 
-# Images whose headers say how large all are, spread evenly over the listing.
+# Image headers sampled, evenly over the listing, to estimate the image size.
 HEADERS = 200
 
 
 def resolve(given: Mapping[str, Any]) -> Config:
-    """`config.resolve`; for a dataset whose record has `facts`, as a folder, with those about the files.
+    """`config.resolve`, with the facts about the files if the dataset's record has `facts`, as `folder` does.
 
-    The same images give the same settings on every machine. Where some were added or removed, `images` is another
-    one, and a work folder that belongs to the former ones is refused.
+    The same images give the same settings on every machine. Adding or removing images changes `images`, so that a
+    work folder of the old ones is rejected.
 
     Raises:
-      ValueError: as `config.resolve` does. DataError: where the folder cannot be used.
+      ValueError: as `config.resolve` does.
+      DataError: if the folder cannot be used.
     """
     config = config_module.resolve(given)
     facts = config.records.dataset.facts
@@ -37,13 +38,13 @@ def resolve(given: Mapping[str, Any]) -> Config:
 
 
 def folder_facts(config: DataConfig) -> FolderFacts:
-    """What the recipe of a folder follows from. Raises DataError as `read_folder` and `make_listing` do."""
+    """The facts that a folder's recipe depends on. Raises DataError as `read_folder` and `make_listing` do."""
     root = folder_listing.root_of(config)
     return facts_of(folder_listing.make_listing(folder_listing.read_folder(root), config.beta), root, config)
 
 
 def facts_of(listing: Listing, root: pathlib.Path, config: DataConfig) -> FolderFacts:
-    """The facts about a folder that is listed already."""
+    """The facts about a folder that has been listed."""
     num_classes, paths = len(listing.class_names), [*listing.train, *listing.test]
     in_labeled, _ = longtail.fold_split(listing.train_labels, config.beta, config.fold, num_classes)
     counts = np.bincount(listing.train_labels[in_labeled], minlength=num_classes)
@@ -62,25 +63,25 @@ def facts_of(listing: Listing, root: pathlib.Path, config: DataConfig) -> Folder
 
 
 def _median_side(paths: Sequence[pathlib.Path]) -> tuple[int, bool]:
-    """The median short side of the images that can be read, 0 for none; whether all are squares of that side."""
+    """The median short side of the readable images, 0 for none; whether all are squares of that side."""
     sizes = []
     for path in dict.fromkeys(paths):
         try:
             sizes.append(decoding.image_size(path))
         except decoding.FAULTS:
-            # Reported, by name, when it is decoded.
+            # Reported by name when it is decoded.
             continue
     median = int(np.median([min(size) for size in sizes])) if sizes else 0
     return median, bool(sizes) and set(sizes) == {(median, median)}
 
 
 def _names_and_sizes(paths: Sequence[pathlib.Path], root: pathlib.Path) -> str:
-    """A short hash of the names below `root` and the lengths of all files; times of change do not matter."""
+    """A short hash of the names below `root` and the lengths of all files; modification times do not matter."""
     digest = hashlib.sha256()
     for path in paths:
         try:
             length = os.stat(path).st_size
         except OSError:
-            length = -1  # A link to nowhere, say; reported when it is decoded.
+            length = -1  # For example a broken link; reported when it is decoded.
         digest.update(f"{path.relative_to(root)}\0{length}\n".encode("utf-8", "replace"))
     return digest.hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""`load` makes the semi-supervised problem of a config, by its dataset's record."""
+"""`load`: the semi-supervised problem of a config, using the registry record of its dataset."""
 
 from udal_tf import registry
 from udal_tf.config import DataConfig
@@ -12,15 +12,18 @@ def load_source(config: DataConfig, own: Section | None = None) -> Source:
     """Reads the dataset of `config`, before any protocol.
 
     Args:
-      own: the section of the dataset's own; its defaults where it has one and none is given.
+      config: the data settings.
+      own: the dataset's own section of settings; its defaults if it has one and none is given.
 
     Raises:
-      DataError: with the ways to provide the data where it is missing, or with what is wrong in it.
+      DataError: with the ways to provide missing data, or with what is wrong with it.
     """
     record = DATASETS[config.dataset]
     if not record.resizable and (config.image_size or config.skip_bad_images):
         resizable = " and ".join(name for name, dataset in DATASETS.items() if dataset.resizable)
-        raise DataError(f"{config.dataset}: --image_size and --skip_bad_images apply to {resizable}; leave them out")
+        raise DataError(
+            f"{config.dataset}: --image_size and --skip_bad_images only apply to {resizable}; leave them out"
+        )
     read, own = registry.resolved(record.load), registry.section_of(record, own)
     return read(config) if own is None else read(config, own)
 
@@ -29,6 +32,6 @@ def load(config: DataConfig, own: Section | None = None) -> SslData:
     """Reads the dataset of `config` and applies its protocol.
 
     Raises:
-      DataError: with the ways to provide the data where it is missing, or with what is wrong in it.
+      DataError: as `load_source`, or if a class has too few images for the protocol.
     """
     return make_problem(load_source(config, own), config)

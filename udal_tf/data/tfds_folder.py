@@ -1,4 +1,4 @@
-"""Datasets that TensorFlow Datasets has prepared: finding the folder, reading it whole, downloading it."""
+"""Datasets prepared by TensorFlow Datasets: finding the folder, reading it in full, downloading it."""
 
 import json
 import pathlib
@@ -12,7 +12,7 @@ import numpy as np
 
 from udal_tf.data.dataset import DataError
 
-# TFDS itself tries for minutes before it gives up on a machine without a network.
+# Without a network, TFDS itself retries for minutes before it gives up.
 PROBE_SECONDS = 10
 _BATCH = 1000
 
@@ -28,7 +28,7 @@ def find(folders: Sequence[pathlib.Path], *names: str) -> pathlib.Path | None:
 
 
 def shard_files(folder: pathlib.Path, split: str) -> list[pathlib.Path]:
-    """The shards of a split in order. Raises DataError where some are missing, or are no TFRecord files."""
+    """The shards of a split in order. Raises DataError if some are missing or not TFRecord files."""
     info = description(folder)
     name = info["name"]
     split_info = next((entry for entry in info["splits"] if entry["name"] == split), None)
@@ -38,12 +38,12 @@ def shard_files(folder: pathlib.Path, split: str) -> list[pathlib.Path]:
         raise DataError(f"{folder}: prepared as {info['fileFormat']}; prepare it with TFDS's default, tfrecord")
     shards = sorted(folder.glob(f"{name}-{split}.tfrecord-*"))
     if len(shards) != len(split_info["shardLengths"]):
-        raise DataError(f"{folder}: {len(shards)} of the {len(split_info['shardLengths'])} files of {split} are there")
+        raise DataError(f"{folder}: {len(shards)} of the {len(split_info['shardLengths'])} files of {split} exist")
     return shards
 
 
 def description(folder: pathlib.Path) -> dict[str, Any]:
-    """The content of dataset_info.json. Raises DataError where it cannot be read."""
+    """The content of dataset_info.json. Raises DataError if it cannot be read."""
     try:
         return json.loads((folder / "dataset_info.json").read_text())
     except (OSError, ValueError) as error:
@@ -53,17 +53,19 @@ def description(folder: pathlib.Path) -> dict[str, Any]:
 def read_arrays(
     folder: pathlib.Path, split: str, count: int, id_prefix: str | None
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """All images of a split, in the order of their ids where `id_prefix` is given, else in the order of the files.
+    """All images of a split, in the order of their ids if `id_prefix` is given, else in file order.
 
     Args:
-      folder: a prepared version. split: train or test. count: N, the images there have to be.
-      id_prefix: ids are <id_prefix><number>; every number 0…N−1 has to be there.
+      folder: a prepared version.
+      split: train or test.
+      count: N, the expected number of images.
+      id_prefix: ids are <id_prefix><number>, with every number 0…N−1.
 
     Returns:
       images [N, H, W, C] uint8, labels [N] int64, class names.
 
     Raises:
-      DataError: for other counts, missing ids, or a damaged folder.
+      DataError: for a wrong count, missing ids, or a damaged folder.
     """
     import tensorflow as tf
     import tensorflow_datasets as tfds
@@ -74,15 +76,15 @@ def read_arrays(
         missing = {"image", "label"} - set(features) or ({"id"} - set(features) if id_prefix is not None else set())
         if missing:
             raise DataError(
-                f"{folder}: the images have no {', '.join(sorted(missing))}; this is an old or foreign version.\n"
+                f"{folder}: the images have no {', '.join(sorted(missing))}; this is an old or modified version.\n"
                 "Prepare it again with a current tensorflow-datasets."
             )
         number = builder.info.splits[split].num_examples if split in builder.info.splits else 0
         if number != count:
-            raise DataError(f"{folder}: {number} images in {split}, there should be {count}")
+            raise DataError(f"{folder}: {number} images in {split}, expected {count}")
         images = np.zeros((count, *features["image"].shape), np.uint8)
         labels = np.full(count, -1, np.int64)
-        # One file after the other, so that the order does not hang on how TFDS interleaves them.
+        # One file after the other, so that the order does not depend on TFDS's interleaving.
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
         batches = builder.as_dataset(split=split, read_config=config, shuffle_files=False).batch(_BATCH)
         start = 0
@@ -99,8 +101,8 @@ def read_arrays(
     except (tf.errors.OpError, OSError) as error:
         raise DataError(f"{folder}: truncated or damaged ({str(error).splitlines()[0]})") from error
     if np.any(labels < 0):
-        absent = np.flatnonzero(labels < 0)
-        raise DataError(f"{folder}: {len(absent)} of {count} images of {split} are absent, the first is {absent[0]}")
+        gone = np.flatnonzero(labels < 0)
+        raise DataError(f"{folder}: {len(gone)} of {count} images of {split} are missing, the first is {gone[0]}")
     return images, labels, tuple(features["label"].names)
 
 
@@ -114,7 +116,7 @@ def download(name: str, data_dir: pathlib.Path, url: str) -> None:
     """Downloads and prepares a dataset with TFDS.
 
     Raises:
-      OSError: with the reason in one line, where that fails.
+      OSError: with the reason in one line, if that fails.
     """
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PROBE_SECONDS):
@@ -125,5 +127,5 @@ def download(name: str, data_dir: pathlib.Path, url: str) -> None:
 
     try:
         tfds.builder(name, data_dir=str(data_dir)).download_and_prepare()
-    except Exception as error:  # TFDS lets through whatever its libraries raise; all of it means: no data.
+    except Exception as error:  # TFDS passes on any exception of its libraries; each means that there is no data.
         raise OSError(f"TFDS could not prepare {name} ({type(error).__name__}: {str(error)[:200]})") from error

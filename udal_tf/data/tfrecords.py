@@ -1,7 +1,7 @@
-"""An index of the images inside TFRecord shards, so that each can be read alone: file, offset, length, label.
+"""An index of the images inside TFRecord shards, for random access: file, offset, length, label.
 
 A shard is a chain of records: length (8 bytes), its checksum (4), content, its checksum (4). The content is a
-tf.train.Example; only the framing of its fields is walked, the images themselves are not read.
+tf.train.Example; only the framing of its fields is parsed, the images themselves are not read.
 """
 
 import mmap
@@ -13,24 +13,34 @@ import numpy as np
 
 from udal_tf.data.dataset import DataError
 
-_HEADER, _FOOTER = 12, 4
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_HEADER = 12
+_FOOTER = 4
+# Wire types of protocol buffers.
+_VARINT = 0
+_FIXED64 = 1
+_BYTES = 2
+_FIXED32 = 5
 # Field numbers of tf.train.Example's messages.
-_FEATURES, _ENTRY, _KEY, _VALUE = 1, 1, 1, 2
-_BYTES_LIST, _INT64_LIST = 1, 3
+_FEATURES = 1
+_KEY = 1
+_VALUE = 2
+_BYTES_LIST = 1
+_INT64_LIST = 3
 
 
 def index(shards: Sequence[pathlib.Path], image_key: str = "image", label_key: str = "label") -> dict[str, np.ndarray]:
-    """Where the image of every record lies.
+    """Locates the image of every record.
 
     Args:
-      shards: TFRecord files in order. image_key, label_key: names of the features.
+      shards: TFRecord files in order.
+      image_key: name of the image feature.
+      label_key: name of the label feature.
 
     Returns:
       shard (index into shards, int32), offset (int64), length (int32), label (int64); each [N].
 
     Raises:
-      DataError: naming the shard that is truncated or holds other records.
+      DataError: naming the shard that is truncated or has other records.
     """
     tables = [np.empty((0, 4), np.int64)]
     for number, shard in enumerate(shards):
@@ -41,7 +51,7 @@ def index(shards: Sequence[pathlib.Path], image_key: str = "image", label_key: s
             raise DataError(f"{shard}: cannot be read ({error.strerror})") from error
         except (ValueError, IndexError, struct.error) as error:
             raise DataError(f"{shard}: truncated, or not TFRecords of images ({error})") from error
-        tables.append(np.array([(number, *place) for place in found], np.int64))
+        tables.append(np.array([(number, *entry) for entry in found], np.int64))
     columns = np.concatenate(tables)
     return {
         "shard": columns[:, 0].astype(np.int32),
@@ -58,7 +68,7 @@ def _records(content: mmap.mmap) -> Iterator[tuple[int, int]]:
         (length,) = struct.unpack_from("<Q", content, start)
         end = start + _HEADER + length
         if end + _FOOTER > size:
-            raise ValueError(f"a record at byte {start} reaches beyond the end")
+            raise ValueError(f"a record at byte {start} extends past the end")
         yield start + _HEADER, end
         start = end + _FOOTER
 
@@ -76,7 +86,7 @@ def _varint(content: mmap.mmap, at: int) -> tuple[int, int]:
 
 
 def _fields(content: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """(field, wire type, start, end) of each field of a message; of a number, where it is written."""
+    """(field number, wire type, start, end) of each field's value in a message."""
     while at < end:
         tag, at = _varint(content, at)
         field, wire = tag >> 3, tag & 7
@@ -90,7 +100,7 @@ def _fields(content: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, i
         else:
             raise ValueError(f"unknown wire type {wire}")
         if stop > end:
-            raise ValueError("a field reaches beyond its message")
+            raise ValueError("a field extends past its message")
         yield field, wire, at, stop
         at = stop
 

@@ -1,1 +1,1 @@
-"""What is done with a trained model: predict, assess, export. Above training, below the commands."""
+"""Using a trained model: predict, assess, export. The layer above training and below the commands."""

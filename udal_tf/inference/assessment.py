@@ -1,4 +1,4 @@
-"""How good a model is on images of known classes: scores of each class, confusion, calibration, worst mistakes."""
+"""How good a model is on labeled images: per-class scores, confusion matrix, calibration, worst mistakes."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -18,9 +18,13 @@ PLAIN, ADJUSTED = "plain", "adjusted"
 
 @dataclasses.dataclass(frozen=True)
 class Predicted:
-    """Predictions for N images of known classes.
+    """Predictions for N labeled images.
 
-    paths: N. labels: [N] integer. probs: PLAIN and ADJUSTED -> [N, C]. unreadable: paths of what is left out.
+    Attributes:
+      paths: N paths.
+      labels: [N] integer.
+      probs: PLAIN and ADJUSTED -> [N, C].
+      unreadable: paths of the files left out.
     """
 
     paths: list[str]
@@ -36,14 +40,16 @@ def predict(
     shift: np.ndarray,
     told: Callable[[str, str], None] = lambda path, fault: None,
 ) -> Predicted:
-    """Predicts images of known classes, both ways.
+    """Predicts labeled images, without and with LA (Inf).
 
     Args:
-      paths, labels: of each image. shift: [C], what LA (Inf) adds to the logits.
+      model: the model.
+      paths, labels: those of each image.
+      shift: [C], what LA (Inf) adds to the logits.
       told: called after each image with its path and what is wrong with it, or "".
 
     Raises:
-      ValueError: where none of them can be read.
+      ValueError: if none of them can be read.
     """
     found = []
     for label, (path, value) in zip(labels, model.logits_of_files(paths), strict=True):
@@ -51,7 +57,7 @@ def predict(
         told(path, value if isinstance(value, str) else "")
     good = [one for one in found if not isinstance(one[2], str)]
     if not good:
-        raise ValueError(f"none of the {len(found)} files, from {found[0][0]} on, is an image that can be read")
+        raise ValueError(f"none of the {len(found)} files, starting with {found[0][0]}, is a readable image")
     logits = np.stack([value for _, _, value in good])
     return Predicted(
         paths=[path for path, _, _ in good],
@@ -62,13 +68,13 @@ def predict(
 
 
 def assess(probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Everything that predictions [N, C] and true classes [N] say, JSON-ready.
+    """All scores of predictions [N, C] against true classes [N], JSON-ready.
 
     Returns:
-      "accuracy" and "balanced_accuracy" (balanced accuracy over the classes that have images) in [0, 1];
+      "accuracy" and "balanced_accuracy" (over the classes that have images) in [0, 1];
       "per_class", lists of C: "precision" (None for a class never predicted), "recall" (None for a class without
-      images), "f1" (None where neither), "support", the number of its images; "confusion" [C][C], true classes in
-      rows; "calibration", see `calibration`; "log_loss", the mean of −log of the true class's probability.
+      images), "f1" (None if both), "support", the number of its images; "confusion" [C][C], true classes in rows;
+      "calibration", see `calibration`; "log_loss", the mean of −log of the true class's probability.
     """
     classes = np.arange(probs.shape[1])
     predicted = probs.argmax(axis=1)
@@ -90,20 +96,22 @@ def assess(probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 
 
 def calibration(probs: np.ndarray, labels: np.ndarray, bins: int = BINS) -> dict[str, Any]:
-    """How far confidence is from accuracy.
+    """The expected calibration error and its bins.
 
     Images are put into bins of equal width by their confidence, the largest of their probabilities.
 
     Args:
-      probs: [N, C], rows sum to 1. labels: [N] integer.
+      probs: [N, C], rows sum to 1.
+      labels: [N] integer.
+      bins: number of bins.
 
     Returns:
-      "ece", the expected calibration error Σ n_b/N · |accuracy_b − confidence_b|; "bins", for each that is not empty
-      its bounds "low" and "high" (included), "count", mean "confidence" and "accuracy".
+      "ece", the expected calibration error Σ n_b/N · |accuracy_b − confidence_b|; "bins", for each nonempty bin its
+      bounds "low" and "high" (inclusive), "count", mean "confidence" and "accuracy".
 
-    Example: four images of confidence 0.8, two of them right: |0.5 − 0.8| = 0.3.
+    Example: four images of confidence 0.8, two of them correct: |0.5 − 0.8| = 0.3.
     """
-    confidence, right = probs.max(axis=1).astype(np.float64), probs.argmax(axis=1) == labels
+    confidence, correct = probs.max(axis=1).astype(np.float64), probs.argmax(axis=1) == labels
     at = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     found = []
     for b in np.unique(at):
@@ -114,7 +122,7 @@ def calibration(probs: np.ndarray, labels: np.ndarray, bins: int = BINS) -> dict
                 "high": float((b + 1) / bins),
                 "count": int(inside.sum()),
                 "confidence": float(confidence[inside].mean()),
-                "accuracy": float(right[inside].mean()),
+                "accuracy": float(correct[inside].mean()),
             }
         )
     ece = sum(one["count"] * abs(one["accuracy"] - one["confidence"]) for one in found) / len(labels)
@@ -122,7 +130,7 @@ def calibration(probs: np.ndarray, labels: np.ndarray, bins: int = BINS) -> dict
 
 
 def worst_mistakes(probs: np.ndarray, labels: np.ndarray, most: int) -> np.ndarray:
-    """Positions of the wrong predictions [≤ most] of probs [N, C], the most confident first."""
+    """Positions of at most `most` wrong predictions of probs [N, C], the most confident first."""
     predicted = probs.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     return wrong[np.argsort(-probs[wrong, predicted[wrong]], kind="stable")[:most]]

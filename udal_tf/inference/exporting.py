@@ -1,4 +1,4 @@
-"""A trained model as a file of another format that needs nothing of ours: uint8 images in, probabilities out."""
+"""Exports a trained model to formats that do not need udal_tf: uint8 images in, probabilities out."""
 
 import dataclasses
 import importlib.util
@@ -15,26 +15,33 @@ from udal_tf.augment import views
 from udal_tf.inference.trained import TrainedModel
 from udal_tf.models.stock import stock_copy
 
-# Names of the input and the output wherever the format has names.
-IMAGES, PROBS = "images", "probs"
-# Largest difference of a probability; TensorFlow Lite chooses kernels of its own.
-TOLERANCE, LITE_TOLERANCE = 1e-5, 1e-3
-RANDOM_IMAGES, RANDOM_SEED = 64, 0
+# Names of the input and the output in formats that have names.
+IMAGES = "images"
+PROBS = "probs"
+# Largest allowed difference of a probability; TensorFlow Lite uses its own kernels.
+TOLERANCE = 1e-5
+LITE_TOLERANCE = 1e-3
+# Random images that each export is compared on.
+RANDOM_IMAGES = 64
+RANDOM_SEED = 0
 
 Run = Callable[[np.ndarray], np.ndarray]
 
 
 class ExportError(RuntimeError):
-    """A model could not be exported, or the exported one does not agree with ours; the message says how far."""
+    """A model could not be exported, or the exported model does not match; the message says by how much."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """One way to write a model.
+    """An export format.
 
-    file: its name in the export's folder. write: (network, path, class names) -> None. load: path -> a function from
-    uint8 [N, H, W, C] to probabilities [N, C], as a user of the format would run it. tolerance: of a probability.
-    packages: what both need beside TensorFlow.
+    Attributes:
+      file: its name in the export folder.
+      write: (network, path, class names) -> None.
+      load: path -> a function from uint8 [N, H, W, C] to probabilities [N, C], as a user of the format would run it.
+      tolerance: largest allowed difference of a probability.
+      packages: what both need besides TensorFlow.
     """
 
     file: str
@@ -45,16 +52,17 @@ class Format:
 
 
 def exportable(model: TrainedModel, shift: np.ndarray) -> keras.Model:
-    """The whole way from images to probabilities as one network of Keras's own layers.
+    """The model from images to probabilities as one network of stock Keras layers.
 
     Args:
-      shift: [C], what LA (Inf) adds to the logits; it goes into the bias of the last layer.
+      model: the model.
+      shift: [C], what LA (Inf) adds to the logits; it is added to the bias of the last layer.
 
     Returns:
       Keras model, uint8 [N, H, W, C] -> float32 [N, C], rows sum to 1.
 
     Raises:
-      ExportError: for a network with layers that Keras does not have.
+      ExportError: for a network with layers that are not in Keras.
     """
     try:
         network = stock_copy(model.network)
@@ -116,7 +124,7 @@ def _write_onnx(network: keras.Model, path: pathlib.Path, class_names: Sequence[
     import onnx
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning)  # Keras's own, about NumPy.
+        warnings.filterwarnings("ignore", category=FutureWarning)  # From Keras, about NumPy.
         network.export(str(path), format="onnx", input_signature=[_signature(network)], verbose=False)
     model = onnx.load(str(path))
     given = model.graph.output[0].name
@@ -144,24 +152,27 @@ FORMATS = {
 
 
 def missing_packages(name: str) -> list[str]:
-    """The packages that a format needs and that are not installed."""
+    """The packages that a format needs but that are not installed."""
     return [package for package in FORMATS[name].packages if importlib.util.find_spec(package) is None]
 
 
 def export(
     model: TrainedModel, shift: np.ndarray, name: str, folder: pathlib.Path, real: np.ndarray
 ) -> dict[str, float]:
-    """Writes the model into a folder and runs what was written.
+    """Exports the model into a folder, then loads and runs the export to verify it.
 
     Args:
-      shift: [C], what LA (Inf) adds to the logits. name: a key of FORMATS. folder: there already.
-      real: [N, H, W, C] uint8 images to compare on beside random ones; N may be 0.
+      model: the model.
+      shift: [C], what LA (Inf) adds to the logits.
+      name: a key of FORMATS.
+      folder: an existing folder.
+      real: [N, H, W, C] uint8 images to compare on besides random ones; N may be 0.
 
     Returns:
-      the largest difference of a probability, on "random" images and, where there are any, on "real" ones.
+      the largest difference of a probability on "random" images and, if there are any, on "real" ones.
 
     Raises:
-      ExportError: where the network cannot be written so, or the probabilities do not agree with ours.
+      ExportError: if the network cannot be exported to this format, or the probabilities do not match.
     """
     chosen = FORMATS[name]
     path = folder / chosen.file
@@ -177,6 +188,7 @@ def export(
     if max(differences.values()) > chosen.tolerance:
         shown = ", ".join(f"{value:.1e} on {kind} images" for kind, value in differences.items())
         raise ExportError(
-            f"the exported model's probabilities differ from ours by {shown}; allowed is {chosen.tolerance:g}"
+            f"the exported model's probabilities differ from the original's by {shown}; "
+            f"the limit is {chosen.tolerance:g}"
         )
     return differences

@@ -1,4 +1,4 @@
-"""Image files as a trained network takes them: which files, and how they become pixels, ahead of their use."""
+"""Image files as input of a trained network: which files, how they become pixels, and reading them ahead."""
 
 import collections
 import concurrent.futures
@@ -11,26 +11,27 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from udal_tf.data.decoding import FAULTS, decode, fault_text
-from udal_tf.data.encoded import center_view, foreign
+from udal_tf.data.decoding import SUFFIXES, decode_or_fault, fault_text, foreign, is_image_name
+from udal_tf.data.encoded import center_view
 from udal_tf.data.files import NAMED
-from udal_tf.data.folder_listing import SUFFIXES, TEST
+from udal_tf.data.folder_listing import TEST
 
 # An image's pixels [H, W, C] uint8, or what is wrong with its file.
 Pixels = np.ndarray | str
-# Files whose pixels are being made while a batch is computed.
+# Files that are decoded ahead while a batch is computed.
 AHEAD = 256
 
 
 def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | os.PathLike], Pixels]:
-    """How an image file becomes a network's input: as in the evaluation of the training.
+    """How an image file becomes a network's input: as in the evaluation during training.
 
-    Folders of custom images take the whole short side and the middle of the long one; ImageNet-127 the middle square of
-    7/8 of the short side. Datasets of one size come without files: theirs are read as those of a folder, for a network
-    of one channel turned gray.
+    A custom dataset uses the center square as large as the short side; ImageNet-127 one of 7/8 of the short side.
+    Datasets that are arrays have no image files: files are then read as in a custom dataset, and converted to gray for
+    a network with one channel.
 
     Args:
-      dataset: a run's --dataset. input_shape: (H, W, C) of its network; H = W, C is 1 or 3.
+      dataset: a run's --dataset.
+      input_shape: (H, W, C) of its network; H = W, C is 1 or 3.
 
     Returns:
       path -> pixels [H, W, C] uint8, or what is wrong in one line.
@@ -47,17 +48,18 @@ def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | o
             return "truncated or damaged"
 
     def from_any(path: str | os.PathLike) -> Pixels:
-        try:
-            pixels = decode(pathlib.Path(path), size)
-        except FAULTS as error:
-            return fault_text(error)
-        return pixels if channels == 3 else np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
+        pixels = decode_or_fault(pathlib.Path(path), size)
+        return (
+            pixels
+            if channels == 3 or isinstance(pixels, str)
+            else np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
+        )
 
     return from_imagenet if dataset == "imagenet127" else from_any
 
 
 def read_ahead(paths: Iterable[str], read: Callable[[str], Pixels], threads: int) -> Iterator[tuple[str, Pixels]]:
-    """Each path with what `read` makes of it, in order, read by threads while the caller works.
+    """Each path with the result of `read`, in order, computed by threads while the caller works.
 
     At most AHEAD images are held, however many paths there are.
     """
@@ -73,37 +75,37 @@ def read_ahead(paths: Iterable[str], read: Callable[[str], Pixels], threads: int
 
 
 def below(folder: str) -> Iterator[str]:
-    """Images at any depth, folder by folder in the order of their names; links are followed, each place once.
+    """Images at any depth, folder by folder, sorted by name; links are followed, each folder visited once.
 
-    A folder that cannot be listed comes as a path itself, for `reader` to say why.
+    A folder that cannot be listed is yielded as a path itself, so that `reader` reports why.
     """
     seen = set()
 
-    def visit(place: str) -> Iterator[str]:
-        real = os.path.realpath(place)
+    def visit(directory: str) -> Iterator[str]:
+        real = os.path.realpath(directory)
         if real in seen:
             return
         seen.add(real)
         try:
-            names = sorted(name for name in os.listdir(place) if not name.startswith("."))
+            names = sorted(name for name in os.listdir(directory) if not name.startswith("."))
         except OSError:
-            yield place
+            yield directory
             return
         for name in names:
-            path = os.path.join(place, name)
+            path = os.path.join(directory, name)
             if os.path.isdir(path):
                 yield from visit(path)
-            elif name.lower().endswith(SUFFIXES):
+            elif is_image_name(name):
                 yield path
 
     return visit(folder)
 
 
 def named(arguments: Iterable[str]) -> Iterator[str]:
-    """The images that a person names: files, folders at any depth, patterns such as `photos/**/*.jpg`.
+    """The images that a user names: files, folders at any depth, patterns such as `photos/**/*.jpg`.
 
-    A file is taken whatever its name ends in, and also where it is not there, for `reader` to say so. Check the
-    arguments by `check_named` first.
+    A file is accepted with any suffix, and even if it does not exist, so that `reader` reports it. Check the arguments
+    with `check_named` first.
     """
     for argument in arguments:
         for path in [argument] if os.path.exists(argument) else _matches(argument) or [argument]:
@@ -114,7 +116,7 @@ def named(arguments: Iterable[str]) -> Iterator[str]:
 
 
 def check_named(arguments: Iterable[str]) -> None:
-    """Raises ValueError for a folder without images and for a pattern that nothing matches."""
+    """Raises ValueError for a folder without images and for a pattern without matches."""
     for argument in arguments:
         if os.path.isdir(argument):
             if next(below(argument), None) is None:
@@ -126,22 +128,27 @@ def check_named(arguments: Iterable[str]) -> None:
 def by_class(
     folder: pathlib.Path, class_names: Sequence[str], skip_unknown: bool = False
 ) -> tuple[list[str], list[int], list[str]]:
-    """The images below the folders of the classes.
+    """The images below the class folders.
+
+    Args:
+      folder: has one folder per class.
+      class_names: the model's classes.
+      skip_unknown: whether to ignore folders with other names.
 
     Returns:
-      their paths; the class of each; names of the folders of no class, left out.
+      their paths; the class of each; names of the folders of unknown classes, left out.
 
     Raises:
-      ValueError: where there is no such folder or no image, or a folder of no class and not `skip_unknown`.
+      ValueError: if there is no class folder or no image, or a folder of an unknown class without `skip_unknown`.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder} must be a folder with one folder per class, and is none")
+        raise ValueError(f"{folder} must be a folder with one folder per class")
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     unknown = [name for name in names if name not in class_names]
     known = ", ".join(class_names[:NAMED]) + (", …" if len(class_names) > NAMED else "")
     if len(unknown) == len(names):
         hint = f"; did you mean {folder / TEST}?" if TEST in names else ""
-        raise ValueError(f"{folder} has no folder named as one of the model's classes ({known}){hint}")
+        raise ValueError(f"{folder} has no folder named like one of the model's classes ({known}){hint}")
     if unknown and not skip_unknown:
         raise ValueError(
             f"{folder}: the model knows no class {', '.join(unknown[:NAMED])} (it knows {known}). Rename the folders, "
@@ -154,13 +161,13 @@ def by_class(
             paths.extend(below(str(folder / name)))
             labels.extend([c] * (len(paths) - len(labels)))
     if not paths:
-        raise ValueError(f"no images below the folders of the classes in {folder} (looked for {', '.join(SUFFIXES)})")
+        raise ValueError(f"no images below the class folders in {folder} (looked for {', '.join(SUFFIXES)})")
     return paths, labels, unknown
 
 
 def _matches(pattern: str) -> list[str]:
     if not glob.has_magic(pattern):
         return []
-    # Where links lead in circles, `**` finds a file many times; its shortest path is kept.
+    # With circular links, `**` finds a file many times; its shortest path is kept.
     longest_first = sorted(glob.glob(pattern, recursive=True), key=len, reverse=True)
     return sorted({os.path.realpath(path): path for path in longest_first}.values())

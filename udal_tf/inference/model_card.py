@@ -1,4 +1,4 @@
-"""The model card of an exported model: what it was trained on, how, how good it is, how to use it, and its limits."""
+"""The model card of an exported model: data, training, scores, use, and limitations."""
 
 import dataclasses
 import shlex
@@ -13,21 +13,26 @@ from udal_tf.inference.trained import TrainedModel
 from udal_tf.inference.workfolder import BEST_EPOCH
 from udal_tf.run_records import Result
 
-# Classes with fewer labeled, or fewer test images, are named among the limits.
-FEW_LABELED, FEW_TESTED = 10, 30
+# Classes with fewer labeled or fewer test images are listed in the limitations.
+FEW_LABELED = 10
+FEW_TESTED = 30
 _VARIANTS = {"last": ("ema", "ema_la"), "best": ("ema", "ema_la"), "raw": ("raw", "raw_la")}
-# Settings that a run fills in by itself.
+# Settings that a run fills in itself.
 _FILLED_IN = ("images", "plugin_sha256")
-# Facts of the data that are lists of counts, and stand in the table of the classes.
+# Facts of the data that are per-class counts, shown in the table of classes.
 _COUNTS = ("labeled_counts", "unlabeled_counts", "test_counts")
 
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """What the card says of the export itself.
+    """The facts about the export itself.
 
-    format: a key of exporting.FORMATS. target_prior: as stated, None for none; source_prior: its kind.
-    differences: see `exporting.export`. compared: where the real images were from.
+    Attributes:
+      format: a key of exporting.FORMATS.
+      target_prior: as stated by the user, or None.
+      source_prior: its kind.
+      differences: see `exporting.export`.
+      compared: where the real images came from.
     """
 
     format: str
@@ -38,7 +43,7 @@ class Export:
 
 
 def training_command(config: Config) -> str:
-    """The command of a training: its data, method, and every setting that differs from their recipe."""
+    """The command of a run: its data, method, and every setting that differs from their recipe."""
     values = flat(config.to_dict())
     chosen = {name: values[name] for name in ("dataset", "base", "method", "protocol", "arch")}
     chosen |= {"plugin": tuple(values["plugin"])} if values["plugin"] else {}
@@ -55,7 +60,7 @@ def training_command(config: Config) -> str:
 
 
 def facts(model: TrainedModel, export: Export) -> dict[str, Any]:
-    """What a program needs to know of the exported model, JSON-ready: `classes.json`."""
+    """What a program needs to know about the exported model, JSON-ready: `classes.json`."""
     prior = None
     if export.target_prior is not None:
         target = priors.target_prior(export.target_prior, model.class_names, model.p_data)
@@ -77,24 +82,24 @@ def card(model: TrainedModel, export: Export) -> str:
     folder, config = model.folder, model.folder.config
     data = folder.result.data if folder.result else {}
     trained = f"`--base={config.method.base} --method={config.method.method}`"
-    state = "" if folder.result else " **The training was not finished.**"
+    state = "" if folder.result else " **Training was not finished.**"
     compared = " and ".join(f"{value:.1e} on {kind} images" for kind, value in export.differences.items())
     parts = [
-        f"# {len(model.class_names)} classes of images, {config.data.dataset}",
-        f"A {model.network.name} network, trained by udal-tf {folder.facts.udal_tf} with {trained}: its "
+        f"# Image classifier: {len(model.class_names)} classes, {config.data.dataset}",
+        f"A {model.network.name} network trained by udal-tf {folder.facts.udal_tf} with {trained}: "
         f"{_weights(model)}, step {folder.step:,} of {config.train.total_steps:,}.{state}",
         "## Use",
         usage.contract(model),
         f"```python\n{usage.program(model, export.format)}\n```",
-        f"Its probabilities differ from those of the training's own network by at most {compared}; allowed is "
+        f"Its probabilities differ from those of the original network by at most {compared}; the limit is "
         f"{FORMATS[export.format].tolerance:g}. Real images: {export.compared}.",
         "## Prior",
         _prior(export),
-        "## Classes and how well they are recognized",
+        "## Classes and test results",
         _classes(model, data, export),
         "## Data",
         "\n".join(f"- {name}: {value}" for name, value in data.items() if name not in _COUNTS) or "Not recorded.",
-        "## Limits",
+        "## Limitations",
         "\n".join(f"- {limit}" for limit in _limits(model, data)),
         "## Training",
         f"```\n{training_command(config)}\n```",
@@ -105,28 +110,25 @@ def card(model: TrainedModel, export: Export) -> str:
 
 def _weights(model: TrainedModel) -> str:
     return {
-        "last": "EMA weights at the end",
-        "best": "EMA weights of the epoch that was best on the test images",
-        "raw": "weights at the end, not averaged",
+        "last": "EMA weights at the end of training",
+        "best": "EMA weights of the best epoch on the test images",
+        "raw": "raw weights at the end of training",
     }[model.weights]
 
 
 def _prior(export: Export) -> str:
     if export.target_prior is None:
         return (
-            "The probabilities are the model's own, without LA (Inf). Where the images follow another class "
-            "distribution than the model assumes, export it again with --target_prior."
+            "The probabilities are those of the model without LA (Inf). If the images to predict follow a different "
+            "class distribution than the model assumes, export it again with --target_prior."
         )
     source = {
-        "labeled": "the prior of the labeled images, p_data",
-        "own": "the prior that the method's labeled loss leaves the model with",
+        "labeled": "the class prior p_data of the labeled images",
+        "own": "the prior that the method's labeled loss gives the model",
         "label_average": "the moving average of the labels",
-        "target": "the target prior p̃ of the training's end",
+        "target": "the target prior p̃ at the end of training",
     }[export.source_prior]
-    return (
-        f"LA (Inf) is inside: {source}, is taken away, and the target prior ({export.target_prior}; see the table) put "
-        "in its place."
-    )
+    return f"LA (Inf) is built in: it replaces {source} by the target prior ({export.target_prior}; see the table)."
 
 
 def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> str:
@@ -137,10 +139,10 @@ def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> st
     for title, key in ((labeled, "labeled_counts"), ("unlabeled", "unlabeled_counts")):
         if key in data:
             columns[title] = data[key]
-    columns["p_data"] = [f"{share:.4f}" for share in model.p_data]
+    columns["p_data"] = [f"{prior:.4f}" for prior in model.p_data]
     if export.target_prior is not None:
         target = priors.target_prior(export.target_prior, model.class_names, model.p_data)
-        columns["target prior"] = [f"{share:.4f}" for share in target]
+        columns["target prior"] = [f"{prior:.4f}" for prior in target]
     if row:
         tested = _tested(model)
         if tested:
@@ -152,17 +154,19 @@ def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> st
     lines += [" | ".join(map(str, cells)) for cells in zip(*columns.values(), strict=True)]
     table = "\n".join(f"| {line} |" for line in lines)
     if not row:
-        return f"{table}\n\nThese weights were saved within an epoch and were not tested."
+        return f"{table}\n\nThese weights were saved in mid-epoch and were not tested."
     scores = "; ".join(
         f"{name}: accuracy {100 * row.test.accuracy[variant]:.1f} %, balanced accuracy "
         f"{100 * row.test.balanced_accuracy[variant]:.1f} %"
-        for name, variant in zip(("as they are", "with LA (Inf) to the uniform distribution"), variants, strict=True)
+        for name, variant in zip(
+            ("without LA (Inf)", "with LA (Inf) to the uniform distribution"), variants, strict=True
+        )
     )
-    return f"On the test images of the training, {scores}.\n\n{table}"
+    return f"On the test images of the run, {scores}.\n\n{table}"
 
 
 def _tested(model: TrainedModel) -> list[int]:
-    """Test images per class, where the result says."""
+    """Test images per class, or an empty list if unknown."""
     result = model.folder.result
     return [sum(row) for row in result.confusion.ema] if result else []
 
@@ -172,16 +176,16 @@ def _limits(model: TrainedModel, data: Mapping[str, Any]) -> list[str]:
         return ", ".join(f"{n} ({c})" for n, c in zip(model.class_names, counts, strict=True) if c < few)
 
     limits = [
-        f"It knows these {len(model.class_names)} classes alone: whatever an image shows, it names one of them.",
-        "It was tested on images of the kind that it was trained on; on others it can be much worse.",
-        "Its probabilities were not calibrated. `udal-evaluate` measures how far they can be trusted.",
+        f"It knows only these {len(model.class_names)} classes: whatever an image shows, it predicts one of them.",
+        "It was tested on images like its training images; on others it can be much worse.",
+        "Its probabilities are not calibrated; `udal-evaluate` measures their calibration error.",
     ]
     if few := named(data.get("labeled_counts", []) or [FEW_LABELED] * len(model.class_names), FEW_LABELED):
-        limits.append(f"Classes that it learned from fewer than {FEW_LABELED} labeled images: {few}.")
+        limits.append(f"Classes trained on fewer than {FEW_LABELED} labeled images: {few}.")
     if few := named(_tested(model) or [FEW_TESTED] * len(model.class_names), FEW_TESTED):
-        limits.append(f"Classes whose recall rests on fewer than {FEW_TESTED} test images: {few}.")
+        limits.append(f"Classes whose recall was measured on fewer than {FEW_TESTED} test images: {few}.")
     if model.weights == BEST_EPOCH:
-        limits.append("The test images chose the epoch, so its figures above are better than it is.")
+        limits.append("The epoch was selected on the test images, so the scores above are optimistic.")
     return limits
 
 

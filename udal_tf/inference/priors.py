@@ -1,11 +1,11 @@
-"""Logit adjustment at inference, LA (Inf) of the paper's §2.2: the prior taken away and the one put in its place.
+"""Logit adjustment at inference, LA (Inf) of the paper's §2.2: replaces the source prior by a target prior.
 
   logits − log p_source + log p_target
 
-p_source is what the model's own predictions are taken to follow, p_target what the new images are said to follow.
-Which p_source is right depends on the method. Trained by plain cross-entropy a model follows p_data. UDAL's labeled
-loss leaves it with p̃_α (Eqs. 6 to 8), logit adjustment in training with the uniform distribution: `own`. The paper
-takes p_data away from every method, UDAL included ("UDAL & LA (Inf)", Table 1): `labeled`.
+p_source is the prior that the model's predictions are assumed to follow, p_target the stated class distribution of the
+new images. Which p_source is right depends on the method. Trained with plain cross-entropy a model follows p_data;
+trained with UDAL's labeled loss, p̃_α (Eqs. 6 to 8); with logit adjustment in training, the uniform distribution:
+`own`. The paper removes p_data from every method, UDAL included ("UDAL & LA (Inf)", Table 1): `labeled`.
 """
 
 import os
@@ -21,23 +21,24 @@ from udal_tf.registry import UNIFORM as UNIFORM_TARGET
 
 UNIFORM, TRAIN = "uniform", "train"
 LABELED, OWN = "labeled", "own"
-# What a person may state: a word, a file, shares by class name, shares in the order of the classes.
+# What a user may state: a keyword, a file, numbers by class name, numbers in class order.
 Stated = str | os.PathLike | Mapping[str, float] | Sequence[float]
 
 
 def target_prior(stated: Stated, class_names: Sequence[str], p_data: np.ndarray) -> np.ndarray:
-    """The distribution that a person states for the images to come.
+    """The class distribution that a user states for the images to predict.
 
     Args:
-      stated: `uniform`; `train`, p_data; a file as `class_distribution.read` takes it; or the
-        numbers themselves, in the order of the classes or by name. They need not sum to 1: counts do as well.
+      stated: `uniform`; `train`, p_data; a file as read by `class_distribution.read`; or the numbers themselves, in
+        class order or by name. They need not sum to 1; counts work too.
+      class_names: C names.
       p_data: [C] float32.
 
     Returns:
       [C] float32, sums to 1.
 
     Raises:
-      ValueError: where that is not one share for each class.
+      ValueError: if that is not one number per class.
     """
     count = len(class_names)
     if isinstance(stated, str) and stated == UNIFORM:
@@ -46,13 +47,15 @@ def target_prior(stated: Stated, class_names: Sequence[str], p_data: np.ndarray)
         return p_data
     if isinstance(stated, (str, os.PathLike)):
         if not os.path.exists(stated):
-            raise ValueError(f"a target prior must be {UNIFORM}, {TRAIN} or a file with shares, got {str(stated)!r}")
+            raise ValueError(
+                f"a target prior must be {UNIFORM}, {TRAIN} or a file with a class distribution, got {str(stated)!r}"
+            )
         entries, source = class_distribution.read(os.fspath(stated)), f"{stated}: "
     else:
         entries = (
             tuple(f"{n}={float(s)!r}" for n, s in stated.items())
             if isinstance(stated, Mapping)
-            else tuple(repr(float(share)) for share in stated)
+            else tuple(repr(float(number)) for number in stated)
         )
         source = "target prior: "
     try:
@@ -62,30 +65,32 @@ def target_prior(stated: Stated, class_names: Sequence[str], p_data: np.ndarray)
 
 
 def own_prior(method: str, p_data: np.ndarray, p_target: np.ndarray | None) -> np.ndarray:
-    """What a method's labeled loss leaves the model with: p̃ (Eq. 6), uniform (Eq. 3), or p_data. [C] float32.
+    """The prior that a method's labeled loss gives the model: p̃ (Eq. 6), uniform (Eq. 3), or p_data. [C] float32.
 
-    `methods.aligner.Aligner.p_own` by what the run wrote down.
+    The same as `methods.aligner.Aligner.p_own`, from the run's records.
 
     Args:
-      method: a run's --method. p_target: [C], p̃ at the weights' epoch; None where no epoch is finished.
+      method: a run's --method.
+      p_data: [C], the class prior of the labeled data.
+      p_target: [C], p̃ at the weights' epoch; None if no epoch is finished.
 
     Raises:
-      ValueError: where p̃ is needed and not known.
+      ValueError: if p̃ is needed and not known.
     """
     shift = METHODS[method].targets.labeled
     if shift is None:
         return p_data
     if shift.source != P_DATA or shift.tau != 1.0 or shift.target not in (P_TARGET, UNIFORM_TARGET):
-        raise ValueError(f"what --method={method} leaves the model with is not known: use {LABELED}")
+        raise ValueError(f"the source prior of --method={method} is unknown: use {LABELED}")
     if shift.alpha == ZERO or shift.target == UNIFORM_TARGET:
         return np.full(len(p_data), 1 / len(p_data), np.float32)
     if p_target is None:
-        raise ValueError(f"the model's own prior is known from the first finished epoch on: use {LABELED} for now")
+        raise ValueError(f"the model's own prior is known only after the first finished epoch: use {LABELED} for now")
     return p_target
 
 
 def shift(p_source: np.ndarray, p_target: np.ndarray) -> np.ndarray:
-    """[C] float32, what LA (Inf) adds to logits: log p_target − log p_source, finite for a share of zero.
+    """[C] float32, what LA (Inf) adds to logits: log p_target − log p_source, finite even for a probability of zero.
 
     Example: from (0.8, 0.2) to (0.5, 0.5): (−log 1.6, log 2.5).
     """

@@ -1,4 +1,4 @@
-"""Real images to compare an exported model with ours on: those that a person names, or some of the training's own."""
+"""Real images for comparing an exported model with the original: those a user names, or some of the run's data."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -15,16 +15,17 @@ MOST = 64
 
 
 def find(model: TrainedModel, named: Sequence[str]) -> tuple[np.ndarray, str]:
-    """Up to MOST images as the network sees them, and where they are from, in words.
+    """Up to MOST images as network input, and a description of where they come from.
 
     Args:
-      named: files, folders and patterns; without any, the data of the training, if it is still where it was.
+      model: the model.
+      named: files, folders and patterns; if empty, the data of the run, if it is still available.
 
     Returns:
-      [N, H, W, C] uint8, N may be 0, and the words.
+      [N, H, W, C] uint8, N may be 0, and the description.
 
     Raises:
-      ValueError: where images are named and none can be read.
+      ValueError: if images are named and none can be read.
     """
     config, own = model.folder.config.data, model.folder.config.own.dataset
     empty = np.zeros([0, *model.input_shape], np.uint8)
@@ -32,8 +33,8 @@ def find(model: TrainedModel, named: Sequence[str]) -> tuple[np.ndarray, str]:
         image_files.check_named(named)
         found = _readable(model, image_files.named(named))
         if not found:
-            raise ValueError(f"none of {', '.join(named)} is an image that can be read")
-        return np.stack(found), f"{len(found)} images that were named"
+            raise ValueError(f"none of {', '.join(named)} is a readable image")
+        return np.stack(found), f"{len(found)} images given by the user"
     try:
         if DATASETS[config.dataset].resizable:
             folder = files.data_dirs(config)[0]
@@ -43,10 +44,10 @@ def find(model: TrainedModel, named: Sequence[str]) -> tuple[np.ndarray, str]:
         count = min(MOST, len(test))
         return test.fetch(np.arange(count)).numpy(), f"{count} test images of {config.dataset}"
     except DataError as error:
-        return empty, f"none, for the data of the training is not there ({str(error).splitlines()[0]})"
+        return empty, f"none, because the training data is not available ({str(error).splitlines()[0]})"
 
 
 def _readable(model: TrainedModel, paths: Iterable[str]) -> list[np.ndarray]:
-    """The first images that can be read, of twice as many files."""
+    """The first MOST readable images among twice as many files."""
     read = (model.pixels(path) for path in itertools.islice(paths, 2 * MOST))
     return list(itertools.islice((pixels for pixels in read if not isinstance(pixels, str)), MOST))

@@ -1,4 +1,4 @@
-"""A trained model in use: `load` a work folder, `predict` the classes of images."""
+"""Using a trained model: `load` a work folder, `predict` the classes of images."""
 
 import dataclasses
 import itertools
@@ -22,15 +22,19 @@ from udal_tf.models.build import build_model
 from udal_tf.training.distribute import usable_cores
 from udal_tf.training.weights import problem_of, restore_weights
 
-# Images of one forward pass: as many as have this many pixels, and not more than 64.
-PIXELS_PER_PASS, MOST_PER_PASS = 1 << 18, 64
+# The batch size: as many images as have this many pixels, but at most 64.
+PIXELS_PER_PASS = 1 << 18
+MOST_PER_PASS = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model says of N images.
+    """A model's predictions for N images.
 
-    probs: [N, C] float32, rows sum to 1. labels: [N] int64, each image's likeliest class. names: N, its name.
+    Attributes:
+      probs: [N, C] float32, rows sum to 1.
+      labels: [N] int64, the most probable class of each image.
+      names: N names of these classes.
     """
 
     probs: np.ndarray
@@ -39,16 +43,18 @@ class Prediction:
 
 
 class TrainedModel:
-    """The network of a work folder with the weights that were asked for; `load` makes it.
+    """The network of a work folder with the requested weights; made by `load`.
 
-    Layers compute in float32, whatever they did in training.
+    Layers compute in float32, also after mixed-precision training.
 
     Attributes:
-      folder: what was read of the work folder. class_names: C names. input_shape: (H, W, C) of an image.
+      folder: the work folder's contents.
+      class_names: C names.
+      input_shape: (H, W, C) of an image.
       p_data: [C] float32, the class prior of the labeled images.
       network: Keras model, float32 [B, H, W, C] in [−1, 1] -> logits [B, C].
-      batch_size: images of one forward pass. Every pass has this many, filled up where there are fewer, so that one
-        trace serves all and an image's logits depend on it alone.
+      batch_size: images per forward pass. Smaller batches are padded, so that one trace serves all and an image's
+        logits do not depend on the other images.
     """
 
     def __init__(self, folder: WorkFolder, weights: str, batch_size: int):
@@ -68,12 +74,12 @@ class TrainedModel:
         )
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """[N, H, W, C] uint8 images -> [N, C] float32 logits. Raises ValueError for images of another kind."""
+        """[N, H, W, C] uint8 images -> [N, C] float32 logits. Raises ValueError for a wrong shape or dtype."""
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.shape[1:] != self.input_shape:
             raise ValueError(
                 f"images must be uint8 [N, {', '.join(map(str, self.input_shape))}], got {images.dtype} "
-                f"{list(images.shape)}; files of any size can be given by their paths"
+                f"{list(images.shape)}; to predict files of any size, give their paths"
             )
         parts = [np.zeros([0, len(self.class_names)], np.float32)]
         for start in range(0, len(images), self.batch_size):
@@ -83,7 +89,7 @@ class TrainedModel:
         return np.concatenate(parts)
 
     def logits_of_files(self, paths: Iterable[str]) -> Iterator[tuple[str, np.ndarray | str]]:
-        """Each path with its image's logits [C] or with what is wrong with it, in order.
+        """Each path with its image's logits [C], or what is wrong with it, in order.
 
         Files are read ahead by threads, a bounded number at a time.
         """
@@ -95,18 +101,18 @@ class TrainedModel:
                 yield path, pixels if isinstance(pixels, str) else next(rows)
 
     def pixels(self, path: str | os.PathLike) -> image_files.Pixels:
-        """An image file as the network sees it, [H, W, C] uint8, or what is wrong with it."""
+        """An image file as network input, [H, W, C] uint8, or what is wrong with it."""
         return self._read(path)
 
     def source_prior(self, kind: str = "") -> np.ndarray:
-        """[C] float32: what the model's own predictions are taken to follow, before LA (Inf).
+        """[C] float32: the class prior that the model's predictions are assumed to follow, before LA (Inf).
 
         Args:
-          kind: `labeled`, p_data; `own`, what the method's labeled loss leaves the model with (`priors.own_prior`);
-            or none of them: as the evaluation of the training, which --la_prior chose.
+          kind: `labeled`, p_data; `own`, the prior that the method's labeled loss gives the model
+            (`priors.own_prior`); or "": as in the evaluation during training, chosen by --la_prior.
 
         Raises:
-          ModelError: where it is not known for weights of this step.
+          ModelError: if it is not known for weights of this step.
         """
         config, row = self.folder.config, self.folder.row
         p_target = np.array(row.p_target, np.float32) if row else None
@@ -121,7 +127,7 @@ class TrainedModel:
         if self.folder.result:  # --la_prior=label_average or target, as it was at the end.
             return np.array(self.folder.result.la_prior.distribution, np.float32)
         raise ModelError(
-            f"{self.folder.run_dir.path}: --la_prior={kind} is known at the end of a training; use the source prior "
+            f"{self.folder.run_dir.path}: --la_prior={kind} is known only at the end of training; use the source prior "
             f"{priors.LABELED} for now"
         )
 
@@ -146,16 +152,17 @@ class TrainedModel:
 
         Args:
           images: [N, H, W, C] uint8 of the network's input shape, or N paths of image files of any size.
-          target_prior: the class distribution of these images, for LA (Inf): `uniform`, `train`, a file, or shares
-            (see `priors.target_prior`); None for the model's predictions as they are.
-          source_prior: see `source_prior`; matters with a target prior only.
+          target_prior: the class distribution of these images, for LA (Inf): `uniform`, `train`, a file, or numbers
+            (see `priors.target_prior`); None for predictions without LA (Inf).
+          source_prior: see `source_prior`; used only with a target prior.
 
         Raises:
-          DataError: naming files that cannot be read. ValueError: for arrays or priors that do not fit.
+          DataError: naming unreadable files.
+          ValueError: for arrays of the wrong shape or dtype, or invalid priors.
         """
         added = self.shift(target_prior, source_prior)
         if isinstance(images, (str, os.PathLike)):
-            raise ValueError(f"images must come as an array or as a list of paths, got {images!r}")
+            raise ValueError(f"images must be an array or a list of paths, got {images!r}")
         if isinstance(images, np.ndarray) or not all(isinstance(path, (str, os.PathLike)) for path in images):
             logits = self.logits(np.asarray(images))
         else:
@@ -163,8 +170,8 @@ class TrainedModel:
         return self.prediction(logits, added)
 
     def prediction(self, logits: np.ndarray, shift: np.ndarray) -> Prediction:
-        """What logits [N, C] say after LA (Inf) has added `shift` [C]."""
-        # Twice the precision, so that the last bit does not depend on how many rows are computed together.
+        """The prediction for logits [N, C] after LA (Inf) adds `shift` [C]."""
+        # In double precision, so that the last bit does not depend on the number of rows.
         probs = scipy.special.softmax(logits.astype(np.float64) + shift, axis=1).astype(np.float32)
         labels = probs.argmax(axis=1)
         return Prediction(probs, labels, tuple(self.class_names[label] for label in labels))
@@ -184,14 +191,14 @@ def load(
     """The model of a work folder, ready to predict.
 
     Args:
-      workdir: as --workdir named it in training; of generations, the last one's model.
-      weights: `last`, the EMA weights at the end; `best`, those of the epoch with the highest mean per-class
-        recall on the test images; `raw`, those at the end without averaging.
-      unfinished: whether a run that is not finished may be used, with its last checkpoint.
-      batch_size: images of one forward pass; 0: by the size of an image.
+      workdir: the run's --workdir; with several generations, the last one's model is loaded.
+      weights: `last`, the EMA weights at the end; `best`, the EMA weights of the epoch with the highest balanced
+        accuracy on the test images; `raw`, the weights at the end without EMA.
+      unfinished: whether to accept an unfinished run, with its last checkpoint.
+      batch_size: images per forward pass; 0: chosen by image size.
 
     Raises:
-      ModelError: where the folder has no such model.
+      ModelError: if the folder has no such model.
 
     Example: ``udal_tf.load("runs/mine").predict(["a.jpg", "b.png"]).names``.
     """
@@ -199,7 +206,7 @@ def load(
 
 
 def _network(folder: WorkFolder, weights: str, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
-    """The network that predicts, with its weights: the EMA ones, or those of RAW; a method's shift is in its bias."""
+    """The inference network with its EMA weights, or RAW ones; a method's logit shift is added to its bias."""
     config, record = folder.config, folder.config.records.method
     try:
         model = build_model(config.model, input_shape, num_classes, own=config.own.arch)
@@ -211,11 +218,11 @@ def _network(folder: WorkFolder, weights: str, input_shape: tuple[int, int, int]
             method = make_method(record, config.own.method, problem, config.method, config.train)
         restore_weights(folder.checkpoint, network, averages, method)
     except (AssertionError, ValueError, IndexError, RuntimeError, tf.errors.OpError) as error:
-        # What TensorFlow raises for damaged files and for those of another network.
+        # What TensorFlow raises for damaged files and for those of a different network.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"the weights {folder.checkpoint} cannot be read: {reason}. Put a good copy of them back, or take others "
-            f"(weights: {', '.join(WEIGHTS)})"
+            f"the weights {folder.checkpoint} cannot be read: {reason}. Restore a good copy, or use other weights "
+            f"({', '.join(WEIGHTS)})"
         ) from error
     if weights != RAW:
         for variable, average in zip(network.averaged, averages, strict=True):

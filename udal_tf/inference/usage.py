@@ -1,9 +1,9 @@
-"""How an exported model is used: what goes in and comes out, and a program that runs it."""
+"""How to use an exported model: its inputs and outputs, and a program that runs it."""
 
 from udal_tf.inference.exporting import IMAGES, PROBS
 from udal_tf.inference.trained import TrainedModel
 
-# How a format is run: the packages to import, and the lines behind `images`.
+# How to run each format: the imports, and the lines after `images`.
 _RUN = {
     "savedmodel": (
         ["import tensorflow as tf"],
@@ -34,9 +34,9 @@ _RUN = {
 
 
 def program(model: TrainedModel, format_name: str) -> str:
-    """A Python program that runs the exported model on one image; it needs nothing of ours."""
+    """A Python program that runs the exported model on one image without udal_tf."""
     height, width, channels = model.input_shape
-    # ImageNet-127 is evaluated on the middle 7/8 of the short side.
+    # ImageNet-127 is evaluated on the central 7/8 of the short side.
     bleed = ", bleed=1 / 16" if model.folder.config.data.dataset == "imagenet127" else ""
     imports, run = _RUN[format_name]
     lines = [
@@ -57,17 +57,17 @@ def program(model: TrainedModel, format_name: str) -> str:
 
 
 def contract(model: TrainedModel) -> str:
-    """What goes in and what comes out, in Markdown."""
+    """The input and the output, in Markdown."""
     height, width, channels = model.input_shape
     colors = "red, green, blue" if channels == 3 else "gray"
     part = (
-        "the middle square of 7/8 of the short side"
+        "the center square, 7/8 of the short side"
         if model.folder.config.data.dataset == "imagenet127"
-        else "the whole short side and the middle of the long one"
+        else "the center square, as large as the short side"
     )
     return (
-        f"In: `{IMAGES}`, uint8 [N, {height}, {width}, {channels}], {colors}, 0 to 255. Scaling to what the network "
-        f"was trained on happens inside; resizing does not: {part}, brought to {width} × {height} pixels, upright, "
-        f"transparency on white.\n\nOut: `{PROBS}`, float32 [N, {len(model.class_names)}], a probability per class in "
-        "the order of `classes.json`."
+        f"Input: `{IMAGES}`, uint8 [N, {height}, {width}, {channels}], {colors}, 0 to 255. The model scales pixel "
+        f"values itself, but images must be cropped and resized first: {part}, resized to {width} × {height} pixels, "
+        f"upright, transparency on white.\n\nOutput: `{PROBS}`, float32 [N, {len(model.class_names)}], a probability "
+        "per class in the order of `classes.json`."
     )
