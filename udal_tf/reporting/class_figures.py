@@ -79,7 +79,7 @@ def confusion(runs: Sequence[Run], method: str, group: str) -> list[Sketch]:
         return []
     counts = np.sum(matrices, axis=0)
     percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    caption = f"Confusion matrix of the EMA weights, summed over {len(matrices)} fold(s); {method}, {group}."
+    caption = f"Confusion matrix of the EMA weights, summed over the folds; {method}, {group}."
     return [
         Sketch(
             f"confusion_{slug(method)}_{slug(group)}", f"Confusion matrix, {method}", f"{method}; {group}", caption,
