@@ -41,7 +41,7 @@ def test_epoch_text_leaves_out_what_a_supervised_run_has_not():
 def test_epoch_text_says_where_darp_cannot_reach_its_totals():
     for residual, said in ((0.0004, False), (0.0123, True)):
         text = epoch_text(make_row(3, train={**TRAIN, "darp_residual": residual}, test=SCORES), 20)
-        assert ("DARP misses a class's total by 1.2 % of the images" in text) == said
+        assert ("DARP residual 1.2 % of the unlabeled images" in text) == said
 
 
 NAMES = ["cat", "dog", "cow"]
@@ -49,17 +49,17 @@ NAMES = ["cat", "dog", "cow"]
 
 def test_a_class_without_a_confident_pseudo_label_is_named():
     assert pseudo_label_warnings([5, 0, 5], None, [0.4, 0.2, 0.4], NAMES, epoch=3) == [
-        "no pseudo-label of class dog is confident yet after epoch 3"
+        "no confident pseudo-labels for class dog after epoch 3"
     ]
     assert pseudo_label_warnings([0, 0, 0], [0, 0, 0], [0.4, 0.2, 0.4], NAMES, epoch=10) == [
-        "no pseudo-label of any class is confident yet after epoch 10"
+        "no confident pseudo-labels for any class after epoch 10"
     ]
 
 
-def test_a_class_that_crowds_the_pseudo_labels_is_named():
-    """With more than twice what is aimed at, and more than ten points above it; one alone is not enough."""
+def test_a_class_over_represented_in_the_pseudo_labels_is_named():
+    """At more than twice its target and more than ten points above it; one alone is not enough."""
     assert pseudo_label_warnings([90, 5, 5], None, [0.4, 0.3, 0.3], NAMES, epoch=3) == [
-        "class cat has 90 % of the confident pseudo-labels, and 40 % of what is aimed at"
+        "class cat has 90 % of the confident pseudo-labels; its target is 40 %"
     ]
     assert pseudo_label_warnings([45, 44, 11], None, [0.49, 0.49, 0.02], NAMES, epoch=3) == []
     assert pseudo_label_warnings([75, 15, 10], None, [0.4, 0.3, 0.3], NAMES, epoch=3) == []
@@ -68,7 +68,7 @@ def test_a_class_that_crowds_the_pseudo_labels_is_named():
 def test_wrong_pseudo_labels_are_named_where_there_are_enough_to_judge():
     confident, right = [20, 19, 40], [9, 0, 20]
     assert pseudo_label_warnings(confident, right, [0.25, 0.25, 0.5], NAMES, epoch=3) == [
-        "of class cat's 20 confident pseudo-labels 45 % are right"
+        "only 45 % of 20 confident pseudo-labels for class cat are correct"
     ]
 
 

@@ -15,7 +15,7 @@ from udal_tf.reporting import assessment_plots, contact_sheet, fonts, plotting
 OWN = matplotlib.rcParams["font.family"]
 
 
-def write_font(path, family, signs):
+def write_font(path, family, characters):
     """A font whose glyphs are all the same square."""
     pen = TTGlyphPen(None)
     for place, corner in enumerate([(0, 0), (0, 700), (700, 700), (700, 0)]):
@@ -24,7 +24,7 @@ def write_font(path, family, signs):
     glyphs = {".notdef": TTGlyphPen(None).glyph(), "square": pen.glyph()}
     builder = FontBuilder(1000)
     builder.setupGlyphOrder(list(glyphs))
-    builder.setupCharacterMap({ord(sign): "square" for sign in signs})
+    builder.setupCharacterMap({ord(character): "square" for character in characters})
     builder.setupGlyf(glyphs)
     builder.setupHorizontalMetrics(dict.fromkeys(glyphs, (800, 50)))
     builder.setupHorizontalHeader(ascent=800, descent=-200)
@@ -36,15 +36,15 @@ def write_font(path, family, signs):
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """Makes the installed fonts Matplotlib's own and those given as family=signs."""
+    """Makes the installed fonts Matplotlib's own and those given as family=characters."""
     own = [font for font in font_manager.fontManager.ttflist if font.name == "DejaVu Sans"]
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [])
 
-    def install(**signs_of):
+    def install(**characters_of):
         monkeypatch.setattr(font_manager.fontManager, "ttflist", list(own))
         fonts._further.cache_clear()
-        for family, signs in signs_of.items():
-            write_font(tmp_path / f"{family}.ttf", family, signs)
+        for family, characters in characters_of.items():
+            write_font(tmp_path / f"{family}.ttf", family, characters)
             font_manager.fontManager.addfont(tmp_path / f"{family}.ttf")
 
     yield install
@@ -56,7 +56,7 @@ def test_latin_greek_and_cyrillic_need_no_further_font(installed):
     assert fonts.families("Käfer βήτα жук 12 $x_1$\n…→") == OWN
 
 
-def test_the_family_that_has_the_most_of_the_missing_signs_comes_first_and_none_in_vain(installed):
+def test_the_family_that_has_the_most_of_the_missing_glyphs_comes_first_and_none_in_vain(installed):
     installed(Cats="猫", Pets="猫犬", Birds="鳥", Fish="魚")
     assert fonts.families("a猫犬鳥") == [*OWN, "Pets", "Birds"]
 
@@ -67,7 +67,7 @@ def test_a_sign_that_no_font_has_asks_for_none(installed):
     assert fonts.families("魚") == OWN
 
 
-def test_a_font_that_is_gone_since_it_was_listed_has_no_signs(installed, tmp_path):
+def test_a_font_that_is_gone_since_it_was_listed_has_no_glyphs(installed, tmp_path):
     installed(Cats="猫")
     (tmp_path / "Cats.ttf").unlink()
     assert fonts.families("猫") == OWN

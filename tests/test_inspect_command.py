@@ -62,7 +62,7 @@ def test_the_text_recommends_the_very_settings_that_the_command_resolves_to(caps
     flag_values(line.split()[1:])
     config = settings.resolve(config_module.given_in(flag_values)).to_dict()
     values = {name: value for section in config.values() for name, value in section.items()}
-    stated = dict(word[2:].split("=") for word in " ".join(text.split()).split("which stands for ")[1].split()[:14]
+    stated = dict(word[2:].split("=") for word in " ".join(text.split()).split("which expands to ")[1].split()[:14]
                   if word.startswith("--"))  # fmt: skip
     assert len(stated) > 8
     assert {name: str(values[name]) for name in stated} == stated

@@ -35,10 +35,10 @@ def words(**changes):
 
 def test_counts_are_said_for_all_and_for_each_class():
     text = words()
-    assert "pets: 2 classes, 100 labeled images, 900 unlabeled, 100 to test" in text
+    assert "pets: 2 classes, 100 labeled images, 900 unlabeled, 100 test" in text
     assert "cat 60 60.0 % – 60 dog 40 40.0 % – 40" in text
-    assert "imbalance γ = 1.5 (cat : dog), labeled share β = 0.1" in text
-    assert "Short side 30 to 40 pixels (median 32), up to 1.40 times as long (median 1.10); kinds: RGB 1,100" in text
+    assert "imbalance γ = 1.5 (cat : dog), label fraction β = 0.1" in text
+    assert "Short side 30 to 40 pixels (median 32), aspect ratio up to 1.40 (median 1.10); modes: RGB 1,100" in text
 
 
 def test_classes_stand_from_frequent_to_rare():
@@ -50,30 +50,30 @@ def test_classes_stand_from_frequent_to_rare():
 
 def test_the_command_its_settings_and_its_time_are_said():
     text = words()
-    assert "python run.py --dataset=folder --data_dir=pets which stands for --depth=10 --image_size=32" in text
-    assert "about 13 min on this machine: 3,000 steps of 0.25 s (16 were timed), 30 evaluations of 1.5 s" in text
+    assert "python run.py --dataset=folder --data_dir=pets which expands to --depth=10 --image_size=32" in text
+    assert "about 13 min on this machine: 3,000 steps of 0.25 s (16 were measured), 30 evaluations of 1.5 s" in text
     assert "this machine" not in words(time=None)
 
 
 def test_warnings_and_reasons_to_refuse_are_listed():
-    assert "Worth knowing: - one labeled image only: dog" in words()
+    assert "Warnings: - one labeled image only: dog" in words()
     text = words(problems=["no images of cat"], recipe=None, time=None)
-    assert "Training would refuse this folder: - no images of cat" in text
+    assert "This folder cannot be used for training: - no images of cat" in text
     assert "run.py" not in text
 
 
 def test_faults_are_listed_and_long_lists_are_cut():
-    assert "Every file can be read, and no two show the same." in words()
+    assert "Every file is readable, and there are no duplicates." in words()
     unreadable = [{"file": f"{i}.png", "fault": "OSError: broken"} for i in range(12)]
     duplicates = [
         {"files": ["a.png", "b.png"], "parts": [], "classes": [], "same_bytes": True},
         {"files": ["c.png", "c.webp"], "parts": [], "classes": [], "same_bytes": False},
     ]
     text = words(unreadable=unreadable, duplicates=duplicates)
-    assert "Cannot be read (12): 0.png: OSError: broken" in text and "9.png" in text and "10.png" not in text
+    assert "Unreadable files (12): 0.png: OSError: broken" in text and "9.png" in text and "10.png" not in text
     assert "and 2 more (--json lists all)" in text
-    assert "Groups of equal files (1): a.png = b.png" in text
-    assert "Groups of files with equal pixels (1): c.png = c.webp" in text
+    assert "Groups of identical files (1): a.png = b.png" in text
+    assert "Groups of files with identical pixels (1): c.png = c.webp" in text
 
 
 def test_a_class_without_images_leaves_the_imbalance_out():

@@ -481,7 +481,7 @@ def sketch(heading="digits", **given):
 
 
 def test_a_color_bar_with_its_words_is_inside_of_the_figure():
-    figure = plotting.render(sketch(matrix=np.array([[0, 100]]), color_label="share of the true class, %"))
+    figure = plotting.render(sketch(matrix=np.array([[0, 100]]), color_label="images of the true class, %"))
     whole, drawn = figure.bbox, figure.get_tightbbox().transformed(figure.dpi_scale_trans)
     assert drawn.x0 >= 0 and drawn.x1 <= whole.width
     assert figure.axes[0].get_position().x1 < figure.axes[1].get_position().x0
@@ -502,11 +502,11 @@ def test_matrices_that_share_their_axes_are_drawn_as_if_each_was_alone(tmp_path)
         assert len(svg.findall(".//{http://www.w3.org/2000/svg}image")) == 2  # The matrix and the color bar.
 
 
-def test_runs_of_several_lengths_stand_over_their_share_of_the_training():
+def test_runs_of_several_lengths_are_drawn_over_training_progress():
     short, long = (Curve(str(n), list(range(1, n + 1)), [0.5] * n) for n in (4, 8))
-    shares = run_figures.epoch_sketch("name", "title", "digits", "caption", "share", [short, long])
-    assert shares.x_label == "share of the training, %"
-    assert [curve.x[-1] for curve in shares.curves] == [100, 100]
+    progress = run_figures.epoch_sketch("name", "title", "digits", "caption", "share", [short, long])
+    assert progress.x_label == "training progress, %"
+    assert [curve.x[-1] for curve in progress.curves] == [100, 100]
     epochs = run_figures.epoch_sketch("name", "title", "digits", "caption", "share", [short, short])
     assert epochs.x_label == "epoch"
 
@@ -735,7 +735,7 @@ def test_twins_stand_one_under_the_other_against_the_papers_figure(tmp_path):
         assert {own: difference for own, (_, difference) in filled.items()} == expected
         (first, _), (second, _) = filled.values()
         assert second == first + 1
-    assert "as DARP's own paper has them, trained by Adam at 0.002 for 500 × 500 steps" in found["table3"].notes[-1]
+    assert "trained with Adam at learning rate 0.002 for 500 × 500 steps" in found["table3"].notes[-1]
     # In the paper's own table the recipe's run alone stands.
     row = {cell for (label, _), cell in shown_in(found["table1"]).items() if label == "FixMatch w/ DA (α_min = 0.5)"}
     assert any(cell.startswith("74.5") for cell in row) and not any(cell.startswith("71.5") for cell in row)

@@ -29,7 +29,7 @@ def test_the_commit_is_the_checkouts_and_changes_are_marked(tmp_path, monkeypatc
     head = git(tmp_path, "rev-parse", "HEAD").strip()
     assert commit_of(tmp_path, monkeypatch) == head
     (tmp_path / "config.py").write_text("a = 2\n")
-    assert commit_of(tmp_path, monkeypatch) == f"{head} and changes"
+    assert commit_of(tmp_path, monkeypatch) == f"{head} (modified)"
 
 
 def test_without_git_there_is_no_commit(tmp_path, monkeypatch):

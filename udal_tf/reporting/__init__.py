@@ -1,1 +1,1 @@
-"""What a person sees: the run log, images and tables."""
+"""Everything a user reads: console output, tables, figures and the HTML report."""

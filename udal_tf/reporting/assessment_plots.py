@@ -1,4 +1,4 @@
-"""Figures of an evaluation: confusion matrices, reliability diagrams, and a sheet of the worst mistakes."""
+"""Figures of an evaluation: confusion matrices, reliability diagrams and the most confident mistakes."""
 
 import dataclasses
 import pathlib
@@ -13,19 +13,21 @@ from udal_tf.reporting.names import COLORS
 from udal_tf.reporting.plotting import GRAY, MOST_NAMED_CLASSES, drawing, legend_below, literal, shortened
 
 BLUE, ORANGE = COLORS[:2]
-# Up to this many classes the cells of a confusion matrix hold their counts.
+# With at most this many classes, counts are printed in the cells of a confusion matrix.
 MOST_NUMBERED_CLASSES = 12
-# Rare confusions must be told apart from none: colors follow the square root of the share.
+# Rare confusions must differ visibly from none: colors follow the square root of the fraction.
 CONFUSION_GAMMA = 0.5
-SHEET_COLUMNS, SHEET_CELL_INCHES = 6, 1.7
-# Bars of a reliability diagram that rest on fewer images are pale.
-FEW_IMAGES, PALE = 10, 0.35
+SHEET_COLUMNS = 6
+SHEET_CELL_INCHES = 1.7
+# Bars of a reliability diagram with fewer images are drawn with the opacity PALE.
+FEW_IMAGES = 10
+PALE = 0.35
 
 
 def confusion_matrices(
     matrices: Mapping[str, Sequence[Sequence[int]]], class_names: Sequence[str], path: pathlib.Path
 ) -> None:
-    """One matrix per entry beside each other: [C][C] counts, true classes in rows; colors are shares of a row."""
+    """One matrix per entry, side by side: [C][C] counts, true classes in rows; colors are fractions of a row."""
     side = min(max(4.0, 0.55 * len(class_names)), 9.0)
     named = len(class_names) <= MOST_NAMED_CLASSES
     with drawing(path, len(matrices) * (side + 0.8) + 0.9, side + 1.2) as figure:
@@ -33,12 +35,12 @@ def confusion_matrices(
         for axes, (title, matrix) in zip(all_axes, matrices.items(), strict=True):
             counts = np.array(matrix)
             totals = counts.sum(axis=1, keepdims=True)
-            shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-            image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(CONFUSION_GAMMA, 0, 1))
+            fractions = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+            image = axes.imshow(fractions, cmap="Blues", norm=PowerNorm(CONFUSION_GAMMA, 0, 1))
             if len(class_names) <= MOST_NUMBERED_CLASSES:
                 for (row, column), count in np.ndenumerate(counts):
                     if count:
-                        color = "w" if shares[row, column] > 0.4 else "k"
+                        color = "w" if fractions[row, column] > 0.4 else "k"
                         axes.text(column, row, count, ha="center", va="center", fontsize=8, color=color)
             if named:
                 shown = [_short(name) for name in class_names]
@@ -46,14 +48,14 @@ def confusion_matrices(
                 upright = max(map(len, shown)) > 2
                 axes.set_xticks(range(len(shown)), shown, rotation=90 if upright else 0, fontfamily=fonts)
                 axes.set_yticks(range(len(shown)), shown, fontfamily=fonts)
-            axes.set_xlabel("predicted class" if named else "predicted class, by its number")
+            axes.set_xlabel("predicted class" if named else "predicted class index")
             axes.set_title(title, loc="left")
-        all_axes[0].set_ylabel("true class" if named else "true class, by its number")
-        figure.colorbar(image, ax=list(all_axes), label="share of the true class", shrink=0.7)
+        all_axes[0].set_ylabel("true class" if named else "true class index")
+        figure.colorbar(image, ax=list(all_axes), label="fraction of the true class", shrink=0.7)
 
 
 def reliability(calibrations: Mapping[str, Mapping[str, Any]], path: pathlib.Path) -> None:
-    """Accuracy over confidence, above how many images have that confidence; one column per entry.
+    """Accuracy against confidence, with a histogram of the confidences below; one column per entry.
 
     Args:
       calibrations: title -> {"ece", "bins"} as `inference.assessment.calibration` returns them.
@@ -66,7 +68,7 @@ def reliability(calibrations: Mapping[str, Mapping[str, Any]], path: pathlib.Pat
                 pale = PALE if one["count"] < FEW_IMAGES else 1.0
                 upper.bar(middle, one["accuracy"], width, color=BLUE, alpha=pale)
                 lower.bar(middle, one["count"], width, color=GRAY, alpha=pale)
-            upper.plot([0, 1], [0, 1], "--", color=ORANGE, linewidth=1.5, label="confidence is accuracy")
+            upper.plot([0, 1], [0, 1], "--", color=ORANGE, linewidth=1.5, label="perfect calibration")
             upper.set_title(f"{title}: ECE {100 * found['ece']:.1f} %", loc="left")
             upper.set(xlim=(0, 1), ylim=(0, 1.02))
             lower.set(yscale="log", xlabel=f"confidence (pale: fewer than {FEW_IMAGES} images)")
@@ -77,7 +79,7 @@ def reliability(calibrations: Mapping[str, Mapping[str, Any]], path: pathlib.Pat
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """A wrongly predicted image, [H, W, C] uint8 as the network sees it; its class, and what it was taken for."""
+    """A misclassified image, [H, W, C] uint8 as the network sees it, with its true and predicted class."""
 
     image: np.ndarray
     file: str
@@ -87,11 +89,11 @@ class Mistake:
 
 
 def mistakes(wrong: Sequence[Mistake], path: pathlib.Path) -> None:
-    """A sheet of wrongly predicted images."""
+    """A contact sheet of misclassified images."""
     rows = max(1, -(-len(wrong) // SHEET_COLUMNS))
     with drawing(path, SHEET_COLUMNS * SHEET_CELL_INCHES, rows * (SHEET_CELL_INCHES + 0.7) + 0.4) as figure:
-        title = "Wrong with the most confidence: the true class → what it was taken for"
-        figure.suptitle(title if wrong else "No image was wrong", fontsize=10)
+        title = "Most confident mistakes: true class → predicted class, confidence"
+        figure.suptitle(title if wrong else "No image was misclassified", fontsize=10)
         grid = figure.subplots(rows, SHEET_COLUMNS, squeeze=False).ravel()
         for axes in grid:
             axes.set_axis_off()
@@ -107,5 +109,5 @@ def mistakes(wrong: Sequence[Mistake], path: pathlib.Path) -> None:
 
 
 def _short(name: str) -> str:
-    """A name that fits, and that Matplotlib does not take for a formula."""
+    """The name, shortened and escaped for Matplotlib."""
     return literal(shortened(name))

@@ -1,6 +1,6 @@
-"""An evaluation as tables: what is printed, and what its CSV files hold.
+"""An evaluation as tables, for the console and for CSV files.
 
-An evaluation is what `evaluation.json` holds; its two kinds of predictions are "plain" and "adjusted", with LA (Inf).
+An evaluation is the content of `evaluation.json`; its predictions are "plain" or "adjusted", with LA (Inf).
 """
 
 import pathlib
@@ -15,13 +15,13 @@ _OVERALL = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "e
 
 
 def titles(evaluation: dict[str, Any]) -> dict[str, str]:
-    """What the kinds of predictions are called."""
+    """A title for each kind of predictions."""
     stated = evaluation["target_prior"]["stated"]
-    return {"plain": "as they are", "adjusted": f"LA (Inf), {pathlib.Path(stated).name}"}
+    return {"plain": "unadjusted", "adjusted": f"LA (Inf), {pathlib.Path(stated).name}"}
 
 
 def per_class(evaluation: dict[str, Any]) -> pd.DataFrame:
-    """Precision, recall and F1 of each class both ways, from 0 to 1, and the number of its images."""
+    """Precision, recall and F1 of each class, 0 to 1, without and with LA (Inf), and the number of its images."""
     frame = {"class": evaluation["class_names"], "images": evaluation["plain"]["per_class"]["support"]}
     for kind in titles(evaluation):
         frame |= {f"{measure}_{kind}": evaluation[kind]["per_class"][measure] for measure in MEASURES}
@@ -29,7 +29,7 @@ def per_class(evaluation: dict[str, Any]) -> pd.DataFrame:
 
 
 def confusion(evaluation: dict[str, Any]) -> pd.DataFrame:
-    """Both confusion matrices one below the other, true classes in rows."""
+    """Both confusion matrices, stacked; true classes in rows."""
     names = evaluation["class_names"]
     rows = [
         [kind, name, *row]
@@ -40,7 +40,7 @@ def confusion(evaluation: dict[str, Any]) -> pd.DataFrame:
 
 
 def text(evaluation: dict[str, Any]) -> str:
-    """What is printed, in percent: the scores over all classes, then those of each, with LA (Inf) beside without."""
+    """For the console, in percent: overall scores, then those of each class, without and with LA (Inf)."""
     kinds = titles(evaluation)
     rows = []
     for key, name in _OVERALL.items():
@@ -54,5 +54,5 @@ def text(evaluation: dict[str, Any]) -> str:
     return table_text(["%", *kinds.values()], rows) + "\n\n" + table_text(["class", "images", *headings], by_class)
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"
+def _percent(fraction: float | None) -> str:
+    return "–" if fraction is None else f"{100 * fraction:.1f}"

@@ -1,4 +1,4 @@
-"""What runs show class by class: test recall, confusion matrix, pseudo-labels over training, CReST's added labels."""
+"""Per-class figures: test recall, confusion matrix, pseudo-labels over training, labels added by CReST."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ from udal_tf.reporting.runs import Run
 from udal_tf.run_records import EpochRow
 
 Rows = Sequence[EpochRow]
-# Of an axis of percent, with room for the markers.
+# Limits of a percent axis, with room for the markers.
 PERCENT = (-3, 103)
 
 
 def _from_frequent_to_rare(run: Run) -> np.ndarray:
-    """[C] integer, the classes by their share of the labeled images: one's own are in the order of their names."""
+    """[C] integer, the classes by descending frequency; those of a custom dataset are numbered by name."""
     return np.argsort(-np.asarray(run.result.p_data), kind="stable")
 
 
 def _by_class(label: str, of: Sequence[Sequence[float | None]], order: np.ndarray, **options: Any) -> Curve:
-    """A point for each class, in this order: the mean of what is there of each."""
+    """A point for each class, in this order: the mean of the available values."""
     values = [(place, values[c]) for values in of for place, c in enumerate(order)]
     return over(label, [(place, 100 * value) for place, value in values if value is not None], **options)
 
@@ -52,7 +52,7 @@ def recall(methods: Mapping[str, Sequence[Run]], group: str) -> list[Sketch]:
 
 
 def added_labels(runs: Sequence[Run], method: str, group: str) -> list[Sketch]:
-    """What CReST's generations added to the labeled set: precision and recall per class, a curve per generation."""
+    """Precision and recall per class of the pseudo-labels that CReST adds, a curve per generation."""
     sketches = []
     order = _from_frequent_to_rare(runs[0])
     for measure in ("precision", "recall"):
@@ -61,38 +61,40 @@ def added_labels(runs: Sequence[Run], method: str, group: str) -> list[Sketch]:
         for number in range(1, max(map(len, generations))):
             of = [getattr(own[number], measure) for own in generations]
             of = [values for values in of if values and any(value is not None for value in values)]
-            curves += [_by_class(f"into generation {number + 1}", of, order)] if of else []
+            curves += [_by_class(f"added for generation {number + 1}", of, order)] if of else []
         if curves:
             name = f"added_{measure}_{slug(method)}_{slug(group)}"
-            title = f"{method}: {measure} of the labels that each generation adds"
-            caption = f"{measure.capitalize()} per class of the images that join each generation; {method}, {group}."
-            y_label = f"{measure} of the added labels, %"
+            title = f"{method}: {measure} of the added pseudo-labels"
+            caption = f"{measure.capitalize()} per class of the pseudo-labels added per generation; {method}, {group}."
+            y_label = f"{measure} of the added pseudo-labels, %"
             sketches.append(_class_sketch(name, title, f"{method}; {group}", caption, y_label, runs, curves))
     return sketches
 
 
 def confusion(runs: Sequence[Run], method: str, group: str) -> list[Sketch]:
-    """The confusion matrix, over all folds, as shares of each true class."""
+    """The confusion matrix, summed over the folds, in percent of each true class."""
     matrices = [np.array(run.result.confusion.ema, float) for run in runs]
     names = runs[0].result.class_names
     if any(matrix.shape != (len(names), len(names)) for matrix in matrices):
         return []
     counts = np.sum(matrices, axis=0)
-    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    caption = f"Confusion matrix of the EMA weights, {len(matrices)} folds together; {method}, {group}."
+    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    caption = f"Confusion matrix of the EMA weights, summed over the folds; {method}, {group}."
     return [
         Sketch(
             f"confusion_{slug(method)}_{slug(group)}", f"Confusion matrix, {method}", f"{method}; {group}", caption,
-            "predicted class", "true class", matrix=shares, color_label="share of the true class, %", x_names=names,
+            "predicted class", "true class", matrix=percent, color_label="images of the true class, %", x_names=names,
             y_names=names,
         )
     ]  # fmt: skip
 
 
 def pseudo_labels(runs: Sequence[Run], rows: Sequence[Rows], method: str, group: str) -> list[Sketch]:
-    """Precision and recall of each class's confident pseudo-labels over training, all folds together.
+    """Precision and recall of each class's confident pseudo-labels over training, over all folds.
 
-    rows: of each run; only runs take part whose rows count the right pseudo-labels of each class, too.
+    Args:
+      runs: of one setting and method.
+      rows: of each run; runs whose rows do not count the correct pseudo-labels of each class are skipped.
     """
     counted = [of for of in rows if of and all(row.pseudo_labels and row.pseudo_labels.correct for row in of)]
     if not counted:
@@ -104,16 +106,16 @@ def pseudo_labels(runs: Sequence[Run], rows: Sequence[Rows], method: str, group:
     }
     sketches = []
     for measure, whole, words in (
-        ("precision", "confident", "of the confident pseudo-labels of a class, the share that is right"),
-        ("recall", "shown", "of the shown images of a class, the share with a confident, right pseudo-label"),
+        ("precision", "confident", "the fraction of the confident pseudo-labels of a class that are correct"),
+        ("recall", "shown", "the fraction of the class's images with a confident, correct pseudo-label"),
     ):
-        shares = 100 * np.where(sums[whole] > 0, sums["correct"] / np.maximum(sums[whole], 1), np.nan)
-        title = f"Pseudo-labels of each class: {measure} over training, {method}"
-        caption = f"{measure.capitalize()} by class and epoch: {words}; blank: none. {method}, {group}."
+        percent = 100 * np.where(sums[whole] > 0, sums["correct"] / np.maximum(sums[whole], 1), np.nan)
+        title = f"Per-class pseudo-label {measure} over training, {method}"
+        caption = f"{measure.capitalize()} by class and epoch: {words}; blank: no such image. {method}, {group}."
         sketches.append(
             Sketch(
                 f"pseudo_{measure}_by_class_{slug(method)}_{slug(group)}", title, f"{method}; {group}", caption,
-                "epoch", "class", matrix=shares, color_label=f"{measure}, %", y_names=runs[0].result.class_names,
+                "epoch", "class", matrix=percent, color_label=f"{measure}, %", y_names=runs[0].result.class_names,
                 x_step=1,
             )
         )  # fmt: skip

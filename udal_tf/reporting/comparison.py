@@ -1,4 +1,4 @@
-""" "A beats B" on the same folds: a paired t-test and Wilcoxon's signed-rank test (folds are the pairs, §4.3)."""
+"""Paired comparisons of methods over the same folds (§4.3): t-test and Wilcoxon's signed-rank test."""
 
 import warnings
 from collections.abc import Iterable
@@ -14,19 +14,20 @@ from udal_tf.reporting.names import name_of
 from udal_tf.reporting.paper import EMA, EMA_LA, MEASURES
 from udal_tf.reporting.tables import Table
 
-# From so many pairs on the tests say something.
-FEWEST_PAIRS, CONFIDENCE = 3, 0.95
+# With fewer pairs there is no test.
+FEWEST_PAIRS = 3
+CONFIDENCE = 0.95
 CAUTION = (
-    f"Two-sided p-values and {CONFIDENCE:.0%} confidence intervals of the mean difference, from {FEWEST_PAIRS} pairs "
-    "on. Folds share the test images, so the pairs are not fully independent; with five folds Wilcoxon's test cannot "
-    "fall below 0.0625."
+    f"Two-sided p-values and {CONFIDENCE:.0%} confidence intervals of the mean difference, for at least {FEWEST_PAIRS} "
+    "pairs. Folds share the test images, so the pairs are not fully independent; with five folds the p-value of "
+    "Wilcoxon's test cannot fall below 0.0625."
 )
 STATISTICS = ("difference", "std", "n", "wins", "t_p", "wilcoxon_p", "ci_low", "ci_high")
 COLUMNS = ("setting", "measure", "a", "b", "folds", *STATISTICS)
 
 
 def paired(a: npt.ArrayLike, b: npt.ArrayLike) -> dict[str, float]:
-    """STATISTICS of a − b, whose places are pairs; NaN for what too few pairs or equal differences do not say.
+    """STATISTICS of a − b, paired by position; NaN where there are too few pairs or all differences are equal.
 
     Example: 3, 5, 4 and 1, 1, 1 differ by 2, 4, 3: 3 on average, t = 3·√3 with two degrees of freedom, p = 0.035.
     """
@@ -42,7 +43,7 @@ def paired(a: npt.ArrayLike, b: npt.ArrayLike) -> dict[str, float]:
         found["ci_low"], found["ci_high"] = test.confidence_interval(CONFIDENCE)
     if n >= FEWEST_PAIRS and difference.any():
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Ties and zeros: then its normal approximation is used.
+            warnings.simplefilter("ignore")  # With ties or zeros it uses a normal approximation.
             found["wilcoxon_p"] = stats.wilcoxon(difference).pvalue
     return found
 
@@ -51,7 +52,7 @@ def _pairs(table: Table) -> list[tuple[int, int]]:
     """UDAL against every other row of its base learner with the same score, and LA (Inf) against the plain score."""
     by_key = {(row.settings["base"], row.settings["method"], row.score): n for n, row in enumerate(table.rows)}
     if len(by_key) < len(table.rows):
-        return []  # Rows of one method by several readings: there is no such thing as "the" row of UDAL.
+        return []  # Several readings of one method: no single row is UDAL's.
     pairs = []
     for (base, method, score), row in by_key.items():
         udal, plain = by_key.get((base, "udal", score)), by_key.get((base, method, EMA))
@@ -61,7 +62,7 @@ def _pairs(table: Table) -> list[tuple[int, int]]:
 
 
 def compare(tables: Iterable[Table]) -> pd.DataFrame:
-    """A line with COLUMNS for every two methods of a table's column with two folds in common, by its first measure."""
+    """A row of COLUMNS for each pair of methods with two folds in common in a table's column, by its first measure."""
     lines = []
     for table in tables:
         runs = table.runs[table.runs.measure == table.measures[0]]
@@ -73,21 +74,21 @@ def compare(tables: Iterable[Table]) -> pd.DataFrame:
                 if len(common) > 1:
                     settings = [(table.rows[n].settings["base"], table.rows[n].settings["method"]) for n in pair]
                     names = [name_of(*own, table.rows[n].score) for own, n in zip(settings, pair, strict=True)]
-                    said = (column.heading, MEASURES[table.measures[0]], *names)
+                    labels = (column.heading, MEASURES[table.measures[0]], *names)
                     statistics = paired(common[pair[0]].to_numpy(), common[pair[1]].to_numpy())
                     folds = " ".join(map(str, list(common.index)))
-                    lines.append({**dict(zip(COLUMNS, (*said, folds), strict=False)), **statistics})
-    # Tables 1 and 2 share runs; what both compare is said once.
+                    lines.append({**dict(zip(COLUMNS, (*labels, folds), strict=False)), **statistics})
+    # Tables 1 and 2 share runs: comparisons in both are listed once.
     return pd.DataFrame(lines, columns=list(COLUMNS)).drop_duplicates(["setting", "measure", "a", "b"])
 
 
 def p_text(p: float) -> str:
-    """A p-value as a table shows it."""
+    """A p-value, formatted for a table."""
     return "–" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def shown(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """The comparisons in a reader's words, `setting` to `B`, then the figures."""
+    """The comparisons, formatted for readers: `setting` to `B`, then the statistics."""
     spread = ["" if np.isnan(std) else f" ± {std:.1f}" for std in comparisons["std"]]
     interval = [
         "–" if np.isnan(low) else f"{table_text.signed(low)} to {table_text.signed(high)}"
@@ -101,7 +102,7 @@ def shown(comparisons: pd.DataFrame) -> pd.DataFrame:
             "B": comparisons.b,
             "A − B, points": comparisons.difference.map(table_text.signed) + spread,
             f"{CONFIDENCE:.0%} interval": interval,
-            "A above B": comparisons.wins.astype(str) + " of " + comparisons.n.astype(str),
+            "folds with A > B": comparisons.wins.astype(str) + " of " + comparisons.n.astype(str),
             "t-test p": comparisons.t_p.map(p_text),
             "Wilcoxon p": comparisons.wilcoxon_p.map(p_text),
             "folds": comparisons.folds.str.replace(" ", ", "),

@@ -1,4 +1,4 @@
-"""A sheet of images in rows with names, to be looked at before and during training."""
+"""A contact sheet: labeled rows of images, to inspect before and during training."""
 
 import pathlib
 from collections.abc import Sequence
@@ -10,12 +10,15 @@ from matplotlib.figure import Figure
 from udal_tf.reporting.fonts import families
 from udal_tf.reporting.plotting import literal, save_png, shortened
 
-# Of one image on the sheet, a letter of the names beside, and the headings above.
-CELL_INCHES, LETTER_INCHES, HEADING_INCHES = 0.85, 0.085, 0.6
+# Sizes of an image, of a letter of the row names, and of the headings.
+CELL_INCHES = 0.85
+LETTER_INCHES = 0.085
+HEADING_INCHES = 0.6
 LONGEST_NAME = 32
 MOST_ROWS = 24
-# Between images, and between groups of columns, as shares of an image's side.
-GAP, GROUP_GAP = 0.06, 0.25
+# Between images, and between groups of columns, as fractions of an image's width.
+GAP = 0.06
+GROUP_GAP = 0.25
 WHITE = 255
 
 Row = TypeVar("Row")
@@ -27,8 +30,11 @@ def draw(
     """Writes the sheet as a PNG.
 
     Args:
-      images: [rows, columns, H, W, 3] uint8. names: of the rows.
-      headings: of groups of neighboring columns, each with how many columns it is for.
+      images: [rows, columns, H, W, 3] uint8.
+      names: of the rows.
+      headings: of groups of adjacent columns, each with the number of columns it spans.
+      title: of the sheet.
+      path: of the PNG.
     """
     rows, _, height, width, _ = images.shape
     gap, group_gap = max(1, round(GAP * width)), round(GROUP_GAP * width)
@@ -45,7 +51,7 @@ def draw(
     inches = np.array([beside + wide, HEADING_INCHES + tall])
     figure = Figure(figsize=tuple(inches))
     axes = figure.add_axes((beside / inches[0], 0, wide / inches[0], tall / inches[1]))
-    # Small images keep their pixels.
+    # Small images stay sharp.
     axes.imshow(sheet, interpolation="nearest", aspect="auto")
     axes.axis("off")
     for row, name in enumerate(names):
@@ -63,6 +69,6 @@ def draw(
 
 
 def some_rows(ranked: Sequence[Row]) -> list[Row]:
-    """All of them, or MOST_ROWS spread evenly over them, the first and the last included."""
+    """All of them, or MOST_ROWS evenly spaced, including the first and the last."""
     spread = np.linspace(0, len(ranked) - 1, min(MOST_ROWS, len(ranked))).round().astype(int)
     return [ranked[i] for i in spread]

@@ -1,7 +1,7 @@
 """The paper's Figures 1, 3a, 3b and 3c from finished runs, a set for each dataset and setting of it.
 
-Figures 3a to 3c of one setting have the same scale (§4.5). Points are means over folds, bars standard deviations. The
-file is long because which runs are drawn together, and under what name, is decided here for every figure of a report.
+Figures 3a to 3c of one setting have the same scale (§4.5). Points are means over folds, bars standard deviations. Here
+is also, for every figure of a report, which runs are grouped together and under what name.
 """
 
 import collections
@@ -20,23 +20,23 @@ from udal_tf.reporting.plotting import GRAY, Curve, Sketch
 from udal_tf.reporting.runs import Run
 from udal_tf.reporting.tables import dataset_text, setting_text, variant_text
 
-# What the curves and points of Figures 1 and 3 vary.
+# Settings varied by the curves and points of Figures 1 and 3.
 VARIED = ("alpha_min", "k", "epochs", "generations", "select_alpha")
-# Those of Table 4, in its order.
+# The methods of Table 4, in its order.
 FIGURE_1_METHODS = ("none", "da", "crest+", "udal")
-# Bytes; a file's name, made of several parts, may have 255.
+# Bytes; a file name, made of several parts, may have 255.
 LONGEST_SLUG = 100
-# Curves with error bars stand this part of the axis apart, so that the bars do not hide each other.
+# Curves with error bars are offset by this fraction of the x axis, so that the bars do not overlap.
 APART = 0.008
 
 
 def group_text(run: Run) -> str:
-    """`digits-LT, γ = 12, β = 10 %`: the setting that the runs of a set of figures share."""
-    return ", ".join(filter(None, (dataset_text(run), variant_text(run, but_for=VARIED))))
+    """`digits-LT, γ = 12, β = 10 %`: the common setting of the runs in a set of figures."""
+    return ", ".join(filter(None, (dataset_text(run), variant_text(run, omit=VARIED))))
 
 
 def grouped(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:
-    """The runs by `key`, in the order in which the keys come."""
+    """The runs by `key`, keys in order of first appearance."""
     groups = collections.defaultdict(list)
     for run in runs:
         groups[key(run)].append(run)
@@ -44,7 +44,7 @@ def grouped(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, list[Ru
 
 
 def setting_groups(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """The runs by `group_text`, with the draw where one text has several; those with most runs first."""
+    """The runs by `group_text`, and by `Run.draw` where it is ambiguous; largest groups first."""
     by_draw = grouped(runs, lambda run: (group_text(run), run.draw))
     texts = [text for text, _ in by_draw]
     ordered = sorted(by_draw.items(), key=lambda item: -len(item[1]))
@@ -52,9 +52,9 @@ def setting_groups(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
 
 def figure_groups(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """Which runs are drawn together: as `setting_groups` those that vary nothing, the points of Figure 3 left out.
+    """The runs that share a figure: as `setting_groups`, without the points of Figure 3.
 
-    A setting that has none of these is drawn for each way in which its runs vary, which its text then says.
+    A setting whose runs are all such points is split by what they vary, which its text then includes.
     """
     groups = {}
     for text, of in setting_groups(runs).items():
@@ -67,7 +67,7 @@ def figure_groups(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
 
 def slug(text: str) -> str:
-    """A file name's part that says what `text` says; a long one ends in a hash of all of it."""
+    """`text` as part of a file name; a long one is cut and ends in a hash of the whole."""
     plain = text.replace("γ", "g").replace("β", "b").replace("α", "a").replace(" = ", "").replace(" %", "")
     plain = re.sub(r"[^\w.+]+", "_", plain).strip("_")
     short = plain.encode()[:LONGEST_SLUG].decode(errors="ignore")
@@ -75,24 +75,24 @@ def slug(text: str) -> str:
 
 
 def over(label: str, points: Iterable[tuple[float, float]], **options: Any) -> Curve:
-    """A curve through the mean of the y of each x, with their standard deviation; options: of `Curve`."""
+    """A curve of the mean and the standard deviation of y at each x; options: of `Curve`."""
     found = pd.DataFrame(list(points), columns=["x", "y"]).groupby("x").y.agg(["mean", "std"]).fillna({"std": 0.0})
     spread = found["std"].tolist()
     return Curve(label, found.index.tolist(), found["mean"].tolist(), spread if any(spread) else (), **options)
 
 
 def usual_epochs(runs: Iterable[Run]) -> int:
-    """The length of a generation in most runs: that of the recipe, unless nobody ran it."""
+    """The most common length of a generation among the runs."""
     return statistics.mode(run.settings["epochs"] for run in runs)
 
 
 def axis_text(measure: str) -> str:
-    """`test accuracy, %`: what an axis of that measure is called."""
+    """`test accuracy, %`: the axis label of a measure."""
     return f"test {paper.MEASURES[measure]}, %"
 
 
 def common_limits(curves: Sequence[Curve], margin: float = 0.06) -> tuple[float, float]:
-    """Limits of y that hold every curve with its spread: the same scale for several panels."""
+    """Limits of y that contain every curve with its spread: a common scale for several panels."""
     lows, highs = zip(*(curve.range for curve in curves), strict=True)
     pad = margin * max(max(highs) - min(lows), 1.0)
     return min(lows) - pad, max(highs) + pad
@@ -112,12 +112,12 @@ def _folds_text(runs: Sequence[Run]) -> str:
 
 
 def _reference(runs: Sequence[Run], method: str) -> list[Run]:
-    """Runs of FixMatch with a method whose α_min, k and length are the recipe's."""
+    """Runs of FixMatch with `method` and the recipe's α_min, k and length."""
     return [r for r in runs if r.pair == ("fixmatch", method) and not set(r.deviations) & set(VARIED)]
 
 
 def figure_3(runs: Sequence[Run], group: str) -> list[Sketch]:
-    """Figures 3a, 3b and 3c of one setting, those of them that have runs, on one scale."""
+    """Those of Figures 3a, 3b and 3c of one setting that have runs, on a common scale."""
     length, measure = usual_epochs(runs), paper.FIGURE_MEASURES["3"]
     alone = [run for run in runs if run.settings["base"] == "fixmatch"]
     hybrid = [r for r in alone if r.settings["method"] == "hybrid" and r.settings["epochs"] == length]
@@ -135,9 +135,9 @@ def figure_3(runs: Sequence[Run], group: str) -> list[Sketch]:
     drawn = {}
     if len({(r.settings["alpha_min"], r.settings["k"]) for r in hybrid}) > 1:
         shown = curves(hybrid, "k", "hybrid, k = {:g}") + levels + crest_level
-        drawn["3a"] = ("UDAL's labeled loss with aligned pseudo-labels", shown, hybrid + best + crest)
+        drawn["3a"] = ("UDAL's supervised loss with aligned pseudo-labels", shown, hybrid + best + crest)
     if len({(r.settings["alpha_min"], r.settings["k"]) for r in scheduled}) > 1:
-        drawn["3b"] = ("schedule parameters k and α_min of UDAL", curves(scheduled, "k", "UDAL, k = {:g}"), scheduled)
+        drawn["3b"] = ("UDAL's schedule parameters k and α_min", curves(scheduled, "k", "UDAL, k = {:g}"), scheduled)
     if fixed:
         drawn["3c"] = (
             "UDAL without a schedule (k = 0)",
@@ -165,7 +165,7 @@ def figure_3(runs: Sequence[Run], group: str) -> list[Sketch]:
 
 
 def _apart(curves: Sequence[Curve]) -> list[Curve]:
-    """The curves with their points moved a little sideways."""
+    """The curves, each shifted slightly along x."""
     every = [x for curve in curves for x in curve.x]
     step = APART * (max(every) - min(every))
     middle = (sum(not curve.level for curve in curves) - 1) / 2
@@ -177,7 +177,7 @@ def _udal_label(run: Run) -> str:
 
 
 def _length_points(runs: Sequence[Run], measure: str) -> list[tuple[float, float]]:
-    """Figures by epochs trained; generations that a run reports are points, too, where no shorter run stands there."""
+    """(epochs trained, score); a generation's end is a point, too, unless a run of that length exists."""
     points = [(run.epochs, run.figure(measure, paper.EMA)) for run in runs]
     ends = {epochs for epochs, _ in points}
     inner = [
@@ -189,7 +189,7 @@ def _length_points(runs: Sequence[Run], measure: str) -> list[tuple[float, float
 
 
 def figure_1(runs: Sequence[Run], name: str) -> list[Sketch]:
-    """Figure 1: balanced accuracy against the epochs trained, between training on few labels and on all.
+    """Figure 1: balanced accuracy against the epochs trained, with supervised training on few and on all labels.
 
     Args:
       runs: of one dataset and imbalance; supervised ones with β = 1 are the upper bound.
@@ -205,16 +205,14 @@ def figure_1(runs: Sequence[Run], name: str) -> list[Sketch]:
     for (beta, _), of in sorted(grouped(supervised, lambda r: (r.settings["beta"], r.settings["epochs"])).items()):
         label = f"supervised, {100 * beta:g} % of the labels"
         curves.append(_level(label, of, measure, style="--" if beta < 1 else ":", color=GRAY))
-    title = f"Figure 1: {paper.MEASURES[measure]} against the epochs trained"
+    title = f"Figure 1: {paper.MEASURES[measure]} against training length"
     caption = f"{title}; {name}, {_folds_text(runs)}."
     if any(curve.label.startswith("CReST") for curve in curves):
-        caption += (
-            " Points of CReST+ before its last are the ends of its generations, unless a shorter run stands there."
-        )
+        caption += " The points of CReST+ before its last are its earlier generations or shorter runs."
     if runs[0].settings["dataset"] == "imagenet127":
         curves.append(_of_the_paper())
-        caption += " Crosses are the paper's figures (Table 4)."
-    words = ("epochs trained, all generations", axis_text(measure))
+        caption += " Crosses are the paper's values (Table 4)."
+    words = ("training epochs, summed over generations", axis_text(measure))
     return [Sketch(f"fig1_{slug(name)}", title, name, caption, *words, curves, x_step=1)]
 
 
@@ -237,7 +235,7 @@ def _of_the_paper() -> Curve:
 
 
 def paper_figures(runs: Sequence[Run]) -> list[Sketch]:
-    """Every figure of the paper that the runs allow, settings with most runs first."""
+    """Every figure of the paper for which there are runs, largest settings first."""
     sketches = []
     by_data = grouped(runs, lambda r: (r.settings["dataset"], r.settings["protocol"], r.settings["imbalance"], r.draw))
     for (dataset, protocol, imbalance, _), of in by_data.items():

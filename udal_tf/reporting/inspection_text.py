@@ -1,4 +1,4 @@
-"""What `udal-inspect` prints: a folder's counts, faults and warnings, and the command to train on it."""
+"""Output of `udal-inspect`: a folder's counts, errors and warnings, and the command to train on it."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -6,24 +6,24 @@ from typing import Any
 
 from udal_tf.reporting.terminal import PLAIN_WIDTH, duration, table_text
 
-# Of a long list a text shows so many entries; --json has all.
+# Entries shown of a long list; --json has all.
 SHOWN = 10
 
 
 def inspection_text(found: Mapping[str, Any]) -> str:
-    """The findings as `commands.inspect.inspect` returns them, for people."""
+    """The findings of `commands.inspect.inspect`, formatted for people."""
     parts = [_head(found), _classes(found), _images(found), _faults(found)]
     if found["problems"]:
-        parts.append(_bullets("Training would refuse this folder:", found["problems"]))
+        parts.append(_bullets("This folder cannot be used for training:", found["problems"]))
     if found["warnings"]:
-        parts.append(_bullets("Worth knowing:", [warning["text"] for warning in found["warnings"]]))
+        parts.append(_bullets("Warnings:", [warning["text"] for warning in found["warnings"]]))
     parts.append(_recipe(found))
     return "\n\n".join(part for part in parts if part)
 
 
 def _head(found: Mapping[str, Any]) -> str:
     counts = found["counts"]
-    test = "a fifth of the labeled ones held out to test" if found["held_out"] else f"{counts['test']:,} to test"
+    test = "a fifth of the labeled images held out for testing" if found["held_out"] else f"{counts['test']:,} test"
     return (
         f"{found['folder']}: {len(found['classes'])} classes, {counts['labeled']:,} labeled images, "
         f"{counts['unlabeled']:,} unlabeled, {test}"
@@ -36,13 +36,13 @@ def _classes(found: Mapping[str, Any]) -> str:
     rows = []
     for c in classes:
         unlabeled = "–" if c["unlabeled"] is None else f"{c['unlabeled']:,}"
-        share = 100 * c["labeled"] / total
-        rows.append([c["name"], f"{c['labeled']:,}", f"{share:.1f} %", unlabeled, f"{c['test']:,}"])
-    lines = [table_text(["class", "labeled", "share", "unlabeled", "test"], rows)]
+        percent = 100 * c["labeled"] / total
+        rows.append([c["name"], f"{c['labeled']:,}", f"{percent:.1f} %", unlabeled, f"{c['test']:,}"])
+    lines = [table_text(["class", "labeled", "fraction", "unlabeled", "test"], rows)]
     if found["imbalance"]:
         lines.append(
             f"imbalance γ = {found['imbalance']:.3g} ({classes[0]['name']} : {classes[-1]['name']}), "
-            f"labeled share β = {found['beta']:.3g}"
+            f"label fraction β = {found['beta']:.3g}"
         )
     return "\n".join(lines)
 
@@ -50,12 +50,12 @@ def _classes(found: Mapping[str, Any]) -> str:
 def _images(found: Mapping[str, Any]) -> str:
     side, shape, gray = found["short_side"], found["long_by_short"], sum(found["gray"].values())
     form = (
-        "all square" if shape["max"] == 1 else f"up to {shape['max']:.2f} times as long (median {shape['median']:.2f})"
+        "all square" if shape["max"] == 1 else f"aspect ratio up to {shape['max']:.2f} (median {shape['median']:.2f})"
     )
     modes = ", ".join(f"{mode} {count:,}" for mode, count in found["modes"].items())
     return (
         f"Short side {side['min']} to {side['max']} pixels (median {side['median']:g}), {form}; "
-        f"kinds: {modes or 'none'}; {gray:,} gray"
+        f"modes: {modes or 'none'}; {gray:,} grayscale"
     )
 
 
@@ -63,11 +63,11 @@ def _faults(found: Mapping[str, Any]) -> str:
     copies = [group for group in found["duplicates"] if group["same_bytes"]]
     alike = [group for group in found["duplicates"] if not group["same_bytes"]]
     lists = [
-        _listed("Cannot be read", [f"{one['file']}: {one['fault']}" for one in found["unreadable"]]),
-        _listed("Groups of equal files", [" = ".join(group["files"]) for group in copies]),
-        _listed("Groups of files with equal pixels", [" = ".join(group["files"]) for group in alike]),
+        _listed("Unreadable files", [f"{one['file']}: {one['fault']}" for one in found["unreadable"]]),
+        _listed("Groups of identical files", [" = ".join(group["files"]) for group in copies]),
+        _listed("Groups of files with identical pixels", [" = ".join(group["files"]) for group in alike]),
     ]
-    return "\n".join(text for text in lists if text) or "Every file can be read, and no two show the same."
+    return "\n".join(text for text in lists if text) or "Every file is readable, and there are no duplicates."
 
 
 def _listed(what: str, entries: Sequence[str]) -> str:
@@ -86,17 +86,17 @@ def _recipe(found: Mapping[str, Any]) -> str:
     lines = []
     if recipe:
         settings = " ".join(f"--{name}={value}" for name, value in recipe["settings"].items())
-        lines += ["To train on it:", f"  {recipe['command']}", _wrapped(f"which stands for {settings}", "  ", "    ")]
+        lines += ["To train:", f"  {recipe['command']}", _wrapped(f"which expands to {settings}", "  ", "    ")]
     if timing:
         text = (
             f"It would take about {duration(timing['total_seconds'])} on this machine: {recipe['steps']:,} steps of "
-            f"{timing['seconds_per_step']:.3g} s ({timing['steps']} were timed), {recipe['epochs']} evaluations of "
+            f"{timing['seconds_per_step']:.3g} s ({timing['steps']} were measured), {recipe['epochs']} evaluations of "
             f"{timing['seconds_per_evaluation']:.2g} s, and {timing['seconds_to_compile']:.0f} s to compile."
         )
         lines.append(_wrapped(text, "  ", "  "))
     look = (
-        f"Look at {sheet} first: a strong view must still show its class. Where a mirrored image would be of another "
-        "class, add --flip=false; where color makes the class, leave Invert, Solarize and Color out of --strong_ops."
+        f"Look at {sheet} first: strongly augmented views must still show their class. If mirroring changes the class "
+        "of an image, add --flip=false; if color determines it, leave Invert, Solarize and Color out of --strong_ops."
     )
     return "\n".join([*lines, _wrapped(look, "", "")])
 

@@ -1,6 +1,6 @@
-"""The report as one HTML page that needs no other file, by the template beside it: figures inside it, without scripts.
+"""The report as one self-contained HTML page with inline SVG figures and no scripts.
 
-It reads on a phone's width, on light and on dark; wide tables scroll by themselves.
+It fits a phone's width, in light and dark mode; wide tables scroll separately.
 """
 
 import importlib.resources
@@ -20,7 +20,7 @@ from udal_tf.reporting.runs import LeftOut, Run
 from udal_tf.reporting.tables import PAPER, Table
 
 _TEMPLATES = importlib.resources.files(__package__) / "templates"
-_WORDS = (table_text.cell_text, table_text.own_text, table_text.missing_text, table_text.paper_texts)
+_FORMATTERS = (table_text.cell_text, table_text.own_text, table_text.missing_text, table_text.paper_texts)
 
 
 def _table(table: Table) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def _table(table: Table) -> dict[str, Any]:
 
 
 def _comparisons(comparisons: pd.DataFrame) -> list[tuple[str, list[tuple[str, list[str]]]]]:
-    """(setting and measure, lines of (A − B, figures)), settings in the order of the tables."""
+    """(setting and measure, rows of (A − B, statistics)), settings in the order of the tables."""
     shown = comparison.shown(comparisons)
     return [
         (f"{setting}; {measure}", [(f"{line[2]} − {line[3]}", line[4:]) for line in of.to_numpy().tolist()])
@@ -51,7 +51,7 @@ def _comparisons(comparisons: pd.DataFrame) -> list[tuple[str, list[tuple[str, l
 
 
 def _text(values: Any) -> str:
-    """A mapping as `name: value; …`; anything else as it is."""
+    """A mapping as `name: value; …`; anything else unchanged."""
     if not isinstance(values, Mapping):
         return str(values or "not recorded")
     texts = {n: json.dumps(v, ensure_ascii=False) if isinstance(v, (dict, list)) else v for n, v in values.items()}
@@ -60,7 +60,7 @@ def _text(values: Any) -> str:
 
 def _run(run: Run) -> dict[str, Any]:
     result = run.result
-    recorded = "" if run.record.get("command") else " (not recorded; gives the same settings)"
+    recorded = "" if run.record.get("command") else " (reconstructed from the settings)"
     facts = {
         f"command{recorded}": run.command(),
         "commit": _text(result.commit or run.record.get("commit")),
@@ -68,7 +68,7 @@ def _run(run: Run) -> dict[str, Any]:
         "time": f"{result.steps:,} steps in {result.seconds:,.0f} s",
         "data": _text(result.data),
         "versions": _text(result.versions),
-        "LA (Inf) takes away": result.la_prior.kind,
+        "LA (Inf) prior": result.la_prior.kind,
         "config": " ".join(f"{name}={value}" for section in result.config.values() for name, value in section.items()),
     }
     scores = ", with LA (Inf) ".join(
@@ -87,7 +87,7 @@ def page(
 ) -> str:
     """The whole page; tables with runs come first."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.globals |= {word.__name__: word for word in _WORDS}
+    environment.globals |= {function.__name__: function for function in _FORMATTERS}
     template = environment.from_string((_TEMPLATES / "report.html.j2").read_text(encoding="utf-8"))
     return template.render(
         style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),

@@ -1,9 +1,8 @@
-"""The paper's own numbers: Tables 1 to 4 as it prints them, each cell with the settings of a run that repeats it.
+"""The paper's own numbers: Tables 1 to 4 as printed, each cell with the settings of a run that reproduces it.
 
-Beside them the tables of twins: rows that the paper leaves open, or that it takes over from another paper, each by
-every reading. Figures 1, 3a, 3b, 3c and A.1 print no numbers; Figure 1 draws those of Table 4. Values are in percent,
-of the EMA weights (§4.3): accuracies, and for ImageNet-127, whose test set is imbalanced, means of per-class recall
-(§2.3).
+Further tables have variants of rows whose settings the paper leaves open or which it copies from another paper, one per
+reading. Figures 1, 3a, 3b, 3c and A.1 print no numbers; Figure 1 plots those of Table 4. Values are in percent, with
+the EMA weights (§4.3): accuracy, and balanced accuracy for ImageNet-127, whose test set is imbalanced (§2.3).
 """
 
 import dataclasses
@@ -11,19 +10,21 @@ from collections.abc import Mapping
 from typing import Any
 
 FOLDS = (1, 2, 3, 4, 5)
-# Which score of a run a row takes: the EMA weights, or the same with LA (Inf).
-EMA, EMA_LA = "ema", "ema_la"
-# Measures of a result, by their name there, and what a reader calls them. Balanced accuracy is the mean per-class
-# recall; on a balanced test set the two agree.
-ACCURACY, BALANCED = "accuracy", "balanced_accuracy"
+# The score of a run in a row: with the EMA weights, or with these and LA (Inf).
+EMA = "ema"
+EMA_LA = "ema_la"
+# Measures by their field of a result, with their display names. Balanced accuracy is the mean per-class recall, and
+# equals accuracy on a balanced test set.
+ACCURACY = "accuracy"
+BALANCED = "balanced_accuracy"
 MEASURES = {ACCURACY: "accuracy", BALANCED: "balanced accuracy"}
-# Which of them a figure draws.
+# The measure that each figure shows.
 FIGURE_MEASURES = {"1": BALANCED, "3": ACCURACY, "time": ACCURACY}
 
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-    """A printed cell: mean and, where the paper gives it, standard deviation over folds, in per cent."""
+    """A printed cell: mean and, where given, standard deviation over folds, in percent."""
 
     mean: float
     std: float | None = None
@@ -33,9 +34,12 @@ class Value:
 class Row:
     """A method of a table.
 
-    label: as printed. settings: what the method changes, by name. score: EMA or EMA_LA.
-    values: one per column, None where the paper has a dash.
-    generations: after which generation of its run a cell is read, by the column's place; elsewhere after the last.
+    Attributes:
+      label: as printed.
+      settings: of the method, by name.
+      score: EMA or EMA_LA.
+      values: one per column, None where the paper has a dash.
+      generations: column index -> the generation whose score the cell shows, if not the last.
     """
 
     label: str
@@ -47,7 +51,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A setting of the data or of the length: its label, the labels above it, and the settings by name."""
+    """A setting of the data or of the training length: label, labels above it, settings by name."""
 
     label: str
     above: tuple[str, ...]
@@ -58,8 +62,10 @@ class Column:
 class PaperTable:
     """One table.
 
-    folds: those that a mean is over; empty stretches of `above` join neighboring columns. measures: of its figures, one
-    or both of MEASURES; the printed values are of the first. notes: sentences to print below.
+    Attributes:
+      folds: that a mean is over.
+      measures: one or both of MEASURES; the printed values are of the first.
+      notes: sentences below the table.
     """
 
     name: str
@@ -71,7 +77,7 @@ class PaperTable:
     notes: tuple[str, ...] = ()
 
     def settings_of(self, row: Row, place: int) -> dict[str, Any]:
-        """The settings of the cell in `row` and the column at `place`, without the fold."""
+        """The settings of the cell in `row` and column number `place`, without the fold."""
         return {**self.columns[place].settings, **row.settings}
 
 
@@ -93,11 +99,11 @@ def _row(
     return Row(label, {"base": base, "method": method, **settings}, score, _values(values), generations or {})
 
 
-def _twins(row: Row, readings: Mapping[str, Mapping[str, Any]]) -> tuple[Row, ...]:
-    """The row once for each reading: what the reading says, and the settings in which it leaves the row."""
+def _variants(row: Row, readings: Mapping[str, Mapping[str, Any]]) -> tuple[Row, ...]:
+    """The row once per reading: the reading's description, and the settings in which it differs from the row."""
     return tuple(
-        dataclasses.replace(row, label=f"{row.label}: {said}", settings={**row.settings, **settings})
-        for said, settings in readings.items()
+        dataclasses.replace(row, label=f"{row.label}: {reading}", settings={**row.settings, **settings})
+        for reading, settings in readings.items()
     )
 
 
@@ -130,27 +136,27 @@ TABLE_1 = PaperTable(
         _row("w/ UDAL & LA (Inf) (ours)", "fixmatch", "udal", "86.3 0.37 | 82.1 0.37 | 72.9 1.21", EMA_LA),
     ),
     FOLDS,
-    notes=("What the paper leaves open in its rows is trained by each reading: the grid and the table table1_open.",),
+    notes=("Settings that the paper leaves open are trained by each reading: see the grid and the table table1_open.",),
 )
 
 _MIXMATCH, _MIXMATCH_CREST, _MIXMATCH_UDAL, _, _DA, _DA_LA = TABLE_1.rows[:6]
-_SCHEDULES = {"α falls in a straight line over the epochs": {}, "α = α_min from the first step on": {"k": 0.0}}
-_RAMPS = {"MixMatch's ramp": {}, "no ramp, as CReST": {"unlabeled_ramp": 0.0}}
-# A user's command in issue 7 of CReST's release, on DARP's protocol there; its authors never confirmed it.
+_SCHEDULES = {"α decreases linearly over the epochs": {}, "α = α_min from the first step": {"k": 0.0}}
+_RAMPS = {"MixMatch's ramp": {}, "no ramp, as in CReST": {"unlabeled_ramp": 0.0}}
+# From a user's command in issue 7 of CReST's release, for DARP's protocol; its authors never confirmed it.
 _USERS_CREST = {"unlabeled_ramp": 0.0, "alpha_min": 0.8, "select_alpha": 2.0, "schedule_level": 5.0}
 TABLE_1_OPEN = PaperTable(
     "table1_open",
-    "The rows of Table 1 whose settings the paper leaves open, by each reading; CIFAR10-LT at β = 10 %",
+    "The rows of Table 1 whose settings the paper leaves open, one per reading; CIFAR10-LT at β = 10 %",
     TABLE_1.columns,
     (
-        *_twins(_MIXMATCH, _RAMPS),
-        *_twins(_MIXMATCH_CREST, {**_RAMPS, "no ramp, α_min 0.8, selection's α 2, level 5": _USERS_CREST}),
-        *_twins(_MIXMATCH_UDAL, _RAMPS),
-        *_twins(_DA, _SCHEDULES),
-        *_twins(_DA_LA, _SCHEDULES),
+        *_variants(_MIXMATCH, _RAMPS),
+        *_variants(_MIXMATCH_CREST, {**_RAMPS, "no ramp, α_min 0.8, selection α 2, level 5": _USERS_CREST}),
+        *_variants(_MIXMATCH_UDAL, _RAMPS),
+        *_variants(_DA, _SCHEDULES),
+        *_variants(_DA_LA, _SCHEDULES),
     ),
     FOLDS,
-    notes=("Twins stand one under the other; the first is the row of Table 1 by this program's recipe.",),
+    notes=("The first of each group of readings is the row of Table 1, by this package's recipe.",),
 )
 
 TABLE_2 = PaperTable(
@@ -207,14 +213,14 @@ TABLE_3 = PaperTable(
     ),
     FOLDS,
     notes=(
-        "The paper prints FixMatch's and DARP's rows as DARP's own paper has them, trained by Adam at 0.002 for "
-        "500 × 500 steps; the runs here are by the recipe of the other rows. The table table3_adam has both rows by "
+        "The paper copies the rows of FixMatch and DARP from DARP's paper, trained with Adam at learning rate 0.002 "
+        "for 500 × 500 steps; the runs here use the recipe of the other rows. The table table3_adam has both rows with "
         "DARP's recipe.",
     ),
 )
 
-# DARP's release (train_fix.py): Adam at a constant rate, weights that shrink by 0.02 times the rate after each step, 64
-# unlabeled images a step.
+# DARP's release (train_fix.py): Adam at a constant learning rate, decoupled weight decay of 0.02 times that rate, 64
+# unlabeled images per step.
 DARP_RECIPE = {
     "optimizer": "adamw",
     "learning_rate": 0.002,
@@ -226,22 +232,22 @@ DARP_RECIPE = {
 }
 TABLE_3_ADAM = PaperTable(
     "table3_adam",
-    "The rows that Table 3 takes over from DARP's paper, by the recipe of the table's other rows and by DARP's",
+    "The rows that Table 3 copies from DARP's paper, with the recipe of its other rows and with DARP's",
     TABLE_3.columns,
     tuple(
-        twin
+        variant
         for row in TABLE_3.rows[:2]
-        for twin in _twins(row, {"SGD, as the other rows": {}, "Adam, as DARP": DARP_RECIPE})
+        for variant in _variants(row, {"SGD, as in the other rows": {}, "Adam, as in DARP": DARP_RECIPE})
     ),
     FOLDS,
-    notes=("DARP's figures are means over the last 20 epochs; the runs here are read after the last one.",),
+    notes=("DARP's values are means over the last 20 epochs; those of the runs here are after the last epoch.",),
 )
 
-# Table 4's second supervised row has a length of its own; its first is Figure 1's upper bound.
+# The first supervised row of Table 4 is Figure 1's upper bound; the second has another length.
 _ALL_LABELS: dict[str, Any] = {"beta": 1.0, "epochs": 300, "steps_per_epoch": 5005}
 TABLE_4 = PaperTable(
     "table4",
-    "ImageNet-127, γ = 286, β = 10 %; supervised for 300 epochs of all labels or 3000 of 10 %",
+    "ImageNet-127, γ = 286, β = 10 %; supervised: 300 epochs with all labels or 3000 with 10 %",
     (
         Column("supervised", ("Epochs",), {"dataset": "imagenet127"}),
         *(
@@ -259,7 +265,7 @@ TABLE_4 = PaperTable(
             "fixmatch",
             "crest+",
             "-|-|68.3|70.7|73.7",
-            # One run of three generations of 2,000 epochs, read after each.
+            # One run of three generations of 2,000 epochs, evaluated after each.
             generations={2: 1, 3: 2, 4: 3},
             epochs=2000,
         ),
@@ -270,8 +276,8 @@ TABLE_4 = PaperTable(
     (1,),
     measures=(BALANCED,),
     notes=(
-        "The test set is imbalanced, and balanced accuracy is the balanced accuracy.",
-        "CReST+ is one run of 3 generations of 2,000 epochs, read after each.",
+        "The test set is imbalanced: scores are balanced accuracy, the mean per-class recall.",
+        "CReST+ is one run of 3 generations of 2,000 epochs, evaluated after each.",
     ),
 )
 

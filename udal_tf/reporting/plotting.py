@@ -1,7 +1,7 @@
-"""How every figure of the package looks and is saved: one style, one palette, legends outside the axes.
+"""The common style of all figures, and how they are saved: one palette, legends outside the axes.
 
-`drawing` is for figures of any layout. A report's figures have one panel each, readable at a phone's width, on light
-and on dark; a `Sketch` says what such a figure shows, and `drawn` draws many at a time.
+`drawing` is for figures of any layout. A report's figures have a single panel each, readable at a phone's width and in
+light and dark mode: a `Sketch` specifies one, `drawn` renders many in parallel.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from udal_tf.reporting.fonts import families
 from udal_tf.reporting.names import COLORS, MARKERS
 
 GRAY = "#808080"
-# Text and axes have this color in a figure, and that of the surrounding text in the page.
+# Text and axes have this color in a file, and the color of the surrounding text in the page.
 INK = "#010203"
 STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
@@ -51,47 +51,52 @@ _PANEL_STYLE: dict[Any, Any] = {
     "legend.fontsize": 10.5,
     "legend.labelspacing": 0.35,
 }
-DPI, PANEL_DPI = 120, 140
-# Of a panel; a legend and rotated names of classes below it make it taller.
-WIDTH_INCHES, PANEL_INCHES, LEGEND_LINE_INCHES, ASKEW_INCHES = 5.4, 3.7, 0.24, 0.6
+DPI = 120
+PANEL_DPI = 140
+# Width and height of a panel; each line of its legend and rotated class names add to the height.
+WIDTH_INCHES = 5.4
+PANEL_INCHES = 3.7
+LEGEND_LINE_INCHES = 0.24
+ROTATED_NAMES_INCHES = 0.6
+# Letters: the longest label in a legend of two columns; the longest heading, which the caption has in full.
 LONGEST_IN_TWO_COLUMNS = 28
-# Letters of a panel's heading that fit above it; the caption says all of it.
 LONGEST_HEADING = 54
-# Up to this many classes each gets a tick with its name.
-MOST_NAMED_CLASSES, LONGEST_NAME = 20, 18
-# Curves of fewer points mark them.
+# With at most this many classes, each gets a tick with its name, of at most LONGEST_NAME letters.
+MOST_NAMED_CLASSES = 20
+LONGEST_NAME = 18
+# Points of a curve up to which they get markers.
 FEW_POINTS = 40
 
 
 def literal(text: str) -> str:
-    """A text that Matplotlib does not take for a formula, as class names with dollar signs would be."""
+    """The text with dollar signs escaped, which Matplotlib would parse as a formula."""
     return text.replace("$", r"\$")
 
 
 def shortened(name: str, longest: int = LONGEST_NAME) -> str:
-    """A name as far as there is room for it, which is so many letters."""
+    """The name, cut to `longest` letters."""
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
-def _askew(class_names: Sequence[str]) -> bool:
+def _rotated(class_names: Sequence[str]) -> bool:
     return max(map(len, class_names)) > 3
 
 
 def name_classes(axis: Axis, class_names: Sequence[str]) -> None:
-    """Gives each class a tick with its name, where they are not too many; long names below a panel stand rotated."""
+    """Gives each class a tick with its name, unless there are too many; long names on an x axis are rotated."""
     if len(class_names) <= MOST_NAMED_CLASSES:
-        rotated = isinstance(axis, XAxis) and _askew(class_names)
-        turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if rotated else {}
+        rotated = isinstance(axis, XAxis) and _rotated(class_names)
+        options: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if rotated else {}
         axis.set_ticks(
             range(len(class_names)),
             [literal(shortened(name)) for name in class_names],
             fontfamily=families("".join(class_names)),
-            **turned,
+            **options,
         )
 
 
 def legend_below(figure: Figure | SubFigure, columns: int = 1) -> None:
-    """A legend of all labeled curves below the axes, each label once."""
+    """Adds a legend of all labeled curves below the axes, each label once."""
     found = [axes.get_legend_handles_labels() for axes in figure.axes]
     by_label = {label: handle for handles, labels in found for handle, label in zip(handles, labels, strict=True)}
     if by_label:
@@ -99,20 +104,20 @@ def legend_below(figure: Figure | SubFigure, columns: int = 1) -> None:
 
 
 def parts(figure: Figure, rows: int, columns: int) -> list[SubFigure]:
-    """A figure's parts, row by row, each of which may have a legend of its own."""
+    """Subfigures in row-major order, each of which may have its own legend."""
     grid = figure.add_gridspec(rows, columns)
     return [figure.add_subfigure(grid[place]) for place in range(rows * columns)]
 
 
 def save_png(figure: Figure, path: str | os.PathLike, dpi: int = DPI) -> None:
-    """Writes the figure whole, on white."""
+    """Writes the figure atomically, on white."""
     with storage.written_whole(path) as partial:
         figure.savefig(partial, format="png", dpi=dpi, facecolor="white")
 
 
 @contextlib.contextmanager
 def drawing(path: str | os.PathLike, width: float, height: float) -> Iterator[Figure]:
-    """A figure of so many inches to draw in, which is saved as a PNG when the block ends without an exception."""
+    """A figure of this size in inches, saved as a PNG if the block ends without an exception."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
@@ -123,8 +128,16 @@ def drawing(path: str | os.PathLike, width: float, height: float) -> Iterator[Fi
 class Curve:
     """A line with its spread.
 
-    label: in the legend. x, y: points; y alone for a level. spread: of y, or empty. style: of the line.
-    marked: whether points are marked. level: a horizontal line. color, marker: "" for the next ones of the palette.
+    Attributes:
+      label: in the legend.
+      x: of the points; unused for a level.
+      y: of the points.
+      spread: of y, or empty.
+      style: of the line.
+      marked: whether the points have markers.
+      level: whether it is a horizontal line.
+      color: "" for the next one of the palette.
+      marker: "" for the next one of the palette.
     """
 
     label: str
@@ -139,19 +152,30 @@ class Curve:
 
     @property
     def range(self) -> tuple[float, float]:
-        """The least and the largest y, with the spread."""
+        """The minimum and maximum of y, including the spread."""
         spread = np.asarray(self.spread if len(self.spread) else np.zeros(len(self.y)))
         return float(np.min(self.y - spread)), float(np.max(self.y + spread))
 
 
 @dataclasses.dataclass(frozen=True)
 class Sketch:
-    """What a figure of one panel shows.
+    """The specification of a figure with one panel, which shows either curves or a matrix.
 
-    name: of its files. title: in the page. heading: above the panel. caption: what it shows, in sentences.
-    curves: in it; or matrix: [classes, columns] percent as colors, NaN blank, of which color_label speaks.
-    x_names, y_names: class names on the axes; "" for numbers. y_limits: of the axis; None: as the curves need.
-    x_step: from tick to tick, 1 for whole numbers at least; None: as it comes. x_from_zero: whether x begins at 0.
+    Attributes:
+      name: of its files.
+      title: in the page.
+      heading: above the panel.
+      caption: what the figure shows, in sentences.
+      x_label: of the axis.
+      y_label: of the axis.
+      curves: to plot.
+      matrix: [classes, columns] percent, shown as colors, NaN blank.
+      color_label: of the matrix's color bar.
+      x_names: class names on the axis; empty for numbers.
+      y_names: class names on the axis; empty for numbers.
+      y_limits: of the axis; None: chosen by the curves.
+      x_step: between ticks, 1 for any whole numbers; None: chosen by Matplotlib.
+      x_from_zero: whether the axis starts at 0.
     """
 
     name: str
@@ -172,7 +196,7 @@ class Sketch:
 
 @dataclasses.dataclass(frozen=True)
 class SavedFigure:
-    """A saved figure. name: of its files. caption: what it shows. svg: for a page, in the color of its text."""
+    """A saved figure: the name of its files, title and caption as in `Sketch`, and an SVG in the page's text color."""
 
     name: str
     title: str
@@ -200,7 +224,7 @@ def _draw_curve(axes: Axes, curve: Curve, place: int) -> None:
 
 
 def render(sketch: Sketch) -> Figure:
-    """The figure, laid out."""
+    """The figure after layout."""
     with matplotlib.rc_context(_PANEL_STYLE):
         canvas = _frame(sketch)
         _fill(canvas.figure, sketch)
@@ -208,7 +232,7 @@ def render(sketch: Sketch) -> Figure:
 
 
 def _fill(figure: Figure, sketch: Sketch) -> None:
-    """Puts a sketch's heading and the values of its matrix into its figure, or that of one with the same axes."""
+    """Sets the heading and the matrix values of a sketch in its figure, or in one with the same axes."""
     shown = textwrap.shorten(sketch.heading, LONGEST_HEADING, placeholder=" …")
     figure.texts[0].set(text=literal(shown), fontfamily=families(shown))
     if sketch.matrix is not None:
@@ -216,11 +240,11 @@ def _fill(figure: Figure, sketch: Sketch) -> None:
 
 
 def _frame(sketch: Sketch) -> FigureCanvasAgg:
-    """All of a figure but its heading's text and the values of its matrix, laid out."""
+    """A figure after layout, without the text of its heading and the values of its matrix."""
     labels = [curve.label for curve in sketch.curves]
     columns = 2 if len(labels) > 1 and max(map(len, labels)) <= LONGEST_IN_TWO_COLUMNS else 1
     height = PANEL_INCHES + LEGEND_LINE_INCHES * -(-len(labels) // columns)
-    height += ASKEW_INCHES * (0 < len(sketch.x_names) <= MOST_NAMED_CLASSES and _askew(sketch.x_names))
+    height += ROTATED_NAMES_INCHES * (0 < len(sketch.x_names) <= MOST_NAMED_CLASSES and _rotated(sketch.x_names))
     figure = Figure(figsize=(WIDTH_INCHES, height), dpi=PANEL_DPI, layout="constrained")
     axes = figure.add_subplot(xlabel=sketch.x_label, ylabel=sketch.y_label)
     figure.suptitle("Heading", x=0.01, ha="left")
@@ -250,15 +274,15 @@ def _frame(sketch: Sketch) -> FigureCanvasAgg:
 
 
 def _laid_out(figure: Figure) -> FigureCanvasAgg:
-    """Finds the places of everything, once for both files: to do so while they are written takes as long as to draw."""
+    """Computes the layout once for both files: doing so on each save takes as long as drawing."""
     canvas = FigureCanvasAgg(figure)
     renderer = canvas.get_renderer()
     if engine := figure.get_layout_engine():
         engine.execute(figure)
     figure.set_layout_engine("none")
-    axes = figure.axes[0]  # A color bar finds its own place again.
+    axes = figure.axes[0]  # A color bar positions itself on each draw.
     for axis in (axes.xaxis, axes.yaxis):
-        axis.get_tightbbox(renderer)  # Puts the label beside its ticks, where they stand now.
+        axis.get_tightbbox(renderer)  # Positions the label beside the current tick labels.
         place = axis.label.get_transform().transform(axis.label.get_position())
         axis.set_label_coords(*axes.transAxes.inverted().transform(place))
     return canvas
@@ -267,12 +291,12 @@ def _laid_out(figure: Figure) -> FigureCanvasAgg:
 def _svg_of(canvas: FigureCanvasAgg) -> str:
     file = io.StringIO()
     FigureCanvasSVG(canvas.figure).print_svg(file, metadata={"Date": None})
-    canvas.figure.set(dpi=PANEL_DPI, canvas=canvas)  # With the sizes of texts that it knows.
+    canvas.figure.set(dpi=PANEL_DPI, canvas=canvas)  # Restores the canvas, with its cached text sizes.
     return file.getvalue()
 
 
 class _Stencil:
-    """What sketches of matrices have in common whose axes agree, drawn once; then what differs is drawn over it."""
+    """The common part of matrix sketches with the same axes, drawn once; what differs is drawn over it."""
 
     def __init__(self, sketch: Sketch):
         self._canvas = _frame(sketch)
@@ -311,7 +335,7 @@ def _stencil(shape: tuple[int, int], **axes: Any) -> _Stencil:
 
 
 def _drawn(sketch: Sketch) -> tuple[np.ndarray, str]:
-    """The sketch's pixels and SVG; `savefig` would draw each of them twice."""
+    """The sketch's pixels and SVG; `savefig` would draw twice for each."""
     if sketch.matrix is not None:
         names: dict[str, Any] = {"x_names": tuple(sketch.x_names), "y_names": tuple(sketch.y_names)}
         names["x_step"] = sketch.x_step
@@ -337,7 +361,7 @@ def draw(sketch: Sketch, folder: str | os.PathLike) -> SavedFigure:
 
 
 def _for_page(svg: str, name: str) -> str:
-    """The <svg> element alone, its ids its own, its ink that of the page, its size that of its place."""
+    """The <svg> element for inlining: unique ids, text in the page's color, no fixed size."""
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
@@ -346,11 +370,13 @@ def _for_page(svg: str, name: str) -> str:
 
 
 def drawn(sketches: Sequence[Sketch], folder: str | os.PathLike, processes: int = 1) -> list[SavedFigure]:
-    """Draws all sketches into `folder` and returns them in their order.
+    """Draws all sketches into `folder` and returns the figures in the same order.
 
     Args:
-      processes: how many draw at a time; more than one are forked where the system does that, which needs a process
-        without other threads.
+      sketches: to draw.
+      folder: of the files.
+      processes: that draw in parallel; with more than one, they are forked where the system supports it, which needs
+        a process without other threads.
     """
     task = joblib.delayed(functools.partial(draw, folder=folder))
     parallel = joblib.Parallel(n_jobs=min(processes, len(sketches) or 1), backend="multiprocessing")

@@ -1,4 +1,4 @@
-"""Which revision of the program makes a result."""
+"""The revision of the code that produced a result."""
 
 import functools
 import pathlib
@@ -9,7 +9,7 @@ _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 
 @functools.cache
 def commit() -> str:
-    """The commit of the checkout that the package lies in, "" without one; marked where tracked files differ."""
+    """The commit of the package's checkout, "" without one; marked if tracked files were modified."""
     git = ["git", "-C", str(_PACKAGE)]
     try:
         own = subprocess.run([*git, "ls-files", "--error-unmatch", "config.py"], capture_output=True)
@@ -19,7 +19,7 @@ def commit() -> str:
         )
     except OSError:
         return ""
-    # An installed package may lie inside somebody else's checkout.
+    # An installed package may be inside another project's checkout.
     if own.returncode or head.returncode:
         return ""
-    return head.stdout.strip() + (" and changes" if changed.stdout.strip() else "")
+    return head.stdout.strip() + (" (modified)" if changed.stdout.strip() else "")

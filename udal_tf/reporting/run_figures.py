@@ -1,7 +1,7 @@
-"""What runs show beside the paper's figures 1 and 3: Appendix A.1, pseudo-labels, training time; `run_figures` for all.
+"""Figures beyond the paper's Figures 1 and 3: Appendix A.1, pseudo-labels, training time; `run_figures` makes all.
 
-All of one setting's runs with the recipe's α_min, k and length; curves are means over folds, bands one standard
-deviation.
+They show the runs of one setting with the recipe's α_min, k and length; curves are means over folds, bands one
+standard deviation.
 """
 
 import dataclasses
@@ -19,21 +19,21 @@ from udal_tf.run_records import EpochRow, RunDirError
 
 
 def read_all_rows(runs: Sequence[Run]) -> tuple[dict[str, Rows], list[LeftOut]]:
-    """The epochs' rows of each run by its label; a run whose rows cannot be read has none and is named."""
+    """The epochs' rows of each run by its label, and the runs whose rows cannot be read."""
     rows: dict[str, Rows] = {}
     bad = []
     for run in runs:
         try:
             rows[run.label] = run.rows()
         except RunDirError as error:
-            bad.append(LeftOut(run.label, f"its curves: {error}".replace(f"{run.folder}/", "")))
+            bad.append(LeftOut(run.label, f"no curves: {error}".replace(f"{run.folder}/", "")))
     return rows, bad
 
 
 def _over_epochs(
     label: str, of: Sequence[Rows], value: Callable[[EpochRow], float | None], color: str = "", spread: bool = True
 ) -> list[Curve]:
-    """A curve of `value` by epoch over the runs that have it at every epoch of the shortest; none where no run has."""
+    """A curve of `value` by epoch, over the runs that have it at every epoch; empty if no run has."""
     whole = [[(row.epoch, value(row)) for row in rows] for rows in of if rows]
     series = [[(x, y) for x, y in points if y is not None] for points in whole if all(y is not None for _, y in points)]
     if not series:
@@ -55,21 +55,21 @@ def _precision(row: EpochRow) -> float | None:
 
 
 def epoch_sketch(name: str, title: str, group: str, caption: str, y_label: str, curves: Sequence[Curve]) -> Sketch:
-    """Curves over epochs, or over shares of the training where one is longer, as CReST's generations are."""
+    """Curves over epochs, or over training progress if their lengths differ, as with CReST's generations."""
     ends = [max(curve.x) for curve in curves]
     name = f"{name}_{slug(group)}"
     if min(ends) == max(ends):
         return Sketch(name, title, group, caption, "epoch", y_label, curves, x_step=1)
-    shares = [
+    progress = [
         dataclasses.replace(curve, x=[100 * x / end for x in curve.x]) for curve, end in zip(curves, ends, strict=True)
     ]
-    return Sketch(name, title, group, caption, "share of the training, %", y_label, shares, x_step=20)
+    return Sketch(name, title, group, caption, "training progress, %", y_label, progress, x_step=20)
 
 
 def divergence(methods: Mapping[str, Sequence[Rows]], group: str) -> list[Sketch]:
-    """Appendix A.1: how far the pseudo-labels' moving average q̂ is from p_data, the target and the uniform one.
+    """Appendix A.1: KL divergence of the pseudo-labels' moving average q̂ from p_data, the target and uniform.
 
-    A figure of UDAL's three divergences, as the paper has it, and one of every method's from p_data, on one scale.
+    One figure shows all three for UDAL, as in the paper, another that from p_data for every method, on the same scale.
     """
     names = (
         ("kl_data", r"KL($\hat{q}$ || $p_{data}$)"),
@@ -94,21 +94,21 @@ def divergence(methods: Mapping[str, Sequence[Rows]], group: str) -> list[Sketch
         if curves:
             caption = (
                 f"Figure A.1: KL divergence of the moving average of the predictions on unlabeled images {words}, over "
-                f"training; {group}. Both figures A.1 of a setting have one scale."
+                f"training; {group}. Both figures A.1 of a setting have the same scale."
             )
-            title = f"Figure A.1: divergence of the pseudo-labels {words}"
+            title = f"Figure A.1: KL divergence of the pseudo-labels {words}"
             sketch = epoch_sketch(f"figA1_{what}", title, group, caption, y_label, curves)
             sketches.append(dataclasses.replace(sketch, y_limits=(min(low, 0.0), high)))
     return sketches
 
 
 def pseudo_labels(methods: Mapping[str, Sequence[Rows]], group: str) -> list[Sketch]:
-    """Precision and recall of the confident pseudo-labels over training, all classes together."""
+    """Precision and recall of the confident pseudo-labels over training, over all classes."""
     sketches = []
     recall = _train("confident_correct", 100)
     for name, words, value in (
-        ("precision", "the share of the confident ones that is right", _precision),
-        ("recall", "the share of unlabeled images that have a confident, right one", recall),
+        ("precision", "the fraction of the confident ones that are correct", _precision),
+        ("recall", "the fraction of unlabeled images with a confident, correct one", recall),
     ):
         curves = [
             curve
@@ -119,13 +119,13 @@ def pseudo_labels(methods: Mapping[str, Sequence[Rows]], group: str) -> list[Ske
             caption = (
                 f"{name.capitalize()} of the pseudo-labels in training batches, {words}; {group}. Means over folds."
             )
-            title, y_label = f"Pseudo-labels: {name} over training", f"{name} of the pseudo-labels, %"
+            title, y_label = f"Pseudo-label {name} over training", f"pseudo-label {name}, %"
             sketches.append(epoch_sketch(f"pseudo_{name}", title, group, caption, y_label, curves))
     return sketches
 
 
 def time_and_accuracy(methods: Mapping[str, Sequence[Run]], group: str) -> list[Sketch]:
-    """Training time against accuracy, a point per method."""
+    """Accuracy against training time, a point per method."""
     measure = paper.FIGURE_MEASURES["time"]
     curves = []
     for name, of in methods.items():
@@ -133,19 +133,21 @@ def time_and_accuracy(methods: Mapping[str, Sequence[Run]], group: str) -> list[
         points = [(minutes, run.figure(measure, paper.EMA)) for run in of]
         marker = base_marker(of[0].settings["base"])
         curves.append(over(name, points, style="none", color=style_of(name)[0], marker=marker))
-    title = f"Training time against {paper.MEASURES[measure]}"
+    title = f"{paper.MEASURES[measure].capitalize()} against training time"
     caption = (
-        f"Training time, mean over folds, against {paper.MEASURES[measure]}; {group}. Seconds as the runs recorded "
-        "them, on whatever machine and beside whatever else ran there."
+        f"{title}, mean over folds; {group}. Times are as recorded by the runs, which may have used different or "
+        "shared machines."
     )
     words = ("training time, minutes", axis_text(measure))
     return [Sketch(f"time_{slug(group)}", title, group, caption, *words, curves, x_from_zero=True)]
 
 
 def run_figures(runs: Sequence[Run], rows: Mapping[str, Rows]) -> list[Sketch]:
-    """Every figure of this module and of `class_figures`, setting by setting, base learner by base learner.
+    """Every figure of this module and of `class_figures`, by setting and base learner.
 
-    rows: of `read_all_rows`.
+    Args:
+      runs: finished ones.
+      rows: of `read_all_rows`.
     """
     sketches = []
     order = list(METHODS)

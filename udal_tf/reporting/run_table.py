@@ -1,4 +1,4 @@
-"""All runs as one table for one's own evaluations: a line per run, its figures in percent."""
+"""All runs as one table for further analysis: a row per run, scores in percent."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,16 @@ import pandas as pd
 from udal_tf.reporting.paper import EMA, EMA_LA, MEASURES
 from udal_tf.reporting.runs import Run, shown
 
-# Said of every run, whether or not runs differ in it.
+# Columns that are always present, even if all runs agree.
 ALWAYS = ("dataset", "base", "method", "seed", "fold")
 SCORES = ("raw", "ema", "raw_la", "ema_la")
 
 
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """The settings in which runs differ, all scores, the recall of each class, and what the training took.
+    """The settings in which runs differ, all scores, the recall of each class, steps and training time.
 
-    Columns of scores are `<measure>_<score>`, of recalls `recall_<score>_<class>`, for the EMA weights without and with
-    LA (Inf); a class without test images has none.
+    Scores are in columns `<measure>_<score>`, recalls in `recall_<score>_<class>`, for the EMA weights without and with
+    LA (Inf); the recall of a class without test images is empty.
     """
     settings = pd.DataFrame([{**run.identity, "fold": run.fold} for run in runs])
     settings = settings.map(lambda value: shown(value) if isinstance(value, (tuple, list)) else value)

@@ -1,6 +1,6 @@
-"""Runs as a report sees them: the finished ones below some folders, and those that cannot be used named.
+"""The runs of a report: finished ones below given folders, and which folders cannot be used.
 
-What a sweep left beside a result says by which command, commit and hardware it came about.
+A sweep's record beside a result has the command, commit and hardware that produced it.
 """
 
 import dataclasses
@@ -19,13 +19,13 @@ from udal_tf.registry import DATASETS
 from udal_tf.run_dir import RESULT, RunDir, run_folders
 from udal_tf.run_records import EpochRow, Result, RunDirError
 
-# Settings that change no protocol: figures that differ in them alone stand beside the paper's, each in its own column.
+# Settings outside the protocol: runs that differ from the paper's only in them get further columns in its tables.
 NUMERICS = ("seed", "deterministic", "jit", "precision")
 
 
 @dataclasses.dataclass(frozen=True)
 class LeftOut:
-    """A folder that the report does not use, and why."""
+    """A folder that the report skips, and why."""
 
     label: str
     reason: str
@@ -35,8 +35,12 @@ class LeftOut:
 class Run:
     """A finished run.
 
-    folder: where it lies. label: the folder as the report names it.
-    settings: every setting by name. record: what the sweep noted about it; empty where nothing did.
+    Attributes:
+      folder: of the run.
+      label: the folder's name in the report.
+      result: of the run.
+      settings: all settings by name.
+      record: of the sweep; empty without one.
     """
 
     folder: epath.Path
@@ -60,19 +64,19 @@ class Run:
         return self.settings["epochs"] * self.settings.get("generations", 1)
 
     def figure(self, measure: str, score: str, generation: int | None = None) -> float:
-        """A test figure in percent.
+        """A test score in percent.
 
         Args:
           measure: one of `paper.MEASURES`.
           score: a field of `run_records.ByWeights`.
-          generation: of CReST, from 1; None: the end of the run.
+          generation: of CReST, from 1; None: after the last.
         """
         result = self.result if generation is None else (self.result.generations or [])[generation - 1]
         return 100 * getattr(result, measure)[score]
 
     @functools.cached_property
     def identity(self) -> Mapping[str, Any]:
-        """The settings that make the run what it is, except its fold."""
+        """The settings that identify the run, except its fold."""
         return _identity(self.settings)
 
     @functools.cached_property
@@ -84,12 +88,12 @@ class Run:
             {name: self.settings[name] for name in ("dataset", "base", "method", "plugin", "plugin_sha256")},
             FolderFacts(**facts) if facts else None,
         )
-        # Nobody sets them; they are part of the draw, and of the code.
+        # Derived from the images and the plugin's code, not set.
         return {name: value for name, value in different.items() if name not in ("images", "plugin_sha256")}
 
     @property
     def draw(self) -> str:
-        """Which images: runs whose draws differ are not averaged."""
+        """How the images were sampled: runs that differ in it are not averaged."""
         data = self.result.data
         if not DATASETS[self.settings["dataset"]].by_folder:
             return data.get("draw", "")
@@ -97,11 +101,11 @@ class Run:
 
     @property
     def numerics(self) -> Mapping[str, Any]:
-        """The deviations that change no protocol."""
+        """The deviations in NUMERICS."""
         return {name: value for name, value in self.deviations.items() if name in NUMERICS}
 
     def command(self) -> str:
-        """The command that made the run, or, where nobody noted it, one that gives the same settings."""
+        """The recorded command of the run, or one that gives the same settings."""
         if self.record.get("command"):
             return self.record["command"]
         given = {name: self.settings[name] for name in ("dataset", "base", "method")}
@@ -115,7 +119,7 @@ class Run:
 
 
 def shown(value: Any) -> str:
-    """A setting's value as the command line takes it."""
+    """A setting's value, formatted for the command line."""
     if isinstance(value, (tuple, list)):
         return ",".join(map(str, value))
     if isinstance(value, float) and float(f"{value:g}") == value:
@@ -124,7 +128,7 @@ def shown(value: Any) -> str:
 
 
 def tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by name with tuples for JSON's lists."""
+    """Settings by name, JSON's lists converted to tuples."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
@@ -138,7 +142,11 @@ def _identity_of_items(given: tuple[tuple[str, Any], ...], facts: FolderFacts | 
 
 
 def identity_of(given: Mapping[str, Any], facts: FolderFacts | None = None) -> Mapping[str, Any]:
-    """What a run of the settings `given` has as its `identity`; facts: about its images, for a folder of one's own.
+    """The `Run.identity` that the settings `given` resolve to.
+
+    Args:
+      given: settings by name.
+      facts: about the images of a custom dataset.
 
     Raises ValueError as `config.resolve` does.
     """
@@ -148,9 +156,9 @@ def identity_of(given: Mapping[str, Any], facts: FolderFacts | None = None) -> M
 def differing(
     identity: Mapping[str, Any], given: Mapping[str, Any], facts: FolderFacts | None = None
 ) -> dict[str, Any]:
-    """The settings of `identity` whose value is another than `given` resolves to, with these facts."""
+    """The settings of `identity` whose values differ from those that `given` resolves to with these facts."""
     expected = identity_of(given, facts)
-    if identity["arch"] != expected["arch"]:  # What another backbone has of its own is compared with its recipe.
+    if identity["arch"] != expected["arch"]:  # Settings of another backbone are compared with its own recipe.
         expected = {**identity_of({**given, "arch": identity["arch"]}, facts), **expected}
     return {name: value for name, value in identity.items() if name not in expected or value != expected[name]}
 
@@ -164,7 +172,7 @@ def read_run(folder: str | os.PathLike, label: str) -> Run:
     try:
         settings = tuples(flat(Config.from_dict(result.config).to_dict()))
         run = Run(run_dir.path, label, result, settings, record)
-        run.deviations  # noqa: B018 (resolves the run's recipe: an unknown method shows here)
+        run.deviations  # noqa: B018 (resolves the run's recipe, which fails for an unknown method)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunDirError(f"its config cannot be read ({error})") from error
     wanted, found = run.settings.get("generations", 1), len(result.generations or [])
@@ -174,7 +182,7 @@ def read_run(folder: str | os.PathLike, label: str) -> Run:
 
 
 def read_runs(roots: Iterable[str | os.PathLike]) -> tuple[list[Run], list[LeftOut]]:
-    """The finished runs below `roots`, and what is left out: unfinished, unreadable, or there twice."""
+    """The finished runs below `roots`, and the folders left out: unfinished, unreadable or duplicates."""
     runs, left_out, seen = [], [], set()
     for root in map(storage.local, roots):
         for folder in run_folders(root):
@@ -191,7 +199,7 @@ def read_runs(roots: Iterable[str | os.PathLike]) -> tuple[list[Run], list[LeftO
     for run in runs:
         key = (tuple(sorted(run.identity.items(), key=lambda item: item[0])), run.fold, run.draw)
         if key in unique:
-            left_out.append(LeftOut(run.label, f"the same settings, fold and images as {unique[key].label}"))
+            left_out.append(LeftOut(run.label, f"duplicate of {unique[key].label}: same settings, fold and images"))
         else:
             unique[key] = run
     return list(unique.values()), left_out

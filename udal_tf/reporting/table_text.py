@@ -1,4 +1,4 @@
-"""A filled table as Markdown, LaTeX and for the page; what a cell says is worded here once."""
+"""A filled table as Markdown, as LaTeX and for the page; the text of a cell is the same in all."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -17,12 +17,12 @@ _LATEX = {
 
 
 def value_text(mean: float, std: float, digits: int = 1) -> str:
-    """`88.0 ± 3.2`, or the mean alone where there is no standard deviation; the paper prints that with two digits."""
+    """`88.0 ± 3.2`, or the mean alone without a standard deviation, which has two digits in the paper."""
     return f"{mean:.1f}" + ("" if pd.isna(std) else f" ± {std:.{digits}f}")
 
 
 def signed(value: float) -> str:
-    """`+0.3`, with a typographic minus."""
+    """`+0.3`; negative values have a typographic minus."""
     return f"{value:+.1f}".replace("-", "−")
 
 
@@ -32,20 +32,20 @@ def own_text(cell: Any) -> str:
 
 
 def missing_text(cell: Any) -> str:
-    """Which folds a mean lacks; empty where none is missing or there is no run at all."""
+    """The folds missing from a mean; empty if there are none, or no runs at all."""
     folds = cell.missing_folds.split()
     return f"fold{'s' * (len(folds) > 1)} {', '.join(folds)} missing" if cell.n and folds else ""
 
 
 def paper_texts(cell: Any) -> list[str]:
-    """`paper 80.2 ± 0.59` and, where there is a run, the difference to it; empty where the paper says nothing."""
+    """`paper 80.2 ± 0.59` and, if there are runs, the difference from it; empty if the paper has no value."""
     if pd.isna(cell.paper_mean) or cell.kind != PAPERS_SETTING:
         return []
     return [f"paper {value_text(cell.paper_mean, cell.paper_std, 2)}", *([signed(cell.difference)] if cell.n else [])]
 
 
 def cell_text(cell: Any) -> str:
-    """All that a cell says, in one line; cell: a line of a table's cells, or None where there is nothing to say."""
+    """A cell's full text in one line; cell: a row of `Table.cells`, or None for an empty cell."""
     if cell is None:
         return "–"
     if cell.kind == PAPER:
@@ -55,7 +55,7 @@ def cell_text(cell: Any) -> str:
 
 
 def shown_columns(table: Table) -> list[tuple[int, str]]:
-    """The columns to show as (number, measure): every measure where runs stand, the first one elsewhere."""
+    """The columns to show as (number, measure): all measures if it has runs, otherwise the first."""
     with_runs = set(table.runs.column_number)
     return [
         (number, measure)
@@ -64,14 +64,14 @@ def shown_columns(table: Table) -> list[tuple[int, str]]:
     ]
 
 
-def _says_measures(table: Table) -> bool:
+def _names_measures(table: Table) -> bool:
     return len({measure for _, measure in shown_columns(table)}) > 1
 
 
 def grid(table: Table, text: Callable[[Any], Any]) -> pd.DataFrame:
-    """What the table shows, each cell by `text`: rows by their labels, columns by their labels from the top down.
+    """The table as a frame with the cells formatted by `text`; column labels are from the top down.
 
-    The lowest labels say the measures, where the shown columns have several.
+    The lowest labels are the measures, if the columns shown have several.
     """
     shown = shown_columns(table)
     depth = max(len(table.columns[number].above) for number, _ in shown)
@@ -79,7 +79,7 @@ def grid(table: Table, text: Callable[[Any], Any]) -> pd.DataFrame:
     for number, measure in shown:
         above = table.columns[number].above
         labels = ("",) * (depth - len(above)) + (*above, table.columns[number].label)
-        headings.append(labels + ((MEASURES[measure],) if _says_measures(table) else ()))
+        headings.append(labels + ((MEASURES[measure],) if _names_measures(table) else ()))
     numbers = sorted(table.cells.row_number.unique())
     at = {(cell.row_number, cell.column_number, cell.measure): cell for cell in table.cells.itertuples()}
     return pd.DataFrame(
@@ -91,19 +91,19 @@ def grid(table: Table, text: Callable[[Any], Any]) -> pd.DataFrame:
 
 
 def heading_rows(columns: Iterable[Sequence[str]]) -> list[list[tuple[str, int]]]:
-    """The headings of a grid from the top down, each a list of (label, columns that it spans)."""
+    """The heading rows of a grid from the top down, each a list of (label, number of columns spanned)."""
     columns = list(columns)
     rows = []
     for depth in range(1, len(columns[0]) + 1):
-        # A label spans its neighbors only below one and the same label.
+        # A label spans adjacent columns only below the same parent label.
         groups = itertools.groupby(columns, key=lambda labels: labels[:depth])
         rows.append([(labels[-1], sum(1 for _ in same)) for labels, same in groups])
     return rows
 
 
 def corner(table: Table) -> str:
-    """Above the rows' labels: the measure, where the columns do not say theirs."""
-    return "in %" if _says_measures(table) else f"{MEASURES[table.measures[0]]} in %"
+    """The top left cell: the measure, unless the columns name theirs."""
+    return "in %" if _names_measures(table) else f"{MEASURES[table.measures[0]]} in %"
 
 
 def caption(table: Table) -> str:
@@ -112,7 +112,7 @@ def caption(table: Table) -> str:
 
 
 def as_markdown(frame: pd.DataFrame) -> str:
-    """A frame of texts as a Markdown table."""
+    """A frame of strings as a Markdown table."""
     return frame.map(lambda text: text.replace("|", "\\|")).to_markdown(disable_numparse=True)
 
 
@@ -126,14 +126,14 @@ def markdown(table: Table) -> str:
 
 def _latex(text: str) -> str:
     for number, plain in enumerate(_LATEX):
-        text = text.replace(plain, chr(0xE000 + number))  # Private characters, which no replacement finds again.
+        text = text.replace(plain, chr(0xE000 + number))  # Private-use characters, which no later replacement matches.
     for number, marked in enumerate(_LATEX.values()):
         text = text.replace(chr(0xE000 + number), marked)
     return text
 
 
 def _latex_cell(cell: Any) -> str:
-    """The figure, bold where it is the best of its column; in small type what its mean lacks and what the paper has."""
+    """The score, bold if it is the best of its column; in small type missing folds and the paper's value."""
     if cell is None or cell.kind == PAPER:
         return _latex(cell_text(cell))
     own = _latex(own_text(cell)) if cell.n else ""

@@ -1,9 +1,8 @@
-"""Tables 1 to 4 filled with finished runs: which run belongs into which of the paper's cells, and which into none.
+"""Tables 1 to 4 filled with finished runs: all rules for which results may be compared with which.
 
-A run stands in a column of the paper only if its settings are those of that cell, to the last one that could change a
-figure; runs on other data, another protocol or another recipe get a table of their own with the paper's rows, and the
-paper's figures beside them as columns that are marked as something else. The file is long because all rules of what may
-stand beside what are here.
+A run is in a cell of the paper only if every setting that can affect the score is that cell's. Runs with another
+dataset, protocol or recipe get separate tables with the paper's rows, where the paper's values are in columns that are
+marked as not comparable.
 """
 
 import collections
@@ -20,16 +19,16 @@ from udal_tf.reporting.names import base_name, dataset_name, name_of
 from udal_tf.reporting.paper import EMA, PaperTable, Row, Value
 from udal_tf.reporting.runs import NUMERICS, Run, identity_of, shown
 
-# What Figure 3 varies: such runs are points of a figure, not columns of a table.
+# Settings varied in Figure 3: such runs are points of a figure, not columns of a table.
 ABLATED = ("alpha_min", "k", "generations", "select_alpha")
-# Of a column: runs of the paper's own setting, of another one, or the paper's figures alone.
+# Kinds of columns: runs of the paper's setting, runs of another one, or the paper's values alone.
 PAPERS_SETTING, OTHER_SETTING, PAPER = "paper's setting", "other setting", "paper"
-_PLACE = ["row_number", "column_number", "measure"]
+_KEYS = ["row_number", "column_number", "measure"]
 
 
 @dataclasses.dataclass(frozen=True)
 class TableColumn:
-    """label, and the labels above it. kind: PAPERS_SETTING, OTHER_SETTING or PAPER."""
+    """A column: its label, the labels above it, and its kind (PAPERS_SETTING, OTHER_SETTING or PAPER)."""
 
     label: str
     above: tuple[str, ...]
@@ -42,11 +41,16 @@ class TableColumn:
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """What stands where a row and a column of a table meet, by their numbers.
+class TableCell:
+    """The contents of a cell, before averaging.
 
-    runs: at most one per fold. folds: those that belong there. printed: the paper's value.
-    generation: after which one of CReST the runs are read; None: at their end.
+    Attributes:
+      row: its number.
+      column: its number.
+      runs: at most one per fold.
+      folds: that the mean is to be over.
+      printed: the paper's value.
+      generation: of CReST, after which the runs are evaluated; None: after the last.
     """
 
     row: int
@@ -61,11 +65,16 @@ class Place:
 class Table:
     """A filled table.
 
-    name: of its files. measures: of its figures; the first is that of the paper's values. notes: sentences to print
-    below. rows, columns: by their numbers.
-    runs: a line for each run, place and measure: row_number, column_number, measure, fold, value in percent, run.
-    cells: a line for each place and measure: row_number, column_number, then what `CELL_COLUMNS` says, and whether the
-      mean is the best of its column, of two or more.
+    Attributes:
+      name: of its files.
+      title: without the measures.
+      measures: of its scores; the paper's values are of the first.
+      notes: sentences below the table.
+      rows: by their numbers.
+      columns: by their numbers.
+      runs: a row per run, cell and measure: row_number, column_number, measure, fold, value in percent, run.
+      cells: a row per cell and measure: row_number, column_number, `CELL_COLUMNS`, and "best": whether the mean is
+        the best of its column, among two or more.
     """
 
     name: str
@@ -79,17 +88,17 @@ class Table:
 
     @property
     def caption(self) -> str:
-        """The title with the measures."""
+        """The title and the measures."""
         return f"{self.title} ({' and '.join(paper.MEASURES[measure] for measure in self.measures)}, %)"
 
     def present(self) -> "Table":
-        """The table without the rows and columns in which no run stands; the paper's own columns stay for the rest."""
+        """The table without rows and columns that have no runs; columns of kind PAPER stay."""
         cells = self.cells[self.cells.row_number.isin(self.runs.row_number)]
         kept = (cells.column_number.isin(self.runs.column_number)) | (cells.kind == PAPER)
         return dataclasses.replace(self, cells=cells[kept])
 
 
-# Of a table's CSV; figures are in percent, differences in points: ours less the paper's.
+# Of a table's CSV; scores are in percent, differences (ours minus the paper's) in points.
 CELL_COLUMNS = (
     "table", "row", "base", "method", "score", "column", "kind", "measure", "mean", "std", "n", "folds",
     "missing_folds", "paper_mean", "paper_std", "difference",
@@ -106,36 +115,36 @@ def _joined(folds: Iterable[int]) -> str:
 
 
 def filled(
-    layout: PaperTable, rows: Sequence[Row], columns: Sequence[TableColumn], places: Iterable[Place], **said: Any
+    layout: PaperTable, rows: Sequence[Row], columns: Sequence[TableColumn], contents: Iterable[TableCell], **texts: Any
 ) -> Table:
-    """A table of these places; means and standard deviations of the sample are over folds. said: name, title, notes."""
+    """A table of these cells, with means and sample standard deviations over folds; texts: name, title, notes."""
     lines, cells = [], []
-    for place in places:
-        row, column = rows[place.row], columns[place.column]
-        stands = {run.fold for run in place.runs}
-        missing = [fold for fold in place.folds if fold not in stands]
+    for cell in contents:
+        row, column = rows[cell.row], columns[cell.column]
+        present = {run.fold for run in cell.runs}
+        missing = [fold for fold in cell.folds if fold not in present]
         for measure in layout.measures if column.kind != PAPER else layout.measures[:1]:
-            at = (place.row, place.column, measure)
-            lines += [(*at, r.fold, r.figure(measure, row.score, place.generation), r.label) for r in place.runs]
-            printed = place.printed if measure == layout.measures[0] else None
+            at = (cell.row, cell.column, measure)
+            lines += [(*at, r.fold, r.figure(measure, row.score, cell.generation), r.label) for r in cell.runs]
+            printed = cell.printed if measure == layout.measures[0] else None
             cells.append(
                 {
-                    **dict(zip(_PLACE, at, strict=True)),
+                    **dict(zip(_KEYS, at, strict=True)),
                     "row": row_label(row),
                     "base": row.settings["base"],
                     "method": row.settings["method"],
                     "score": row.score,
                     "column": column.heading,
                     "kind": column.kind,
-                    "folds": _joined(sorted(stands)),
+                    "folds": _joined(sorted(present)),
                     "missing_folds": _joined(missing),
                     "paper_mean": printed.mean if printed else None,
                     "paper_std": printed.std if printed else None,
                 }
             )
-    runs = pd.DataFrame(lines, columns=[*_PLACE, "fold", "value", "run"])
-    statistics = runs.groupby(_PLACE).value.agg(mean="mean", std="std", n="count")
-    frame = pd.DataFrame(cells).join(statistics, on=_PLACE).assign(table=said["name"])
+    runs = pd.DataFrame(lines, columns=[*_KEYS, "fold", "value", "run"])
+    statistics = runs.groupby(_KEYS).value.agg(mean="mean", std="std", n="count")
+    frame = pd.DataFrame(cells).join(statistics, on=_KEYS).assign(table=texts["name"])
     frame[["mean", "std", "paper_mean", "paper_std"]] = frame[["mean", "std", "paper_mean", "paper_std"]].astype(float)
     frame["n"] = frame["n"].fillna(0).astype(int)
     frame["difference"] = frame["mean"] - frame["paper_mean"]
@@ -143,11 +152,11 @@ def filled(
     groups = shown_mean.groupby([frame.column_number, frame.measure])
     frame["best"] = (groups.transform("count") > 1) & (shown_mean == groups.transform("max"))
     frame = frame[["row_number", "column_number", *CELL_COLUMNS, "best"]]
-    return Table(measures=layout.measures, rows=tuple(rows), columns=tuple(columns), runs=runs, cells=frame, **said)
+    return Table(measures=layout.measures, rows=tuple(rows), columns=tuple(columns), runs=runs, cells=frame, **texts)
 
 
 def setting_text(deviations: Mapping[str, Any]) -> str:
-    """`γ = 50, β = 30 %, epochs 32`: what a column's runs have in common beside their dataset."""
+    """`γ = 50, β = 30 %, epochs 32`: settings by name, for a heading."""
     symbols = {"imbalance": lambda v: f"γ = {v:g}", "beta": lambda v: f"β = {100 * v:g} %"}
     symbols |= {"alpha_min": lambda v: f"α_min = {v:g}", "k": lambda v: f"k = {v:g}"}
     symbols["protocol"] = lambda v: f"{v.upper()}'s protocol"
@@ -155,7 +164,7 @@ def setting_text(deviations: Mapping[str, Any]) -> str:
 
 
 def _folder_name(run: Run) -> str:
-    """Of a folder of one's own; empty for a dataset of the literature."""
+    """The folder of a custom dataset; empty for a standard one."""
     return pathlib.PurePath(run.settings["data_dir"]).name if DATASETS[run.settings["dataset"]].by_folder else ""
 
 
@@ -164,15 +173,15 @@ def dataset_text(run: Run) -> str:
     return ", ".join(filter(None, (dataset_name(run.settings["dataset"]), _folder_name(run))))
 
 
-def variant_text(run: Run, but_for: Sequence[str] = ()) -> str:
-    """What a run of another dataset or recipe shares with those in its column: γ, β and where it leaves the recipe.
+def variant_text(run: Run, omit: Sequence[str] = ()) -> str:
+    """The heading of a run of another dataset or recipe: γ, β and its deviations from the recipe, except `omit`.
 
-    A folder of one's own has neither γ nor, with all of its labels, β. but_for: settings that are not said.
+    A custom dataset has no γ, and β only if some labels are unused.
     """
     always = ("imbalance",) if run.settings["protocol"] == "darp" else ("imbalance", "beta")
     own = always if DATASETS[run.settings["dataset"]].long_tailed else ()
-    said = {**{name: run.settings[name] for name in own}, **run.deviations}
-    return setting_text({name: value for name, value in said.items() if name not in but_for})
+    settings = {**{name: run.settings[name] for name in own}, **run.deviations}
+    return setting_text({name: value for name, value in settings.items() if name not in omit})
 
 
 def _key(identity: Mapping[str, Any]) -> tuple:
@@ -188,7 +197,7 @@ class _Index:
             self._by_key[_key(run.identity)].append(run)
 
     def of(self, settings: Mapping[str, Any]) -> list[Run]:
-        """The runs of these settings, whatever their fold, draw and numerics."""
+        """The runs with these settings, of any fold, draw and numerics."""
         return self._by_key.get(_key(identity_of(settings)), [])
 
 
@@ -197,7 +206,7 @@ def _variant(run: Run) -> tuple[str, str]:
 
 
 def _extra_rows(known: Iterable[Row], runs: Iterable[Run], columns: int) -> tuple[list[Row], list[Row]]:
-    """Rows for base learners and methods that the paper's table lacks: supervised ones, to stand first, and others."""
+    """Rows for base learners and methods missing from the paper's table: supervised ones, to come first, and others."""
     listed = {(row.settings["base"], row.settings["method"], row.score) for row in known}
     first: list[Row] = []
     last: list[Row] = []
@@ -213,7 +222,7 @@ def _extra_rows(known: Iterable[Row], runs: Iterable[Run], columns: int) -> tupl
 
 
 def paper_table(table: PaperTable, runs: Sequence[Run]) -> Table:
-    """The paper's table with the runs of its own settings; a further draw or numerics doubles a column."""
+    """The paper's table with the runs of its settings; each further draw or numerics adds a column."""
     index = _Index(runs)
     rows = list(table.rows)
     if all(set(row.settings) == {"base", "method"} for row in rows) and table.name != "table2":
@@ -225,9 +234,9 @@ def paper_table(table: PaperTable, runs: Sequence[Run]) -> Table:
         ]
         first, last = _extra_rows(rows, here, len(table.columns))
         rows = [*first, *rows, *last]
-    columns, places, draws = [], [], {}
+    columns, contents, draws = [], [], {}
     for at, column in enumerate(table.columns):
-        # The places of Table 4 are those where the paper has no dash.
+        # Table 4 has no cells where the paper has a dash.
         there = [n for n, row in enumerate(rows) if row.values[at] is not None or table.name != paper.TABLE_4.name]
         found = {n: index.of(table.settings_of(rows[n], at)) for n in there}
         seen = sorted({_variant(run) for runs_of_row in found.values() for run in runs_of_row})
@@ -240,21 +249,21 @@ def paper_table(table: PaperTable, runs: Sequence[Run]) -> Table:
             for n, runs_of_row in found.items():
                 printed, generation = rows[n].values[at], rows[n].generations.get(at)
                 chosen = tuple(run for run in runs_of_row if _variant(run) == variant)
-                places.append(Place(n, len(columns) - 1, chosen, table.folds, printed, generation))
+                contents.append(TableCell(n, len(columns) - 1, chosen, table.folds, printed, generation))
     notes = (*_draw_notes(draws), *table.notes)
-    return filled(table, rows, columns, places, name=table.name, title=table.title, notes=notes)
+    return filled(table, rows, columns, contents, name=table.name, title=table.title, notes=notes)
 
 
 def _draw_notes(draws: Mapping[str, str]) -> tuple[str, ...]:
-    """Which images the columns show; one note where it is the same rule for all."""
-    said = {heading: f"mages drawn by {draw or 'an unknown rule'}." for heading, draw in draws.items()}
-    if len(set(said.values())) == 1:
-        return (f"I{next(iter(said.values()))}",)
-    return tuple(f"{heading}: i{text}" for heading, text in said.items())
+    """How the images of the columns were sampled; a single note if it is the same for all."""
+    notes = {heading: f"mages sampled by {draw or 'an unknown rule'}." for heading, draw in draws.items()}
+    if len(set(notes.values())) == 1:
+        return (f"I{next(iter(notes.values()))}",)
+    return tuple(f"{heading}: i{note}" for heading, note in notes.items())
 
 
 def other_tables(runs: Sequence[Run]) -> list[Table]:
-    """Tables with the paper's rows for runs that stand in none of its own cells, one per dataset."""
+    """Tables with the paper's rows for runs that belong in none of its cells, one per dataset."""
     groups: dict[tuple[str, str], dict[Any, list[Run]]] = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
         if not set(run.deviations) & set(ABLATED):
@@ -268,27 +277,29 @@ def _other_table(layout: PaperTable, dataset: str, by_column: Mapping[tuple, lis
     everything = [run for runs in by_column.values() for run in runs]
     first, last = _extra_rows(layout.rows, everything, len(layout.columns))
     rows, name = [*first, *layout.rows, *last], dataset_name(dataset)
-    columns, places, draws = [], [], {}
+    columns, contents, draws = [], [], {}
     for (_, draw), runs in sorted(by_column.items(), key=lambda item: (-len(item[1]), str(item[0]))):
         heading = ", ".join(filter(None, (_folder_name(runs[0]), variant_text(runs[0]))))
         columns.append(TableColumn(heading, (name,), OTHER_SETTING))
         draws[columns[-1].heading] = draw
         for n, row in enumerate(rows):
             own = tuple(run for run in runs if run.pair == tuple(row.settings.values()))
-            places.append(Place(n, len(columns) - 1, own, paper.FOLDS))
+            contents.append(TableCell(n, len(columns) - 1, own, paper.FOLDS))
     for at, column in enumerate(layout.columns):
         columns.append(TableColumn(column.label, ("paper: another dataset or recipe", *column.above), PAPER))
-        places += [Place(n, len(columns) - 1, printed=row.values[at]) for n, row in enumerate(rows) if row.values[at]]
+        contents += [
+            TableCell(n, len(columns) - 1, printed=row.values[at]) for n, row in enumerate(rows) if row.values[at]
+        ]
     notes = (
         *_draw_notes(draws),
-        "The paper's columns are of another dataset or recipe; differences to them mean nothing.",
+        "The paper's columns are of another dataset or recipe and not comparable.",
     )
     title = f"The rows of {layout.name.replace('table', 'Table ')} on {name}"
-    return filled(layout, rows, columns, places, name=f"{layout.name}_{dataset}", title=title, notes=notes)
+    return filled(layout, rows, columns, contents, name=f"{layout.name}_{dataset}", title=title, notes=notes)
 
 
 def build_tables(runs: Sequence[Run]) -> list[Table]:
-    """The paper's four tables with their twins, then those of other data, for the runs that stand in none of them."""
+    """All tables of `paper.TABLES`, then tables of other settings for the runs that are in none of them."""
     tables = [paper_table(table, runs) for table in paper.TABLES.values()]
     used = {label for table in tables for label in table.runs.run}
     return tables + other_tables([run for run in runs if run.label not in used])

@@ -1,7 +1,7 @@
-"""Where the program prints: consoles, tables as text, one progress bar.
+"""Terminal output: consoles, tables as text, one progress bar.
 
-A terminal gets bold headings, tables of its width and a bar. A file or a pipe gets plain text of a fixed width and, in
-long work, a line now and then. Nothing has lines or boxes around it, so that every encoding can show it.
+A terminal gets bold headings, tables of its width and a progress bar. A file or a pipe gets plain text of a fixed width
+and, during long work, a line at intervals. There are no box-drawing characters, which some encodings lack.
 """
 
 import io
@@ -14,16 +14,17 @@ from rich import progress
 from rich.console import Console
 from rich.table import Table
 
-# Columns of what is printed to anything but a terminal, and the seconds between two lines there about long work.
-PLAIN_WIDTH, LINE_EVERY = 80, 60.0
-# The time left is estimated by the work of so many seconds, for some work tells of its progress once in minutes.
+# Columns of the output, and seconds between two lines about progress, where it is not a terminal.
+PLAIN_WIDTH = 80
+LINE_EVERY = 60.0
+# Seconds over which speed is averaged to estimate the time left: some work reports progress only every few minutes.
 _SPEED_OF = 3600.0
 
 Own = TypeVar("Own", bound="Progress")
 
 
 def accept_any_text() -> None:
-    """What the encoding of standard output lacks is printed as an escape from now on, where it would be an error."""
+    """Makes standard output escape characters that its encoding lacks, instead of raising."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -45,12 +46,13 @@ def console(stream: TextIO | None = None) -> Console:
 
 
 def table_text(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table to print to standard output, no wider than it: names on the left, which fold, and numbers on the right.
+    """A table no wider than standard output: names, which wrap, on the left, right-aligned numbers after them.
 
     Args:
-      headings: of the columns. rows: the cells of each; an empty row leaves a line free.
+      headings: of the columns.
+      rows: the cells of each; an empty row gives a blank line.
 
-    Example: headings ["class", "labeled"] with the row ["cat", "12"] gives a line for each, of the same length.
+    Example: headings ["class", "labeled"] with the row ["cat", "12"] gives two lines of the same length.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 0, 0, 2), header_style="bold")
     for place, heading in enumerate(headings):
@@ -67,7 +69,7 @@ def table_text(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time in the unit that fits: "40 s", "12 min", "3.4 h"."""
+    """A duration in a suitable unit: "40 s", "12 min", "3.4 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:
@@ -76,11 +78,14 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """How far some work is, on standard error: a bar on a terminal, else a line every `line_every` seconds.
+    """Progress on standard error: a bar on a terminal, otherwise a line every `line_every` seconds.
 
     Args:
-      total: how much there is to do. unit: of what, in the plural. done: how much was done before.
-      shown: False prints nothing but the lines. line_every: seconds, where standard error is no terminal.
+      total: the amount of work.
+      unit: of the work, in the plural.
+      done: the amount done before.
+      shown: False shows only what `line` prints.
+      line_every: seconds, where standard error is not a terminal.
     """
 
     def __init__(self, total: float, unit: str, done: float = 0.0, shown: bool = True, line_every: float = LINE_EVERY):
@@ -116,7 +121,7 @@ class Progress:
         self.close()
 
     def advance(self, count: float = 1.0, note: str = "") -> None:
-        """So much more is done; `note` says what else there is to know."""
+        """Adds `count` to the work done; `note` is shown beside it."""
         self.done += count
         self._bar.update(self._task, completed=self.done, note=note)
         now = time.monotonic()
@@ -128,7 +133,7 @@ class Progress:
             print(", ".join(part for part in parts if part), file=sys.stderr, flush=True)
 
     def line(self, text: str, stream: TextIO | None = None) -> None:
-        """Prints a line to a stream, by default standard output; on a terminal wrapped at words, above the bar."""
+        """Prints a line to a stream, by default standard output; on a terminal, above the bar and wrapped at words."""
         stream = stream or sys.stdout
         if stream.isatty() and not self._bar.disable:
             self._bar.console.print(text)
@@ -136,6 +141,6 @@ class Progress:
             print(text, file=stream, flush=True)
 
     def close(self) -> None:
-        """Takes the bar away."""
-        if not self._bar.disable:  # Else it would print an empty line.
+        """Removes the bar."""
+        if not self._bar.disable:  # Stopping a disabled bar prints an empty line.
             self._bar.stop()

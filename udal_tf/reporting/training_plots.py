@@ -1,4 +1,4 @@
-"""Figures of a run, drawn from its rows alone: training curves, per-class recall, Appendix A.1's divergence."""
+"""Figures of one run from its epochs' rows: training curves, per-class recall, Appendix A.1's divergence."""
 
 import pathlib
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from udal_tf.reporting.plotting import GRAY, MOST_NAMED_CLASSES
 from udal_tf.run_records import ClassesByWeights, EpochRow
 
 BLUE, ORANGE, GREEN = COLORS[:3]
+# Epochs whose class distributions are shown.
 SNAPSHOTS = 4
 
 
@@ -32,7 +33,7 @@ def _label_classes(axes: Axes, class_names: list[str]) -> None:
 
 
 def training_curves(rows: Sequence[EpochRow], path: pathlib.Path) -> None:
-    """Losses, test accuracy, and the shares of confident and of correct pseudo-labels, over the epochs."""
+    """Losses, test accuracy, and the fractions of confident and of correct pseudo-labels, by epoch."""
     losses = (
         ("total", GRAY, "-", "loss"), ("labeled", BLUE, "-", "loss_labeled"),
         ("unlabeled", ORANGE, "-", "loss_unlabeled"),
@@ -41,7 +42,7 @@ def training_curves(rows: Sequence[EpochRow], path: pathlib.Path) -> None:
         ("raw weights", BLUE, "-", "raw"), ("EMA weights", ORANGE, "-", "ema"),
         ("EMA weights & LA (Inf)", ORANGE, ":", "ema_la"),
     )  # fmt: skip
-    shares = (
+    fractions = (
         ("confident", BLUE, "-", "confident"), ("confident and correct", GREEN, "-", "confident_correct"),
         ("100 · α", GRAY, "--", "alpha"),
     )  # fmt: skip
@@ -50,8 +51,8 @@ def training_curves(rows: Sequence[EpochRow], path: pathlib.Path) -> None:
         ("Test accuracy", "test accuracy, %"): [
             (*one, [100 * row.test.accuracy[n] for row in rows]) for *one, n in weights
         ],
-        ("Pseudo-labels and α", "share of unlabeled images, %"): [
-            (*one, [100 * row.train[n] for row in rows]) for *one, n in shares if n in rows[0].train
+        ("Pseudo-labels and α", "unlabeled images, %"): [
+            (*one, [100 * row.train[n] for row in rows]) for *one, n in fractions if n in rows[0].train
         ],
     }
     with plotting.drawing(path, 13, 4.6) as figure:
@@ -67,9 +68,9 @@ def training_curves(rows: Sequence[EpochRow], path: pathlib.Path) -> None:
 def per_class_recall(
     scores: ClassesByWeights, class_names: list[str], labeled_counts: list[int], path: pathlib.Path
 ) -> None:
-    """Recall of each class with the EMA weights, plain and with LA (Inf), over its number of labeled images.
+    """Recall of each class with the EMA weights, without and with LA (Inf), above its number of labeled images.
 
-    Classes stand from frequent to rare, whatever order their names are in.
+    Classes are sorted from frequent to rare.
     """
     order = np.argsort(-np.asarray(labeled_counts), kind="stable")
     class_names, labeled_counts = [class_names[c] for c in order], [labeled_counts[c] for c in order]
@@ -92,10 +93,10 @@ def per_class_recall(
 def pseudo_label_divergence(
     rows: Sequence[EpochRow], p_data: list[float], class_names: list[str], path: pathlib.Path
 ) -> None:
-    """Appendix A.1: the divergence of the pseudo-labels' moving average over training, and the distributions.
+    """Appendix A.1: the KL divergence of the pseudo-labels' moving average over training, and the distributions.
 
-    Above, KL(q̂ ‖ p_data) and KL(q̂ ‖ p̃) by epoch; below, p_data, the target p̃ and p_model (q̂) at a few epochs, and
-    what the unlabeled images are taken for where that is not p_data; the classes from frequent to rare.
+    Above, KL(q̂ ‖ p_data) and KL(q̂ ‖ p̃) by epoch; below, p_data, the target p̃ and p_model (q̂) at SNAPSHOTS epochs,
+    and p_unlabeled if it differs from p_data; classes are sorted from frequent to rare.
     """
     order = np.argsort(-np.asarray(p_data), kind="stable")
     names = [class_names[c] for c in order]
@@ -107,7 +108,7 @@ def pseudo_label_divergence(
     with plotting.drawing(path, 12, 7.5) as figure:
         above, below = plotting.parts(figure, 2, 1)
         axes = above.subplots()
-        title = "Divergence of the pseudo-labels' moving average"
+        title = "KL divergence of the pseudo-labels' moving average"
         _over_epochs(axes, title, "KL divergence, nats", rows, divergences)
         axes.set_ylim(bottom=0)
         plotting.legend_below(above, 2)
@@ -122,8 +123,8 @@ def pseudo_label_divergence(
             for values, color, style, label in lines:
                 dots = "." if len(values) <= MOST_NAMED_CLASSES else None
                 axes.plot(np.asarray(values)[order], style, color=color, label=label, marker=dots)
-            axes.set(yscale="log", title=f"epoch {row.epoch}, α {row.train['alpha']:.2f}")
+            axes.set(yscale="log", title=f"epoch {row.epoch}, α = {row.train['alpha']:.2f}")
             _label_classes(axes, names)
             axes.grid()
-        snapshots[0].set_ylabel("share of class")
+        snapshots[0].set_ylabel("class probability")
         plotting.legend_below(below, 4)
