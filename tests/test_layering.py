@@ -11,6 +11,7 @@ core, data, augment, models, reporting   arithmetic; images; views; networks; wh
 input, methods     batches; the training step and what methods add to it; neither knows the other
 training       a run from its config to its result
 inference      a trained model in use
+sweep          grids of runs and the engines that train them
 commands       what people type; they alone read flags and the environment
 """
 
@@ -47,7 +48,8 @@ MAY_IMPORT = {
     "methods": SETTINGS | GROUND,
     "training": SETTINGS | GROUND | {"input", "methods"},
     "inference": SETTINGS | GROUND | {"input", "methods", "training"},
-    "commands": SETTINGS | GROUND | {"input", "methods", "training", "inference", "crest_flags"},
+    "sweep": SETTINGS | GROUND | {"input", "methods", "training", "inference"},
+    "commands": SETTINGS | GROUND | {"input", "methods", "training", "inference", "sweep", "crest_flags"},
 }
 
 

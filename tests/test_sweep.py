@@ -12,9 +12,10 @@ import time
 
 import pytest
 
-from udal_tf.commands import report, sweep, sweep_engines, sweep_jobs
+from udal_tf.commands import report, sweep
 from udal_tf.config import resolve
 from udal_tf.run_dir import RunDir
+from udal_tf.sweep import engines, jobs
 from udal_tf.training import timing
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -30,7 +31,7 @@ def make_job(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / "sweep").mkdir(exist_ok=True)
         command = (sys.executable, "-c", code, name)
-        return sweep_jobs.Job(name, command, name, "sweep", str(tmp_path), "commit", retries)
+        return jobs.Job(name, command, name, "sweep", str(tmp_path), "commit", retries)
 
     return make
 
@@ -41,7 +42,7 @@ def failures(tmp_path):
 
 
 def test_a_finished_cell_is_recorded(make_job, tmp_path):
-    assert sweep_jobs.run_job(make_job(FINISH)) == sweep_jobs.Outcome("finished")
+    assert jobs.run_job(make_job(FINISH)) == jobs.Outcome("finished")
     record = json.loads((tmp_path / "cell" / "cell.json").read_text())
     assert record["commit"] == "commit"
     assert record["command"].startswith("python -c ")
@@ -51,7 +52,7 @@ def test_a_finished_cell_is_recorded(make_job, tmp_path):
 def test_a_cell_that_is_finished_is_not_run_again(make_job, tmp_path):
     job = make_job("raise SystemExit(1)")
     (tmp_path / "cell" / "result.json").write_text("{}")
-    assert sweep_jobs.run_job(job) == sweep_jobs.Outcome("finished")
+    assert jobs.run_job(job) == jobs.Outcome("finished")
     assert failures(tmp_path) == []
 
 
@@ -61,7 +62,7 @@ def test_a_failure_is_retried_and_its_reason_kept(make_job, tmp_path):
         "n = len(p.read_text()) if p.exists() else 0; p.write_text('x' * (n + 1)); print('attempt', n)\n"
         f"if n < 2: sys.exit('the disk is full')\n{FINISH}"
     )
-    assert sweep_jobs.run_job(make_job(code, retries=2)) == sweep_jobs.Outcome("finished")
+    assert jobs.run_job(make_job(code, retries=2)) == jobs.Outcome("finished")
     kept = failures(tmp_path)
     assert [entry["attempt"] for entry in kept] == [1, 2]
     assert kept[0]["reason"].startswith("exit code 1: ") and "the disk is full" in kept[0]["reason"]
@@ -69,7 +70,7 @@ def test_a_failure_is_retried_and_its_reason_kept(make_job, tmp_path):
 
 
 def test_a_cell_that_keeps_failing_is_given_up(make_job, tmp_path):
-    outcome = sweep_jobs.run_job(make_job("import os; os.kill(os.getpid(), 9)", retries=1))
+    outcome = jobs.run_job(make_job("import os; os.kill(os.getpid(), 9)", retries=1))
     assert (outcome.state, outcome.reason) == ("failed", "killed by SIGKILL: ")
     assert len(failures(tmp_path)) == 2
 
@@ -78,12 +79,12 @@ def test_a_cell_in_use_is_waited_for_and_not_run_twice(make_job, tmp_path):
     job = make_job("raise SystemExit('ran a second time')")
     with open(tmp_path / "cell" / ".lock", "w") as lock, concurrent.futures.ThreadPoolExecutor() as pool:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        running = pool.submit(sweep_jobs.run_job, job)
-        time.sleep(3 * sweep_jobs.POLL_SECONDS)
+        running = pool.submit(jobs.run_job, job)
+        time.sleep(3 * jobs.POLL_SECONDS)
         assert not running.done()
         (tmp_path / "cell" / "result.json").write_text("{}")
         fcntl.flock(lock, fcntl.LOCK_UN)
-        assert running.result(timeout=10) == sweep_jobs.Outcome("finished")
+        assert running.result(timeout=10) == jobs.Outcome("finished")
     assert failures(tmp_path) == []
 
 
@@ -94,16 +95,15 @@ def test_a_stop_reaches_the_cell_which_may_save_first(make_job, tmp_path):
         "signal.signal(signal.SIGTERM, save); (p / 'ready').write_text(''); time.sleep(60)"
     )
     ready = tmp_path / "cell" / "ready"
-    outcome = sweep_jobs.run_job(make_job(code), stop=lambda: signal.SIGTERM if ready.exists() else 0)
-    assert outcome == sweep_jobs.Outcome("cut")
+    outcome = jobs.run_job(make_job(code), stop=lambda: signal.SIGTERM if ready.exists() else 0)
+    assert outcome == jobs.Outcome("cut")
     assert (tmp_path / "cell" / "saved").exists()
     assert failures(tmp_path) == []
 
 
 def test_one_failure_does_not_stop_the_rest(make_job, tmp_path):
-    engine = sweep_engines.LocalEngine(sweep.parse(["digits", "--jobs=2"]))
-    jobs = [make_job(FINISH, "a"), make_job("raise SystemExit(3)", "b"), make_job(FINISH, "c")]
-    for job in jobs:
+    engine = engines.LocalEngine(sweep.parse(["digits", "--jobs=2"]))
+    for job in (make_job(FINISH, "a"), make_job("raise SystemExit(3)", "b"), make_job(FINISH, "c")):
         engine.submit(job)
     states = {}
     while engine.busy:
@@ -116,15 +116,15 @@ def test_jobs_share_the_cores_out(make_job, tmp_path):
         "import json, os, pathlib, sys; cores = json.dumps(sorted(os.sched_getaffinity(0)))\n"
         "(pathlib.Path(sys.argv[1]) / 'cores').write_text(cores)\n"
     )
-    jobs = 2
-    engine = sweep_engines.LocalEngine(sweep.parse(["digits", f"--jobs={jobs}"]))
+    count = 2
+    engine = engines.LocalEngine(sweep.parse(["digits", f"--jobs={count}"]))
     for name in "ab":
         engine.submit(make_job(code + FINISH, name))
     while engine.busy:
         engine.ended()
     shown = [set(json.loads((tmp_path / name / "cores").read_text())) for name in "ab"]
     available = os.sched_getaffinity(0)
-    if len(available) >= jobs:
+    if len(available) >= count:
         assert shown[0].isdisjoint(shown[1]) or shown[0] == shown[1]  # One job may have run after the other.
         assert all(len(cores) < len(available) for cores in shown)
     else:
@@ -248,7 +248,7 @@ def test_a_stopped_sweep_goes_on_and_its_runs_make_a_report(tmp_path):
 
 
 def test_a_stop_file_says_the_signal_until_it_is_taken_back(tmp_path):
-    stop = sweep_jobs.StopFile(tmp_path / "stop")
+    stop = jobs.StopFile(tmp_path / "stop")
     assert stop() == 0
     stop.ask(signal.SIGTERM)
     assert stop() == signal.SIGTERM

@@ -27,13 +27,14 @@ from types import FrameType
 
 from udal_tf.commands import outputs
 from udal_tf.commands.plugins import add_plugin_argument, load_plugins
-from udal_tf.commands.sweep_engines import ENGINES, ROOT, LocalEngine, RayEngine, SweepError
-from udal_tf.commands.sweep_jobs import Job
-from udal_tf.commands.sweep_speeds import measured_speeds
 from udal_tf.data import settings
-from udal_tf.reporting import grids, listing, revision, terminal
+from udal_tf.reporting import revision, terminal
 from udal_tf.run_dir import RunDir
 from udal_tf.run_records import RunDirError
+from udal_tf.sweep import grids, listing
+from udal_tf.sweep.engines import ENGINES, ROOT, LocalEngine, RayEngine, SweepError
+from udal_tf.sweep.jobs import Job
+from udal_tf.sweep.speeds import measured_speeds
 
 EXIT_BAD_INPUT, EXIT_FAILED, EXIT_SIGNAL = 2, 1, 128
 
@@ -129,6 +130,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--resources", default=(), type=_resources, help="further resources of a Ray task: TPU=4,…")
     add_plugin_argument(parser)
     args = parser.parse_args(argv[:cut])
+    args.python_path = os.environ.get("PYTHONPATH", "")
     args.further = [*argv[cut + 1 :], *([f"--plugin={','.join(args.plugin)}"] if args.plugin else [])]
     for name, lowest in (("jobs", 1), ("retries", 0), ("images_per_second", 0), ("num_cpus", 0), ("num_gpus", 0)):
         if not getattr(args, name) >= lowest:

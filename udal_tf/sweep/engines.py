@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from udal_tf.commands.sweep_jobs import POLL_SECONDS, Job, Outcome, StopFile, core_numbers, note_failure, run_job
+from udal_tf.sweep.jobs import POLL_SECONDS, Job, Outcome, StopFile, core_numbers, note_failure, run_job
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -68,7 +68,7 @@ class RayEngine:
             raise SweepError("--engine=ray needs Ray, which is not installed: pip install 'udal-tf[sweep]'") from error
         self._ray = ray
         # The workers import this package from the same checkout; TensorFlow takes the cores that the task asked for.
-        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        path = os.pathsep.join([str(ROOT), *filter(None, [args.python_path])])
         variables = {"PYTHONPATH": path, "TF_NUM_INTRAOP_THREADS": str(max(1, int(args.num_cpus)))}
         try:
             ray.init(address=args.address or None, log_to_driver=False, runtime_env={"env_vars": variables})

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from udal_tf.commands.plugins import prepare_tensorflow
-from udal_tf.commands.sweep_engines import SweepError
 from udal_tf.config import Config
 from udal_tf.registry import Method
-from udal_tf.reporting.grids import Cell, images_per_step
-from udal_tf.reporting.listing import Speeds
+from udal_tf.sweep.engines import SweepError
+from udal_tf.sweep.grids import Cell, images_per_step
+from udal_tf.sweep.listing import Speeds
 
 # Where the record of a dataset does not say how many there are.
 _CLASSES = 10
@@ -30,7 +29,6 @@ def measured_speeds(cells: Sequence[Cell]) -> Speeds:
 
     A minute or so for each: the step is compiled first. No dataset is read.
     """
-    prepare_tensorflow()
     from udal_tf.training import timing
     from udal_tf.training.distribute import hardware, make_strategy
 

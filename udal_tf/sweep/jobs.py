@@ -1,6 +1,6 @@
 """One cell of a sweep as a process: started, watched, asked to save when the sweep stops, retried, its failures kept.
 
-Both engines of `sweep_engines` run cells by `run_job`, which is why it knows nothing of either.
+Both engines run cells by `run_job`, which is why it knows nothing of either.
 """
 
 import ctypes

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from udal_tf.config import Config, differences
 from udal_tf.registry import Speed
-from udal_tf.reporting.grids import Cell
 from udal_tf.run_dir import RunDir
+from udal_tf.sweep.grids import Cell
 
 FINISHED, BEGUN, NEW = "finished", "begun", "new"
 
