@@ -1,4 +1,4 @@
-"""The sweep: what it lists, skips, retries, keeps of a failure, and how it stops; cells are played by small scripts."""
+"""The sweep: what it lists, skips, retries and logs, and how it stops; small scripts stand in for the cells."""
 
 import concurrent.futures
 import fcntl
@@ -96,7 +96,7 @@ def test_a_stop_reaches_the_cell_which_may_save_first(make_job, tmp_path):
     )
     ready = tmp_path / "cell" / "ready"
     outcome = jobs.run_job(make_job(code), stop=lambda: signal.SIGTERM if ready.exists() else 0)
-    assert outcome == jobs.Outcome("cut")
+    assert outcome == jobs.Outcome("interrupted")
     assert (tmp_path / "cell" / "saved").exists()
     assert failures(tmp_path) == []
 
@@ -142,7 +142,7 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     assert "the grid must be one of table1" in refused(capsys, "nothing")
     assert "--imbalance must be at least 1" in refused(capsys, "digits", "--", "--imbalance=0")
-    assert "no cell of digits fits --only=x" in refused(capsys, "digits", "--only=x")
+    assert "no cell of digits matches --only=x" in refused(capsys, "digits", "--only=x")
     assert "--jobs must be at least 1" in refused(capsys, "digits", "--jobs=0")
     assert "NAME=NUMBER" in refused(capsys, "digits", "--resources=TPU")
     assert list(tmp_path.iterdir()) == []
@@ -166,14 +166,14 @@ def test_list_has_every_command_its_state_and_cost(tmp_path, monkeypatch, capsys
     command = "python run.py --flagfile=flags/table1_fixmatch_udal.flags --imbalance=50 --fold=1"
     assert f"{command} --workdir={tmp_path / name}\n" in text
     assert "still to train: 119 cells" in text
-    assert "Every cell resolves: 1 finished, 0 begun, 119 new." in text
+    assert "Every cell resolves: 1 finished, 0 started, 119 new." in text
     assert list(tmp_path.iterdir()) == [tmp_path / name]
 
 
 def test_hours_say_whose_measurement_they_rest_on(tmp_path, capsys):
     sweep.main(["table4", "--dry_run", f"--out={tmp_path}"])
     text = capsys.readouterr().out
-    assert "Hours at 412 images a second, as others measured other code on one GPU" in text
+    assert "Hours at 412 images per second, as others measured other code on one GPU" in text
     # 1,410,816,000 images.
     assert "imagenet127_g286_b0.1_fixmatch_none_fold1  new  1,410,816,000 images  951.20 h" in text
     sweep.main(["digits", "--dry_run", f"--out={tmp_path}"])
@@ -192,7 +192,7 @@ def test_hours_by_steps_timed_here_are_said_to_be_so_and_each_kind_is_timed_once
     text = capsys.readouterr().out
     assert timed == [("supervised", 128, 10, 8), ("fixmatch", 128, 10, 8), ("mixmatch", 128, 10, 8)]
     # 32 labeled images in half a second; with two views of 128 unlabeled ones, 288.
-    assert "Hours at 64 and 576 images a second, as measured on this machine just now (device CPU" in text
+    assert "Hours at 64 and 576 images per second, as just measured on this machine (device CPU" in text
     # 1,000 steps.
     assert "supervised_none_fold1  new  32,000 images  0.14 h" in text
 
@@ -231,7 +231,7 @@ def test_a_stopped_sweep_goes_on_and_its_runs_make_a_report(tmp_path):
     first.send_signal(signal.SIGTERM)
     output, _ = first.communicate(timeout=120)
     assert first.returncode == 128 + signal.SIGTERM, output
-    assert "the same command goes on from here" in output
+    assert "the same command resumes the sweep" in output
     begun = {path.parents[1].name for path in tmp_path.glob("runs/*/checkpoints/*.index")}
     assert begun and not list(tmp_path.glob("runs/*/result.json"))
     assert not (tmp_path / "runs/sweep/failures.jsonl").exists()
