@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
@@ -151,6 +152,18 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, monkeypatch, 
 def test_ray_that_is_missing_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert "pip install 'udal-tf[sweep]'" in refused(capsys, "digits", "--engine=ray", f"--out={tmp_path}")
+
+
+def test_ray_workers_import_from_the_checkout_and_the_callers_path(tmp_path, monkeypatch):
+    given = {}
+    task = types.SimpleNamespace(options=lambda **resources: given.update(resources))
+    ray = types.SimpleNamespace(init=lambda **settings: given.update(settings), remote=lambda function: task)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setenv("PYTHONPATH", "mine")
+    engines.RayEngine(sweep.parse(["digits", f"--out={tmp_path}", "--num_cpus=3", "--num_gpus=1"]))
+    variables = {"PYTHONPATH": f"{ROOT}{os.pathsep}mine", "TF_NUM_INTRAOP_THREADS": "3"}
+    assert given["runtime_env"] == {"env_vars": variables}
+    assert (given["num_gpus"], given["max_retries"]) == (1.0, 1)
 
 
 def test_list_has_every_command_its_state_and_cost(tmp_path, monkeypatch, capsys):

@@ -72,7 +72,7 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
     names, titles = model.class_names, assessment_tables.titles(evaluation)
     predictions = {"file": predicted.paths, "class": [names[label] for label in predicted.labels]}
     for kind in titles:
-        predictions[f"predicted_{kind}"] = [names[place] for place in predicted.probs[kind].argmax(axis=1)]
+        predictions[f"predicted_{kind}"] = [names[c] for c in predicted.probs[kind].argmax(axis=1)]
         predictions[f"confidence_{kind}"] = predicted.probs[kind].max(axis=1)
     frames = {
         "per_class": assessment_tables.per_class(evaluation),
