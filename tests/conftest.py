@@ -49,6 +49,23 @@ def undrawn():
         yield
 
 
+@pytest.fixture
+def call_command(capsys):
+    """Calls a command's `main` with arguments: exit code, standard output, standard error."""
+
+    def call(main, *arguments) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as ended:
+            code = ended.code or 0
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory) -> pathlib.Path:
     """The work folder of a finished UDAL run on digits-LT, 2 epochs of 2 steps. Many tests read it: none may write."""

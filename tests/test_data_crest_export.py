@@ -128,7 +128,7 @@ def test_manifest_that_is_none(tmp_path, ten):  # noqa: F811
 
 
 def test_nothing_is_overwritten(tmp_path, exported):
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists already"):
         export(made.config(tmp_path), tmp_path / "out")
 
 

@@ -165,7 +165,7 @@ def test_a_killed_worker_that_comes_back_ends_the_run_as_if_nothing_had_happened
     worker.kill()
     assert worker.finish().returncode == -signal.SIGKILL
     assert_ended(start(both[1]))
-    assert "Starting again, to go on from the last checkpoint with all workers (1)" in assert_ended(chief).stdout
+    assert "Restarting, to resume from the last checkpoint with all workers (1)" in assert_ended(chief).stdout
     figures = [
         [{key: value for key, value in row.items() if key != "seconds"} for row in rows(workdir)]
         for workdir in (folder / "workers" / "longer", tmp_path / "killed")

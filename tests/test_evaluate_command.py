@@ -1,6 +1,7 @@
-"""`udal-evaluate`: the figures of the training itself on its test images; its files; what it refuses."""
+"""`udal-evaluate`: the scores of the run's own evaluation on its test images; its files; what it refuses."""
 
 import csv
+import functools
 import json
 import shutil
 
@@ -17,7 +18,7 @@ CLASSES = ("apple", "mango", "zebra")
 
 
 def write_images(root):
-    """Three classes of sizes and kinds of all sorts, and test images of their own."""
+    """Three classes of images of various sizes and color modes, and a test set."""
     generator = np.random.RandomState(0)
     parts = {"labeled/apple": 4, "labeled/mango": 2, "labeled/zebra": 3, "unlabeled": 8}
     parts.update({f"test/{name}": 6 for name in CLASSES})
@@ -30,7 +31,7 @@ def write_images(root):
 
 @pytest.fixture(scope="module")
 def trained(undrawn, tmp_path_factory):
-    """A run on a folder of images: its work folder, and the folder of test images."""
+    """A run on a custom dataset: its work folder, and the folder of test images."""
     root = tmp_path_factory.mktemp("own")
     write_images(root / "photos")
     config = resolve(
@@ -45,23 +46,15 @@ def trained(undrawn, tmp_path_factory):
 
 
 @pytest.fixture
-def evaluate(capsys, tmp_path, monkeypatch):
+def evaluate(call_command, tmp_path, monkeypatch):
     """Runs the command in a folder of its own: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return ended.value.code or 0, captured.out, captured.err
-
-    return call
+    return functools.partial(call_command, main)
 
 
 @pytest.fixture
 def images(trained, tmp_path):
-    """A copy of the test images to change."""
+    """A copy of the test images to modify."""
     return shutil.copytree(trained[1], tmp_path / "images")
 
 
@@ -105,7 +98,7 @@ def test_classes_without_a_folder_are_left_out_of_the_mean(evaluate, trained, im
     shutil.rmtree(images / "mango")
     code, out, _ = evaluate(trained[0], images)
     assert code == 0
-    assert "No images of mango: left out of the balanced accuracy" in out
+    assert "No images of mango: not in the balanced accuracy" in out
     found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())["plain"]
     recall = found["per_class"]["recall"]
     assert recall[1] is None
@@ -117,7 +110,7 @@ def test_bad_files_are_named_and_the_rest_is_scored(evaluate, trained, images, t
     code, _, err = evaluate(trained[0], images)
     assert code == 3
     assert f"not read: {images / 'zebra' / '0.png'}: " in err
-    assert "1 images could not be read and are left out" in err
+    assert "1 images could not be read and were skipped" in err
     found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
     assert found["unreadable"] == [str(images / "zebra" / "0.png")]
     assert found["plain"]["per_class"]["support"] == [6, 6, 5]

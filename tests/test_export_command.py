@@ -1,5 +1,6 @@
 """`udal-export`: what it writes and says, and what it refuses without leaving anything behind."""
 
+import functools
 import json
 import pathlib
 
@@ -10,21 +11,10 @@ from udal_tf.inference import exporting
 
 
 @pytest.fixture
-def command(capsys, tmp_path, monkeypatch):
+def command(call_command, tmp_path, monkeypatch):
     """Runs the command in a folder of its own: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments) -> tuple[int, str, str]:
-        code = 0
-        try:
-            export.main([str(argument) for argument in arguments])
-        except SystemExit as ended:
-            code = ended.code
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return call
+    return functools.partial(call_command, export.main)
 
 
 def test_the_formats_are_those_that_can_be_written():
@@ -36,7 +26,7 @@ def test_an_export_has_its_model_its_classes_and_its_card(command, tiny_run, tmp
     assert code == 0
     assert {path.name for path in (tmp_path / "mine").iterdir()} == {"model.keras", "classes.json", "MODEL_CARD.md"}
     assert "Real images to compare on: 64 test images of digitslt" in out
-    assert "Largest difference of a probability on random images: " in out
+    assert "Largest difference in a probability on random images: " in out
     assert "Written and checked: mine/model.keras; how to use it: mine/MODEL_CARD.md" in out
     assert json.loads((tmp_path / "mine" / "classes.json").read_text())["la_inf"]["target"] == pytest.approx([0.1] * 10)
     assert "LA (Inf) is built in" in (tmp_path / "mine" / "MODEL_CARD.md").read_text(encoding="utf-8")

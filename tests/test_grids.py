@@ -8,8 +8,9 @@ import pytest
 
 from udal_tf import registry
 from udal_tf.config import flat, given_on_command_line, is_identity, resolve
-from udal_tf.reporting import grids, paper
+from udal_tf.reporting import paper
 from udal_tf.reporting.runs import identity_of, shown, tuples
+from udal_tf.sweep import grids
 
 FLAGS = str(pathlib.Path(__file__).resolve().parents[1] / "flags")
 SIZES = {"table1": 120, "table2": 150, "table3": 60, "table4": 13, "fig1": 13, "fig3a": 65, "fig3b": 60, "fig3c": 65}

@@ -112,7 +112,7 @@ def test_a_folder_of_another_layout_is_refused_with_the_one_expected(capsys, tmp
 def test_a_sheet_that_exists_is_not_overwritten_unasked(capsys, root, tmp_path):
     path = tmp_path / "sheet.png"
     path.write_text("mine")
-    assert "is there already: give --overwrite" in refused(capsys, root, "--out", path)
+    assert "exists already: give --overwrite" in refused(capsys, root, "--out", path)
     assert path.read_text() == "mine"
     inspected(capsys, root, "--no_timing", "--out", path, "--overwrite")
     with Image.open(path) as sheet:
@@ -127,7 +127,7 @@ def test_a_sheet_that_exists_is_not_overwritten_unasked(capsys, root, tmp_path):
         (["--", "cats"], "unexpected argument 'cats'"),
         (["--", "--dataset=digitslt"], "only --dataset=folder is inspected"),
         (["--", "--beta=2"], "--beta must be above 0 and at most 1"),
-        (["--", "--arch=keras_resnet50", "--pretrained=gone.h5"], "--pretrained=gone.h5 is no file"),
+        (["--", "--arch=keras_resnet50", "--pretrained=gone.h5"], "--pretrained=gone.h5 is not a file"),
     ],
 )
 def test_bad_settings_are_refused(capsys, root, arguments, words):

@@ -8,9 +8,10 @@ records        the program's own datasets, base learners, methods and backbones
 config         every setting of a run, made of what a user gave
 storage, run_records, run_dir   files written whole; what a run says of itself; the folder of a run
 core, data, augment, models, reporting   arithmetic; images; views; networks; what is written about runs
-input, methods     batches; the training step and what methods add to it; neither knows the other
+input, methods     batches; the training step and what methods add to it; neither imports the other
 training       a run from its config to its result
 inference      a trained model in use
+sweep          grids of runs and the engines that train them
 commands       what people type; they alone read flags and the environment
 """
 
@@ -47,12 +48,13 @@ MAY_IMPORT = {
     "methods": SETTINGS | GROUND,
     "training": SETTINGS | GROUND | {"input", "methods"},
     "inference": SETTINGS | GROUND | {"input", "methods", "training"},
-    "commands": SETTINGS | GROUND | {"input", "methods", "training", "inference", "crest_flags"},
+    "sweep": SETTINGS | GROUND | {"input", "methods", "training", "inference"},
+    "commands": SETTINGS | GROUND | {"input", "methods", "training", "inference", "sweep", "crest_flags"},
 }
 
 
 def part_of(module: str) -> str:
-    """The part of the house that a module lies in: udal_tf.core.losses -> core, udal_tf -> ""."""
+    """The part of the package that has a module: udal_tf.core.losses -> core, udal_tf -> ""."""
     names = module.split(".")
     return names[1] if len(names) > 1 else ""
 

@@ -19,7 +19,7 @@ def write_folder(path, overwrite=False):
 
 def test_a_file_that_is_there_is_replaced_on_demand_alone(tmp_path):
     write_file(tmp_path / "a.csv")
-    with pytest.raises(ValueError, match="is there already: choose another name, or say --overwrite"):
+    with pytest.raises(ValueError, match="exists already: choose another name, or give --overwrite"):
         write_file(tmp_path / "a.csv", text="newer")
     assert (tmp_path / "a.csv").read_text() == "new"
     write_file(tmp_path / "a.csv", overwrite=True, text="newer")
@@ -54,7 +54,7 @@ def test_a_folder_appears_when_all_is_written(tmp_path):
 def test_an_earlier_folder_of_the_command_is_replaced_on_demand_alone(tmp_path):
     write_folder(tmp_path / "out")
     (tmp_path / "out" / "old").write_text("old")
-    with pytest.raises(ValueError, match="say --overwrite"):
+    with pytest.raises(ValueError, match="give --overwrite"):
         write_folder(tmp_path / "out")
     assert (tmp_path / "out" / "old").exists()
     write_folder(tmp_path / "out", overwrite=True)
@@ -75,7 +75,7 @@ def test_the_folder_of_something_else_is_never_replaced(tmp_path):
 
 def test_an_empty_folder_is_replaced_on_demand(tmp_path):
     (tmp_path / "out").mkdir()
-    with pytest.raises(ValueError, match="say --overwrite"):
+    with pytest.raises(ValueError, match="give --overwrite"):
         write_folder(tmp_path / "out")
     write_folder(tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / MARK).exists()

@@ -1,6 +1,7 @@
-"""`udal-predict`: its formats, what it refuses in which words, and that bad files do not stop the rest."""
+"""`udal-predict`: its formats, what it refuses with which message, and that bad files do not stop the others."""
 
 import csv
+import functools
 import io
 import json
 import os
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 import udal_tf
-from udal_tf.commands import model_arguments
+from udal_tf.commands import program
 from udal_tf.commands.predict import main
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
@@ -33,23 +34,15 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture
-def predict(capsys, monkeypatch, photos):
+def predict(call_command, monkeypatch, photos):
     """Runs the command beside the images: exit code, standard output, standard error."""
     monkeypatch.chdir(photos)
-
-    def call(*arguments) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return ended.value.code or 0, captured.out, captured.err
-
-    return call
+    return functools.partial(call_command, main)
 
 
 @pytest.fixture(scope="module")
 def expected(tiny_run, photos):
-    """Name and probability of each image's classes, the likeliest first, by its file."""
+    """By file, the names and probabilities of the classes, most likely first."""
     model = udal_tf.load(tiny_run)
     found = {}
     for path in sorted(photos.rglob("*.png")):
@@ -112,7 +105,7 @@ def test_la_inf_for_a_target_prior(predict, tiny_run, tmp_path, photos):
 def test_bad_files_are_named_and_the_rest_is_done(predict, tiny_run, tmp_path):
     (tmp_path / "notes.png").write_text("no image")
     code, out, err = predict(tiny_run, tmp_path / "notes.png", "a.png", "missing.png", "more/c.png", "--format=csv")
-    assert code == model_arguments.EXIT_SOME_UNREADABLE == 3
+    assert code == program.EXIT_SOME_UNREADABLE == 3
     assert [row["file"] for row in csv.DictReader(io.StringIO(out))] == ["a.png", "more/c.png"]
     assert f"not read: {tmp_path / 'notes.png'}: not recognized as an image" in err
     assert "not read: missing.png: FileNotFoundError" in err
@@ -126,7 +119,7 @@ def test_a_file_to_write_to(predict, tiny_run, tmp_path):
     assert len(out.read_text().splitlines()) == 6
     code, _, err = predict(tiny_run, "a.png", "--format=csv", f"--out={out}")
     assert code == 2
-    assert f"error: {out} is there already" in err
+    assert f"error: {out} exists already" in err
     assert "--overwrite" in err
     assert len(out.read_text().splitlines()) == 6
     code, _, _ = predict(tiny_run, "a.png", "--format=csv", f"--out={out}", "--overwrite")

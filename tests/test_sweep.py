@@ -1,4 +1,4 @@
-"""The sweep: what it lists, skips, retries, keeps of a failure, and how it stops; cells are played by small scripts."""
+"""The sweep: what it lists, skips, retries and logs, and how it stops; small scripts stand in for the cells."""
 
 import concurrent.futures
 import fcntl
@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
-from udal_tf.commands import report, sweep, sweep_engines, sweep_jobs
+from udal_tf.commands import report, sweep
 from udal_tf.config import resolve
 from udal_tf.run_dir import RunDir
+from udal_tf.sweep import engines, jobs
 from udal_tf.training import timing
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -30,7 +32,7 @@ def make_job(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / "sweep").mkdir(exist_ok=True)
         command = (sys.executable, "-c", code, name)
-        return sweep_jobs.Job(name, command, name, "sweep", str(tmp_path), "commit", retries)
+        return jobs.Job(name, command, name, "sweep", str(tmp_path), "commit", retries)
 
     return make
 
@@ -41,7 +43,7 @@ def failures(tmp_path):
 
 
 def test_a_finished_cell_is_recorded(make_job, tmp_path):
-    assert sweep_jobs.run_job(make_job(FINISH)) == sweep_jobs.Outcome("finished")
+    assert jobs.run_job(make_job(FINISH)) == jobs.Outcome("finished")
     record = json.loads((tmp_path / "cell" / "cell.json").read_text())
     assert record["commit"] == "commit"
     assert record["command"].startswith("python -c ")
@@ -51,7 +53,7 @@ def test_a_finished_cell_is_recorded(make_job, tmp_path):
 def test_a_cell_that_is_finished_is_not_run_again(make_job, tmp_path):
     job = make_job("raise SystemExit(1)")
     (tmp_path / "cell" / "result.json").write_text("{}")
-    assert sweep_jobs.run_job(job) == sweep_jobs.Outcome("finished")
+    assert jobs.run_job(job) == jobs.Outcome("finished")
     assert failures(tmp_path) == []
 
 
@@ -61,7 +63,7 @@ def test_a_failure_is_retried_and_its_reason_kept(make_job, tmp_path):
         "n = len(p.read_text()) if p.exists() else 0; p.write_text('x' * (n + 1)); print('attempt', n)\n"
         f"if n < 2: sys.exit('the disk is full')\n{FINISH}"
     )
-    assert sweep_jobs.run_job(make_job(code, retries=2)) == sweep_jobs.Outcome("finished")
+    assert jobs.run_job(make_job(code, retries=2)) == jobs.Outcome("finished")
     kept = failures(tmp_path)
     assert [entry["attempt"] for entry in kept] == [1, 2]
     assert kept[0]["reason"].startswith("exit code 1: ") and "the disk is full" in kept[0]["reason"]
@@ -69,7 +71,7 @@ def test_a_failure_is_retried_and_its_reason_kept(make_job, tmp_path):
 
 
 def test_a_cell_that_keeps_failing_is_given_up(make_job, tmp_path):
-    outcome = sweep_jobs.run_job(make_job("import os; os.kill(os.getpid(), 9)", retries=1))
+    outcome = jobs.run_job(make_job("import os; os.kill(os.getpid(), 9)", retries=1))
     assert (outcome.state, outcome.reason) == ("failed", "killed by SIGKILL: ")
     assert len(failures(tmp_path)) == 2
 
@@ -78,12 +80,12 @@ def test_a_cell_in_use_is_waited_for_and_not_run_twice(make_job, tmp_path):
     job = make_job("raise SystemExit('ran a second time')")
     with open(tmp_path / "cell" / ".lock", "w") as lock, concurrent.futures.ThreadPoolExecutor() as pool:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        running = pool.submit(sweep_jobs.run_job, job)
-        time.sleep(3 * sweep_jobs.POLL_SECONDS)
+        running = pool.submit(jobs.run_job, job)
+        time.sleep(3 * jobs.POLL_SECONDS)
         assert not running.done()
         (tmp_path / "cell" / "result.json").write_text("{}")
         fcntl.flock(lock, fcntl.LOCK_UN)
-        assert running.result(timeout=10) == sweep_jobs.Outcome("finished")
+        assert running.result(timeout=10) == jobs.Outcome("finished")
     assert failures(tmp_path) == []
 
 
@@ -94,16 +96,15 @@ def test_a_stop_reaches_the_cell_which_may_save_first(make_job, tmp_path):
         "signal.signal(signal.SIGTERM, save); (p / 'ready').write_text(''); time.sleep(60)"
     )
     ready = tmp_path / "cell" / "ready"
-    outcome = sweep_jobs.run_job(make_job(code), stop=lambda: signal.SIGTERM if ready.exists() else 0)
-    assert outcome == sweep_jobs.Outcome("cut")
+    outcome = jobs.run_job(make_job(code), stop=lambda: signal.SIGTERM if ready.exists() else 0)
+    assert outcome == jobs.Outcome("interrupted")
     assert (tmp_path / "cell" / "saved").exists()
     assert failures(tmp_path) == []
 
 
 def test_one_failure_does_not_stop_the_rest(make_job, tmp_path):
-    engine = sweep_engines.LocalEngine(sweep.parse(["digits", "--jobs=2"]))
-    jobs = [make_job(FINISH, "a"), make_job("raise SystemExit(3)", "b"), make_job(FINISH, "c")]
-    for job in jobs:
+    engine = engines.LocalEngine(sweep.parse(["digits", "--jobs=2"]))
+    for job in (make_job(FINISH, "a"), make_job("raise SystemExit(3)", "b"), make_job(FINISH, "c")):
         engine.submit(job)
     states = {}
     while engine.busy:
@@ -116,15 +117,15 @@ def test_jobs_share_the_cores_out(make_job, tmp_path):
         "import json, os, pathlib, sys; cores = json.dumps(sorted(os.sched_getaffinity(0)))\n"
         "(pathlib.Path(sys.argv[1]) / 'cores').write_text(cores)\n"
     )
-    jobs = 2
-    engine = sweep_engines.LocalEngine(sweep.parse(["digits", f"--jobs={jobs}"]))
+    count = 2
+    engine = engines.LocalEngine(sweep.parse(["digits", f"--jobs={count}"]))
     for name in "ab":
         engine.submit(make_job(code + FINISH, name))
     while engine.busy:
         engine.ended()
     shown = [set(json.loads((tmp_path / name / "cores").read_text())) for name in "ab"]
     available = os.sched_getaffinity(0)
-    if len(available) >= jobs:
+    if len(available) >= count:
         assert shown[0].isdisjoint(shown[1]) or shown[0] == shown[1]  # One job may have run after the other.
         assert all(len(cores) < len(available) for cores in shown)
     else:
@@ -142,7 +143,7 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     assert "the grid must be one of table1" in refused(capsys, "nothing")
     assert "--imbalance must be at least 1" in refused(capsys, "digits", "--", "--imbalance=0")
-    assert "no cell of digits fits --only=x" in refused(capsys, "digits", "--only=x")
+    assert "no cell of digits matches --only=x" in refused(capsys, "digits", "--only=x")
     assert "--jobs must be at least 1" in refused(capsys, "digits", "--jobs=0")
     assert "NAME=NUMBER" in refused(capsys, "digits", "--resources=TPU")
     assert list(tmp_path.iterdir()) == []
@@ -151,6 +152,18 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, monkeypatch, 
 def test_ray_that_is_missing_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert "pip install 'udal-tf[sweep]'" in refused(capsys, "digits", "--engine=ray", f"--out={tmp_path}")
+
+
+def test_ray_workers_import_from_the_checkout_and_the_callers_path(tmp_path, monkeypatch):
+    given = {}
+    task = types.SimpleNamespace(options=lambda **resources: given.update(resources))
+    ray = types.SimpleNamespace(init=lambda **settings: given.update(settings), remote=lambda function: task)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setenv("PYTHONPATH", "mine")
+    engines.RayEngine(sweep.parse(["digits", f"--out={tmp_path}", "--num_cpus=3", "--num_gpus=1"]))
+    variables = {"PYTHONPATH": f"{ROOT}{os.pathsep}mine", "TF_NUM_INTRAOP_THREADS": "3"}
+    assert given["runtime_env"] == {"env_vars": variables}
+    assert (given["num_gpus"], given["max_retries"]) == (1.0, 1)
 
 
 def test_list_has_every_command_its_state_and_cost(tmp_path, monkeypatch, capsys):
@@ -166,14 +179,14 @@ def test_list_has_every_command_its_state_and_cost(tmp_path, monkeypatch, capsys
     command = "python run.py --flagfile=flags/table1_fixmatch_udal.flags --imbalance=50 --fold=1"
     assert f"{command} --workdir={tmp_path / name}\n" in text
     assert "still to train: 119 cells" in text
-    assert "Every cell resolves: 1 finished, 0 begun, 119 new." in text
+    assert "Every cell resolves: 1 finished, 0 started, 119 new." in text
     assert list(tmp_path.iterdir()) == [tmp_path / name]
 
 
 def test_hours_say_whose_measurement_they_rest_on(tmp_path, capsys):
     sweep.main(["table4", "--dry_run", f"--out={tmp_path}"])
     text = capsys.readouterr().out
-    assert "Hours at 412 images a second, as others measured other code on one GPU" in text
+    assert "Hours at 412 images per second, as others measured other code on one GPU" in text
     # 1,410,816,000 images.
     assert "imagenet127_g286_b0.1_fixmatch_none_fold1  new  1,410,816,000 images  951.20 h" in text
     sweep.main(["digits", "--dry_run", f"--out={tmp_path}"])
@@ -192,7 +205,7 @@ def test_hours_by_steps_timed_here_are_said_to_be_so_and_each_kind_is_timed_once
     text = capsys.readouterr().out
     assert timed == [("supervised", 128, 10, 8), ("fixmatch", 128, 10, 8), ("mixmatch", 128, 10, 8)]
     # 32 labeled images in half a second; with two views of 128 unlabeled ones, 288.
-    assert "Hours at 64 and 576 images a second, as measured on this machine just now (device CPU" in text
+    assert "Hours at 64 and 576 images per second, as just measured on this machine (device CPU" in text
     # 1,000 steps.
     assert "supervised_none_fold1  new  32,000 images  0.14 h" in text
 
@@ -231,7 +244,7 @@ def test_a_stopped_sweep_goes_on_and_its_runs_make_a_report(tmp_path):
     first.send_signal(signal.SIGTERM)
     output, _ = first.communicate(timeout=120)
     assert first.returncode == 128 + signal.SIGTERM, output
-    assert "the same command goes on from here" in output
+    assert "the same command resumes the sweep" in output
     begun = {path.parents[1].name for path in tmp_path.glob("runs/*/checkpoints/*.index")}
     assert begun and not list(tmp_path.glob("runs/*/result.json"))
     assert not (tmp_path / "runs/sweep/failures.jsonl").exists()
@@ -248,7 +261,7 @@ def test_a_stopped_sweep_goes_on_and_its_runs_make_a_report(tmp_path):
 
 
 def test_a_stop_file_says_the_signal_until_it_is_taken_back(tmp_path):
-    stop = sweep_jobs.StopFile(tmp_path / "stop")
+    stop = jobs.StopFile(tmp_path / "stop")
     assert stop() == 0
     stop.ask(signal.SIGTERM)
     assert stop() == signal.SIGTERM

@@ -1,13 +1,12 @@
 """`python -m udal_tf.commands.crest_export --dataset=cifar10lt --out=DIR`: writes the files that CReST reads.
 
-So CReST (ML_DATA=DIR) and this program train on the same images with the same labels. Beside the two TFRecord files
-lies a split manifest with the positions of every fold, for --split_manifest.
+With them CReST (ML_DATA=DIR) and this program train on the same images with the same labels. A split manifest beside
+the two TFRecord files lists the positions of every fold, for --split_manifest.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -17,16 +16,17 @@ from absl import app, flags
 
 from udal_tf import config as config_module
 from udal_tf import storage
+from udal_tf.commands import program
 from udal_tf.config import DataConfig
 from udal_tf.reporting import terminal
 
-if TYPE_CHECKING:  # At run time TensorFlow is imported when the settings are known to be good.
+if TYPE_CHECKING:  # At run time TensorFlow is imported only after the settings have been checked.
     import numpy as np
 
     from udal_tf.data.dataset import Images
 
 FOLDS = range(1, 6)
-EXIT_BAD_INPUT = 2
+# Images fetched at a time, to bound the memory.
 _AT_A_TIME = 1000
 
 
@@ -34,14 +34,14 @@ def export(config: DataConfig, out: str | pathlib.Path) -> pathlib.Path:
     """Writes cifar-lt/<folder>/{train,eval}.tfrecords and the manifest below `out`.
 
     Args:
-      config: a CIFAR dataset under protocol crest; its fold does not matter, all five are listed.
+      config: a CIFAR dataset under protocol crest; its fold is ignored, the manifest lists all five.
       out: CReST's ML_DATA.
 
     Returns:
       the folder with the three files.
 
     Raises:
-      DataError: where the data is missing, or the folder is there already.
+      DataError: if the data is missing, or the folder exists already.
     """
     from udal_tf.data import cifar, crest_files, longtail, manifest, sources
     from udal_tf.data.dataset import DataError
@@ -57,7 +57,7 @@ def export(config: DataConfig, out: str | pathlib.Path) -> pathlib.Path:
     edition = cifar.EDITIONS[config.dataset]
     folder = pathlib.Path(out) / "cifar-lt" / crest_files.folder_name(edition.crest, config.imbalance)
     if folder.exists():
-        raise DataError(f"{folder} is there already; remove it or choose another --out")
+        raise DataError(f"{folder} exists already; remove it or choose another --out")
     source = sources.load_source(config)
     try:
         pool = long_tailed_pool(source, config)
@@ -96,7 +96,7 @@ def export(config: DataConfig, out: str | pathlib.Path) -> pathlib.Path:
 
 
 def _pixels(images: Images, positions: Sequence[int] | np.ndarray) -> np.ndarray:
-    """[n, H, W, C] uint8 of these positions, fetched in parts."""
+    """[n, H, W, C] uint8: the images at these positions."""
     import numpy as np
 
     parts = [
@@ -107,27 +107,21 @@ def _pixels(images: Images, positions: Sequence[int] | np.ndarray) -> np.ndarray
 
 
 def _main(argv: list[str]) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
+    program.prepare_tensorflow()
+    with program.bad_input_refused():
         if len(argv) > 1:
             raise ValueError(f"unexpected argument {argv[1]!r}: settings are flags, --name=value")
         if not flags.FLAGS.out:
             raise ValueError("--out must name the folder to write to, CReST's ML_DATA")
         folder = export(config_module.from_flags().data, flags.FLAGS.out)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
     print(f"Written: {folder}\nCReST reads it with ML_DATA={flags.FLAGS.out}")
 
 
 def main() -> None:
-    """Entry point; defines the flags and runs."""
+    """Entry point."""
     terminal.accept_any_text()
-    try:
+    with program.bad_input_refused():
         config_module.load_plugins_on(sys.argv[1:])
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
     config_module.define_flags(flags.FLAGS)
     flags.DEFINE_string("out", None, "Folder to write to; CReST's ML_DATA.")
     app.run(_main)

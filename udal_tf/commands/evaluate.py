@@ -2,10 +2,10 @@
 
   udal-evaluate runs/mine photos/test --out=evaluation
 
-DIR has one folder per class, named as the model's classes. All figures come twice: for the predictions as they are,
-and with LA (Inf) for --target_prior. The folder of --out gets evaluation.json with everything, per_class.csv,
-confusion.csv, predictions.csv with every image, confusion.png, reliability.png (is confidence what it says?) and
-mistakes.png, the images that were wrong with the most confidence.
+DIR has one folder per class, named like the model's classes. Every score is reported without adjustment and with
+LA (Inf) for --target_prior. The folder of --out gets evaluation.json with everything, per_class.csv, confusion.csv,
+predictions.csv with every image, confusion.png, reliability.png (the reliability diagram) and mistakes.png, the most
+confident mistakes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from udal_tf.commands import model_arguments, outputs, plugins
+from udal_tf.commands import model_arguments, outputs, program
 from udal_tf.reporting import terminal
 from udal_tf.storage import write_json, write_text
 
@@ -34,7 +34,7 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
     """Predicts all images and scores the predictions: what evaluation.json holds, and the predictions.
 
     Raises:
-      ValueError: for folders and priors that do not fit, and where no image can be read.
+      ValueError: for folders and priors that do not match the model, and if no image can be read.
     """
     from udal_tf.inference import assessment, image_files, priors
 
@@ -72,7 +72,7 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
     names, titles = model.class_names, assessment_tables.titles(evaluation)
     predictions = {"file": predicted.paths, "class": [names[label] for label in predicted.labels]}
     for kind in titles:
-        predictions[f"predicted_{kind}"] = [names[place] for place in predicted.probs[kind].argmax(axis=1)]
+        predictions[f"predicted_{kind}"] = [names[c] for c in predicted.probs[kind].argmax(axis=1)]
         predictions[f"confidence_{kind}"] = predicted.probs[kind].max(axis=1)
     frames = {
         "per_class": assessment_tables.per_class(evaluation),
@@ -101,8 +101,8 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
 
 
 def _run(args: argparse.Namespace) -> int:
-    """Evaluates by the arguments; returns the exit code."""
-    plugins.prepare_tensorflow()
+    """Evaluates as the arguments say; returns the exit code."""
+    program.prepare_tensorflow()
     with outputs.new_folder(args.out, args.overwrite, RESULT) as folder:
         model = model_arguments.load_model(args)
         evaluation, predicted = evaluate(model, args)
@@ -113,35 +113,27 @@ def _run(args: argparse.Namespace) -> int:
     supports = evaluation["plain"]["per_class"]["support"]
     empty = [name for name, support in zip(model.class_names, supports, strict=True) if not support]
     if empty:
-        print(f"\nNo images of {', '.join(empty)}: left out of the balanced accuracy")
-    print(f"\n{evaluation['count']} images. Everything in numbers and images: {args.out}")
+        print(f"\nNo images of {', '.join(empty)}: not in the balanced accuracy")
+    print(f"\n{evaluation['count']} images. All scores and figures: {args.out}")
     if not predicted.unreadable:
         return 0
-    print(f"{len(predicted.unreadable)} images could not be read and are left out", file=sys.stderr)
-    return model_arguments.EXIT_SOME_UNREADABLE
+    print(f"{len(predicted.unreadable)} images could not be read and were skipped", file=sys.stderr)
+    return program.EXIT_SOME_UNREADABLE
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     terminal.accept_any_text()
-    parser = argparse.ArgumentParser(
-        prog="udal-evaluate",
-        description=__doc__,
-        epilog=model_arguments.EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    model_arguments.add_model_arguments(parser)
+    parser = model_arguments.model_parser("udal-evaluate", __doc__, prior="uniform")
     parser.add_argument("folder", type=pathlib.Path, metavar="DIR", help="folder with one folder per class")
     parser.add_argument(
         "--out", default="evaluation", type=pathlib.Path, help="folder to write to (default: evaluation)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation in the folder of --out")
-    parser.add_argument("--skip_unknown", action="store_true", help="leave out folders of classes unknown to the model")
-    model_arguments.add_prior_arguments(parser, default="uniform")
-    try:
-        code = _run(parser.parse_args(argv))
-    except (ValueError, OSError) as error:
-        model_arguments.refuse(error)
+    parser.add_argument("--skip_unknown", action="store_true", help="skip folders of classes unknown to the model")
+    args = parser.parse_args(argv)
+    with program.bad_input_refused():
+        code = _run(args)
     sys.exit(code)
 
 

@@ -33,15 +33,15 @@ def _of_table(table: Table, flag_values: flags.FlagValues) -> Iterator[str]:
             if names[0] == record.name:
                 yield _flag(name, flag_values, 6)
             elif record.name in names:
-                yield _lines(f"--{name}: as with {names[0]}", 6)
+                yield _lines(f"--{name}: see {names[0]}", 6)
 
 
 def help_text(flag_values: flags.FlagValues, about: str) -> str:
-    """The whole text.
+    """The text of --help.
 
     Args:
-      flag_values: with every flag of the program defined.
-      about: what comes first.
+      flag_values: has every flag of the program.
+      about: the text to begin with.
     """
     parts = [about.strip(), ""]
     for name, section in SECTIONS.items():
@@ -51,5 +51,7 @@ def help_text(flag_values: flags.FlagValues, about: str) -> str:
     for table in TABLES:
         parts += [f"{_HEADINGS[table.flag]} (--{table.flag}), each with the settings that belong to it:"]
         parts += [*_of_table(table, flag_values), ""]
-    parts.append("CReST's own flags are taken, too (docs/from_crest.md); absl's: --flagfile, --verbosity, --helpfull.")
+    parts.append(
+        "CReST's own flags are accepted, too (docs/from_crest.md), and absl's: --flagfile, --verbosity, --helpfull."
+    )
     return "\n".join(parts)

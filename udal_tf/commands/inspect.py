@@ -1,13 +1,13 @@
-"""`udal-inspect DIR`: what lies in a folder of one's custom images, what to know before training on it, and how to.
+"""`udal-inspect DIR`: checks a custom dataset before training on it, and recommends the command to train with.
 
   udal-inspect DIR                                  # or: python -m udal_tf.commands.inspect DIR
   udal-inspect DIR --json --no_timing > found.json
   udal-inspect DIR -- --arch=mobilenetv2 --pretrained=weights.h5
 
-Counts per class, sizes, files that cannot be read, duplicates, test images that training would see; warnings in plain
-words; the command that trains on the folder with the recipe it stands for, and how long that takes here, from a few of
-its steps. A contact sheet shows each class with its weak and strong views. After `--` come settings of `run.py`, which
-then belong to the recommended command.
+Prints counts per class, sizes, unreadable files, duplicates, and test images that are also in the training set;
+warnings; the command that trains on the folder and the settings it resolves to; and an estimate of its time on this
+machine, from a few timed steps. A contact sheet shows each class with its weak and strong views. Settings of `run.py`
+after `--` become part of the recommended command.
 """
 
 import argparse
@@ -15,14 +15,13 @@ import dataclasses
 import json
 import pathlib
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from udal_tf import config as config_module
-from udal_tf.commands.plugins import add_plugin_argument, load_plugins
+from udal_tf.commands import program
 from udal_tf.config import NO_WEIGHTS, Config
 from udal_tf.data import data_checks, decoding, folder_listing, inspection, settings
 from udal_tf.data.errors import DataError
@@ -32,34 +31,37 @@ from udal_tf.folder_recipe import LARGEST, folder_recipe
 from udal_tf.reporting import contact_sheet, terminal
 from udal_tf.reporting.inspection_text import inspection_text
 
-EXIT_BAD_INPUT = 2
 SHEET = "contact_sheet.png"
-WEAK_VIEWS, STRONG_VIEWS = 3, 4
-# Below the classes a few unlabeled images are shown.
+WEAK_VIEWS = 3
+STRONG_VIEWS = 4
+# Unlabeled images on the contact sheet, below the classes.
 UNLABELED_ROWS = 2
 
 
 def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed: bool = True) -> dict[str, Any]:
-    """Reads every image, draws the sheet and measures the recommended run.
+    """Reads every image, draws the contact sheet and times the recommended run.
 
     Args:
-      folder: to look at. given: settings of `run.py` that belong to the recommended command.
-      sheet: where the contact sheet goes. timed: whether some steps of the run are done to time them.
+      folder: to inspect.
+      given: settings of `run.py` that belong to the recommended command.
+      sheet: where to write the contact sheet.
+      timed: whether to time some steps of the run.
 
     Returns:
       `inspection.summary` with "folder"; "problems", for which training would refuse it; "warnings", each with "kind"
-      and "text"; "recipe" with "command", the "settings" it stands for, "steps" and "epochs", None where there are
-      problems; "time", as `training.timing.Timing` has it, or None; "contact_sheet".
+      and "text"; "recipe" with "command", the "settings" it resolves to, "steps" and "epochs", None if there are
+      problems; "time", the fields of `training.timing.Timing`, or None; "contact_sheet".
 
     Raises:
-      DataError: where no image to train on can be read. ValueError: for settings that do not fit.
+      DataError: if no image to train on can be read.
+      ValueError: for settings that do not fit the folder.
     """
     given = {"dataset": "folder", "data_dir": str(folder.root), **given}
     if given["dataset"] != "folder":
         raise ValueError(f"only --dataset=folder is inspected, got --dataset={given['dataset']}")
     config = config_module.resolve(given)
     if config.model.pretrained != NO_WEIGHTS and not pathlib.Path(config.model.pretrained).expanduser().is_file():
-        raise ValueError(f"--pretrained={config.model.pretrained} is no file")
+        raise ValueError(f"--pretrained={config.model.pretrained} is not a file")
     problems = folder_listing.problems(folder, config.data.beta)
     recipe: dict[str, Any] | None = None
     test_images = 0
@@ -94,7 +96,7 @@ def _read_images(folder: Folder, size: int) -> list[ImageRecord]:
 
 
 def _emptied(folder: Folder, found: Mapping[str, Any]) -> list[str]:
-    """The classes that have no image left once those that cannot be read are left out."""
+    """The classes none of whose images can be read."""
     parts = (LABELED,) if folder.test is None else (LABELED, TEST)
     return [
         f"{folder.root / part / one['name']}: none of its images can be read"
@@ -107,7 +109,7 @@ def _emptied(folder: Folder, found: Mapping[str, Any]) -> list[str]:
 def _recommendation(
     given: Mapping[str, Any], config: Config, recipe: Mapping[str, Any], found: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The command that trains on the folder, and the settings that it stands for."""
+    """The command that trains on the folder, and the settings it resolves to."""
     if found["unreadable"]:
         given = {**given, "skip_bad_images": True}
     arguments = [f"--{name}={_shown(value)}" for name, value in given.items()]
@@ -126,7 +128,7 @@ def _shown(value: Any) -> str:
 
 
 def _draw_sheet(folder: Folder, images: Sequence[ImageRecord], config: Config, size: int, path: pathlib.Path) -> None:
-    """One image of each class and a few unlabeled ones, each with some of its views."""
+    """Draws one image of each class and a few unlabeled ones, each with some of its views."""
     from udal_tf.augment.views import make_views
     from udal_tf.input.samples import view_samples
 
@@ -157,20 +159,18 @@ def _timing(config: Config, num_classes: int, test_images: int) -> dict[str, flo
     return dataclasses.asdict(timing.measure(config, num_classes, test_images))
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    argv = list(argv)
-    cut = argv.index("--") if "--" in argv else len(argv)
-    parser = argparse.ArgumentParser(
-        prog="udal-inspect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    own, settings_given = program.split_settings(argv)
+    parser = program.make_parser("udal-inspect", __doc__)
+    parser.add_argument("folder", type=pathlib.Path, help="folder with labeled/, unlabeled/ and optionally test/")
+    parser.add_argument(
+        "--out", type=pathlib.Path, help=f"PNG file of the contact sheet (default: inspect_<folder>/{SHEET})"
     )
-    parser.add_argument("folder", type=pathlib.Path, help="folder with labeled/, unlabeled/ and, if you have it, test/")
-    parser.add_argument("--out", type=pathlib.Path, help=f"the sheet's PNG (default: inspect_<folder>/{SHEET})")
-    parser.add_argument("--overwrite", action="store_true", help="replace a sheet that is there already")
-    parser.add_argument("--json", action="store_true", help="print everything found as JSON instead of a text")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing contact sheet")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON instead of text")
     parser.add_argument("--no_timing", action="store_true", help="do not time any training steps")
-    add_plugin_argument(parser)
-    args = parser.parse_args(argv[:cut])
-    args.settings = argv[cut + 1 :]
+    args = parser.parse_args(own)
+    args.settings = settings_given
     return args
 
 
@@ -179,23 +179,20 @@ def _sheet_path(args: argparse.Namespace) -> pathlib.Path:
     if path.suffix.lower() != ".png":
         raise ValueError(f"--out must name a .png file, got {path}")
     if path.exists() and not args.overwrite:
-        raise ValueError(f"{path} is there already: give --overwrite, or another --out")
+        raise ValueError(f"{path} exists already: give --overwrite, or another --out")
     return path
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     terminal.accept_any_text()
-    args = _parse(sys.argv[1:] if argv is None else argv)
-    try:
-        load_plugins(args.plugin)
+    args = _parse(argv)
+    with program.bad_input_refused():
+        program.load_plugins(args.plugin)
         given = config_module.given_on_command_line(args.settings)
         given |= {"plugin": args.plugin} if args.plugin else {}
         folder = folder_listing.read_folder(args.folder)
         found = inspect(folder, given, _sheet_path(args), timed=not args.no_timing)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
     print(json.dumps(found, indent=2, ensure_ascii=False) if args.json else inspection_text(found))
 
 

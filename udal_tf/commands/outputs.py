@@ -1,4 +1,4 @@
-"""Where a command writes: a file or folder that appears whole or not at all, and never instead of another."""
+"""Where a command writes: a file or folder that appears whole or not at all, and never replaces another unasked."""
 
 import contextlib
 import os
@@ -14,13 +14,14 @@ from udal_tf.storage import written_whole
 
 @contextlib.contextmanager
 def new_file(path: pathlib.Path, overwrite: bool) -> Iterator[TextIO]:
-    """A text file to write to, which takes its name when the block ends without an exception.
+    """A text file to write to, which is renamed to `path` when the block ends without an exception.
 
     Raises:
-      ValueError: where the name is taken and `overwrite` is false. OSError: where it cannot be written.
+      ValueError: if the file exists and `overwrite` is false.
+      OSError: if it cannot be written.
     """
     _check(path, overwrite, path.is_file())
-    # File names need not be text; what is not is written as an escape, which JSON reads, too.
+    # File names need not be valid text; such bytes are written as escapes, which JSON can read.
     with (
         written_whole(path) as partial,
         open(partial, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
@@ -30,14 +31,16 @@ def new_file(path: pathlib.Path, overwrite: bool) -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[epath.Path]:
-    """An empty folder to write to, which takes its name when the block ends without an exception.
+    """An empty folder to write to, which is renamed to `path` when the block ends without an exception.
 
     Args:
-      overwrite: replaces an earlier folder of the same command, which is known by the file `mark` in it; a folder of
-        anything else is never replaced, for all that is in it would go.
+      path: the final name of the folder.
+      overwrite: whether an earlier folder of the same command is replaced; any other folder never is.
+      mark: the file by which a folder of the same command is recognized.
 
     Raises:
-      ValueError: where the name is taken and may not be. OSError: where it cannot be written.
+      ValueError: if the folder exists and may not be replaced.
+      OSError: if it cannot be written.
     """
     _check(path, overwrite, (path / mark).is_file() or (path.is_dir() and not any(path.iterdir())))
     with written_whole(path) as partial:
@@ -46,12 +49,12 @@ def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[epath
 
 
 def stop_printing() -> None:
-    """What is still to be printed goes nowhere: anyone who read standard output has enough, as `head` has."""
+    """Discards all further output: the reader of standard output, such as `head`, has closed the pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check(path: pathlib.Path, overwrite: bool, replaceable: bool) -> None:
     if path.exists() and not replaceable:
-        raise ValueError(f"{path} is there already and was not written by this command: choose another name")
+        raise ValueError(f"{path} exists already and was not written by this command: choose another name")
     if path.exists() and not overwrite:
-        raise ValueError(f"{path} is there already: choose another name, or say --overwrite")
+        raise ValueError(f"{path} exists already: choose another name, or give --overwrite")

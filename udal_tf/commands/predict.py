@@ -4,8 +4,8 @@
   udal-predict runs/mine 'photos/**/*.jpg' --top_k=3
   udal-predict runs/mine photos/ --format=csv --out=classes.csv --target_prior=uniform
 
-Files, folders (jpg, jpeg, png, webp at any depth) and patterns are taken. Images of any size and color are brought
-to what the model was trained on. What cannot be read is named on standard error, and the rest is done.
+IMAGES are files, folders (jpg, jpeg, png, webp at any depth) and patterns. Images of any size and color mode are
+converted to what the model was trained on. Files that cannot be read are named on standard error and skipped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from udal_tf.commands import model_arguments, outputs, plugins
+from udal_tf.commands import model_arguments, outputs, program
 from udal_tf.reporting import terminal
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from udal_tf.inference.trained import TrainedModel
 
-# Six decimal places tell float32 probabilities apart as far as they are reproducible.
+# Float32 probabilities are reproducible to about six decimal places.
 DECIMALS = 6
 
 Ranked = list[tuple[str, float]]
-# From a path and its likeliest classes to a line, without its end.
+# From a path and its most likely classes to a line, without the line break.
 Line = Callable[[str, Ranked], str]
 
 
@@ -66,7 +66,7 @@ FORMATS = {"table": _table, "csv": _csv, "jsonl": _jsonl}
 
 
 def ranked(probs: np.ndarray, class_names: Sequence[str], top_k: int) -> Ranked:
-    """The likeliest classes of an image with their probabilities [C], the likeliest first; of equal ones the first."""
+    """The most likely classes of an image and their probabilities, most likely first. probs: [C]. Ties: class order."""
     order = (-probs).argsort(kind="stable")[:top_k]
     return [(class_names[c], round(float(probs[c]), DECIMALS)) for c in order]
 
@@ -74,10 +74,10 @@ def ranked(probs: np.ndarray, class_names: Sequence[str], top_k: int) -> Ranked:
 def write_predictions(
     model: TrainedModel, args: argparse.Namespace, file: TextIO, bar: model_arguments.ImageProgress
 ) -> tuple[int, int]:
-    """Writes a line for every image that `args.images` name; the number of those done and of those unreadable.
+    """Writes a line for each image that `args.images` name; returns how many are done and how many are unreadable.
 
     Raises:
-      ValueError: for priors that do not fit, and for more classes asked for than there are.
+      ValueError: for priors that do not match the model, and if --top_k exceeds the number of classes.
     """
     from udal_tf.inference import image_files
 
@@ -101,41 +101,34 @@ def write_predictions(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="udal-predict",
-        description=__doc__,
-        epilog=model_arguments.EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    model_arguments.add_model_arguments(parser)
+    parser = model_arguments.model_parser("udal-predict", __doc__)
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders, patterns")
-    parser.add_argument("--top_k", type=int, default=1, help="how many classes to name for an image (default: 1)")
+    parser.add_argument("--top_k", type=int, default=1, help="how many classes to print per image (default: 1)")
     parser.add_argument("--format", default="table", choices=tuple(FORMATS), help="default: table")
     parser.add_argument("--out", type=pathlib.Path, help="file to write to (default: standard output)")
     parser.add_argument("--overwrite", action="store_true", help="replace the file of --out")
-    model_arguments.add_prior_arguments(parser)
     return parser
 
 
 def _run(args: argparse.Namespace) -> int:
-    """Predicts by the arguments; returns the exit code."""
+    """Predicts as the arguments say; returns the exit code."""
     if args.out:
         with outputs.new_file(args.out, args.overwrite) as file:
             unreadable = _predict(args, file)
     else:
         unreadable = _predict(args, sys.stdout)
         sys.stdout.flush()
-    return model_arguments.EXIT_SOME_UNREADABLE if unreadable else 0
+    return program.EXIT_SOME_UNREADABLE if unreadable else 0
 
 
 def _predict(args: argparse.Namespace, file: TextIO) -> int:
-    """Writes all predictions; the number of files that cannot be read. Raises ValueError where that is all of them."""
-    plugins.prepare_tensorflow()
+    """Writes all predictions; returns how many files are unreadable. Raises ValueError if all of them are."""
+    program.prepare_tensorflow()
     from udal_tf.inference import image_files
 
     image_files.check_named(args.images)
     model = model_arguments.load_model(args)
-    # A bar between the lines of a table on the same screen would be in the way.
+    # A progress bar would break up the table on the same terminal.
     hidden = file is sys.stdout and sys.stdout.isatty()
     with model_arguments.ImageProgress(sum(1 for _ in image_files.named(args.images)), hidden) as bar:
         done, unreadable = write_predictions(model, args, file, bar)
@@ -150,13 +143,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     terminal.accept_any_text()
     args = _parser().parse_args(argv)
-    try:
-        code = _run(args)
-    except BrokenPipeError:
-        outputs.stop_printing()
-        code = 0
-    except (ValueError, OSError) as error:
-        model_arguments.refuse(error)
+    with program.bad_input_refused():
+        try:
+            code = _run(args)
+        except BrokenPipeError:
+            outputs.stop_printing()
+            code = 0
     sys.exit(code)
 
 

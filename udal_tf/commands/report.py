@@ -2,30 +2,29 @@
 
   python -m udal_tf.commands.report runs --out=report
 
-Every run below the folders is read. OUT gets report.html, which needs no other file; tables/ with each table in
-Markdown, CSV and LaTeX, the paired comparisons, and runs.csv with a line per run; figures/ as PNG and SVG. What cannot
-be read is named and left out.
+Every run below the folders is read. OUT gets report.html, a single self-contained page; tables/ with each table in
+Markdown, CSV and LaTeX, the paired comparisons, and runs.csv with a line per run; figures/ as PNG and SVG. Runs that
+cannot be read are listed and left out.
 """
 
-import argparse
 import os
 import pathlib
-import sys
 from collections.abc import Sequence
 
-from udal_tf.commands.plugins import add_plugin_argument, load_plugins
+from udal_tf.commands import program
 from udal_tf.reporting import comparison, figures, page, plotting, run_figures, run_table, table_text, tables, terminal
 from udal_tf.reporting.runs import LeftOut, read_runs
 from udal_tf.run_dir import RESULT
 from udal_tf.storage import local, write_text
 
-EXIT_BAD_INPUT = 2
-PAGE, TABLES, FIGURES = "report.html", "tables", "figures"
+PAGE = "report.html"
+TABLES = "tables"
+FIGURES = "figures"
 _WRITTEN = {TABLES: (".md", ".csv", ".tex"), FIGURES: (".png", ".svg")}
 
 
 def _clear(out: pathlib.Path) -> None:
-    """Makes the folders, and removes an earlier report's files, so that none of them seems to be of this one."""
+    """Makes the folders, and removes an earlier report's files, so that none is taken for a part of this one."""
     for name, endings in _WRITTEN.items():
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,15 +40,16 @@ def write_report(
     """Writes the report of all runs below `roots` into `out`.
 
     Args:
-      processes: how many draw figures at a time.
-      only_present: whether tables lack the rows and columns in which no run stands, and tables without runs are left
-        out.
+      roots: folders with runs, at any depth.
+      out: the folder to write to.
+      processes: how many processes draw figures.
+      only_present: whether to omit rows and columns without a run, and tables without any.
 
     Returns:
-      the number of runs in it, and what was left out.
+      the number of runs in the report, and what was left out.
 
     Raises:
-      ValueError: where there is no finished run.
+      ValueError: if there is no finished run.
     """
     runs, left_out = read_runs(roots)
     if not runs:
@@ -79,31 +79,23 @@ def write_report(
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     terminal.accept_any_text()
-    parser = argparse.ArgumentParser(
-        prog="python -m udal_tf.commands.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program.make_parser("python -m udal_tf.commands.report", __doc__)
     parser.add_argument("folders", nargs="+", type=pathlib.Path, help="folders with runs, at any depth")
     parser.add_argument("--out", default="report", type=pathlib.Path, help="folder to write to (default: report)")
     parser.add_argument(
         "--only_present",
         action="store_true",
-        help="leave out of the tables the rows and columns without a run, and tables without any",
+        help="omit rows and columns without a run, and tables without any",
     )
-    add_plugin_argument(parser)
     args = parser.parse_args(argv)
-    try:
-        load_plugins(args.plugin)
+    with program.bad_input_refused():
+        program.load_plugins(args.plugin)
         local(args.out)
         for folder in args.folders:
             if not folder.is_dir():
-                raise ValueError(f"{folder} must be a folder with runs, and is none")
+                raise ValueError(f"{folder} must be a folder with runs, and is not")
         processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         count, left_out = write_report(args.folders, args.out, processes, args.only_present)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
     for one in left_out:
         print(f"left out: {one.label}: {one.reason}")
     print(f"{count} runs, {len(left_out)} left out: {args.out / PAGE}")

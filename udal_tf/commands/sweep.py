@@ -5,13 +5,14 @@
   python -m udal_tf.commands.sweep table1 --list --measure     # its hours on this machine
   python -m udal_tf.commands.sweep fig3b --engine=ray --num_gpus=1 -- --data_dir=DATA
 
-A cell is one `run.py` in a folder of its own below --out, named by its settings, so that grids share what they have in
-common. A second start leaves finished cells alone and goes on with cut ones; failures are retried, and each is kept in
-OUT/sweep/failures.jsonl with its reason. Ctrl-C or SIGTERM lets the running cells save first. After `--` come further
-flags of `run.py` for every cell. A grid file is JSON: [{"flagfile": "flags/x.flags", "settings": {"fold": [1, 2]}}].
+A cell is one run of `run.py` in a folder of its own below --out, named after its settings, so that grids share the
+cells they have in common. A second start skips finished cells and resumes interrupted ones; failed cells are retried,
+and each failure is logged with its reason in OUT/sweep/failures.jsonl. On Ctrl-C or SIGTERM the running cells save
+first. Further flags of `run.py` for every cell follow `--`. A grid file is JSON:
+[{"flagfile": "flags/x.flags", "settings": {"fold": [1, 2]}}].
 
-With --engine=ray the checkout, --out and the data must lie at the same paths on every machine. On several GPUs use Ray,
-which gives each cell its own; --engine=local leaves them all to every cell.
+With --engine=ray the checkout, --out and the data must be at the same paths on every machine. With several GPUs use
+Ray, which gives each cell its own; with --engine=local every cell sees all of them.
 """
 
 import argparse
@@ -19,82 +20,15 @@ import fnmatch
 import os
 import pathlib
 import shlex
-import signal
 import sys
-import time
 from collections.abc import Sequence
-from types import FrameType
 
-from udal_tf.commands import outputs
-from udal_tf.commands.plugins import add_plugin_argument, load_plugins
-from udal_tf.commands.sweep_engines import ENGINES, ROOT, LocalEngine, RayEngine, SweepError
-from udal_tf.commands.sweep_jobs import Job
-from udal_tf.commands.sweep_speeds import measured_speeds
+from udal_tf.commands import outputs, program
 from udal_tf.data import settings
-from udal_tf.reporting import grids, listing, revision, terminal
-from udal_tf.run_dir import RunDir
-from udal_tf.run_records import RunDirError
-
-EXIT_BAD_INPUT, EXIT_FAILED, EXIT_SIGNAL = 2, 1, 128
-
-
-class _StopRequest:
-    """The last stop signal that came; a second one is passed on as SIGKILL."""
-
-    def __init__(self) -> None:
-        self.number, self.exit_number = 0, 0
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.number = signal.SIGKILL if self.exit_number else number
-        self.exit_number = self.exit_number or number
-
-
-def train_all(
-    jobs: dict[str, tuple[grids.Cell, Job]], engine: LocalEngine | RayEngine, total: int, done: int
-) -> tuple[dict[str, str], int]:
-    """Runs the jobs to their end. Returns the failed cells' reasons by name, and the signal that stopped it or 0."""
-    stop, told = _StopRequest(), 0
-    failed: dict[str, str] = {}
-    whole = sum(cell.images for cell, _ in jobs.values())
-    bar = terminal.Progress(whole, "images")
-    left = dict(jobs)
-    looked, ended_images = 0.0, 0.0
-    for _, job in jobs.values():
-        engine.submit(job)
-    while engine.busy:
-        for job, outcome in engine.ended():
-            cell, _ = left.pop(job.name)
-            workdir = pathlib.Path(job.workdir)
-            ended_images += listing.images_done(cell, workdir) if outcome.state == "cut" else cell.images
-            if outcome.state == "failed":
-                failed[job.name] = outcome.reason
-            done += outcome.state == "finished"
-            text = f"[{done}/{total}] {job.name}: {outcome.state} {_accuracy(job)}{outcome.reason}"
-            bar.line(text.rstrip())
-        if stop.number != told:
-            told = stop.number
-            bar.line("Stopping: the running cells save first; once more kills them.")
-            engine.stop(told)
-        if time.monotonic() - looked > 2:
-            looked = time.monotonic()
-            running = sum(listing.images_done(cell, pathlib.Path(job.workdir)) for cell, job in left.values())
-            bar.advance(ended_images + running - bar.done, f"{done}/{total} cells, {len(failed)} failed")
-    bar.close()
-    engine.close()
-    return failed, stop.exit_number
-
-
-def _accuracy(job: Job) -> str:
-    try:
-        result = RunDir(job.workdir).result()
-    except RunDirError:
-        return ""
-    plain, balanced = result.accuracy, result.balanced_accuracy
-    return ", with LA (Inf) ".join(
-        f"{100 * plain[score]:.1f} % (balanced {100 * balanced[score]:.1f} %)" for score in ("ema", "ema_la")
-    )
+from udal_tf.reporting import revision, terminal
+from udal_tf.sweep import driver, grids, listing, speeds
+from udal_tf.sweep.engines import ENGINES, ROOT, SweepError
+from udal_tf.sweep.jobs import Job
 
 
 def _resources(text: str) -> tuple[tuple[str, float], ...]:
@@ -105,31 +39,31 @@ def _resources(text: str) -> tuple[tuple[str, float], ...]:
         raise argparse.ArgumentTypeError(f"must be NAME=NUMBER,…, got {text!r}") from error
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line; `further` holds what stands after `--`."""
-    cut = argv.index("--") if "--" in argv else len(argv)
-    parser = argparse.ArgumentParser(
-        prog="python -m udal_tf.commands.sweep",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; `further` has the flags of `run.py`."""
+    own, further = program.split_settings(argv)
+    parser = program.make_parser("python -m udal_tf.commands.sweep", __doc__)
     parser.add_argument("grid", help=f"{', '.join(grids.GRIDS)}, or a JSON file")
-    parser.add_argument("--list", action="store_true", help="say what would run and what it costs, and end")
-    parser.add_argument("--dry_run", action="store_true", help="resolve every cell, look at its folder, and end")
-    parser.add_argument("--only", default="*", help="cells whose name fits this pattern, as '*udal_fold[12]'")
+    parser.add_argument("--list", action="store_true", help="list the cells with their commands and cost, and exit")
+    parser.add_argument("--dry_run", action="store_true", help="the same as --list")
+    parser.add_argument("--only", default="*", help="only cells whose name matches this pattern, e.g. '*udal_fold[12]'")
     parser.add_argument("--out", default="runs", type=pathlib.Path, help="folder of the cells' folders (default: runs)")
-    parser.add_argument("--retries", default=1, type=int, help="how often a failed cell is started again (default: 1)")
-    parser.add_argument("--images_per_second", default=0.0, type=float, help="training images a second, for the hours")
-    parser.add_argument("--measure", action="store_true", help="for the hours, time some steps of each kind here first")
+    parser.add_argument("--retries", default=1, type=int, help="how often a failed cell is retried (default: 1)")
+    parser.add_argument(
+        "--images_per_second", default=0.0, type=float, help="assumed training images per second, to estimate the hours"
+    )
+    parser.add_argument(
+        "--measure", action="store_true", help="time some steps of each kind of cell here, to estimate the hours"
+    )
     parser.add_argument("--engine", default="local", choices=tuple(ENGINES))
     parser.add_argument("--jobs", default=1, type=int, help="cells at a time (local; default: 1)")
-    parser.add_argument("--address", default="", help="Ray cluster (default: the one here, or a new local one)")
+    parser.add_argument("--address", default="", help="Ray cluster (default: the current one, or a new local one)")
     parser.add_argument("--num_cpus", default=1.0, type=float, help="cores of a Ray task (default: 1)")
     parser.add_argument("--num_gpus", default=0.0, type=float, help="GPUs of a Ray task (default: 0)")
-    parser.add_argument("--resources", default=(), type=_resources, help="further resources of a Ray task: TPU=4,…")
-    add_plugin_argument(parser)
-    args = parser.parse_args(argv[:cut])
-    args.further = [*argv[cut + 1 :], *([f"--plugin={','.join(args.plugin)}"] if args.plugin else [])]
+    parser.add_argument("--resources", default=(), type=_resources, help="other resources of a Ray task: TPU=4,…")
+    args = parser.parse_args(own)
+    args.python_path = os.environ.get("PYTHONPATH", "")
+    args.further = [*further, *([f"--plugin={','.join(args.plugin)}"] if args.plugin else [])]
     for name, lowest in (("jobs", 1), ("retries", 0), ("images_per_second", 0), ("num_cpus", 0), ("num_gpus", 0)):
         if not getattr(args, name) >= lowest:
             parser.error(f"--{name} must be at least {lowest}, got {getattr(args, name)}")
@@ -137,7 +71,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def chosen_cells(args: argparse.Namespace) -> list[grids.Cell]:
-    """The cells that the command line names. Raises SweepError, naming every cell that does not resolve."""
+    """The cells that the command line names. Raises SweepError, listing every cell that does not resolve."""
     if args.grid in grids.GRIDS:
         blocks = grids.GRIDS[args.grid]
     elif pathlib.Path(args.grid).is_file():
@@ -149,34 +83,34 @@ def chosen_cells(args: argparse.Namespace) -> list[grids.Cell]:
         raise SweepError("these cells do not resolve:\n  " + "\n  ".join(errors))
     cells = [cell for cell in cells if fnmatch.fnmatch(cell.name, args.only)]
     if not cells:
-        raise SweepError(f"no cell of {args.grid} fits --only={args.only}")
+        raise SweepError(f"no cell of {args.grid} matches --only={args.only}")
     return cells
 
 
-def _speeds(args: argparse.Namespace, cells: list[grids.Cell]) -> listing.Speeds:
+def _speeds(args: argparse.Namespace, cells: list[grids.Cell]) -> speeds.Speeds:
     if args.images_per_second:
-        return listing.Speeds(lambda config: args.images_per_second, "as given by --images_per_second")
-    return measured_speeds(cells) if args.measure else listing.known_speeds(cells)
+        return speeds.Speeds(lambda config: args.images_per_second, "as given by --images_per_second")
+    return speeds.measured_speeds(cells) if args.measure else speeds.known_speeds(cells)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     terminal.accept_any_text()
-    args = parse(sys.argv[1:] if argv is None else argv)
+    args = parse(argv)
     if not (ROOT / "run.py").exists():
-        sys.exit(_refuse(f"run.py and flags/ must lie beside the package, got no {ROOT / 'run.py'}: use a checkout"))
-    try:
-        load_plugins(args.plugin)
+        program.refuse(f"run.py and flags/ must be beside the package, got no {ROOT / 'run.py'}: use a checkout")
+    with program.bad_input_refused():
+        program.load_plugins(args.plugin)
         cells = chosen_cells(args)
         states = [listing.state_of(cell, args.out / cell.name) for cell in cells]
-    except ValueError as error:
-        sys.exit(_refuse(str(error)))
     run = os.path.relpath(ROOT / "run.py")
     arguments = [(run, *cell.arguments, f"--workdir={args.out / cell.name}") for cell in cells]
     commands = [shlex.join(("python", *line)) for line in arguments]
     listed = listing.listing(cells, states, commands, _speeds(args, cells))
     if args.list or args.dry_run:
-        counts = ", ".join(f"{states.count(state)} {state}" for state in (listing.FINISHED, listing.BEGUN, listing.NEW))
+        counts = ", ".join(
+            f"{states.count(state)} {state}" for state in (listing.FINISHED, listing.STARTED, listing.NEW)
+        )
         try:
             print(f"{listed}\nEvery cell resolves: {counts}.", flush=True)
         except BrokenPipeError:
@@ -204,26 +138,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not jobs:
         print("Nothing to do.")
         return
-    try:
+    with program.bad_input_refused():
         engine = ENGINES[args.engine](args)
-    except SweepError as error:
-        sys.exit(_refuse(str(error)))
-    failed, number = train_all(jobs, engine, len(cells), len(cells) - len(jobs))
+    failed, number = driver.train_all(jobs, engine, len(cells), len(cells) - len(jobs))
     for name, reason in failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     if failed:
-        print(f"The outputs and reasons are kept in {notes}.", file=sys.stderr)
+        print(f"Logs and reasons of failures: {notes}", file=sys.stderr)
     if number:
-        print("Stopped; the same command goes on from here.")
-        sys.exit(EXIT_SIGNAL + number)
+        print("Stopped; the same command resumes the sweep.")
+        sys.exit(program.EXIT_SIGNAL + number)
     if failed:
-        sys.exit(EXIT_FAILED)
+        sys.exit(program.EXIT_FAILED)
     print(f"All {len(cells)} cells are finished: python -m udal_tf.commands.report {args.out} --out=report")
-
-
-def _refuse(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return EXIT_BAD_INPUT
 
 
 if __name__ == "__main__":

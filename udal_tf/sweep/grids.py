@@ -1,6 +1,6 @@
 """Grids of runs: the paper's tables and figures and their miniatures, as flagfiles × settings × folds.
 
-A grid is a list of blocks; in a block every setting whose value is a list is an axis. The paper prints no numbers of
+A grid is a list of blocks; in a block every setting whose value is a list is an axis. The paper prints no values for
 Figure 3, so the points on its axes are ours.
 """
 
@@ -27,7 +27,8 @@ LONGEST_IN_NAME = 24
 class Block:
     """Runs that differ in the settings with several values.
 
-    flagfile: its name in the folder of flagfiles; "" for none. settings: setting -> value, or list of values.
+    flagfile: its name in the folder of flagfiles; "" for none.
+    settings: setting -> value, or list of values.
     """
 
     flagfile: str = ""
@@ -36,7 +37,7 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One run of a grid. name: of its folder. arguments: what its command gives beside the folder."""
+    """One run of a grid. name: of its folder. arguments: of its command, except the folder."""
 
     name: str
     arguments: tuple[str, ...]
@@ -44,12 +45,12 @@ class Cell:
 
     @property
     def images(self) -> int:
-        """Images that go through the network in training, each view counted once, over all generations."""
+        """Training images seen over all generations, each view counted once."""
         return self.config.train.total_steps * self.config.generations * images_per_step(self.config)
 
 
 def images_per_step(config: Config) -> int:
-    """Training images of one step, each view counted once: 960 in the paper's FixMatch recipe."""
+    """Training images per step, each view counted once: 960 in the paper's FixMatch recipe."""
     views = config.records.base.views_per_unlabeled_image(config.own.base)
     return config.train.batch_size + views * config.train.unlabeled_batch_size
 
@@ -62,7 +63,7 @@ def _table_1() -> list[Block]:
 
 
 def _table_1_open() -> list[Block]:
-    """The rows of Table 1 whose settings the paper leaves open, each with its twins (`paper.TABLE_1_OPEN`)."""
+    """The rows of Table 1 whose settings the paper leaves open, each with its variants (`paper.TABLE_1_OPEN`)."""
     axes = {"imbalance": [50.0, 100.0, 200.0], "fold": list(paper.FOLDS)}
     readings = {"mixmatch_none": ("ramp0",), "mixmatch_crest+": ("ramp0", "t08"), "mixmatch_udal": ("ramp0",)}
     readings |= {"fixmatch_da": ("k0",), "fixmatch_da_la": ("k0",)}
@@ -84,7 +85,7 @@ def _table_3() -> list[Block]:
 
 
 def _table_3_adam() -> list[Block]:
-    """Table 3's rows of DARP's paper, each with its twin by DARP's recipe (`paper.TABLE_3_ADAM`)."""
+    """Table 3's rows from DARP's paper, each with its variant by DARP's recipe (`paper.TABLE_3_ADAM`)."""
     axes = {"imbalance": [50.0, 100.0, 150.0], "fold": list(paper.FOLDS)}
     names = [f"{prefix}_fixmatch_{method}" for method in ("none", "darp") for prefix in ("table3", "table3-adam")]
     return [Block(f"{name}.flags", axes) for name in names]
@@ -100,7 +101,7 @@ def _table_4() -> list[Block]:
 
 _FIGURE_AXES = {"alpha_min": list(ALPHA_MINS), "fold": list(paper.FOLDS)}
 _FOLDS = {"fold": list(paper.FOLDS)}
-# What UDAL reaches with its schedule, to see the ablations against.
+# UDAL with its own schedule, as the reference of the ablations.
 _CIFAR_UDAL = Block("table1_fixmatch_udal.flags", _FOLDS)
 
 
@@ -109,18 +110,18 @@ def _miniature(dataset: str, epochs: int) -> dict[str, list[Block]]:
 
     def block(base: str, method: str, **settings: Any) -> Block:
         fixed = {"dataset": dataset, "base": base, "method": method}
-        # Digits-LT has flagfiles, whose name says all that is fixed.
+        # Digits-LT has flagfiles, which fix these settings.
         file = f"digits_{base}_{method}.flags" if dataset == "digitslt" else ""
         return Block(file, {**({} if file else fixed), **settings, **_FOLDS})
 
-    half = [block("supervised", "none")]
-    half += [block("fixmatch", method) for method in ("none", "da", "da_la", "crest+", "udal")]
-    rest = [block("mixmatch", method) for method in ("none", "crest+", "udal")]
+    fixmatch = [block("supervised", "none")]
+    fixmatch += [block("fixmatch", method) for method in ("none", "da", "da_la", "crest+", "udal")]
+    mixmatch = [block("mixmatch", method) for method in ("none", "crest+", "udal")]
     udal, alphas, longer = block("fixmatch", "udal"), list(ALPHA_MINS), [epochs, 2 * epochs]
     lengths = [epochs // 2, epochs, 2 * epochs]
     return {
-        "": half + rest,
-        "_fixmatch": half,
+        "": fixmatch + mixmatch,
+        "_fixmatch": fixmatch,
         "_fig1": [block("supervised", "none"), block("supervised", "none", beta=1.0), block("fixmatch", "crest+")]
         + [block("fixmatch", method, epochs=longer) for method in ("none", "da", "udal")],
         "_fig3a": [block("fixmatch", "hybrid", k=list(KS), alpha_min=alphas), udal],
@@ -149,7 +150,7 @@ def read_grid(path: pathlib.Path) -> list[Block]:
     """The blocks of a grid file: a JSON list of {"flagfile": …, "settings": {…}}, either of which may be left out.
 
     Raises:
-      ValueError: saying what was expected and what is there.
+      ValueError: if the file is not such a list.
     """
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
@@ -172,7 +173,7 @@ def _assignments(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def cell_name(config: Config) -> str:
-    """The folder of a run: as `run.py` calls it, then every further setting in which it leaves the recipe."""
+    """The folder of a run: as `run.py` names it, then every other setting that differs from the recipe."""
     values = tuples(flat(config.to_dict()))
     named: tuple[str, ...] = ("dataset", "imbalance", "protocol", "base", "method", "seed")
     named += ("beta",) if config.data.protocol == "crest" else ()
@@ -185,7 +186,7 @@ def cell_name(config: Config) -> str:
 
 
 def _in_name(text: str) -> str:
-    """A value as part of a file name; a long one, as a list of operations, by its hash."""
+    """A value as part of a file name; a long one, such as a list of operations, is hashed."""
     if len(text) > LONGEST_IN_NAME:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
     return re.sub(r"[^\w.+,-]", "-", text)
@@ -197,15 +198,17 @@ def cells(
     further: Sequence[str] = (),
     complete: Callable[[Mapping[str, Any]], Config] = resolve,
 ) -> tuple[list[Cell], list[str]]:
-    """Every run of the blocks, each once however many blocks name it.
+    """Every run of the blocks, once each even if several blocks contain it.
 
     Args:
-      flag_folder: where the blocks' flagfiles lie. further: arguments of `run.py` that every cell gets.
-      complete: the settings given -> all settings, as `run.py` resolves them; `data.settings.resolve` also looks at
-        the data. A cell's name follows from the settings given alone.
+      blocks: of the grid.
+      flag_folder: the folder of the blocks' flagfiles.
+      further: arguments of `run.py` that every cell gets.
+      complete: the given settings -> all settings, as `run.py` resolves them; `data.settings.resolve` also looks at
+        the data. A cell's name depends on the given settings alone.
 
     Returns:
-      the cells, and for each that does not resolve a line that names it and says why.
+      the cells, and a line with the reason for each cell that does not resolve.
     """
     found: dict[str, Cell] = {}
     errors = []

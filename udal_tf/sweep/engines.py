@@ -1,4 +1,4 @@
-"""Where the cells of a sweep run: a pool of processes on this machine, or tasks of a Ray cluster."""
+"""The engines that run the cells of a sweep: a pool of processes on this machine, or tasks on a Ray cluster."""
 
 import argparse
 import concurrent.futures
@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from udal_tf.commands.sweep_jobs import POLL_SECONDS, Job, Outcome, StopFile, core_numbers, note_failure, run_job
+from udal_tf.sweep.jobs import POLL_SECONDS, Job, Outcome, StopFile, core_numbers, note_failure, run_job
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -19,15 +19,15 @@ class SweepError(ValueError):
 
 
 class LocalEngine:
-    """n cells at a time on this machine, each on its own share of the cores."""
+    """Runs n cells at a time on this machine, each on its own part of the cores."""
 
     def __init__(self, args: argparse.Namespace):
         available = core_numbers()
-        shares = [available[place :: args.jobs] for place in range(args.jobs)]
+        parts = [available[first :: args.jobs] for first in range(args.jobs)]
         self._cores: queue.SimpleQueue = queue.SimpleQueue()
-        for share in shares:
-            # More jobs than cores, or one job: there is nothing to share out.
-            self._cores.put(share if all(shares) and args.jobs > 1 and sys.platform == "linux" else None)
+        for part in parts:
+            # With more jobs than cores, or one job, the cores are not divided.
+            self._cores.put(part if all(parts) and args.jobs > 1 and sys.platform == "linux" else None)
         self._pool = concurrent.futures.ThreadPoolExecutor(args.jobs)
         self._running: dict[concurrent.futures.Future, Job] = {}
         self._signal = 0
@@ -43,7 +43,7 @@ class LocalEngine:
         self._running[self._pool.submit(self._run, job)] = job
 
     def ended(self) -> list[tuple[Job, Outcome]]:
-        """What ended since the last call, waiting for a moment."""
+        """The jobs that ended since the last call; waits POLL_SECONDS for one."""
         done, _ = concurrent.futures.wait(self._running, POLL_SECONDS, return_when=concurrent.futures.FIRST_COMPLETED)
         return [(self._running.pop(future), future.result()) for future in done]
 
@@ -59,7 +59,7 @@ class LocalEngine:
 
 
 class RayEngine:
-    """A Ray task per cell, with the resources that it asks for; Ray decides where and when it runs."""
+    """Runs each cell as a Ray task with the resources it requests; Ray decides where and when."""
 
     def __init__(self, args: argparse.Namespace):
         try:
@@ -67,15 +67,15 @@ class RayEngine:
         except ImportError as error:
             raise SweepError("--engine=ray needs Ray, which is not installed: pip install 'udal-tf[sweep]'") from error
         self._ray = ray
-        # The workers import this package from the same checkout; TensorFlow takes the cores that the task asked for.
-        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        # Workers import this package from the same checkout; TensorFlow uses the cores that the task requests.
+        path = os.pathsep.join([str(ROOT), *filter(None, [args.python_path])])
         variables = {"PYTHONPATH": path, "TF_NUM_INTRAOP_THREADS": str(max(1, int(args.num_cpus)))}
         try:
             ray.init(address=args.address or None, log_to_driver=False, runtime_env={"env_vars": variables})
         except ConnectionError as error:
             raise SweepError(
-                f"no Ray cluster answers at --address={args.address}: {error}. One with token authentication wants the "
-                "same RAY_AUTH_TOKEN here."
+                f"no Ray cluster answers at --address={args.address}: {error}. A cluster with token authentication "
+                "needs the same RAY_AUTH_TOKEN here."
             ) from error
         self._stop = StopFile(args.out.resolve() / "sweep" / f"stop-{os.getpid()}-{time.time_ns()}")
         self._task = ray.remote(run_job).options(

@@ -1,6 +1,6 @@
-"""One cell of a sweep as a process: started, watched, asked to save when the sweep stops, retried, its failures kept.
+"""One cell of a sweep as a process: started, stopped with the sweep, retried when it fails, its failures logged.
 
-Both engines of `sweep_engines` run cells by `run_job`, which is why it knows nothing of either.
+Both engines run cells through `run_job`, which therefore depends on neither.
 """
 
 import ctypes
@@ -19,15 +19,17 @@ from collections.abc import Callable, Sequence
 from udal_tf import storage
 from udal_tf.run_dir import CELL, RunDir
 
+INTERRUPTED = "interrupted"
 POLL_SECONDS = 0.3
+# Last lines of the output that are kept as the reason of a failure.
 LINES_OF_REASON = 3
-# prctl's number for "send me this signal when my parent dies" (linux/prctl.h).
+# prctl's option "send me this signal when my parent dies" (linux/prctl.h).
 PR_SET_PDEATHSIG = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A cell as a process: what to run, where, and where its output and failures are kept."""
+    """A cell as a process: its command and working directory, and the folder (`notes`) of its log and failures."""
 
     name: str
     command: tuple[str, ...]
@@ -39,7 +41,7 @@ class Job:
 
     @property
     def shown(self) -> str:
-        """The command as a person types it."""
+        """The command as typed in a shell."""
         return shlex.join(("python", *self.command[1:]))
 
     @property
@@ -49,7 +51,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """state: finished, failed or cut. reason: of a failure."""
+    """state: finished, failed or INTERRUPTED. reason: of a failure."""
 
     state: str
     reason: str = ""
@@ -61,7 +63,7 @@ def core_numbers() -> list[int]:
 
 
 def _in_child(cores: Sequence[int] | None, libc: ctypes.CDLL | None) -> None:
-    """Run between fork and exec: a cell whose sweep or Ray worker dies saves and ends, too, and keeps to its cores."""
+    """Runs between fork and exec: pins the cell to its cores, and has it save and exit if its sweep or worker dies."""
     if libc:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if cores:
@@ -69,7 +71,7 @@ def _in_child(cores: Sequence[int] | None, libc: ctypes.CDLL | None) -> None:
 
 
 def _run_once(job: Job, cores: Sequence[int] | None, stop: Callable[[], int]) -> tuple[int, str]:
-    """Exit code and last lines of one start. A stop signal is passed on once; the process may take its time to save."""
+    """Exit code and last lines of one attempt. A stop signal is sent once; the process may take any time to save."""
     log_path = pathlib.Path(job.cwd) / job.notes / f"{job.name}.log"
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     with open(log_path, "ab") as log:
@@ -85,7 +87,7 @@ def _run_once(job: Job, cores: Sequence[int] | None, stop: Callable[[], int]) ->
                     told = stop()
                     process.send_signal(told)
                 time.sleep(POLL_SECONDS)
-        except BaseException:  # Ray ends a task by an exception where it may.
+        except BaseException:  # Ray may end a task by an exception.
             process.terminate()
             process.wait()
             raise
@@ -96,10 +98,12 @@ def _run_once(job: Job, cores: Sequence[int] | None, stop: Callable[[], int]) ->
 
 
 def run_job(job: Job, cores: Sequence[int] | None = None, stop: Callable[[], int] = lambda: 0) -> Outcome:
-    """Trains one cell unless it is finished, `retries` times again if it fails; both engines call this.
+    """Trains one cell unless it is finished, with `retries` further attempts if it fails.
 
     Args:
-      cores: the cores that it may use; None for all. stop: the number of the signal to stop by; 0 for none.
+      job: the cell.
+      cores: the cores that it may use; None for all.
+      stop: returns the number of the signal to stop with; 0 for none.
     """
     run_dir, notes = job.run_dir, pathlib.Path(job.cwd) / job.notes
     attempt, reason = 1, ""
@@ -109,16 +113,16 @@ def run_job(job: Job, cores: Sequence[int] | None = None, stop: Callable[[], int
         if run_dir.finished:
             return Outcome("finished")
         if stop():
-            return Outcome("cut")
+            return Outcome(INTERRUPTED)
         began = time.monotonic()
         code, last_lines = _run_once(job, cores, stop)
         if run_dir.finished:
             _record(job, run_dir, len(cores or core_numbers()), attempt)
             return Outcome("finished")
         if stop():
-            return Outcome("cut")
+            return Outcome(INTERRUPTED)
         if run_dir.in_use:
-            continue  # Another sweep was faster; its run is waited for.
+            continue  # Another sweep has started this cell; wait for its run.
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         reason = f"{how}: {last_lines}"
         note_failure(notes, job, attempt, reason, time.monotonic() - began)
@@ -131,22 +135,22 @@ def _now() -> str:
 
 
 def _record(job: Job, run_dir: RunDir, cores: int, attempt: int) -> None:
-    """Leaves beside the result how it came about; the result itself names the hardware."""
+    """Records the command and commit beside the result; the result itself names the hardware."""
     record = {"command": job.shown, "commit": job.commit, "cores": cores, "attempt": attempt, "finished": _now()}
     storage.write_json(run_dir / CELL, record)
 
 
 def note_failure(notes: pathlib.Path, job: Job, attempt: int, reason: str, seconds: float) -> None:
-    """Adds a line to failures.jsonl, in one write."""
+    """Appends a line to failures.jsonl in one write."""
     entry = {"cell": job.name, "attempt": attempt, "reason": reason, "seconds": round(seconds, 1), "time": _now()}
     storage.append_json(notes / "failures.jsonl", {**entry, "command": job.shown})
 
 
 @dataclasses.dataclass(frozen=True)
 class StopFile:
-    """The number in a file that driver and workers share, as the signal to stop by; 0 while there is no file.
+    """The stop signal's number in a file that driver and workers share; 0 while there is no file.
 
-    Ray's own cancelling reached a task that waits for its process after a minute at times, or not at all.
+    Ray's own cancellation sometimes took a minute to reach a task that waits for its process, or never did.
     """
 
     path: pathlib.Path
@@ -158,7 +162,7 @@ class StopFile:
             return 0
 
     def ask(self, number: int) -> None:
-        """Asks all who look to stop; 0 takes that back."""
+        """Requests a stop; 0 withdraws the request."""
         if number:
             storage.write_text(self.path, str(number))
         else:
