@@ -1,6 +1,7 @@
-# make setup: a .venv with the package and what its tests need.  make run: train UDAL on digits-LT.  make test: the suite.
-# make tables: the paper's Table 1 in miniature, on digits-LT, and a report of it.
-# make docs: the pages of docs/ as HTML, in build/docs; a warning is an error.
+# make setup: create .venv with the package and its test dependencies.  make run: train UDAL on digits-LT.
+# make test: run the test suite.  make tables: the paper's Table 1 in miniature, on digits-LT, and a report.
+# make docs: build docs/ as HTML in build/docs; a warning is an error.
+# make lint: ruff and mypy.  make format: let ruff fix and format the code.
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready

@@ -3,8 +3,8 @@
     python examples/udal.py
 
 FixMatch + UDAL on digits-LT: real handwritten digits, 50 labels, 12 of the largest class and 1 of the smallest. 1,000
-steps take less than a minute on two cores. `python run.py` computes the same step and adds what long runs need:
-checkpoints, several devices, reports, the other methods and base learners. docs/method.md explains each equation.
+steps take less than a minute on two cores. `python run.py` takes the same step and adds what long runs need:
+checkpoints, multiple devices, reports, the other methods and base learners. docs/method.md explains each equation.
 """
 
 import keras
@@ -17,9 +17,9 @@ from udal_tf.config import resolve
 from udal_tf.data.sources import load
 from udal_tf.models.wide_resnet import wide_resnet
 
-ALPHA_MIN = 0.1  # where α ends; both from UDAL, §4.3
-K = 2.0  # how late it gets there
-THRESHOLD = 0.8  # 0.95 on CIFAR; the class with one label hardly ever reaches that here
+ALPHA_MIN = 0.1  # final α; this and K from UDAL, §4.3
+K = 2.0  # exponent of the schedule: the larger, the later α falls
+THRESHOLD = 0.8  # 0.95 on CIFAR; here the class with one label hardly ever reaches that
 LABELED_BATCH = 32
 UNLABELED_BATCH = 128
 EPOCHS = 20
@@ -33,7 +33,7 @@ BATCH_NORM_MOMENTUM = 0.95
 
 @tf.function
 def train_step(model, optimizer, ema, history, p_data, alpha, batch):
-    """One step of Algorithm 1: moves the model, the EMA weights and the history of predictions; returns the losses."""
+    """One step of Algorithm 1: updates the model, the EMA weights and the prediction history; returns the losses."""
     x_l, y_l, u_weak, u_strong = batch
     p_model = alignment.p_model(history)  # q̂, the moving average of the predictions on unlabeled images: §2.2
     p_target = alignment.p_target(p_data, alpha)  # p̃_α = Normalize(p_data^α): Eq. 2
@@ -45,7 +45,7 @@ def train_step(model, optimizer, ema, history, p_data, alpha, batch):
         # Labeled images, f(x) + log(p_data / p̃_α): Eq. 6.
         loss_l = losses.cross_entropy(y_l, logits_l + alignment.log_ratio(p_data, p_target))
 
-        # Unlabeled images: the weak view's pseudo-labels for the strong view, FixMatch's Eq. 5.
+        # Unlabeled images: pseudo-labels from the weak view for the strong view, FixMatch's Eq. 5.
         probs_w = tf.stop_gradient(tf.nn.softmax(logits_w))
         targets, confident = losses.pseudo_labels(probs_w, THRESHOLD)
         # f(u^strong) + log(q̂ / p̃_α): Eq. 9.
@@ -58,20 +58,20 @@ def train_step(model, optimizer, ema, history, p_data, alpha, batch):
     optimizer.apply(tape.gradient(loss, weights), weights)
     for average, weight in zip(ema, weights, strict=True):
         average.assign(EMA_DECAY * average + (1.0 - EMA_DECAY) * weight)
-    history.assign(alignment.push(history, probs_w))  # the q̂ of the next step
+    history.assign(alignment.push(history, probs_w))  # q̂ of the next step
     return {"loss": loss, "loss_l": loss_l, "loss_u": loss_u, "confident": tf.reduce_mean(confident)}
 
 
 def decayed_variables(model):
-    """Kernels and biases, but nothing of batch normalization."""
+    """Kernels and biases, without batch normalization's variables."""
     layers = [layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))]
     return [variable for layer in layers for variable in layer.trainable_variables]
 
 
 def make_model_and_state(p_data):
-    """The network, its optimizer, the EMA weights and the history that q̂ is the mean of."""
+    """The network, its optimizer, the EMA weights and the history of predictions whose mean is q̂."""
     model = wide_resnet((8, 8, 1), len(p_data), depth=10, width=1, batch_norm_momentum=BATCH_NORM_MOMENTUM)
-    # CReST's schedule, cos(π/16 · t/T): with alpha −1, Keras's runs from the rate to minus the rate in 16 T steps.
+    # CReST's schedule, cos(π/16 · t/T): with alpha −1, Keras's falls from the rate to minus the rate in 16 T steps.
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, 16 * EPOCHS * STEPS_PER_EPOCH, alpha=-1.0)
     optimizer = keras.optimizers.SGD(rate, momentum=MOMENTUM, nesterov=True)
     optimizer.build(model.trainable_variables)
@@ -99,7 +99,7 @@ def make_batches(data, views):
 
 
 def ema_accuracy(model, ema, data, views):
-    """Test accuracy of the EMA weights, which go with the model's own batch-norm statistics."""
+    """Test accuracy of the EMA weights, with the model's own batch-norm statistics."""
     images = views.plain.apply(data.test.fetch(np.arange(len(data.test))), tf.zeros([len(data.test), 0]))
     logits, _ = model.stateless_call(ema, model.non_trainable_variables, images, training=False)
     return np.mean(np.argmax(logits, axis=-1) == data.test_labels)
@@ -108,7 +108,7 @@ def ema_accuracy(model, ema, data, views):
 def main(seed=1):
     """Trains, and returns the test accuracy."""
     keras.utils.set_random_seed(seed)
-    settings = resolve({"dataset": "digitslt", "fold": 1})  # of the data and the views; all others are above
+    settings = resolve({"dataset": "digitslt", "fold": 1})  # only for data and views; all others are above
     data = load(settings.data)
     views = make_views(settings.augment, *data.train.shape)
     p_data = tf.constant(data.p_data)  # [10], the class prior of the labeled images
