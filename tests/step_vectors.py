@@ -36,7 +36,7 @@ class StepSettings:
     steps_per_epoch: int
     step: int
     batch_seed: int
-    image_size: int
+    picture_size: int
     labeled: int
     unlabeled: int
     arrays: str
@@ -46,8 +46,8 @@ class StepSettings:
             raise ValueError(f"method must be one of {', '.join(VIEWS)}, got {self.method!r}")
         if self.arrays not in ("all", "some"):
             raise ValueError(f"arrays must be all or some, got {self.arrays!r}")
-        if self.image_size % COARSE_CELLS:
-            raise ValueError(f"image_size must be a multiple of {COARSE_CELLS}, got {self.image_size}")
+        if self.picture_size % COARSE_CELLS:
+            raise ValueError(f"picture_size must be a multiple of {COARSE_CELLS}, got {self.picture_size}")
 
 
 def initial_value(name: str, shape: list[int], noise: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ def make_learner(settings: StepSettings, names: list[str], shapes: list[list[int
     """The package's learner in the state that the README describes, `settings.step` steps done."""
     num_classes = shapes[names.index("predictions/bias:0")][0]
     classes = np.arange(num_classes)
-    size = settings.image_size
+    size = settings.picture_size
     aligned = settings.dalign_t is not None
     # With k = 0 alpha stays at alpha_min.
     method = MethodConfig(
@@ -143,7 +143,7 @@ def make_batch(settings: StepSettings, num_classes: int) -> dict[str, tf.Tensor]
     """The entry's batch, as `input.pipeline` would hand it to the learner."""
     random = np.random.RandomState(settings.batch_seed)
     keys = VIEWS[settings.method]
-    size = settings.image_size
+    size = settings.picture_size
     sizes = [settings.labeled, settings.unlabeled, settings.unlabeled]
     batch = {}
     for key, n in zip(keys, sizes, strict=True):
