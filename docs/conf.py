@@ -56,6 +56,8 @@ ALIASES = (
     "inference.image_files.Pixels",
     "inference.priors.Stated",
     "reporting.class_figures.Rows",
+    "settings.S",
+    "registry.R",
 )
 nitpick_ignore = [("py:class", f"udal_tf.{alias}") for alias in ALIASES]
 # Names that are assigned several at a time are not seen by a reader of the source.

@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -33,10 +34,11 @@ def start(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def error_text(stderr: str) -> str:
-    """What follows `error: ` on standard error."""
+    """What follows `error: ` at the start of a line of standard error; TensorFlow's own lines begin otherwise."""
     assert "Traceback" not in stderr
-    assert stderr.count("error: ") == 1, stderr
-    return stderr.partition("error: ")[2]
+    parts = re.split("^error: ", stderr, flags=re.M)
+    assert len(parts) == 2, stderr
+    return parts[1]
 
 
 REFUSED = {

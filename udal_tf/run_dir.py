@@ -148,7 +148,7 @@ class RunDir:
         return rows
 
     def rows_of_all_generations(self) -> list[EpochRow]:
-        """The rows of all generations in sequence, with consecutive `epoch`s; for other runs, `rows`."""
+        """The rows of all generations in sequence, with consecutive values of `epoch`; for other runs, `rows`."""
         rows: list[EpochRow] = []
         for part in (self, *self.generations().values()):
             before = rows[-1].epoch if rows else 0

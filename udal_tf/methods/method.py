@@ -1,7 +1,7 @@
 """What a method adds to a base learner: alignment by its record's targets, and hooks for everything else.
 
 A subclass overrides the hooks it needs and is named in its record as `behavior`. State that training updates is kept in
-`tf.Variable`s in any attributes of the object, so that checkpoints include it.
+`tf.Variable` objects, attributes of any name, so that checkpoints include it.
 """
 
 from __future__ import annotations
