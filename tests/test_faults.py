@@ -59,7 +59,7 @@ def test_a_full_disk_stops_the_run_with_the_reason_and_what_to_do(runs):
     assert full.returncode == 1
     assert "Traceback" not in full.stderr
     error = next(line for line in full.stderr.splitlines() if line.startswith("error: "))
-    assert "No space left on device" in error and "make room" in error
+    assert "No space left on device" in error and "free up space" in error
 
 
 def test_with_room_again_the_same_command_goes_on_and_ends_as_if_nothing_had_happened(runs):

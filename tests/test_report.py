@@ -215,7 +215,7 @@ def test_broken_results_are_named_and_left_out(tmp_path):
     runs, left_out = read_runs([tmp_path])
     reasons = {one.label.rpartition("/")[0].count("/") * "again" + one.label[-1]: one.reason for one in left_out}
     assert len(runs) == 1 and len(left_out) == 5
-    assert "no JSON" in reasons["2"]
+    assert "not valid JSON" in reasons["2"]
     assert "only the first epochs" in reasons["3"]
     assert reasons["4"] == "result.json: accuracy.ema is missing"
     assert "must" in reasons["5"]

@@ -147,7 +147,7 @@ def test_a_run_killed_while_writing_its_first_checkpoint_starts_anew(runs):
     assert (states[WRITING]["rows"], states[WRITING]["latest"]) == ([4], None)
     assert "ckpt-4.index" not in states[WRITING]["files"]
     assert any("ckpt-4" in name for name in states[WRITING]["files"])
-    assert "Going on" not in processes[UNSAVED_ROW].stdout
+    assert "Resuming" not in processes[UNSAVED_ROW].stdout
 
 
 def test_a_run_killed_between_the_row_and_the_checkpoint_goes_on_from_the_checkpoint(runs):
