@@ -1,7 +1,11 @@
 """examples/udal.py: it fits its screen, learns what it says, and its step is the program's."""
 
 import importlib.util
+import os
 import pathlib
+import re
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -33,12 +37,14 @@ def test_it_is_one_screen_long():
     assert len(PATH.read_text(encoding="utf-8").splitlines()) <= 130
 
 
-def test_it_learns_digits_to_at_least_85_percent(udal, capsys):
-    accuracy = udal.main()
-    assert 0.85 <= accuracy <= 1.0
-    lines = capsys.readouterr().out.splitlines()
+def test_it_learns_digits_to_at_least_85_percent():
+    """As a reader starts it, with oneDNN, which TensorFlow leaves off on some processors."""
+    environment = {**os.environ, "PYTHONPATH": str(PATH.parents[1]), "TF_ENABLE_ONEDNN_OPTS": "1"}
+    ended = subprocess.run([sys.executable, str(PATH)], env=environment, capture_output=True, text=True, check=True)
+    lines = ended.stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [["epoch", f"{epoch}:"] for epoch in range(1, 21)]
-    assert lines[-1].endswith(f"test accuracy {accuracy:.1%}")
+    accuracy = float(re.search(r"test accuracy (\d+\.\d)%$", lines[-1])[1])
+    assert 85 <= accuracy <= 100
 
 
 def test_its_settings_are_those_of_run_py(udal, config):
