@@ -12,7 +12,8 @@ class Network:
     """A model with additional linear heads on its features, all computed in one forward pass.
 
     Args:
-      model: images [B, H, W, C] in [−1, 1] -> logits [B, C]; its last layer is a Dense on the features.
+      model: images [B, H, W, C] in [−1, 1] -> logits [B, C]; if heads are added, a functional or sequential model whose
+        last layer is a Dense on the features.
       second_head: whether a second Dense layer, of the same size, predicts instead of the model's last layer.
       heads: by name, further layers on the features that are not used in evaluation.
 
@@ -20,6 +21,9 @@ class Network:
       heads: all of them by name, the second one as SECOND_HEAD.
       evaluated: the Keras model that predicts.
       averaged: the variables with an EMA: all trainable ones of `evaluated`, and the model's own last layer.
+
+    Raises:
+      ValueError: if heads are to be added and the model's features cannot be found.
     """
 
     def __init__(
@@ -27,14 +31,17 @@ class Network:
     ):
         self.model, self.heads = model, dict(heads or {})
         self.evaluated, self.averaged = model, list(model.trainable_variables)
-        features = model.layers[-1].input
+        if not second_head and not self.heads:
+            self._models: dict[tuple[str, ...], keras.Model] = {(): model}
+            return
+        features = _features(model)
         if second_head:
             head = keras.layers.Dense(model.output_shape[-1], dtype="float32", name=SECOND_HEAD)
             self.evaluated = keras.Model(model.input, head(features), name=model.name)
             self.averaged += head.trainable_variables
             self.heads[SECOND_HEAD] = head
         outputs = {name: head(features) for name, head in self.heads.items()}
-        self._models: dict[tuple[str, ...], keras.Model] = {(): model}
+        self._models = {(): model}
         for names in (self._names(False), self._names(True)):
             if names not in self._models:
                 self._models[names] = keras.Model(model.input, [model.output, *(outputs[name] for name in names)])
@@ -55,3 +62,18 @@ class Network:
             by_variable = {id(v): average for v, average in zip(self.averaged, averages, strict=True)}
             weights = [by_variable[id(v)] for v in weights]
         return self.evaluated.stateless_call(weights, self.evaluated.non_trainable_variables, images, training=False)[0]
+
+
+def _features(model: keras.Model) -> keras.KerasTensor:
+    """The input [B, F] of the model's last layer."""
+    last = model.layers[-1] if isinstance(model, (keras.Sequential, keras.Model)) and model.layers else None
+    try:
+        features = last.input if isinstance(last, keras.layers.Dense) else None
+    except (AttributeError, ValueError):  # Of a subclassed model, whose layers are called in its own code.
+        features = None
+    if not isinstance(features, keras.KerasTensor) or not hasattr(model, "input"):
+        raise ValueError(
+            "a further head on the network's features needs a functional or sequential Keras model that ends in a "
+            f"Dense layer, and {model.name} ends in {type(last).__name__}"
+        )
+    return features
