@@ -78,8 +78,8 @@ class Batches:
         sets = {name: images for name, images in self.sets.items() if name in needed}
         return BatchMaker(sets, base.views, self.views, self.seed, base.mixup_beta)
 
-    def dataset(self, strategy: tf.distribute.Strategy, step: tf.Variable) -> Any:
-        """The endless batches from the step in this variable on, at the time that iteration begins."""
+    def dataset(self, strategy: tf.distribute.Strategy, first_step: tf.Variable) -> Any:
+        """The endless batches from the step on that the variable has when iteration begins; nothing may change it then."""
         maker, replicas = self.maker, strategy.num_replicas_in_sync
         for name, images in maker.sets.items():
             if images.batch_size % replicas:
@@ -88,7 +88,7 @@ class Batches:
         def from_step(context: tf.distribute.InputContext | None) -> tf.data.Dataset:
             pipelines, number = (1, 0) if context is None else (context.num_input_pipelines, context.input_pipeline_id)
             own = replicas // pipelines
-            first = tf.data.Dataset.from_tensors(0).map(lambda _: tf.identity(step))
+            first = tf.data.Dataset.from_tensors(0).map(lambda _: tf.identity(first_step))
 
             def batches_from(start: tf.Tensor) -> tf.data.Dataset:
                 shifted = lambda at, replica: maker(start + at, replica)  # noqa: E731

@@ -41,14 +41,22 @@ class _Batch(dict):
 
 
 class _Schedule(keras.callbacks.Callback):
-    """Tells the model the length of the run when training begins, after the callbacks that restore a state."""
+    """Tells the model the length of the run when training begins, after the callbacks that restore a state.
+
+    first_step: variable that then has the step whose batch is first; None for batches that do not start at a step.
+    """
 
     def __init__(self, initial_epoch: int):
         super().__init__()
         self.initial_epoch = initial_epoch
+        self.first_step: tf.Variable | None = None
 
     def on_train_begin(self, logs=None):
-        self.model._begin(self.params["epochs"], self.params["steps"], self.initial_epoch)
+        # BackupAndRestore tells Keras at which epoch to resume by this attribute.
+        initial_epoch = self.model._initial_epoch or self.initial_epoch
+        self.model._begin(self.params["epochs"], self.params["steps"], initial_epoch)
+        if self.first_step is not None:
+            self.first_step.assign(initial_epoch * self.params["steps"])
 
 
 @keras.saving.register_keras_serializable(package="udal_tf")
@@ -205,9 +213,13 @@ class SemiSupervisedModel(keras.Model):
             auto_scale_loss=False,
             **options,
         )
+        if self._compile_metrics is not None:
+            with self.distribute_strategy.scope():
+                self._compile_metrics.build(tf.zeros([1], tf.int64), tf.zeros([1, self.num_classes]))
 
-    def get_compile_config(self) -> dict:
-        return super().get_compile_config()
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
+        # Everything is built; under a strategy Keras would take a batch for it, and training may begin at the next one.
+        pass
 
     def compile_from_config(self, config: dict) -> None:
         config = keras.saving.deserialize_keras_object(config)
@@ -231,15 +243,18 @@ class SemiSupervisedModel(keras.Model):
             raise ValueError(
                 "fit takes batches with labeled and unlabeled images, not x and y: udal_tf.batches makes them"
             )
+        schedule = _Schedule(options.get("initial_epoch", 0))
         if isinstance(x, Batches):
             x = x.for_model(self._learner, self._arguments["base"], self.num_classes)
             options.setdefault("steps_per_epoch", x.steps_per_epoch)
             self._takes_uint8 = x.takes_uint8
-            x = x.dataset(self.distribute_strategy, self._learner.step)
+            with tf.device("CPU:0"):
+                # Not the learner's own: a step may count itself before the batch that it waits for is made.
+                schedule.first_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+            x = x.dataset(self.distribute_strategy, schedule.first_step)
         elif not isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             raise ValueError(f"fit takes udal_tf.batches or a tf.data set of such batches, got {type(x).__name__}")
         options.setdefault("shuffle", False)  # Without effect on a tf.data set, of which Keras warns.
-        schedule = _Schedule(options.get("initial_epoch", 0))
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(schedule)
         else:
@@ -335,9 +350,7 @@ class SemiSupervisedModel(keras.Model):
     def _begin(self, epochs: int, steps_per_epoch: int | None, initial_epoch: int) -> None:
         if not steps_per_epoch:
             raise ValueError("the number of batches is not known: give fit steps_per_epoch, which α_t needs")
-        # BackupAndRestore tells Keras at which epoch to resume by this attribute.
-        done = (self._initial_epoch or initial_epoch) * steps_per_epoch
-        if self._learner.begin_schedules(steps_per_epoch, epochs, done):
+        if self._learner.begin_schedules(steps_per_epoch, epochs, initial_epoch * steps_per_epoch):
             self.make_train_function(force=True)
 
     @contextlib.contextmanager

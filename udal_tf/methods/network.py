@@ -34,17 +34,17 @@ class Network:
         if not second_head and not self.heads:
             self._models: dict[tuple[str, ...], keras.Model] = {(): model}
             return
-        features = _features(model)
+        images, features, logits = _features(model)
         if second_head:
             head = keras.layers.Dense(model.output_shape[-1], dtype="float32", name=SECOND_HEAD)
-            self.evaluated = keras.Model(model.input, head(features), name=model.name)
+            self.evaluated = keras.Model(images, head(features), name=model.name)
             self.averaged += head.trainable_variables
             self.heads[SECOND_HEAD] = head
         outputs = {name: head(features) for name, head in self.heads.items()}
         self._models = {(): model}
         for names in (self._names(False), self._names(True)):
             if names not in self._models:
-                self._models[names] = keras.Model(model.input, [model.output, *(outputs[name] for name in names)])
+                self._models[names] = keras.Model(images, [logits, *(outputs[name] for name in names)])
 
     def _names(self, all_heads: bool) -> tuple[str, ...]:
         return tuple(name for name in self.heads if all_heads or name == SECOND_HEAD)
@@ -64,16 +64,17 @@ class Network:
         return self.evaluated.stateless_call(weights, self.evaluated.non_trainable_variables, images, training=False)[0]
 
 
-def _features(model: keras.Model) -> keras.KerasTensor:
-    """The input [B, F] of the model's last layer."""
-    last = model.layers[-1] if isinstance(model, (keras.Sequential, keras.Model)) and model.layers else None
-    try:
-        features = last.input if isinstance(last, keras.layers.Dense) else None
-    except (AttributeError, ValueError):  # Of a subclassed model, whose layers are called in its own code.
-        features = None
-    if not isinstance(features, keras.KerasTensor) or not hasattr(model, "input"):
-        raise ValueError(
-            "a further head on the network's features needs a functional or sequential Keras model that ends in a "
-            f"Dense layer, and {model.name} ends in {type(last).__name__}"
-        )
-    return features
+def _features(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
+    """The model's images, the features [B, F] that its last layer is given, and its logits."""
+    last = model.layers[-1] if model.layers else None
+    if isinstance(last, keras.layers.Dense) and isinstance(model, keras.Sequential):
+        images = features = keras.Input(model.input_shape[1:], name="images")
+        for layer in model.layers[:-1]:
+            features = layer(features)
+        return images, features, last(features)
+    if isinstance(last, keras.layers.Dense) and hasattr(model, "input"):
+        return model.input, last.input, model.output
+    raise ValueError(
+        "a further head on the network's features needs a functional or sequential Keras model that ends in a Dense "
+        f"layer, and {model.name} ends in {type(last).__name__}"
+    )
