@@ -25,9 +25,10 @@ class TrainingState(keras.layers.Layer):
         modules = [learner.method, *([learner.estimator] if learner.estimator is not None else [])]
         of_modules = [v for module in modules for v in module.variables]
         # Under an own attribute that Keras does not track: they are TensorFlow's variables.
-        object.__setattr__(
-            self, "_kept", (learner.step, learner.history, learner.label_average, *learner.ema, *of_modules)
-        )
+        kept = (learner.step, learner.history, learner.label_average, *learner.ema, *of_modules)
+        for number, variable in enumerate(kept):
+            variable.path = f"{self.name}/{number}_{variable.name.split(':')[0]}"  # As Keras's own, for TensorBoard.
+        object.__setattr__(self, "_kept", kept)
         self.built = True
 
     @property

@@ -50,10 +50,11 @@ class Network:
         return tuple(name for name in self.heads if all_heads or name == SECOND_HEAD)
 
     def __call__(self, images: tf.Tensor, all_heads: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Logits of the model, and by name those of the second head or of all heads, in training mode."""
+        """Logits of the model, and by name those of the second head or of all heads, in training mode, in float32."""
         names = self._names(all_heads)
-        logits = self._models[names](images, training=True)
-        return (logits[0], dict(zip(names, logits[1:], strict=True))) if names else (logits, {})
+        outputs = self._models[names](images, training=True)
+        logits, *others = [tf.cast(values, tf.float32) for values in (outputs if names else [outputs])]
+        return logits, dict(zip(names, others, strict=True))
 
     def logits(self, images: tf.Tensor, averages: list[tf.Variable] | None = None) -> tf.Tensor:
         """Logits [B, C] of `evaluated` in inference mode, with its own weights or with these averages of `averaged`."""
@@ -61,7 +62,8 @@ class Network:
         if averages is not None:
             by_variable = {id(v): average for v, average in zip(self.averaged, averages, strict=True)}
             weights = [by_variable[id(v)] for v in weights]
-        return self.evaluated.stateless_call(weights, self.evaluated.non_trainable_variables, images, training=False)[0]
+        fixed = self.evaluated.non_trainable_variables
+        return tf.cast(self.evaluated.stateless_call(weights, fixed, images, training=False)[0], tf.float32)
 
 
 def _features(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
