@@ -79,7 +79,7 @@ class Batches:
         return BatchMaker(sets, base.views, self.views, self.seed, base.mixup_beta)
 
     def dataset(self, strategy: tf.distribute.Strategy, first_step: tf.Variable) -> Any:
-        """The endless batches from the step that this variable has when iteration begins; then nothing may change it."""
+        """The endless batches from the step on that this variable has when iteration begins."""
         maker, replicas = self.maker, strategy.num_replicas_in_sync
         for name, images in maker.sets.items():
             if images.batch_size % replicas:
