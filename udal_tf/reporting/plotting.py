@@ -24,6 +24,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, MultipleLocator
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from udal_tf import storage
@@ -58,6 +59,7 @@ WIDTH_INCHES = 5.4
 PANEL_INCHES = 3.7
 LEGEND_LINE_INCHES = 0.24
 ROTATED_NAMES_INCHES = 0.6
+PAD_INCHES = 0.05
 # Letters: the longest label in a legend of two columns; the longest heading, which the caption has in full.
 LONGEST_IN_TWO_COLUMNS = 28
 LONGEST_HEADING = 54
@@ -245,7 +247,8 @@ def _frame(sketch: Sketch) -> FigureCanvasAgg:
     columns = 2 if len(labels) > 1 and max(map(len, labels)) <= LONGEST_IN_TWO_COLUMNS else 1
     height = PANEL_INCHES + LEGEND_LINE_INCHES * -(-len(labels) // columns)
     height += ROTATED_NAMES_INCHES * (0 < len(sketch.x_names) <= MOST_NAMED_CLASSES and _rotated(sketch.x_names))
-    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=PANEL_DPI, layout="constrained")
+    layout = "none" if sketch.matrix is None else "constrained"
+    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=PANEL_DPI, layout=layout)
     axes = figure.add_subplot(xlabel=sketch.x_label, ylabel=sketch.y_label)
     figure.suptitle("Heading", x=0.01, ha="left")
     for place, curve in enumerate(sketch.curves):
@@ -276,15 +279,25 @@ def _frame(sketch: Sketch) -> FigureCanvasAgg:
 def _laid_out(figure: Figure) -> FigureCanvasAgg:
     """Computes the layout once for both files: doing so on each save takes as long as drawing."""
     canvas = FigureCanvasAgg(figure)
-    renderer = canvas.get_renderer()
-    if engine := figure.get_layout_engine():
-        engine.execute(figure)
-    figure.set_layout_engine("none")
-    axes = figure.axes[0]  # A color bar positions itself on each draw.
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.get_tightbbox(renderer)  # Positions the label beside the current tick labels.
-        place = axis.label.get_transform().transform(axis.label.get_position())
-        axis.set_label_coords(*axes.transAxes.inverted().transform(place))
+    panel = figure.axes[0]  # A color bar positions itself on each draw.
+    constrained = figure.get_layout_engine()
+    if constrained:
+        constrained.execute(figure)
+        figure.set_layout_engine("none")
+    axes_box, around = panel.bbox.frozen(), panel.get_tightbbox(canvas.get_renderer())
+    # Beside the current tick labels. Left to itself, a label is positioned on each draw.
+    (_, x_label), (y_label, _) = (
+        axis.label.get_transform().transform(axis.label.get_position()) for axis in (panel.xaxis, panel.yaxis)
+    )
+    offsets = x_label - axes_box.y0, y_label - axes_box.x0
+    if not constrained:  # As the constrained layout, which takes several times as long.
+        pad = PAD_INCHES * figure.dpi
+        lowest = max((legend.get_window_extent().y1 for legend in figure.legends), default=0.0)
+        corners = (pad, lowest + pad), (figure.bbox.x1 - pad, figure.texts[0].get_window_extent().y0 - pad)
+        inner = Bbox(corners + axes_box.get_points() - around.get_points())
+        panel.set_position(inner.transformed(figure.transFigure.inverted()))
+    panel.xaxis.set_label_coords(0.5, offsets[0] / panel.bbox.height)
+    panel.yaxis.set_label_coords(offsets[1] / panel.bbox.width, 0.5)
     return canvas
 
 
