@@ -491,7 +491,7 @@ def test_matrices_that_share_their_axes_are_drawn_as_if_each_was_alone(tmp_path)
     for name, value in (("first", 10.0), ("second", 90.0)):
         matrix = np.array([[value, 50.0, np.nan], [0.0, 100.0, value]])
         one = Sketch(name, "title", name, "caption", "x", "y", matrix=matrix, y_names=["cat", "dog"], x_step=1)
-        plotting.drawn([one], tmp_path)
+        plotting.drawn([one], tmp_path)()
         alone = plotting.render(one)
         alone.canvas.draw()
         drawn = np.asarray(Image.open(tmp_path / f"{name}.png"), int)
@@ -598,7 +598,7 @@ def test_class_names_have_room_beside_their_panel_and_above_its_legend(side):
 
 
 def test_a_folders_name_with_dollar_signs_is_no_formula_in_a_heading(tmp_path):
-    plotting.drawn([sketch(r"custom dataset, $\wrong{$")], tmp_path)
+    plotting.drawn([sketch(r"custom dataset, $\wrong{$")], tmp_path)()
     assert (tmp_path / "name.png").exists() and (tmp_path / "name.svg").exists()
 
 
@@ -615,7 +615,7 @@ def test_several_processes_draw_what_one_draws(tmp_path):
     sketches = [plotting.Sketch(f"figure{n}", "title", f"{n}", "caption", "x", "y", curves) for n in range(3)]
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    one, two = plotting.drawn(sketches, tmp_path / "one"), plotting.drawn(sketches, tmp_path / "two", processes=2)
+    one, two = plotting.drawn(sketches, tmp_path / "one")(), plotting.drawn(sketches, tmp_path / "two", processes=2)()
     assert one == two and [figure.name for figure in two] == ["figure0", "figure1", "figure2"]
     assert (tmp_path / "one/figure2.png").read_bytes() == (tmp_path / "two/figure2.png").read_bytes()
 

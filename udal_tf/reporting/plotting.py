@@ -5,17 +5,16 @@ light and dark mode: a `Sketch` specifies one, `drawn` renders many in parallel.
 """
 
 import collections
+import concurrent.futures
 import contextlib
 import dataclasses
 import io
-import itertools
 import os
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import joblib
 import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
@@ -25,7 +24,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, MultipleLocator
-from matplotlib.transforms import Bbox, nonsingular
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from udal_tf import storage
@@ -61,6 +60,7 @@ PANEL_INCHES = 3.7
 LEGEND_LINE_INCHES = 0.24
 ROTATED_NAMES_INCHES = 0.6
 PAD_INCHES = 0.05
+BAR_INCHES = 0.18
 # Letters: the longest label in a legend of two columns; the longest heading, which the caption has in full.
 LONGEST_IN_TWO_COLUMNS = 28
 LONGEST_HEADING = 54
@@ -238,8 +238,9 @@ def common_limits(curves: Sequence[Curve]) -> tuple[float, float]:
     """
     ends = np.array([curve.range for curve in curves])
     known = ends[np.isfinite(ends)]
-    low, high = nonsingular(known.min(), known.max(), expander=0.05) if known.size else (0.0, 1.0)
-    ticks = MaxNLocator(STEPS, steps=[1, 2, 5, 10]).tick_values(low, high)
+    low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
+    slack = 0.0 if high - low > 1e-6 * abs(high) else 0.05 * (abs(high) or 1.0)
+    ticks = MaxNLocator(STEPS, steps=[1, 2, 5, 10]).tick_values(low - slack, high + slack)
     pad = LIMITS_PAD * (ticks[-1] - ticks[0])
     return float(ticks[0] - pad), float(ticks[-1] + pad)
 
@@ -292,8 +293,7 @@ def _frame(sketch: Sketch) -> FigureCanvasAgg:
     columns = 2 if len(labels) > 1 and max(map(len, labels)) <= LONGEST_IN_TWO_COLUMNS else 1
     height = PANEL_INCHES + LEGEND_LINE_INCHES * -(-len(labels) // columns)
     height += ROTATED_NAMES_INCHES * (0 < len(sketch.x_names) <= MOST_NAMED_CLASSES and _rotated(sketch.x_names))
-    layout = "none" if sketch.matrix is None else "constrained"
-    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=PANEL_DPI, layout=layout)
+    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=PANEL_DPI)
     axes = figure.add_subplot(xlabel=sketch.x_label, ylabel=sketch.y_label)
     figure.suptitle("Heading", x=0.01, ha="left")
     for place, curve in enumerate(sketch.curves):
@@ -307,7 +307,8 @@ def _frame(sketch: Sketch) -> FigureCanvasAgg:
             np.zeros((rows, width)), vmin=0, vmax=100, aspect="auto", interpolation="nearest",
             extent=(first, first + width, rows - 0.5, -0.5),
         )  # fmt: skip
-        figure.colorbar(image, label=sketch.color_label, ticks=(0, 25, 50, 75, 100))
+        bar = figure.add_axes((0.8, 0.2, BAR_INCHES / WIDTH_INCHES, 0.6))
+        figure.colorbar(image, cax=bar, label=sketch.color_label, ticks=(0, 25, 50, 75, 100))
     for axis, names in ((axes.xaxis, sketch.x_names), (axes.yaxis, sketch.y_names)):
         if names:
             name_classes(axis, names)
@@ -323,27 +324,26 @@ def _frame(sketch: Sketch) -> FigureCanvasAgg:
 
 
 def _laid_out(figure: Figure) -> FigureCanvasAgg:
-    """Computes the layout once for both files: doing so on each save takes as long as drawing."""
+    """Positions panel, labels and color bar once for both files; Matplotlib's constrained layout takes much longer."""
     canvas = FigureCanvasAgg(figure)
-    panel = figure.axes[0]  # A color bar positions itself on each draw.
-    constrained = figure.get_layout_engine()
-    if constrained:
-        constrained.execute(figure)
-        figure.set_layout_engine("none")
-    axes_box, around = panel.bbox.frozen(), panel.get_tightbbox(canvas.get_renderer())
-    # Beside the current tick labels. Left to itself, a label is positioned on each draw.
-    (_, x_label), (y_label, _) = (
-        axis.label.get_transform().transform(axis.label.get_position()) for axis in (panel.xaxis, panel.yaxis)
-    )
-    offsets = x_label - axes_box.y0, y_label - axes_box.x0
-    if not constrained:  # As the constrained layout, which takes several times as long.
-        pad = PAD_INCHES * figure.dpi
-        lowest = max((legend.get_window_extent().y1 for legend in figure.legends), default=0.0)
-        corners = (pad, lowest + pad), (figure.bbox.x1 - pad, figure.texts[0].get_window_extent().y0 - pad)
-        inner = Bbox(corners + axes_box.get_points() - around.get_points())
-        panel.set_position(inner.transformed(figure.transFigure.inverted()))
-    panel.xaxis.set_label_coords(0.5, offsets[0] / panel.bbox.height)
-    panel.yaxis.set_label_coords(offsets[1] / panel.bbox.width, 0.5)
+    renderer = canvas.get_renderer()
+    panel, *color_bars = figure.axes
+    before = panel.bbox.frozen()
+    around = panel.get_tightbbox(renderer) or before
+    # Beside the current tick labels; left to itself, a label is positioned on each draw.
+    places = [axis.label.get_transform().transform(axis.label.get_position()) for axis in (panel.xaxis, panel.yaxis)]
+    below, beside = places[0][1] - before.y0, places[1][0] - before.x0
+    pad = PAD_INCHES * figure.dpi
+    bars = sum((bar.get_tightbbox(renderer) or bar.bbox).x1 - bar.bbox.x0 + 2 * pad for bar in color_bars)
+    low = max((legend.get_window_extent().y1 for legend in figure.legends), default=0.0) + pad
+    corners = (pad, low), (figure.bbox.x1 - bars - pad, figure.texts[0].get_window_extent().y0 - pad)
+    inside = Bbox(corners + before.get_points() - around.get_points())
+    panel.set_position(inside.transformed(figure.transFigure.inverted()))
+    panel.xaxis.set_label_coords(0.5, below / panel.bbox.height)
+    panel.yaxis.set_label_coords(beside / panel.bbox.width, 0.5)
+    for bar in color_bars:
+        place, width = panel.get_position(), BAR_INCHES * figure.dpi / figure.bbox.width
+        bar.set_position((place.x1 + 2 * pad / figure.bbox.width, place.y0, width, place.height))
     return canvas
 
 
@@ -410,20 +410,33 @@ def _for_page(svg: str, name: str) -> str:
     return re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 role="img" aria-hidden="true"', svg, count=1)
 
 
-def drawn(sketches: Sequence[Sketch], folder: str | os.PathLike, processes: int = 1) -> list[SavedFigure]:
-    """Draws all sketches into `folder` and returns the figures in the same order.
+def drawn(sketches: Sequence[Sketch], folder: str | os.PathLike, processes: int = 1) -> Callable[[], list[SavedFigure]]:
+    """Draws all sketches into `folder`, with several processes while the caller goes on.
 
     Args:
       sketches: to draw.
       folder: of the files.
       processes: that draw in parallel; with more than one, they are forked where the system supports it, which needs
         a process without other threads.
+
+    Returns:
+      A function that waits for the figures, and returns them in the order of the sketches.
     """
     alike = collections.defaultdict(list)
     for sketch in sketches:
         alike[_frame_of(sketch)].append(sketch)
     tasks = [same[n : n + MOST_PER_TASK] for same in alike.values() for n in range(0, len(same), MOST_PER_TASK)]
-    parallel = joblib.Parallel(n_jobs=min(processes, len(tasks) or 1), backend="multiprocessing")
-    saved = itertools.chain.from_iterable(parallel(joblib.delayed(_draw_alike)(task, folder) for task in tasks))
-    by_name = {figure.name: figure for figure in saved}
-    return [by_name[sketch.name] for sketch in sketches]
+    jobs = min(processes, len(tasks))
+    if jobs > 1:
+        pool = concurrent.futures.ProcessPoolExecutor(jobs)
+        futures = [pool.submit(_draw_alike, task, folder) for task in tasks]
+        pool.shutdown(wait=False)  # Ends it when these are done.
+        done = (future.result() for future in futures)
+    else:
+        done = (_draw_alike(task, folder) for task in tasks)
+
+    def wait() -> list[SavedFigure]:
+        by_name = {figure.name: figure for figures in done for figure in figures}
+        return [by_name[sketch.name] for sketch in sketches]
+
+    return wait
