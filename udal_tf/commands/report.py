@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from udal_tf.commands import program
 from udal_tf.reporting import comparison, figures, page, plotting, run_figures, run_table, table_text, tables, terminal
-from udal_tf.reporting.runs import LeftOut, read_runs
+from udal_tf.reporting.runs import LeftOut, Run, read_runs
 from udal_tf.run_dir import RESULT
 from udal_tf.storage import local, write_text
 
@@ -32,6 +32,12 @@ def _clear(out: pathlib.Path) -> None:
             for path in folder.iterdir():
                 if path.suffix in endings:
                     path.unlink()
+
+
+def _sketches(runs: Sequence[Run]) -> tuple[list[plotting.Sketch], list[LeftOut]]:
+    """All figures, and the runs without curves. All rows are in memory only until then: forked processes are smaller."""
+    rows, bad = run_figures.read_all_rows(runs)
+    return figures.paper_figures(runs) + run_figures.run_figures(runs, rows), bad
 
 
 def write_report(
@@ -56,9 +62,8 @@ def write_report(
         named = "".join(f"\n  {one.label}: {one.reason}" for one in left_out)
         raise ValueError(f"no finished run ({RESULT}) below {', '.join(map(str, roots))}{named}")
     _clear(out)
-    rows, bad_rows = run_figures.read_all_rows(runs)
+    sketches, bad_rows = _sketches(runs)
     left_out = [*left_out, *bad_rows]
-    sketches = figures.paper_figures(runs) + run_figures.run_figures(runs, rows)
     wait = plotting.drawn(sketches, out / FIGURES, processes)
     filled = tables.build_tables(runs)
     if only_present:
