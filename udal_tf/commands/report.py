@@ -35,7 +35,7 @@ def _clear(out: pathlib.Path) -> None:
 
 
 def _sketches(runs: Sequence[Run]) -> tuple[list[plotting.Sketch], list[LeftOut]]:
-    """All figures, and the runs without curves. All rows are in memory only until then: forked processes are smaller."""
+    """All figures, and the runs without curves. The rows are freed before processes are forked."""
     rows, bad = run_figures.read_all_rows(runs)
     return figures.paper_figures(runs) + run_figures.run_figures(runs, rows), bad
 
