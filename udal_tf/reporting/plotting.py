@@ -2,6 +2,9 @@
 
 `drawing` is for figures of any layout. A report's figures have a single panel each, readable at a phone's width and in
 light and dark mode: a `Sketch` specifies one, `drawn` renders many in parallel.
+
+What holds this file together: everything that decides how a figure looks, from its style to its two files. What
+figures show is decided in the modules above it.
 """
 
 import collections
