@@ -502,6 +502,36 @@ def test_matrices_that_share_their_axes_are_drawn_as_if_each_was_alone(tmp_path)
         assert len(svg.findall(".//{http://www.w3.org/2000/svg}image")) == 2  # The matrix and the color bar.
 
 
+def test_curves_that_share_their_axes_are_drawn_as_if_each_was_alone(tmp_path):
+    def one(name, y):
+        return Sketch(name, "title", name, "caption", "x", "y", [Curve("UDAL", [1, 2, 3], y, [1, 2, 1])], x_step=1)
+
+    sketches = [one("first", [50, 60, 70]), one("second", [50, 55, 70])]
+    assert plotting._frame_of(sketches[0]) == plotting._frame_of(sketches[1])
+    plotting.drawn(sketches, tmp_path)()
+    for sketched in sketches:
+        alone = plotting.render(sketched)
+        alone.canvas.draw()
+        drawn = np.asarray(Image.open(tmp_path / f"{sketched.name}.png"), int)
+        assert (np.abs(drawn - np.asarray(alone.canvas.buffer_rgba())[..., :3]).max(axis=-1) > 10).mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("y", "spread", "ends"),
+    [
+        ([51, 69], [1, 1], (50, 70)),
+        ([0.12, float("nan"), 0.93], (), (0, 1)),
+        ([80, 80], (), (76, 84)),
+        ([0, 0], (), (-0.06, 0.06)),
+        ([float("nan")], (), (0, 1)),
+    ],
+)
+def test_limits_are_round_and_contain_every_curve(y, spread, ends):
+    low, high = plotting.common_limits([Curve("UDAL", list(range(len(y))), y, spread)])
+    pad = 0.03 * (ends[1] - ends[0])
+    assert (low, high) == pytest.approx((ends[0] - pad, ends[1] + pad))
+
+
 def test_runs_of_several_lengths_are_drawn_over_training_progress():
     short, long = (Curve(str(n), list(range(1, n + 1)), [0.5] * n) for n in (4, 8))
     progress = run_figures.epoch_sketch("name", "title", "digits", "caption", "share", [short, long])
