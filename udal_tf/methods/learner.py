@@ -95,7 +95,8 @@ class Learner(tf.Module):
         own: Own = Own(),  # noqa: B008 (frozen)
     ):
         super().__init__(name="learner")
-        num_classes = len(problem.p_data)
+        # A subclassed model does not tell its output's shape.
+        num_classes = getattr(model, "output_shape", (None, len(problem.p_data)))[-1]
         self.p_data = p_data = _distribution("p_data", problem.p_data, num_classes)
         self._p_unlabeled = p_data
         if problem.p_unlabeled is not None:
