@@ -199,7 +199,8 @@ class Learner(tf.Module):
 
         def mean_part(per_example: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
             if weights is not None:
-                per_example *= tf.tile(weights, [per_example.shape[0] // weights.shape[0]])
+                copies = per_example.shape[0] // weights.shape[0]
+                per_example = losses.weighted(tf.tile(weights, [copies]), per_example)
             return tf.reduce_sum(per_example) / (per_example.shape[0] * replicas)
 
         with tf.GradientTape() as tape:
