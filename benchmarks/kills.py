@@ -35,21 +35,21 @@ FLAGS = (
     "--checkpoint_minutes=0.005",
 )  # fmt: skip
 REFUSED = "None of the checkpoints can be read"
+FELL_BACK = "trying the one before it"
 POLL_SECONDS = 0.01
 # Differ between runs: how long they took, and the folder in their settings.
 NOT_COMPARED = ("seconds", "config")
 
 
-def ended(workdir: pathlib.Path, flags: list[str], seconds: float = float("inf")) -> Finished | None:
-    """A start that is left alone for so many seconds and then killed; None if it was killed."""
+def ended(workdir: pathlib.Path, flags: list[str], seconds: float = float("inf")) -> Finished:
+    """How a start ended that was left alone for so many seconds and then killed."""
     process, began = Started(run_command, f"--workdir={workdir}", *flags, cwd=workdir.parent), time.monotonic()
     while process.running():
         if time.monotonic() - began >= seconds:
             process.kill()
             break
         time.sleep(POLL_SECONDS)
-    finished = process.finish()
-    return None if finished.returncode == -signal.SIGKILL else finished
+    return process.finish()
 
 
 def listed(workdir: pathlib.Path) -> list[pathlib.Path]:
@@ -130,10 +130,14 @@ def kill_repeatedly(folder: pathlib.Path, kills: int, seed: int, flags: list[str
         raise RuntimeError(f"the uninterrupted run ended with {finished.returncode}:\n{finished.stderr[-3000:]}")
     check(folder / "first", whole)
     killed = folder / "killed_0"
+    # In the order in which they are printed.
+    counts.update(dict.fromkeys(("kills", "runs", "checkpoints truncated", "half rows appended"), 0))
     while True:
         left_alone = counts["kills"] == kills
         finished = ended(killed, flags, float("inf") if left_alone else moments.uniform(0.0, longest))
-        if finished is None:
+        counts["resumed starts"] += "Resuming from step" in finished.stdout
+        counts["starts from the checkpoint before the newest"] += FELL_BACK in finished.stderr
+        if finished.returncode == -signal.SIGKILL:
             counts["kills"] += 1
             if moments.random() < 0.5:
                 counts["checkpoints truncated"] += truncate_newest(killed, moments)
@@ -145,7 +149,6 @@ def kill_repeatedly(folder: pathlib.Path, kills: int, seed: int, flags: list[str
         elif finished.returncode:
             raise RuntimeError(f"a start ended with {finished.returncode}:\n{finished.stderr[-3000:]}")
         else:
-            counts["fallbacks in the last start of a run"] += "trying the one before it" in finished.stderr
             check(whole, killed)
             counts["runs"] += 1
             if left_alone:
