@@ -161,7 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the damage")
-    parser.add_argument("flags", nargs="*", help="further flags of run.py, after --")
+    parser.add_argument("flags", nargs="*", help="further flags of run.py, after --, without generations")
     args = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
