@@ -62,11 +62,11 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
     config = config_module.resolve(given)
     if config.model.pretrained != NO_WEIGHTS and not pathlib.Path(config.model.pretrained).expanduser().is_file():
         raise ValueError(f"--pretrained={config.model.pretrained} is not a file")
-    problems = folder_listing.problems(folder, config.data.beta)
+    problems = folder_listing.problems(folder, config.data.beta, settings.uses_unlabeled(config))
     recipe: dict[str, Any] | None = None
     test_images = 0
     if not problems:
-        listing = folder_listing.make_listing(folder, config.data.beta)
+        listing = folder_listing.make_listing(folder)
         facts = settings.facts_of(listing, folder.root, config.data)
         config, recipe = config_module.resolve(given, facts), folder_recipe(facts, given)
         test_images = len(listing.test)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from udal_tf.data.folder_listing import LABELED, NAMED, TEST, UNLABELED
+from udal_tf.data.folder_layout import LABELED, NAMED, TEST, UNLABELED
 from udal_tf.folder_recipe import FEW_LABELS
 
 # Total variation distance above which two class distributions are reported as different.

@@ -12,8 +12,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from udal_tf.data import files
-from udal_tf.data.decoding import SUFFIXES, is_image_name
 from udal_tf.data.errors import DataError
+from udal_tf.data.formats import IMAGE_SUFFIXES, SUFFIXES, is_image_name
 from udal_tf.shown_names import shown
 
 LABELED = "labeled"
@@ -25,6 +25,8 @@ NAMES = {
     UNLABELED: (("unlabeled", "unlabelled"),),
     TEST: (("test", "testing"), ("val", "valid", "validation")),
 }
+# The usual suffix of each format that is read.
+LOOKED_FOR = ", ".join(group[0] for group in SUFFIXES.values() if group[0] in IMAGE_SUFFIXES)
 # Names that a message lists before it only counts the others.
 NAMED = 5
 # Ratio of difflib above which a name is taken for a misspelling of another.
@@ -55,7 +57,7 @@ class Layout:
 def expected() -> str:
     """The expected layout, for messages."""
     return (
-        f"Expected: {LABELED}/<class>/ with images ({', '.join(SUFFIXES)}) for at least two classes, "
+        f"Expected: {LABELED}/<class>/ with images ({LOOKED_FOR}) for at least two classes, "
         f"{UNLABELED}/ with more images,\nand optionally {TEST}/<class>/ with the same classes."
     )
 
@@ -175,7 +177,8 @@ def _instead(root: pathlib.Path, entries: Sequence[pathlib.Path], folders: Seque
     for folder in folders:
         if _misspelled(folder.name, LABELED):
             classes = sum(entry.is_dir() for entry in files.listed(folder, folder.name))
-            return f": rename {shown(folder.name)}/ to {LABELED}/ if that is what it is (class folders in it: {classes})"
+            few = "" if classes > 1 else ", with a folder for each class in it"
+            return f": rename {shown(folder.name)}/ to {LABELED}/ if that is what it is{few}"
     if spelling(root.resolve().name) in {name for ranked in NAMES[LABELED] for name in ranked} and folders:
         return f", but is itself named like it: give the folder above, {shown(root.resolve().parent)}"
     inner = [folder for folder in folders if any(_is_labeled(entry) for entry in files.listed(folder, "folder"))]

@@ -21,6 +21,8 @@ SUFFIXES = {
 }
 # Camera makers' raw files.
 RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw")
+# Stands in for the suffix of what is neither a file nor a folder.
+NO_FILE = "pipes or devices"
 _CONVERT = "convert them to PNG or JPEG"
 
 
@@ -46,6 +48,7 @@ _ADVICE = {
     **{suffix: "medical images, whose gray levels need a window: " + _CONVERT for suffix in (".dcm", ".nii")},
     **{suffix: "arrays, not image files: save each image as PNG" for suffix in (".npy", ".npz", ".mat", ".h5")},
     **{suffix: "a video: extract the frames that are to be used" for suffix in (".mp4", ".mov", ".avi", ".webm")},
+    NO_FILE: "opening one would wait forever",
     **{suffix: "an archive: unpack it" for suffix in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")},
 }
 
