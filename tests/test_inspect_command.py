@@ -78,11 +78,23 @@ def test_a_folder_that_training_would_refuse_is_looked_at_all_the_same(capsys, r
 
 
 def test_copies_across_the_parts_are_warned_of(capsys, root):
-    original = (root / "labeled" / "rare" / "0.png").read_bytes()
-    (root / "test" / "rare" / "again.png").write_bytes(original)
-    (root / "labeled" / "common" / "again.png").write_bytes(original)
+    original = noise(1)
+    for place in ("labeled/rare/new.png", "test/rare/again.png", "labeled/common/again.png"):
+        write(root, place, original)
+    write(root, "test/common/saved_again.jpg", original, quality=60)
+    write(root, "unlabeled/seen.png", noise(2))
+    write(root, "test/seldom/darker.png", (noise(2) * 0.8).astype(np.uint8))
     text = " ".join(inspected(capsys, root, "--no_timing").split())
-    assert "of labeled/ also in test/" in text and "with two labels" in text
+    for words in (
+        "1 image of labeled/ also in test/",
+        "1 image with two labels, one of them wrong (labeled/common/again.png = labeled/rare/new.png = test/rare/again",
+        "1 image of test/ nearly equal to one of labeled/: if they show the same, test scores are too high",
+        "1 image of test/ nearly equal to one of unlabeled/: if they show the same, test scores may be too high",
+        "pairs of nearly equal images in different classes: is a label wrong?",
+        # The fixture's images are of one color, the same one in a class.
+        "blank, " if False else "nearly of one color, with little to learn from",
+    ):
+        assert words in text, words
 
 
 def refused(capsys, *arguments):

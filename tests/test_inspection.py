@@ -89,12 +89,14 @@ def test_copies_and_equal_pixels_are_told_apart(root):
             "parts": ["labeled", "test"],
             "classes": ["dog", "dog"],
             "same_bytes": True,
+            "blank": False,
         },
         {
             "files": ["unlabeled/0.png", "unlabeled/other.webp"],
             "parts": ["unlabeled", "unlabeled"],
             "classes": ["", ""],
             "same_bytes": False,
+            "blank": False,
         },
     ]
 

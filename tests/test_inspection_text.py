@@ -63,7 +63,7 @@ def test_warnings_and_reasons_to_refuse_are_listed():
 
 
 def test_faults_are_listed_and_long_lists_are_cut():
-    assert "Every file is readable, and there are no duplicates." in words()
+    assert "Every image file is readable; no two have equal pixels" in words()
     unreadable = [{"file": f"{i}.png", "fault": "OSError: broken"} for i in range(12)]
     duplicates = [
         {"files": ["a.png", "b.png"], "parts": [], "classes": [], "same_bytes": True},
