@@ -105,6 +105,11 @@ def test_a_layout_that_can_mean_one_thing_is_understood(tmp_path, places, notes)
         (["notes.txt", "labels.csv"], "has no folder labeled/, but labels.csv, notes.txt"),
         (["labled/cat/0.png", "labled/dog/0.png"], "rename labled/ to labeled/ if that is what it is."),
         (["lables/cat/0.png", "data.txt"], "has no folder labeled/, but the folders lables"),
+        (["Train_Data/cat/0.png", "Train_Data/dog/0.png", "Model/weights.h5"],
+         "rename Train_Data/ to labeled/ if that is what it is."),
+        # A class may be one of trains.
+        (["cat/0.png", "trains_of_old/0.png"], "but the folders cat, trains_of_old: if these are your classes"),
+        (["pets/" + place for place in renamed(labeled="train")], "pets/pets has: give that folder"),
         (["pets/" + place for place in GOOD], "pets/pets has: give that folder"),
         (["labeled/cat/0.png", "Labeled/dog/0.png"], "labeled/ and Labeled/ could each be labeled/: rename or merge"),
         ([*GOOD, "Test/cat/0.png"], "test/ and Test/ could each be test/: rename or merge them"),

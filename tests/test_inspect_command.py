@@ -10,7 +10,8 @@ import pytest
 from absl import flags
 from PIL import Image
 from test_data_folder import RED, make, save, spoil
-from test_inspection import noise, write
+from test_inspection import write
+from test_near_duplicates import photo
 from test_layering import PACKAGE
 
 from udal_tf import config as config_module
@@ -81,12 +82,12 @@ def test_a_folder_that_training_would_refuse_is_looked_at_all_the_same(capsys, r
 
 
 def test_copies_across_the_parts_are_warned_of(capsys, root):
-    original = noise(1)
+    original, other = np.asarray(photo(1)), np.asarray(photo(2))
     for place in ("labeled/rare/new.png", "test/rare/again.png", "labeled/common/again.png"):
         write(root, place, original)
     write(root, "test/common/saved_again.jpg", original, quality=60)
-    write(root, "unlabeled/seen.png", noise(2))
-    write(root, "test/seldom/darker.png", (noise(2) * 0.8).astype(np.uint8))
+    write(root, "unlabeled/seen.png", other)
+    write(root, "test/seldom/darker.png", (other * 0.8).astype(np.uint8))
     text = " ".join(inspected(capsys, root, "--no_timing").split())
     for words in (
         "images of labeled/ also in test/",

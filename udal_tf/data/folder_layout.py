@@ -151,16 +151,18 @@ def _unused(folder: pathlib.Path, parts: dict[str, pathlib.Path]) -> str:
     if spelling(folder.name) in NAMES[LABELED][1]:
         return f"not used: {name}/, as {shown(parts[LABELED].name)}/ is there; move its images there to train on them"
     for part in NAMES:
-        if part not in parts and _misspelled(folder.name, part):
+        if part not in parts and _named_like(folder, part):
             return f"not used: {name}/; rename it to {part}/ if that is what it is"
     return f"not used: {name}/, which has images" if _has_images(folder) else ""
 
 
-def _misspelled(name: str, part: str) -> bool:
-    names = [one for ranked in NAMES[part] for one in ranked]
+def _named_like(folder: pathlib.Path, part: str) -> bool:
+    """Whether a folder's name is a misspelling of a part's, or begins like it as `train_images` does."""
+    name = spelling(folder.name)
+    names = tuple(one for ranked in NAMES[part] for one in ranked)
     others = {one for other in NAMES if other != part for ranked in NAMES[other] for one in ranked}
-    close = difflib.get_close_matches(spelling(name), [*names, *others], 1, _MISSPELLED)
-    return bool(close) and close[0] in names
+    close = difflib.get_close_matches(name, [*names, *others], 1, _MISSPELLED)
+    return (bool(close) and close[0] in names) or (name.startswith(names) and _has_classes(folder, part))
 
 
 def _has_images(folder: pathlib.Path) -> bool:
@@ -175,7 +177,7 @@ def _instead(root: pathlib.Path, entries: Sequence[pathlib.Path], folders: Seque
     if not entries:
         return ": it is empty"
     for folder in folders:
-        if _misspelled(folder.name, LABELED):
+        if _named_like(folder, LABELED):
             classes = sum(entry.is_dir() for entry in files.listed(folder, folder.name))
             few = "" if classes > 1 else ", with a folder for each class in it"
             return f": rename {shown(folder.name)}/ to {LABELED}/ if that is what it is{few}"
@@ -194,4 +196,7 @@ def _instead(root: pathlib.Path, entries: Sequence[pathlib.Path], folders: Seque
 
 
 def _is_labeled(entry: pathlib.Path) -> bool:
-    return spelling(entry.name) in NAMES[LABELED][0] and entry.is_dir()
+    first, second = NAMES[LABELED]
+    return entry.is_dir() and (
+        spelling(entry.name) in first or (spelling(entry.name) in second and _has_classes(entry, LABELED))
+    )
