@@ -11,8 +11,8 @@ from absl import flags
 from PIL import Image
 from test_data_folder import RED, make, save, spoil
 from test_inspection import write
-from test_near_duplicates import photo
 from test_layering import PACKAGE
+from test_near_duplicates import photo
 
 from udal_tf import config as config_module
 from udal_tf.commands import inspect as command

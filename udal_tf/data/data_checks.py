@@ -67,7 +67,11 @@ def _look_alikes(found: Mapping[str, Any]) -> _Warnings:
         ("near_unlabeled_in_test", UNLABELED, "if they show the same, test scores may be too high"),
     ):
         if both := [pair for pair in pairs if set(pair["parts"]) == {part, TEST}]:
-            text = f"{counted(both, 'image')} of {TEST}/ nearly equal to one of {part}/: {consequence}"
+            # A test image may be in two pairs: with the image most like it, and with one of another class.
+            tested = {
+                file for pair in both for file, of in zip(pair["files"], pair["parts"], strict=True) if of == TEST
+            }
+            text = f"{counted(tested, 'image')} of {TEST}/ nearly equal to one of {part}/: {consequence}"
             yield kind, text + _files(both, " ≈ ")
     if conflicting := [pair for pair in pairs if len(_labels_of(pair)) > 1]:
         text = f"{counted(conflicting, 'pair')} of nearly equal images in different classes: is a label wrong?"

@@ -9,7 +9,7 @@ import difflib
 import os
 import pathlib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 
 from udal_tf.data import files
 from udal_tf.data.errors import DataError
@@ -57,8 +57,8 @@ class Layout:
 def expected() -> str:
     """The expected layout, for messages."""
     return (
-        f"Expected: {LABELED}/<class>/ with images ({LOOKED_FOR}) for at least two classes, "
-        f"{UNLABELED}/ with more images,\nand optionally {TEST}/<class>/ with the same classes."
+        f"Expected: {LABELED}/<class>/ with images for at least two classes, {UNLABELED}/ with more images, and\n"
+        f"optionally {TEST}/<class>/ with the same classes. Images: {LOOKED_FOR}."
     )
 
 
@@ -105,7 +105,7 @@ def too_deep(folder: pathlib.Path) -> str:
     )
 
 
-def counted(things: Sequence[object], noun: str) -> str:
+def counted(things: Sized, noun: str) -> str:
     """`1 image`, `2 images`."""
     return f"{len(things):,} {noun}" + ("" if len(things) == 1 else "s")
 
