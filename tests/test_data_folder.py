@@ -129,8 +129,8 @@ def test_cache_is_used_and_rebuilt(tmp_path, monkeypatch):
     root = make(tmp_path / "data")
     sources.load(config(root, tmp_path))
     decodings = []
-    real = custom_images.decode_or_fault
-    monkeypatch.setattr(custom_images, "decode_or_fault", lambda path, size: decodings.append(path) or real(path, size))
+    real = custom_images.pixels_or_fault
+    monkeypatch.setattr(custom_images, "pixels_or_fault", lambda path, size: decodings.append(path) or real(path, size))
     sources.load(config(root, tmp_path))
     assert not decodings
     save(root / "labeled" / "rare" / "0.png", (1, 2, 3), (41, 33))

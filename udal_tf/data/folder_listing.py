@@ -12,8 +12,8 @@ import numpy as np
 
 from udal_tf.config import DataConfig
 from udal_tf.data import files
-from udal_tf.data.decoding import SUFFIXES, is_image_name
 from udal_tf.data.errors import DataError
+from udal_tf.data.formats import IMAGE_SUFFIXES, is_image_name
 
 LABELED = "labeled"
 UNLABELED = "unlabeled"
@@ -66,7 +66,7 @@ class Listing:
 def layout() -> str:
     """The expected layout, for messages."""
     return (
-        f"Expected: {LABELED}/<class>/ with images ({', '.join(SUFFIXES)}) for at least two classes, "
+        f"Expected: {LABELED}/<class>/ with images ({', '.join(IMAGE_SUFFIXES)}) for at least two classes, "
         f"{UNLABELED}/ with more images,\nand optionally {TEST}/<class>/ with the same classes."
     )
 
@@ -99,7 +99,7 @@ def problems(folder: Folder, beta: float = 1.0) -> list[str]:
     for part, by_class in ((LABELED, folder.labeled), (TEST, folder.test or {})):
         for name, paths in by_class.items():
             if not paths:
-                looked_for = ", ".join(SUFFIXES)
+                looked_for = ", ".join(IMAGE_SUFFIXES)
                 found.append(f"{root / part / name}: no images of this class (looked for {looked_for})")
     if folder.test is None:
         for name, paths in folder.labeled.items():

@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from udal_tf.data import decoding
+from udal_tf.data import decoding, reading
 from udal_tf.data.folder_listing import LABELED, TEST, UNLABELED, Folder
 
 PARTS = (LABELED, UNLABELED, TEST)
@@ -139,11 +138,10 @@ def duplicates(images: Sequence[ImageRecord]) -> list[dict[str, Any]]:
 def _read(path: pathlib.Path, part: str, class_name: str, root: pathlib.Path, size: int) -> ImageRecord:
     name = str(path.relative_to(root))
     try:
+        width, height, mode = decoding.header(path)
         content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
-            (width, height), mode = image.size, image.mode
-        pixels = decoding.decode(io.BytesIO(content), size)
-    except decoding.FAULTS as error:
+        pixels = decoding.decode(io.BytesIO(content), size, reserved=reading.BUDGET.reserved)
+    except (decoding.ImageError, OSError) as error:
         return ImageRecord(name, part, class_name, decoding.fault_text(error))
     gray = np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 1], pixels[..., 2])
     return ImageRecord(

@@ -7,17 +7,12 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import numpy as np
-import tensorflow as tf
-from PIL import Image
-
-from udal_tf.data.decoding import SUFFIXES, decode_or_fault, fault_text, foreign, is_image_name
-from udal_tf.data.encoded import center_view
+from udal_tf.data import central_view
 from udal_tf.data.files import NAMED
 from udal_tf.data.folder_listing import TEST
+from udal_tf.data.formats import IMAGE_SUFFIXES, is_image_name
+from udal_tf.data.reading import Pixels, pixels_or_fault
 
-# An image's pixels [H, W, C] uint8, or what is wrong with its file.
-Pixels = np.ndarray | str
 # Files that are decoded ahead while a batch is computed.
 AHEAD = 256
 
@@ -40,22 +35,11 @@ def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | o
 
     def from_imagenet(path: str | os.PathLike) -> Pixels:
         try:
-            content = pathlib.Path(path).read_bytes()
-            return foreign(content) or center_view(tf.constant(content), size).numpy()
-        except OSError as error:
-            return fault_text(error)
-        except tf.errors.InvalidArgumentError:
-            return "truncated or damaged"
+            return central_view.decode(path, size)
+        except ValueError as error:
+            return str(error)
 
-    def from_any(path: str | os.PathLike) -> Pixels:
-        pixels = decode_or_fault(pathlib.Path(path), size)
-        return (
-            pixels
-            if channels == 3 or isinstance(pixels, str)
-            else np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
-        )
-
-    return from_imagenet if dataset == "imagenet127" else from_any
+    return from_imagenet if dataset == "imagenet127" else lambda path: pixels_or_fault(path, size, channels)
 
 
 def read_ahead(paths: Iterable[str], read: Callable[[str], Pixels], threads: int) -> Iterator[tuple[str, Pixels]]:
@@ -120,7 +104,7 @@ def check_named(arguments: Iterable[str]) -> None:
     for argument in arguments:
         if os.path.isdir(argument):
             if next(below(argument), None) is None:
-                raise ValueError(f"no images below {argument} (looked for {', '.join(SUFFIXES)})")
+                raise ValueError(f"no images below {argument} (looked for {', '.join(IMAGE_SUFFIXES)})")
         elif glob.has_magic(argument) and not os.path.exists(argument) and not _matches(argument):
             raise ValueError(f"no file matches {argument}")
 
@@ -161,7 +145,7 @@ def by_class(
             paths.extend(below(str(folder / name)))
             labels.extend([c] * (len(paths) - len(labels)))
     if not paths:
-        raise ValueError(f"no images below the class folders in {folder} (looked for {', '.join(SUFFIXES)})")
+        raise ValueError(f"no images below the class folders in {folder} (looked for {', '.join(IMAGE_SUFFIXES)})")
     return paths, labels, unknown
 
 
