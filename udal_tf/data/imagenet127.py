@@ -126,11 +126,7 @@ def _from_folders(location: pathlib.Path, split: str, config: DataConfig) -> Spl
 
     def faults_of(names: list[str]) -> list[str]:
         with concurrent.futures.ThreadPoolExecutor(_SCAN_THREADS) as pool:
-            faults = list(pool.map(lambda name: file_fault(root / name), names))
-        if any(faults) and not config.skip_bad_images:
-            bad = {str(root / name): fault for name, fault in zip(names, faults, strict=True) if fault}
-            raise DataError(files.bad_images(config, bad))
-        return faults
+            return list(pool.map(lambda name: file_fault(root / name), names))
 
     def scan() -> dict[str, np.ndarray]:
         names = [f"{entry.name}/{file.name}" for entry in classes for file in files.listed(entry, config.dataset)]
@@ -142,6 +138,8 @@ def _from_folders(location: pathlib.Path, split: str, config: DataConfig) -> Spl
     # Repairing a file does not change its folder's modification time, so the suspects are checked again.
     suspects = np.flatnonzero(index["suspects"]).tolist()
     bad = {i: fault for i, fault in zip(suspects, faults_of([names[i] for i in suspects]), strict=True) if fault}
+    if bad and not config.skip_bad_images:
+        raise DataError(files.bad_images(config, {str(root / names[i]): fault for i, fault in bad.items()}))
     return Split(FileReader(root, names), np.array([name.split("/")[0] for name in names]), bad)
 
 
