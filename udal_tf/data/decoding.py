@@ -1,10 +1,11 @@
 """An image file's pixels: its center square at a given size, upright, in RGB or gray, with transparency on white.
 
 One file with everything in it, because an export gets a copy: the program of its model card then computes the same
-pixels as training. It imports NumPy and Pillow alone.
+pixels as training. Of other packages it imports NumPy and Pillow alone.
 """
 
 import contextlib
+import ctypes
 import io
 import logging
 import os
@@ -207,6 +208,7 @@ def _prepare_pillow() -> list[str]:
     if not any(getattr(entry[3], "pattern", entry[3]) == _PILLOW for entry in warnings.filters):
         warnings.filterwarnings("ignore", module=_PILLOW)
         logging.getLogger("PIL").setLevel(logging.CRITICAL)
+        _silence_libtiff()
     Image.init()
     if "HEIF" not in Image.OPEN:
         with contextlib.suppress(ImportError):
@@ -214,6 +216,15 @@ def _prepare_pillow() -> list[str]:
 
             pillow_heif.register_heif_opener()
     return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _silence_libtiff() -> None:
+    """Keeps libtiff from printing errors, which name no file; Pillow raises them as well. Only where it can be found"""
+    with contextlib.suppress(OSError, AttributeError), open("/proc/self/maps", encoding="utf-8") as maps:
+        for path in {line.split(maxsplit=5)[5].strip() for line in maps if "/libtiff" in line}:
+            library = ctypes.CDLL(path)
+            library.TIFFSetErrorHandler(None)
+            library.TIFFSetWarningHandler(None)
 
 
 def _without_metadata(file: str | os.PathLike | BinaryIO) -> tuple[bytes, int] | None:
