@@ -127,7 +127,7 @@ def put(**values):
         (
             put(sixteen_bit={"count": 3, "dark": ["test/cat/1.png", "test/cat/2.png"]}),
             "twelve_bit",
-            "2 16-bit images of 3 with no value above 4095, as in 12-bit data: read as 16-bit they are nearly black",
+            "2 of 3 16-bit images with no value above 4095, as in 12-bit data: read as 16-bit they are nearly black",
         ),
         (set_counts("labeled", 60, 0), "no_labels", "no labeled images: dog"),
         (put(not_read_lines=["100 .heic in cat not read: x"]), "not_read", "100 .heic in cat not read: x"),

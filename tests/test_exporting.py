@@ -15,7 +15,8 @@ from udal_tf.inference import exporting, model_card, usage
 
 TARGET = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 # A module that is None in sys.modules cannot be imported, wherever it is installed.
-WITHOUT_US = "import sys; sys.modules['udal_tf'] = None\n"
+# Isolated, Python also does not look into the current folder, where the card's program has its file.
+WITHOUT_US = "import sys; sys.modules['udal_tf'] = None; sys.path.insert(0, '')\n"
 SEPARATOR = "<end of a program>"
 FORMATS = ("savedmodel", "keras", "tflite", "onnx")
 
@@ -39,6 +40,7 @@ def exports(model, real, tmp_path_factory) -> dict[str, pathlib.Path]:
         assert set(differences) == {"random", "real"}
         facts = model_card.Export(name, TARGET, "labeled", differences, "made up")
         (folder / "classes.json").write_text(json.dumps(model_card.facts(model, facts)))
+        (folder / usage.READER).write_text(usage.reader(model))
         Image.fromarray(real[0, ..., 0]).save(folder / "image.png")
     return folders
 
@@ -91,7 +93,7 @@ def test_any_number_of_images_is_taken(exports, model, name, count):
 def test_each_export_is_one_file_or_folder(exports):
     for name, folder in exports.items():
         names = {path.name for path in folder.iterdir()}
-        assert names == {exporting.FORMATS[name].file, "classes.json", "image.png"}
+        assert names == {exporting.FORMATS[name].file, "classes.json", "image.png", "read_image.py"}
 
 
 def test_the_classes_are_inside_of_onnx(exports, model):

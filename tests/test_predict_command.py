@@ -108,7 +108,7 @@ def test_bad_files_are_named_and_the_rest_is_done(predict, tiny_run, tmp_path):
     assert code == program.EXIT_SOME_UNREADABLE == 3
     assert [row["file"] for row in csv.DictReader(io.StringIO(out))] == ["a.png", "more/c.png"]
     assert f"not read: {tmp_path / 'notes.png'}: not recognized as an image" in err
-    assert "not read: missing.png: FileNotFoundError" in err
+    assert "not read: missing.png: cannot be read (No such file or directory)" in err
     assert "2 images done, 2 could not be read" in err
 
 

@@ -11,12 +11,14 @@ confident mistakes.
 from __future__ import annotations
 
 import argparse
+import collections
 import pathlib
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from udal_tf.commands import model_arguments, outputs, program
+from udal_tf.data import formats
 from udal_tf.reporting import terminal
 from udal_tf.storage import write_json, write_text
 
@@ -39,7 +41,8 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
     from udal_tf.inference import assessment, image_files, priors
 
     shift = model.shift(args.target_prior, args.source_prior)
-    paths, labels, unknown = image_files.by_class(args.folder, model.class_names, args.skip_unknown)
+    unread: image_files.Unread = collections.Counter()
+    paths, labels, unknown = image_files.by_class(args.folder, model.class_names, args.skip_unknown, unread)
     with model_arguments.ImageProgress(len(paths)) as bar:
         predicted = assessment.predict(model, paths, labels, shift, bar.image)
     target = priors.target_prior(args.target_prior, model.class_names, model.p_data)
@@ -50,6 +53,7 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
         "images": str(args.folder),
         "count": len(predicted.paths),
         "unreadable": predicted.unreadable,
+        "not_read": formats.not_read_lines(unread),
         "unknown_folders": unknown,
         "class_names": list(model.class_names),
         "target_prior": {"stated": args.target_prior, "distribution": target.tolist()},
@@ -114,6 +118,8 @@ def _run(args: argparse.Namespace) -> int:
     empty = [name for name, support in zip(model.class_names, supports, strict=True) if not support]
     if empty:
         print(f"\nNo images of {', '.join(empty)}: not in the balanced accuracy")
+    for line in evaluation["not_read"]:
+        print(line)
     print(f"\n{evaluation['count']} images. All scores and figures: {args.out}")
     if not predicted.unreadable:
         return 0

@@ -4,13 +4,15 @@
   udal-predict runs/mine 'photos/**/*.jpg' --top_k=3
   udal-predict runs/mine photos/ --format=csv --out=classes.csv --target_prior=uniform
 
-IMAGES are files, folders (jpg, jpeg, png, webp at any depth) and patterns. Images of any size and color mode are
-converted to what the model was trained on. Files that cannot be read are named on standard error and skipped.
+IMAGES are files, folders (images of all formats that Pillow reads, at any depth) and patterns. Images of any size and
+color mode are converted to what the model was trained on; of an animation, the first frame is used. Files that cannot
+be read are named on standard error and skipped; other files in the folders are counted there.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
 import csv
 import io
 import json
@@ -20,6 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from udal_tf.commands import model_arguments, outputs, program
+from udal_tf.data import formats
 from udal_tf.reporting import terminal
 
 if TYPE_CHECKING:
@@ -130,8 +133,11 @@ def _predict(args: argparse.Namespace, file: TextIO) -> int:
     model = model_arguments.load_model(args)
     # A progress bar would break up the table on the same terminal.
     hidden = file is sys.stdout and sys.stdout.isatty()
-    with model_arguments.ImageProgress(sum(1 for _ in image_files.named(args.images)), hidden) as bar:
+    unread: image_files.Unread = collections.Counter()
+    with model_arguments.ImageProgress(sum(1 for _ in image_files.named(args.images, unread)), hidden) as bar:
         done, unreadable = write_predictions(model, args, file, bar)
+    for line in formats.not_read_lines(unread):
+        print(line, file=sys.stderr)
     if not done:
         raise ValueError(f"none of the {unreadable} files is an image that can be read")
     if unreadable:

@@ -68,9 +68,7 @@ def _look_alikes(found: Mapping[str, Any]) -> _Warnings:
     ):
         if both := [pair for pair in pairs if set(pair["parts"]) == {part, TEST}]:
             # A test image may be in two pairs: with the image most like it, and with one of another class.
-            tested = {
-                file for pair in both for file, of in zip(pair["files"], pair["parts"], strict=True) if of == TEST
-            }
+            tested = {pair["files"][pair["parts"].index(TEST)] for pair in both}
             text = f"{counted(tested, 'image')} of {TEST}/ nearly equal to one of {part}/: {consequence}"
             yield kind, text + _files(both, " ≈ ")
     if conflicting := [pair for pair in pairs if len(_labels_of(pair)) > 1]:
@@ -175,7 +173,7 @@ def _values(found: Mapping[str, Any]) -> _Warnings:
     if dark := sixteen_bit["dark"]:
         yield (
             "twelve_bit",
-            f"{counted(dark, '16-bit image')} of {sixteen_bit['count']:,} with no value above 4095, as in 12-bit data: "
+            f"{len(dark):,} of {counted(range(sixteen_bit['count']), '16-bit image')} with no value above 4095, as in 12-bit data: "
             f"read as 16-bit they are nearly black; multiply their values by 16 ({named(dark)})",
         )
 

@@ -29,8 +29,9 @@ def load(config: DataConfig) -> Source:
     # Checked before decoding, which takes a while.
     listing = folder_listing.make_listing(folder_listing.read_folder(root))
     facts = settings.facts_of(listing, root, config)
-    images, size, bad = custom_images.load(root, [*listing.train, *listing.test], config)
-    listing = _without(listing, bad, root)
+    paths = [*listing.train, *listing.test]
+    images, size, bad = custom_images.load(paths, config)
+    listing = _without(listing, list(bad), root)
     train, test = images.split(len(listing.train))
     return Source(
         train=train,
@@ -51,6 +52,7 @@ def load(config: DataConfig) -> Source:
         long_tailed=True,
         geometric=False,
         draw="as in the folders" if config.beta == 1 else f"a fraction {config.beta:g} of {LABELED}/",
+        skipped=tuple((str(paths[i]), fault) for i, fault in bad.items()),
     )
 
 

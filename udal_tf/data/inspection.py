@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from udal_tf.data import decoding, formats, near_duplicates
+from udal_tf.data import decoding, formats, near_duplicates, reading
 from udal_tf.data.folder_layout import LABELED, TEST, UNLABELED
 from udal_tf.data.folder_listing import Folder
 
@@ -23,9 +22,8 @@ _AT_A_TIME = 256
 _PIXEL_HASH_BYTES = 16
 # Standard deviation in each channel, of 255 levels, up to which an image is nearly of one color.
 ONE_COLOR = 2.5
-# Largest value of 12-bit data, which 16-bit files of microscopes and scanners often hold.
-TWELVE_BITS = 4095
-_SIXTEEN_BITS = 65535
+# 4095, the largest value of the 12-bit data that 16-bit files of microscopes and scanners often hold, in 8 bits.
+TWELVE_BITS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +41,7 @@ class ImageRecord:
       content: hash of the file.
       pixels: hash of the network's input.
       blank: whether it is nearly of one color.
-      peak: the largest value of a 16-bit gray image, −1 for others.
+      dark: whether it is a 16-bit image with values of 12 bits alone.
       description: of its looks, `near_duplicates.describe`.
     """
 
@@ -58,7 +56,7 @@ class ImageRecord:
     content: bytes = b""
     pixels: bytes = b""
     blank: bool = False
-    peak: int = -1
+    dark: bool = False
     description: np.ndarray | None = None
 
 
@@ -111,7 +109,6 @@ def summary(folder: Folder, images: Sequence[ImageRecord]) -> dict[str, Any]:
         for name in names
     ]
     labeled = [count for name in folder.labeled if (count := by_class[LABELED][name])]
-    sixteen_bit = [image for image in good if image.peak >= 0]
     in_training = len(of_part[LABELED]) + len(of_part[UNLABELED])
     return {
         "classes": classes,
@@ -125,8 +122,8 @@ def summary(folder: Folder, images: Sequence[ImageRecord]) -> dict[str, Any]:
         "gray": {part: sum(image.gray for image in of_part[part]) for part in PARTS},
         "blank": [image.path for image in good if image.blank],
         "sixteen_bit": {
-            "count": len(sixteen_bit),
-            "dark": [image.path for image in sixteen_bit if image.peak <= TWELVE_BITS and not image.blank],
+            "count": sum(_is_sixteen_bit(image.mode) for image in good),
+            "dark": [image.path for image in good if image.dark],
         },
         "layout": list(folder.notes),
         "loose": [str(path.relative_to(folder.root)) for path in folder.loose],
@@ -213,14 +210,13 @@ def _of(images: Sequence[ImageRecord]) -> dict[str, Any]:
 def _read(path: pathlib.Path, part: str, class_name: str, root: pathlib.Path, size: int) -> ImageRecord:
     name = str(path.relative_to(root))
     try:
+        width, height, mode = decoding.header(path)
         content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
-            (width, height), mode = image.size, image.mode
-            peak = int(image.getextrema()[1]) if mode.startswith("I") else -1
-        pixels = decoding.decode(io.BytesIO(content), size)
-    except decoding.FAULTS as error:
+        pixels = decoding.decode(io.BytesIO(content), size, reserved=reading.BUDGET.reserved)
+    except (decoding.ImageError, OSError) as error:
         return ImageRecord(name, part, class_name, decoding.fault_text(error))
     gray = np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 1], pixels[..., 2])
+    dark = _is_sixteen_bit(mode) and bool(pixels.min() < pixels.max() <= TWELVE_BITS)
     return ImageRecord(
         path=name,
         part=part,
@@ -231,10 +227,15 @@ def _read(path: pathlib.Path, part: str, class_name: str, root: pathlib.Path, si
         gray=gray,
         content=hashlib.sha256(content).digest(),
         pixels=hashlib.blake2b(pixels.tobytes(), digest_size=_PIXEL_HASH_BYTES).digest(),
-        blank=bool(pixels.std(axis=(0, 1)).max() <= ONE_COLOR),
-        peak=peak if peak <= _SIXTEEN_BITS else -1,
+        blank=bool(pixels.std(axis=(0, 1)).max() <= ONE_COLOR) and not dark,
+        dark=dark,
         description=near_duplicates.describe(pixels),
     )
+
+
+def _is_sixteen_bit(mode: str) -> bool:
+    """Whether Pillow's mode is that of gray images of more than 8 bits."""
+    return mode.startswith("I")
 
 
 def _class_in_path(path: pathlib.Path, folder: Folder) -> str:

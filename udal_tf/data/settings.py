@@ -87,7 +87,7 @@ def _median_side(paths: Sequence[pathlib.Path]) -> tuple[int, bool]:
     for path in dict.fromkeys(paths):
         try:
             sizes.append(decoding.image_size(path))
-        except decoding.FAULTS:
+        except decoding.ImageError:
             # Reported by name when it is decoded.
             continue
     median = int(np.median([min(size) for size in sizes])) if sizes else 0

@@ -9,7 +9,7 @@ from udal_tf.data import settings, sources
 from udal_tf.data.dataset import ArrayImages, DataError
 from udal_tf.models.build import check_images_fit, check_pretrained
 from udal_tf.reporting import console
-from udal_tf.run_dir import OwnRunDir
+from udal_tf.run_dir import SKIPPED, OwnRunDir
 from udal_tf.run_records import Result
 from udal_tf.training import loop
 from udal_tf.training.distribute import Workers, check_fits, hardware, make_strategy
@@ -60,6 +60,9 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
     with workers.chief_first():
         if workers.is_chief:
             run_dir.open()
+            if data.skipped:
+                run_dir.write_skipped(data.skipped)
+                print(f"Images skipped, with the reasons: {run_dir / SKIPPED}")
     try:
         with workers.watched():
             data = with_unlabeled_prior(config, data)
