@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import csv
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -82,8 +83,11 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
         "per_class": assessment_tables.per_class(evaluation),
         "confusion": assessment_tables.confusion(evaluation),
     }
+    # Of line breaks, `csv` quotes those that it would write itself; file names may have others.
+    others = any("\r" in path for path in predicted.paths)
+    quoting = csv.QUOTE_NONNUMERIC if others else csv.QUOTE_MINIMAL
     for name, frame in {**frames, "predictions": pd.DataFrame(predictions)}.items():
-        write_text(folder / f"{name}.csv", frame.to_csv(index=False))
+        write_text(folder / f"{name}.csv", frame.to_csv(index=False, quoting=quoting))
     matrices = {title: evaluation[kind]["confusion"] for kind, title in titles.items()}
     assessment_plots.confusion_matrices(matrices, names, folder / "confusion.png")
     calibrations = {title: evaluation[kind]["calibration"] for kind, title in titles.items()}

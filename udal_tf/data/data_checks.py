@@ -173,8 +173,8 @@ def _values(found: Mapping[str, Any]) -> _Warnings:
     if dark := sixteen_bit["dark"]:
         yield (
             "twelve_bit",
-            f"{len(dark):,} of {counted(range(sixteen_bit['count']), '16-bit image')} with no value above 4095, as in 12-bit data: "
-            f"read as 16-bit they are nearly black; multiply their values by 16 ({named(dark)})",
+            f"{len(dark):,} of {counted(range(sixteen_bit['count']), '16-bit image')} with no value above 4095, as in "
+            f"12-bit data: read as 16-bit they are nearly black; multiply their values by 16 ({named(dark)})",
         )
 
 

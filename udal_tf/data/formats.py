@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from PIL import features
 
+from udal_tf.shown_names import shown
+
 # Suffixes in lower case, by Pillow's name of the format; `decoding.FORMATS` has the same names.
 SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -85,5 +87,5 @@ def not_read_lines(counts: Mapping[tuple[str, str], int]) -> list[str]:
     lines = []
     for (where, suffix), count in ordered:
         reason = unread_reason(suffix) or ("not an image by its suffix" if suffix else "no suffix")
-        lines.append(f"{count} {suffix or 'files without suffix'} in {where} not read: {reason}")
+        lines.append(f"{count:,} {shown(suffix) or 'files without suffix'} in {shown(where)} not read: {reason}")
     return lines

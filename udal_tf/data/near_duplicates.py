@@ -4,12 +4,13 @@ A perceptual hash finds candidates: 63 bits, the signs about their median of the
 transform of the gray image (as described by Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash
 Functions"). Two images are near duplicates if their hashes differ in at most MOST_BITS and their gray thumbnails
 correlate with at least CORRELATION. The second condition is for small or simple images, such as digits, many of which
-share a hash. Mirrored images and crops of more than a few percent are not found.
+share a hash. Mirrored images are not found, and cropped ones only by chance.
 
-Chosen on three public datasets: among 1,000,000 pairs of images of CIFAR-10 and as many of faces none were found, among
-as many of cats and dogs one, a true copy; among 8×8 digits about two. Of copies saved as JPEG of quality 20, at half the
-size, with 1.2 times the brightness or 0.7 times the contrast, at least 90 % were found. Between the 50,000 training and
-10,000 test images of CIFAR-10 there are 63 pairs; 40 of them, chosen at random, were looked at, and all were copies.
+Chosen on public datasets: among 1,000,000 pairs of images of CIFAR-10 and as many of faces none were found, among as
+many of cats and dogs one, a true copy; among 8×8 digits 23. Of 400 copies of each kind of photograph, saved as JPEG of
+quality 20, at half the size, with 1.2 times the brightness or 0.7 times the contrast, at least 96 % were found; of
+those cropped by 3 % at two sides, 5 to 80 %. Between the 50,000 training and 10,000 test images of CIFAR-10 there are
+63 pairs; 40 of them, chosen at random, were looked at, and all were copies.
 """
 
 from collections.abc import Sequence
@@ -66,7 +67,7 @@ class Described:
 def nearest(queries: Described, references: Described) -> np.ndarray:
     """[len(queries)] int64: the reference that is nearest to each query, −1 if none is a near duplicate.
 
-    Compares blocks, so that memory does not grow with the number of images: 10¹⁰ pairs take about a minute of one processor.
+    Compares blocks, so that memory does not grow with the number of pairs. 4 · 10⁹ pairs took 21 s of a processor.
     """
     best = np.full(len(queries), -1, np.int64)
     best_correlation = np.full(len(queries), CORRELATION, np.float32)
