@@ -129,6 +129,16 @@ def put(**values):
             "twelve_bit",
             "2 of 3 16-bit images with no value above 4095, as in 12-bit data: read as 16-bit they are nearly black",
         ),
+        (
+            put(duplicates=[group("labeled/cat/1.png", "labeled/cat/2.png")], held_out=True),
+            "copies_held_out",
+            "1 image more than once in labeled/, of which a fifth is held out: copies on both sides make test scores",
+        ),
+        (
+            put(near_duplicates=[group("labeled/cat/1.png", "labeled/cat/2.png")], held_out=True),
+            "copies_held_out",
+            "(labeled/cat/1.png ≈ labeled/cat/2.png)",
+        ),
         (set_counts("labeled", 60, 0), "no_labels", "no labeled images: dog"),
         (put(not_read_lines=["100 .heic in cat not read: x"]), "not_read", "100 .heic in cat not read: x"),
         (put(layout=["reading Test/ as test/"]), "layout", "reading Test/ as test/"),
@@ -138,7 +148,7 @@ def test_each_data_check_warns_in_words_and_alone(change, kind, words):
     found = said(change)
     assert words in found[kind]
     # Other counts also change the class distribution.
-    assert set(found) <= {kind, "test_prior"}
+    assert set(found) <= {kind, "test_prior", *(["no_test"] if kind == "copies_held_out" else [])}
 
 
 def test_names_that_differ_in_spelling_only_are_named():
@@ -155,6 +165,8 @@ def test_just_within_bounds_nothing_is_said():
         put(short_side={"min": 16, "median": 32, "max": 63}),
         put(gray={"labeled": 2, "unlabeled": 18, "test": 2}),
         put(gray={"labeled": 100, "unlabeled": 900, "test": 100}),
+        # The test images are others: copies among the labeled ones count twice, that is all.
+        put(duplicates=[group("labeled/cat/1.png", "labeled/cat/2.png")]),
         put(duplicates=[group("unlabeled/1.png", "unlabeled/2.png"), group("test/cat/1.png", "test/cat/2.png")]),
     ):
         assert said(change) == {}

@@ -144,6 +144,15 @@ def test_pairs_that_look_alike_are_told_across_parts_and_classes_alone(root):
         assert "test" in pair["parts"] or len(set(pair["classes"])) == 2
 
 
+def test_of_labeled_images_some_of_which_are_held_out_any_two_may_look_alike(tmp_path):
+    for place, factor in (("labeled/cat/0.png", 1.0), ("labeled/cat/1.png", 0.9), ("unlabeled/2.png", 0.8)):
+        write(tmp_path, place, (noise(70) * factor).astype(np.uint8))
+    write(tmp_path, "labeled/dog/0.png", noise(71))
+    assert [pair["files"] for pair in found_in(tmp_path)["near_duplicates"]] == [
+        ["labeled/cat/0.png", "labeled/cat/1.png"]
+    ]
+
+
 def test_the_imbalance_is_that_of_the_classes_with_labels(root):
     write(root, "test/emu/0.png", noise(80))
     found = found_in(root)

@@ -91,7 +91,9 @@ def test_tables_settings_and_sources_stay_on_their_lines():
     assert console.settings_text({"data": {"data_dir": AWKWARD}}).splitlines()[1:] == [
         f"  data            data_dir={ON_ONE_LINE}"
     ]
-    assert console.provenance_text({"source": AWKWARD}).splitlines()[1:] == [f"  source: {ON_ONE_LINE}"]
+    assert console.provenance_text({"source": AWKWARD, "layout": ["a\nb", "c"]}).splitlines()[1:] == [
+        f"  source: {ON_ONE_LINE}", r"  layout: a\nb", "  layout: c",
+    ]  # fmt: skip
 
 
 def test_files_that_are_not_read_are_counted_on_one_line():

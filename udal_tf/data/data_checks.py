@@ -55,6 +55,15 @@ def _leaks(found: Mapping[str, Any]) -> _Warnings:
     ):
         if both := [group for group in groups if set(parts) <= set(group["parts"])]:
             yield kind, f"{counted(both, 'image')} of {parts[0]}/ also in {parts[1]}/: {consequence}{_files(both)}"
+    if found["held_out"]:
+        copies = [group for group in groups if group["parts"].count(LABELED) > 1]
+        copies += [pair for pair in found["near_duplicates"] if pair["parts"].count(LABELED) > 1]
+        if copies:
+            yield (
+                "copies_held_out",
+                f"{counted(copies, 'image')} more than once in {LABELED}/, of which a fifth is held out: copies on "
+                f"both sides make test scores too high; remove them, or make a {TEST}/ folder{_files(copies, ' ≈ ')}",
+            )
     # Blank images in several classes say that some images are blank, not that a label is wrong: see `_values`.
     if conflicting := [group for group in groups if len(_labels_of(group)) > 1 and not group["blank"]]:
         yield "two_labels", f"{counted(conflicting, 'image')} with two labels, one of them wrong{_files(conflicting)}"
@@ -174,7 +183,7 @@ def _values(found: Mapping[str, Any]) -> _Warnings:
         yield (
             "twelve_bit",
             f"{len(dark):,} of {counted(range(sixteen_bit['count']), '16-bit image')} with no value above 4095, as in "
-            f"12-bit data: read as 16-bit they are nearly black; multiply their values by 16 ({named(dark)})",
+            f"12-bit data: read as 16-bit they are nearly black; scale their values up to 65535 ({named(dark)})",
         )
 
 

@@ -25,6 +25,10 @@ SUFFIXES = {
 RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw")
 # Stands in for the suffix of what is neither a file nor a folder.
 NO_FILE = "pipes or devices"
+_OTHER_FORMATS = (
+    ".ai", ".bpg", ".cur", ".dds", ".eps", ".exr", ".hdr", ".icns", ".ico", ".jxl", ".pcx", ".pdf", ".psd", ".sgi",
+    ".svg", ".tga", ".xcf",
+)  # fmt: skip
 _CONVERT = "convert them to PNG or JPEG"
 
 
@@ -46,7 +50,7 @@ IMAGE_SUFFIXES = tuple(suffix for name, group in SUFFIXES.items() if name not in
 _ADVICE = {
     **{suffix: _MISSING[name] for name in _MISSING for suffix in SUFFIXES[name]},
     **{suffix: f"a camera's raw format: {_CONVERT}" for suffix in RAW},
-    **{suffix: f"not a format that is read: {_CONVERT}" for suffix in (".svg", ".pdf", ".psd", ".tga", ".jxl", ".ico")},
+    **{suffix: f"not a format that is read: {_CONVERT}" for suffix in _OTHER_FORMATS},
     **{suffix: "medical images, whose gray levels need a window: " + _CONVERT for suffix in (".dcm", ".nii")},
     **{suffix: "arrays, not image files: save each image as PNG" for suffix in (".npy", ".npz", ".mat", ".h5")},
     **{suffix: "a video: extract the frames that are to be used" for suffix in (".mp4", ".mov", ".avi", ".webm")},

@@ -163,7 +163,8 @@ def duplicates(images: Sequence[ImageRecord]) -> list[dict[str, Any]]:
 def look_alikes(images: Sequence[ImageRecord]) -> list[dict[str, Any]]:
     """Pairs that look alike: a test image and a training image, or two images of different classes.
 
-    Each image is in a pair only with the one that is most like it. Images with equal pixels are in `duplicates`.
+    Without test images any two labeled ones, of which some are to be held out. Each image is in a pair only with the
+    one that is most like it. Images with equal pixels are in `duplicates`.
 
     Returns:
       for each pair its "files", "parts" and "classes".
@@ -185,8 +186,9 @@ def look_alikes(images: Sequence[ImageRecord]) -> list[dict[str, Any]]:
     def class_name(image: ImageRecord) -> str:
         return image.class_name
 
+    tested = of_parts(TEST) or of_parts(LABELED)
     for queries, references, excluded in (
-        (of_parts(TEST), of_parts(LABELED), (pixels,)),
+        (tested, of_parts(LABELED), (pixels,)),
         (of_parts(TEST), of_parts(UNLABELED), (pixels,)),
         (of_parts(LABELED, TEST), of_parts(LABELED, TEST), (pixels, class_name)),
     ):

@@ -45,8 +45,7 @@ def resolve(given: Mapping[str, Any]) -> Config:
 
 def uses_unlabeled(config: Config) -> bool:
     """Whether a run makes any use of unlabeled images: all do, except supervised ones."""
-    records = config.records
-    return records.method.moves_pseudo_labels or records.base.views_per_unlabeled_image(config.own.base) > 0
+    return config.records.base.views_per_unlabeled_image(config.own.base) > 0
 
 
 def check_unlabeled(config: Config, count: int) -> None:

@@ -44,15 +44,20 @@ def provenance_text(provenance: Mapping[str, Any], class_names: Sequence[str] = 
     unknown = provenance.get("unlabeled_of_unknown_class")
     titles = {"unlabeled_counts": "unlabeled_counts, of known class"} if unknown else {}
     lines = [
-        f"  {titles.get(name, name)}: {shown_names.shown(str(value))}"
+        f"  {titles.get(name, name)}: {shown_names.shown(line)}"
         for name, value in provenance.items()
         if name not in of_class
+        for line in (value if _are_sentences(value) else [str(value)])
     ]
     if of_class:
         counts = zip(*of_class.values(), strict=True)
         rows = [[f"  {name}", *map(str, row)] for name, row in zip(class_names, counts, strict=True)]
         lines.append(table_text(["  class", *(titles.get(name, name) for name in of_class)], rows))
     return "\n".join(["Data:", *lines])
+
+
+def _are_sentences(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
 
 
 def metrics_text(metrics: Mapping[str, float], images_per_second: float) -> str:
