@@ -164,6 +164,18 @@ def test_names_of_any_bytes_break_no_line(capsys, root, tmp_path):
     assert os.fsencode(found["unreadable"][1]["file"]) == b"labeled/rare/\xff\xfe.png"
 
 
+def test_the_recommended_command_names_a_folder_of_any_bytes(capsys, root, tmp_path):
+    other = os.fsdecode(os.fsencode(tmp_path) + b"/it's\xff\n\\here")
+    root.rename(other)
+    text = inspected(capsys, other, "--no_timing", "--out", "a\nb.png")
+    command_line = next(line for line in text.splitlines() if "python run.py" in line)
+    words = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {command_line.strip()}"], capture_output=True, check=True
+    ).stdout.split(b"\0")  # fmt: skip
+    assert b"--data_dir=" + os.fsencode(other) in words
+    assert r"Look at a\nb.png first" in text
+
+
 def test_the_folder_one_is_in_has_its_name_on_the_sheet(capsys, root, tmp_path, monkeypatch):
     titles = []
     monkeypatch.setattr(command.contact_sheet, "draw", lambda *given: titles.append(given[3]))

@@ -64,7 +64,7 @@ def test_predictions_have_a_line_for_each_file_whatever_its_name():
 
 def test_an_evaluation_of_files_of_any_name_is_a_table(tmp_path, monkeypatch):
     """Without figures: predictions.csv has a row for each file, and gives the name back."""
-    names = ["a\nb.png", "a\rb.png", "plain.png", 'a",b.png']
+    names = ["a\nb.png", "a\rb.png", "plain.png", 'a",b.png', "\udcff.png"]
     probs = np.array([[0.75, 0.25]] * len(names))
     predicted = types.SimpleNamespace(
         paths=names, labels=np.zeros(len(names), int), probs={"plain": probs, "adjusted": probs}
@@ -75,8 +75,11 @@ def test_an_evaluation_of_files_of_any_name_is_a_table(tmp_path, monkeypatch):
     scores = assessment.assess(probs, predicted.labels)
     found = {"class_names": ["cat", "dog"], "target_prior": {"stated": "uniform"}, "plain": scores, "adjusted": scores}
     evaluate.write(tmp_path, found, predicted, model)
-    with open(tmp_path / "predictions.csv", newline="") as file:
-        assert [row[0] for row in csv.reader(file)] == ["file", *names]
+    with open(tmp_path / "predictions.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    # A byte that is not UTF-8 is written as an escape.
+    assert [row[0] for row in rows] == ["file", *names[:-1], r"\udcff.png"]
+    assert rows[1][1:] == ["cat", "cat", "0.75", "cat", "0.75"]
 
 
 def test_unreadable_files_are_named_on_one_line(capsys):

@@ -118,11 +118,18 @@ def _recommendation(
     of_the_base = recipe.get("bases", {}).get(config.method.base, {})
     chosen = {name: value for name, value in {**recipe, **of_the_base}.items() if name not in ("bases", "images")}
     return {
-        "command": shlex.join(["python", "run.py", *arguments]),
+        "command": " ".join(map(_shell_word, ["python", "run.py", *arguments])),
         "settings": {name: value for name, value in sorted(chosen.items()) if name not in given},
         "steps": config.train.total_steps * config.generations,
         "epochs": config.train.epochs * config.generations,
     }
+
+
+def _shell_word(argument: str) -> str:
+    """An argument to type into a shell; one that does not fit a line in the form that escapes it."""
+    if shown(argument) == argument:
+        return shlex.quote(argument)
+    return "$'" + shown(argument.replace("\\", "\\\\").replace("'", "\\'")) + "'"
 
 
 def _shown(value: Any) -> str:

@@ -178,8 +178,7 @@ def _instead(root: pathlib.Path, entries: Sequence[pathlib.Path], folders: Seque
         return ": it is empty"
     for folder in folders:
         if _named_like(folder, LABELED):
-            classes = sum(entry.is_dir() for entry in files.listed(folder, folder.name))
-            few = "" if classes > 1 else ", with a folder for each class in it"
+            few = "" if _has_classes(folder, LABELED) else ", with a folder for each class in it"
             return f": rename {shown(folder.name)}/ to {LABELED}/ if that is what it is{few}"
     if spelling(root.resolve().name) in {name for ranked in NAMES[LABELED] for name in ranked} and folders:
         return f", but is itself named like it: give the folder above, {shown(root.resolve().parent)}"

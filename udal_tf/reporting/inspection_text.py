@@ -103,7 +103,7 @@ def _bullets(title: str, texts: Sequence[str]) -> str:
 
 
 def _recipe(found: Mapping[str, Any]) -> str:
-    recipe, timing, sheet = found["recipe"], found["time"], found["contact_sheet"]
+    recipe, timing, sheet = found["recipe"], found["time"], shown(found["contact_sheet"])
     lines = []
     if recipe:
         settings = " ".join(f"--{name}={value}" for name, value in recipe["settings"].items())
