@@ -326,11 +326,14 @@ def _turned_square(image: Image.Image, key: Any, orientation: int, size: int) ->
 def _reduced(image: Image.Image, key: Any, size: int) -> Image.Image:
     """A very large image in RGB, reduced by a whole factor, without a copy of the whole."""
     factor = max(1, min(image.size) // (_MARGIN * size))
-    rows = max(1, _STRIP_PIXELS // (image.width * factor)) * factor
-    small = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        small.paste(_rgb(strip, key, image).reduce(factor), (0, top // factor))
+    small = Image.new("RGB", (image.width // factor, image.height // factor))
+    # Whole blocks, as many pixels left out on one side as on the other.
+    left, above = image.width % factor // 2, image.height % factor // 2
+    rows = max(1, _STRIP_PIXELS // (image.width * factor))
+    for top in range(0, small.height, rows):
+        bottom = min(top + rows, small.height)
+        strip = image.crop((left, above + top * factor, left + small.width * factor, above + bottom * factor))
+        small.paste(_rgb(strip, key, image).reduce(factor), (0, top))
     return small
 
 
