@@ -20,7 +20,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from udal_tf.data import decoding, formats, reading
+from udal_tf.data import decoding, reading
 
 SIZE = 16
 SECONDS = 20.0
@@ -76,9 +76,7 @@ def samples() -> dict[str, list[bytes]]:
         "HEIF": [(rgb, {})],
     }
     return {
-        name: [_saved(image, name, options) for image, options in group]
-        for name, group in variants.items()
-        if set(formats.SUFFIXES[name]) & set(formats.IMAGE_SUFFIXES)
+        name: [_saved(image, name, options) for image, options in variants[name]] for name in decoding.prepare_pillow()
     }
 
 

@@ -128,19 +128,22 @@ def decode(
       ImageError: for a file that cannot be read, whatever the decoder raised.
     """
 
-    def pixels(image: Image.Image, orientation: int) -> Image.Image:
-        compressed = _coefficient_bytes(image)
-        if image.mode in ("RGB", "L", "CMYK"):
-            # Lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size, but at least twice the result's.
-            image.draft(image.mode, (2 * size, 2 * size))
-        with reserved(compressed + _pixel_bytes(image)):
+    with contextlib.ExitStack() as held:
+
+        def pixels(image: Image.Image, orientation: int) -> Image.Image:
+            compressed = _coefficient_bytes(image)
+            if image.mode in ("RGB", "L", "CMYK"):
+                # Lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size, but at least twice the result's.
+                image.draft(image.mode, (2 * size, 2 * size))
+            # At a second attempt the first one's memory is free again; that of this one when the image itself is.
+            held.close()
+            held.enter_context(reserved(compressed + _pixel_bytes(image)))
             key = _transparent_value(image)
             image.load()
             # Only now are all of a PNG's chunks read; TIFF was turned by Pillow, or has none.
-            orientation = orientation or orientation_of(_exif(image))
-            return _turned_square(image, key, orientation, size)
+            return _turned_square(image, key, orientation or orientation_of(_exif(image)), size)
 
-    fitted = _with_image(file, pixels)
+        fitted = _with_image(file, pixels)
     return np.asarray(fitted.convert("L"), np.uint8)[..., np.newaxis] if channels == 1 else np.asarray(fitted, np.uint8)
 
 
@@ -184,7 +187,7 @@ def _with_image(file: str | os.PathLike | BinaryIO, use: Callable[[Image.Image, 
     try:
         if isinstance(file, (str, os.PathLike)) and (fault := irregular(file)):
             raise ImageError(name, fault)
-        formats = _prepare_pillow()
+        formats = prepare_pillow()
         try:
             with Image.open(file, formats=formats) as image:
                 return use(image, 0)
@@ -202,7 +205,7 @@ def _with_image(file: str | os.PathLike | BinaryIO, use: Callable[[Image.Image, 
         raise ImageError(name, fault_text(error)) from error
 
 
-def _prepare_pillow() -> list[str]:
+def prepare_pillow() -> list[str]:
     """The formats that can be read here. Silences Pillow's warnings, which name no file."""
     # Not set at import, and again where a test or a user has restored the filters.
     if not any(getattr(entry[3], "pattern", entry[3]) == _PILLOW for entry in warnings.filters):
@@ -326,11 +329,14 @@ def _turned_square(image: Image.Image, key: Any, orientation: int, size: int) ->
 def _reduced(image: Image.Image, key: Any, size: int) -> Image.Image:
     """A very large image in RGB, reduced by a whole factor, without a copy of the whole."""
     factor = max(1, min(image.size) // (_MARGIN * size))
-    rows = max(1, _STRIP_PIXELS // (image.width * factor)) * factor
-    small = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        small.paste(_rgb(strip, key, image).reduce(factor), (0, top // factor))
+    small = Image.new("RGB", (image.width // factor, image.height // factor))
+    # Whole blocks, as many pixels left out on one side as on the other.
+    left, above = image.width % factor // 2, image.height % factor // 2
+    rows = max(1, _STRIP_PIXELS // (image.width * factor))
+    for top in range(0, small.height, rows):
+        bottom = min(top + rows, small.height)
+        strip = image.crop((left, above + top * factor, left + small.width * factor, above + bottom * factor))
+        small.paste(_rgb(strip, key, image).reduce(factor), (0, top))
     return small
 
 

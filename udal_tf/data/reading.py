@@ -1,6 +1,7 @@
 """Decoding many image files with threads: each gives pixels or a reason, and together they take bounded memory."""
 
 import contextlib
+import ctypes
 import os
 import pathlib
 import threading
@@ -14,6 +15,14 @@ from udal_tf.data.decoding import ImageError, decode
 Pixels = np.ndarray | str
 # Bytes of the images that are decoded at the same time; one that takes more is decoded alone.
 MOST_BYTES = 1 << 30
+# From so many bytes on, what an image took is returned to the system at once.
+_LARGE = 1 << 26
+
+
+def _return_freed_memory() -> None:
+    """What is free in the allocator's pools, of which each thread has one; only with the GNU C library."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Budget:
@@ -32,6 +41,8 @@ class Budget:
         try:
             yield
         finally:
+            if count > _LARGE:
+                _return_freed_memory()
             with self._changed:
                 self._used -= count
                 self._changed.notify_all()
