@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import subprocess
 import types
 
 import numpy as np
@@ -15,7 +16,7 @@ from udal_tf.data import formats
 from udal_tf.inference import assessment, image_files
 from udal_tf.reporting import assessment_plots, console, plotting
 from udal_tf.reporting.terminal import table_text
-from udal_tf.shown_names import shown, unfit
+from udal_tf.shown_names import command_line, shown, unfit
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,14 @@ def test_tables_settings_and_sources_stay_on_their_lines():
 def test_files_that_are_not_read_are_counted_on_one_line():
     (line,) = formats.not_read_lines({(AWKWARD, ".b\nc"): 1234})
     assert line == rf"1,234 .b\nc in {ON_ONE_LINE} not read: not an image by its suffix"
+
+
+@pytest.mark.parametrize("argument", ["plain", "two words", "it's", AWKWARD, "\\n'\n", "$HOME\t", "ネコ\u2028"])
+def test_a_command_has_one_line_and_gives_a_shell_the_arguments_back(argument):
+    line = command_line(["printf", "%s", argument])
+    assert len(line.splitlines()) == 1
+    told = subprocess.run(["bash", "-c", line], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"})
+    assert told.stdout == os.fsencode(argument)
 
 
 def test_figures_have_the_name_on_one_line():

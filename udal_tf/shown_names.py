@@ -1,7 +1,9 @@
 """Names of files, folders and classes as people see them: whatever bytes a name has, it stays on one line."""
 
 import os
+import shlex
 import unicodedata
+from collections.abc import Iterable
 
 # Line and paragraph separators break lines, control characters also move a terminal's cursor or change its colors;
 # overrides of the direction of writing reorder what stands beside the name; half a surrogate pair cannot be encoded.
@@ -27,11 +29,26 @@ def shown(name: str | os.PathLike) -> str:
     return "".join(_escape(sign) if _breaks(sign) else sign for sign in text) if not text.isprintable() else text
 
 
+def command_line(arguments: Iterable[str]) -> str:
+    r"""A command to type into a shell, on one line: arguments that do not fit it in Bash's form with escapes.
+
+    >>> print(command_line(["ls", "two words", "line\nbreak's"]))
+    ls 'two words' $'line\nbreak\'s'
+    """
+    return " ".join(map(_word, arguments))
+
+
 def unfit(name: str) -> str:
     """Why a name cannot be that of a class, which tables, figures and files of every format show; "" if it can."""
     if any(unicodedata.category(sign) == "Cs" for sign in name):
         return "is not UTF-8"
     return "has a line break or another control character" if any(map(_breaks, name)) else ""
+
+
+def _word(argument: str) -> str:
+    if shown(argument) == argument:
+        return shlex.quote(argument)
+    return "$'" + shown(argument.replace("\\", "\\\\").replace("'", "\\'")) + "'"
 
 
 def _breaks(sign: str) -> bool:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from udal_tf.commands import model_arguments, outputs, program
 from udal_tf.data import formats
 from udal_tf.reporting import terminal
+from udal_tf.shown_names import shown
 from udal_tf.storage import csv_row, write_json, write_text
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _run(args: argparse.Namespace) -> int:
         print(f"\nNo images of {', '.join(empty)}: not in the balanced accuracy")
     for line in evaluation["not_read"]:
         print(line)
-    print(f"\n{evaluation['count']} images. All scores and figures: {args.out}")
+    print(f"\n{evaluation['count']} images. All scores and figures: {shown(args.out)}")
     if not predicted.unreadable:
         return 0
     print(f"{len(predicted.unreadable)} images could not be read and were skipped", file=sys.stderr)

@@ -14,7 +14,6 @@ import argparse
 import dataclasses
 import json
 import pathlib
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,7 +30,7 @@ from udal_tf.data.inspection import ImageRecord
 from udal_tf.folder_recipe import LARGEST, folder_recipe
 from udal_tf.reporting import contact_sheet, terminal
 from udal_tf.reporting.inspection_text import inspection_text
-from udal_tf.shown_names import shown
+from udal_tf.shown_names import command_line, shown
 
 SHEET = "contact_sheet.png"
 WEAK_VIEWS = 3
@@ -118,18 +117,11 @@ def _recommendation(
     of_the_base = recipe.get("bases", {}).get(config.method.base, {})
     chosen = {name: value for name, value in {**recipe, **of_the_base}.items() if name not in ("bases", "images")}
     return {
-        "command": " ".join(map(_shell_word, ["python", "run.py", *arguments])),
+        "command": command_line(["python", "run.py", *arguments]),
         "settings": {name: value for name, value in sorted(chosen.items()) if name not in given},
         "steps": config.train.total_steps * config.generations,
         "epochs": config.train.epochs * config.generations,
     }
-
-
-def _shell_word(argument: str) -> str:
-    """An argument to type into a shell; one that does not fit a line in the form that escapes it."""
-    if shown(argument) == argument:
-        return shlex.quote(argument)
-    return "$'" + shown(argument.replace("\\", "\\\\").replace("'", "\\'")) + "'"
 
 
 def _shown(value: Any) -> str:
