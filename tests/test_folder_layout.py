@@ -233,6 +233,25 @@ def test_pipes_and_sockets_are_counted_and_never_opened(tmp_path):
     }  # fmt: skip
 
 
+def test_a_closed_folder_that_is_no_part_is_nobodys_concern(tmp_path, monkeypatch):
+    root = lay(tmp_path / "pets", [*GOOD, "private/0.png"])
+    # The rights of a folder do not bind the superuser, as whom tests may run.
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path.name != "private" and real(path, mode))
+    real_listing = type(root).iterdir
+
+    def iterdir(path):
+        if path.name == "private":
+            raise PermissionError(13, "Permission denied")
+        return real_listing(path)
+
+    monkeypatch.setattr(type(root), "iterdir", iterdir)
+    assert listed(root) == CATS_AND_DOGS
+    os.rename(root / "labeled", root / "private" / "labeled")
+    with pytest.raises(DataError, match="has no folder labeled/, but the folders private: if these"):
+        folder_listing.read_folder(root)
+
+
 def test_links_that_lead_up_or_to_themselves_end(tmp_path):
     root = lay(tmp_path / "pets", GOOD)
     for place, target in (

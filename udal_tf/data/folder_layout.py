@@ -167,9 +167,14 @@ def _named_like(folder: pathlib.Path, part: str) -> bool:
 
 def _has_images(folder: pathlib.Path) -> bool:
     """Whether there are images in a folder or in the folders in it; no further down, which might take long."""
-    entries = files.listed(folder, folder.name)
-    below = [one for entry in entries if entry.is_dir() for one in files.listed(entry, folder.name)]
+    entries = _readable(folder)
+    below = [one for entry in entries if entry.is_dir() for one in _readable(entry)]
     return any(is_image_name(entry) for entry in (*entries, *below))
+
+
+def _readable(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The entries of a folder that is no part of the dataset, so that it may be closed to us: then none."""
+    return files.listed(folder, folder.name) if os.access(folder, os.R_OK | os.X_OK) else []
 
 
 def _instead(root: pathlib.Path, entries: Sequence[pathlib.Path], folders: Sequence[pathlib.Path]) -> str:
@@ -182,7 +187,7 @@ def _instead(root: pathlib.Path, entries: Sequence[pathlib.Path], folders: Seque
             return f": rename {shown(folder.name)}/ to {LABELED}/ if that is what it is{few}"
     if spelling(root.resolve().name) in {name for ranked in NAMES[LABELED] for name in ranked} and folders:
         return f", but is itself named like it: give the folder above, {shown(root.resolve().parent)}"
-    inner = [folder for folder in folders if any(_is_labeled(entry) for entry in files.listed(folder, "folder"))]
+    inner = [folder for folder in folders if any(_is_labeled(entry) for entry in _readable(folder))]
     if len(inner) == 1:
         return f", but {shown(inner[0])} has: give that folder"
     if loose := [entry for entry in entries if is_image_name(entry) and not entry.is_dir()]:

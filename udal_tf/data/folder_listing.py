@@ -1,6 +1,7 @@
 """Lists a custom dataset's folder: labeled/<class>/…, unlabeled/…, and optionally test/<class>/….
 
-Reads file names only, no pixels; needs no TensorFlow. `folder_layout` says which folder is which.
+Reads file names only, no pixels; needs no TensorFlow. `folder_layout` says which folder is which. What is found, why
+training would refuse it, and the input of a run are in one file, as they have to agree.
 """
 
 import collections
