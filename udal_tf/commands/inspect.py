@@ -21,7 +21,7 @@ import numpy as np
 
 from udal_tf import config as config_module
 from udal_tf.commands import outputs, program
-from udal_tf.config import NO_WEIGHTS, Config
+from udal_tf.config import Config
 from udal_tf.data import data_checks, decoding, folder_listing, inspection, settings
 from udal_tf.data.errors import DataError
 from udal_tf.data.folder_layout import LABELED, TEST, UNLABELED
@@ -30,6 +30,7 @@ from udal_tf.data.inspection import ImageRecord
 from udal_tf.folder_recipe import LARGEST, folder_recipe
 from udal_tf.reporting import contact_sheet, terminal
 from udal_tf.reporting.inspection_text import inspection_text
+from udal_tf.sections import NO_WEIGHTS
 from udal_tf.shown_names import command_line, shown
 
 SHEET = "contact_sheet.png"
