@@ -312,7 +312,8 @@ def _transparent_value(image: Image.Image) -> Any:
     value = image.info.get("transparency")
     if image.format != "PNG" or value is None or image.mode not in ("L", "I;16", "I", "RGB"):
         return None
-    raw = str(image.tile[0][3]) if image.tile else ""
+    tile = getattr(image, "tile", ())
+    raw = str(tile[0][3]) if tile else ""
     if raw == "RGB;16B":  # Pillow decodes it to 8 bits, at which it is compared.
         return tuple(one >> 8 for one in value)
     return value * {"L;2": 85, "L;4": 17}.get(raw, 1)
