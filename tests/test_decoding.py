@@ -471,6 +471,18 @@ def test_three_hundred_damaged_files_are_read_or_refused_in_one_line(fuzz, name,
     assert capfd.readouterr().err == ""
 
 
+def test_damaged_files_of_imagenet_are_read_or_refused_in_one_line(fuzz, tmp_path):
+    read = image_files.reader("imagenet127", (8, 8, 3))
+    found = set()
+    for name in ("JPEG", "PNG"):
+        for number in range(100):
+            (tmp_path / "a").write_bytes(fuzz.trial(name, number, seed=2))
+            result = read(tmp_path / "a")
+            found.add(result if isinstance(result, str) else result.shape)
+    assert found <= {(8, 8, 3), "truncated or damaged", "neither JPEG nor PNG", "empty"}
+    assert {(8, 8, 3), "truncated or damaged"} <= found
+
+
 def test_the_fuzz_damages_its_files(fuzz):
     good = fuzz.samples()["PNG"]
     changed = [fuzz.trial("PNG", number, seed=1) != good[number % len(good)] for number in range(50)]

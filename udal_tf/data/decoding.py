@@ -6,6 +6,7 @@ pixels as training. Of other packages it imports NumPy and Pillow alone.
 
 import contextlib
 import ctypes
+import functools
 import io
 import logging
 import os
@@ -213,12 +214,16 @@ def prepare_pillow() -> list[str]:
         logging.getLogger("PIL").setLevel(logging.CRITICAL)
         _silence_libtiff()
     Image.init()
-    if "HEIF" not in Image.OPEN:
-        with contextlib.suppress(ImportError):
-            import pillow_heif
-
-            pillow_heif.register_heif_opener()
+    _register_heif()
     return [name for name in FORMATS if name in Image.OPEN]
+
+
+@functools.cache  # A search for a package that is not installed takes longer than a small image.
+def _register_heif() -> None:
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
 
 
 def _silence_libtiff() -> None:
@@ -312,7 +317,8 @@ def _transparent_value(image: Image.Image) -> Any:
     value = image.info.get("transparency")
     if image.format != "PNG" or value is None or image.mode not in ("L", "I;16", "I", "RGB"):
         return None
-    raw = str(image.tile[0][3]) if image.tile else ""
+    tile = getattr(image, "tile", ())
+    raw = str(tile[0][3]) if tile else ""
     if raw == "RGB;16B":  # Pillow decodes it to 8 bits, at which it is compared.
         return tuple(one >> 8 for one in value)
     return value * {"L;2": 85, "L;4": 17}.get(raw, 1)
