@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from udal_tf import shown_names
 from udal_tf.reporting.terminal import table_text
 from udal_tf.run_records import ByWeights, EpochRow, Result
 
@@ -31,7 +32,7 @@ def settings_text(config: dict[str, dict[str, Any]]) -> str:
     lines = ["Settings:"]
     for section, values in config.items():
         shown = "  ".join(f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in values.items() if v != "")
-        lines.append(f"  {section:<15} {shown}")
+        lines.append(f"  {section:<15} {shown_names.shown(shown)}")
     return "\n".join(lines)
 
 
@@ -46,12 +47,21 @@ def provenance_text(provenance: Mapping[str, Any], class_names: Sequence[str] = 
     # Images of unknown class are in no class's count.
     unknown = provenance.get("unlabeled_of_unknown_class")
     titles = {"unlabeled_counts": "unlabeled_counts, of known class"} if unknown else {}
-    lines = [f"  {titles.get(name, name)}: {value}" for name, value in provenance.items() if name not in of_class]
+    lines = [
+        f"  {titles.get(name, name)}: {shown_names.shown(line)}"
+        for name, value in provenance.items()
+        if name not in of_class
+        for line in (value if _are_sentences(value) else [str(value)])
+    ]
     if of_class:
         counts = zip(*of_class.values(), strict=True)
         rows = [[f"  {name}", *map(str, row)] for name, row in zip(class_names, counts, strict=True)]
         lines.append(table_text(["  class", *(titles.get(name, name) for name in of_class)], rows))
     return "\n".join(["Data:", *lines])
+
+
+def _are_sentences(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
 
 
 def metrics_text(metrics: Mapping[str, float], images_per_second: float) -> str:
