@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from udal_tf.config import resolve
-from udal_tf.data import custom_images, decoding, folder_listing, sources
+from udal_tf.data import custom_images, decoding, folder_listing, settings, sources
 from udal_tf.data.dataset import ArrayImages, DataError
 
 RED, GREEN, BLUE = (220, 20, 20), (20, 220, 20), (20, 20, 220)
@@ -161,7 +161,7 @@ def test_other_files_are_counted(tmp_path):
     (root / "labeled" / "rare" / "notes.txt").write_text("x")
     (root / "unlabeled" / "Thumbs.db").write_text("x")
     (root / "labeled" / ".DS_Store").write_text("x")
-    assert sources.load(config(root, tmp_path)).provenance["ignored_files"] == 2
+    assert sources.load(config(root, tmp_path)).provenance["ignored_files"] == 1
 
 
 def refused(root, tmp_path, match, kept=0, **given):
@@ -251,7 +251,8 @@ def test_one_class(tmp_path):
 def test_no_unlabeled_images(tmp_path):
     root = make(tmp_path / "data")
     remove(root / "unlabeled")
-    refused(root, tmp_path, r"(?s)no unlabeled images in unlabeled/.*--beta")
+    with pytest.raises(DataError, match=r"(?s)no unlabeled images in unlabeled/.*--beta"):
+        settings.resolve({"dataset": "folder", "data_dir": str(root)})
 
 
 def test_single_image_cannot_be_held_out(tmp_path):

@@ -1,9 +1,7 @@
 """The folder of a run: the names of its files, which run it belongs to, and who may write to it."""
 
-import csv
 import dataclasses
 import fcntl
-import io
 import json
 import os
 import re
@@ -126,9 +124,8 @@ class RunDir:
 
     def write_skipped(self, skipped: Sequence[tuple[str, str]]) -> None:
         """Writes `skipped_images.csv`: path and reason of each image file that was left out."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([("path", "reason"), *skipped])
-        storage.write_text(self / SKIPPED, text.getvalue())
+        rows = [storage.csv_row(row) + "\n" for row in [("path", "reason"), *skipped]]
+        storage.write_text(self / SKIPPED, "".join(rows))
 
     def cell(self) -> Mapping[str, Any]:
         """What a sweep recorded about the run; empty without a sweep."""

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import csv
-import io
 import json
 import pathlib
 import sys
@@ -24,6 +22,8 @@ from typing import TYPE_CHECKING, TextIO
 from udal_tf.commands import model_arguments, outputs, program
 from udal_tf.data import formats
 from udal_tf.reporting import terminal
+from udal_tf.shown_names import shown
+from udal_tf.storage import csv_row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,18 +42,16 @@ def _table(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
     width = max(map(len, ["class", *class_names]))
     columns = ["class" if k == 0 else f"class {k + 1}" for k in range(top_k)]
     heading = "".join(f"{column:<{width}}  {'conf.':>6}  " for column in columns) + "file"
-    return heading, lambda path, ranked: "".join(f"{name:<{width}}  {prob:6.3f}  " for name, prob in ranked) + path
+    return (
+        heading,
+        lambda path, ranked: "".join(f"{name:<{width}}  {prob:6.3f}  " for name, prob in ranked) + shown(path),
+    )
 
 
 def _csv(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
-    def line(*cells: object) -> str:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow(cells)
-        return text.getvalue()
-
     more = [name for k in range(2, top_k + 1) for name in (f"class_{k}", f"confidence_{k}")]
-    heading = line("file", "class", "confidence", *more)
-    return heading, lambda path, ranked: line(path, *(cell for pair in ranked for cell in pair))
+    heading = csv_row(["file", "class", "confidence", *more])
+    return heading, lambda path, ranked: csv_row([path, *(cell for pair in ranked for cell in pair)])
 
 
 def _jsonl(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:

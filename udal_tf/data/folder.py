@@ -27,7 +27,7 @@ def load(config: DataConfig) -> Source:
         )
     root = folder_listing.root_of(config)
     # Checked before decoding, which takes a while.
-    listing = folder_listing.make_listing(folder_listing.read_folder(root), config.beta)
+    listing = folder_listing.make_listing(folder_listing.read_folder(root))
     facts = settings.facts_of(listing, root, config)
     paths = [*listing.train, *listing.test]
     images, size, bad = custom_images.load(paths, config)
@@ -46,6 +46,7 @@ def load(config: DataConfig) -> Source:
             "test_counts": np.bincount(listing.test_labels, minlength=len(listing.class_names)).tolist(),
             "skipped_bad_images": len(bad),
             "ignored_files": listing.ignored,
+            **folder_listing.left_out(listing),
             "recipe_facts": dataclasses.asdict(facts),
         },
         long_tailed=True,

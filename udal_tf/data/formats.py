@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from PIL import features
 
+from udal_tf.shown_names import shown
+
 # Suffixes in lower case, by Pillow's name of the format; `decoding.FORMATS` has the same names.
 SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -21,6 +23,12 @@ SUFFIXES = {
 }
 # Camera makers' raw files.
 RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw")
+# Stands in for the suffix of what is neither a file nor a folder.
+NO_FILE = "pipes or devices"
+_OTHER_FORMATS = (
+    ".ai", ".bpg", ".cur", ".dds", ".eps", ".exr", ".hdr", ".icns", ".ico", ".jxl", ".pcx", ".pdf", ".psd", ".sgi",
+    ".svg", ".tga", ".xcf",
+)  # fmt: skip
 _CONVERT = "convert them to PNG or JPEG"
 
 
@@ -42,10 +50,11 @@ IMAGE_SUFFIXES = tuple(suffix for name, group in SUFFIXES.items() if name not in
 _ADVICE = {
     **{suffix: _MISSING[name] for name in _MISSING for suffix in SUFFIXES[name]},
     **{suffix: f"a camera's raw format: {_CONVERT}" for suffix in RAW},
-    **{suffix: f"not a format that is read: {_CONVERT}" for suffix in (".svg", ".pdf", ".psd", ".tga", ".jxl", ".ico")},
+    **{suffix: f"not a format that is read: {_CONVERT}" for suffix in _OTHER_FORMATS},
     **{suffix: "medical images, whose gray levels need a window: " + _CONVERT for suffix in (".dcm", ".nii")},
     **{suffix: "arrays, not image files: save each image as PNG" for suffix in (".npy", ".npz", ".mat", ".h5")},
     **{suffix: "a video: extract the frames that are to be used" for suffix in (".mp4", ".mov", ".avi", ".webm")},
+    NO_FILE: "opening one would wait forever",
     **{suffix: "an archive: unpack it" for suffix in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")},
 }
 
@@ -82,5 +91,5 @@ def not_read_lines(counts: Mapping[tuple[str, str], int]) -> list[str]:
     lines = []
     for (where, suffix), count in ordered:
         reason = unread_reason(suffix) or ("not an image by its suffix" if suffix else "no suffix")
-        lines.append(f"{count} {suffix or 'files without suffix'} in {where} not read: {reason}")
+        lines.append(f"{count:,} {shown(suffix) or 'files without suffix'} in {shown(where)} not read: {reason}")
     return lines

@@ -8,10 +8,12 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from udal_tf.data import central_view
-from udal_tf.data.files import NAMED
-from udal_tf.data.folder_listing import TEST
-from udal_tf.data.formats import IMAGE_SUFFIXES, is_image_name, not_read_lines, suffix_of
+from udal_tf.data.files import NAMED, passed_over
+from udal_tf.data.folder_layout import LOOKED_FOR, TEST
+from udal_tf.data.folder_layout import named as first_names
+from udal_tf.data.formats import is_image_name, not_read_lines, suffix_of
 from udal_tf.data.reading import Pixels, pixels_or_fault
+from udal_tf.shown_names import shown
 
 # (folder or class, suffix in lower case) -> number of files that are no images by their names.
 Unread = collections.Counter[tuple[str, str]]
@@ -78,7 +80,7 @@ def below(folder: str, unread: Unread | None = None, where: str = "") -> Iterato
             return
         seen.add(real)
         try:
-            names = sorted(name for name in os.listdir(directory) if not name.startswith("."))
+            names = sorted(name for name in os.listdir(directory) if not passed_over(name))
         except OSError:
             yield directory
             return
@@ -114,9 +116,9 @@ def check_named(arguments: Iterable[str]) -> None:
         if os.path.isdir(argument):
             unread: Unread = collections.Counter()
             if next(below(argument, unread), None) is None:
-                raise ValueError(f"no images below {argument} (looked for {', '.join(IMAGE_SUFFIXES)}){_also(unread)}")
+                raise ValueError(f"no images below {shown(argument)} (looked for {LOOKED_FOR}){_also(unread)}")
         elif glob.has_magic(argument) and not os.path.exists(argument) and not _matches(argument):
-            raise ValueError(f"no file matches {argument}")
+            raise ValueError(f"no file matches {shown(argument)}")
 
 
 def by_class(
@@ -137,16 +139,16 @@ def by_class(
       ValueError: if there is no class folder or no image, or a folder of an unknown class without `skip_unknown`.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder} must be a folder with one folder per class")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        raise ValueError(f"{shown(folder)} must be a folder with one folder per class")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not passed_over(entry.name))
     unknown = [name for name in names if name not in class_names]
     known = ", ".join(class_names[:NAMED]) + (", …" if len(class_names) > NAMED else "")
     if len(unknown) == len(names):
-        hint = f"; did you mean {folder / TEST}?" if TEST in names else ""
-        raise ValueError(f"{folder} has no folder named like one of the model's classes ({known}){hint}")
+        hint = f"; did you mean {shown(folder / TEST)}?" if TEST in names else ""
+        raise ValueError(f"{shown(folder)} has no folder named like one of the model's classes ({known}){hint}")
     if unknown and not skip_unknown:
         raise ValueError(
-            f"{folder}: the model knows no class {', '.join(unknown[:NAMED])} (it knows {known}). Rename the folders, "
+            f"{shown(folder)}: the model knows no class {first_names(unknown)} (it knows {known}). Rename the folders, "
             "or leave them out with --skip_unknown"
         )
     unread = collections.Counter() if unread is None else unread
@@ -157,8 +159,9 @@ def by_class(
             paths.extend(below(str(folder / name), unread, name))
             labels.extend([c] * (len(paths) - len(labels)))
     if not paths:
-        looked_for = ", ".join(IMAGE_SUFFIXES)
-        raise ValueError(f"no images below the class folders in {folder} (looked for {looked_for}){_also(unread)}")
+        raise ValueError(
+            f"no images below the class folders in {shown(folder)} (looked for {LOOKED_FOR}){_also(unread)}"
+        )
     return paths, labels, unknown
 
 

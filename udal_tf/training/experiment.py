@@ -5,7 +5,7 @@ import tensorflow as tf
 from udal_tf import registry
 from udal_tf.augment.views import make_views
 from udal_tf.config import Config
-from udal_tf.data import sources
+from udal_tf.data import settings, sources
 from udal_tf.data.dataset import ArrayImages, DataError
 from udal_tf.models.build import check_images_fit, check_pretrained
 from udal_tf.reporting import console
@@ -40,6 +40,7 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
         print(console.settings_text(config.to_dict()))
         print("Hardware: " + "  ".join(f"{name}={value}" for name, value in hardware(strategy).items()))
     data = sources.load(config.data, config.own.dataset)
+    settings.check_unlabeled(config, len(data.unlabeled_only))
     if workers.is_chief:
         print(console.provenance_text(data.provenance, data.class_names))
     method = config.records.method
