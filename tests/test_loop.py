@@ -15,6 +15,7 @@ from udal_tf.config import resolve
 from udal_tf.data import sources
 from udal_tf.data.dataset import DataError
 from udal_tf.run_dir import RunDir
+from udal_tf.stopping import StopRequest
 from udal_tf.training import experiment, loop
 
 WEIGHTS = ["raw", "ema", "raw_la", "ema_la"]
@@ -241,7 +242,7 @@ def test_checkpoints_are_also_saved_between_epochs(step_by_step):
 
 def test_signal_handlers_are_given_back():
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    with loop._StopRequest():
+    with StopRequest():
         assert signal.getsignal(signal.SIGTERM) != before[0]
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 

@@ -18,7 +18,6 @@ from udal_tf import config as config_module
 from udal_tf import storage
 from udal_tf.commands import program
 from udal_tf.config import DataConfig
-from udal_tf.reporting import terminal
 
 if TYPE_CHECKING:  # At run time TensorFlow is imported only after the settings have been checked.
     import numpy as np
@@ -117,9 +116,9 @@ def _main(argv: list[str]) -> None:
     print(f"Written: {folder}\nCReST reads it with ML_DATA={flags.FLAGS.out}")
 
 
+@program.command
 def main() -> None:
     """Entry point."""
-    terminal.accept_any_text()
     with program.bad_input_refused():
         config_module.load_plugins_on(sys.argv[1:])
     config_module.define_flags(flags.FLAGS)

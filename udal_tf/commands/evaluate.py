@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from udal_tf.commands import model_arguments, outputs, program
-from udal_tf.reporting import terminal
 from udal_tf.storage import write_json, write_text
 
 if TYPE_CHECKING:
@@ -121,9 +120,9 @@ def _run(args: argparse.Namespace) -> int:
     return program.EXIT_SOME_UNREADABLE
 
 
+@program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    terminal.accept_any_text()
     parser = model_arguments.model_parser("udal-evaluate", __doc__, prior="uniform")
     parser.add_argument("folder", type=pathlib.Path, metavar="DIR", help="folder with one folder per class")
     parser.add_argument(
@@ -132,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation in the folder of --out")
     parser.add_argument("--skip_unknown", action="store_true", help="skip folders of classes unknown to the model")
     args = parser.parse_args(argv)
+    program.outlive_output()
     with program.bad_input_refused():
         code = _run(args)
     sys.exit(code)

@@ -1,9 +1,7 @@
 """Where a command writes: a file or folder that appears whole or not at all, and never replaces another unasked."""
 
 import contextlib
-import os
 import pathlib
-import sys
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -46,11 +44,6 @@ def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[epath
     with written_whole(path) as partial:
         partial.mkdir(parents=True)
         yield partial
-
-
-def stop_printing() -> None:
-    """Discards all further output: the reader of standard output, such as `head`, has closed the pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check(path: pathlib.Path, overwrite: bool, replaceable: bool) -> None:

@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from udal_tf.commands import model_arguments, outputs, program
-from udal_tf.reporting import terminal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,7 +116,6 @@ def _run(args: argparse.Namespace) -> int:
             unreadable = _predict(args, file)
     else:
         unreadable = _predict(args, sys.stdout)
-        sys.stdout.flush()
     return program.EXIT_SOME_UNREADABLE if unreadable else 0
 
 
@@ -139,16 +137,12 @@ def _predict(args: argparse.Namespace, file: TextIO) -> int:
     return unreadable
 
 
+@program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    terminal.accept_any_text()
     args = _parser().parse_args(argv)
     with program.bad_input_refused():
-        try:
-            code = _run(args)
-        except BrokenPipeError:
-            outputs.stop_printing()
-            code = 0
+        code = _run(args)
     sys.exit(code)
 
 

@@ -2,18 +2,62 @@
 
 import argparse
 import contextlib
+import functools
 import os
+import signal
 import sys
-from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn, ParamSpec
 
 from udal_tf import registry
+from udal_tf.commands.streams import OutputLost, Streams
+from udal_tf.stopping import EXIT_SIGNAL
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_SOME_UNREADABLE = 3
-# A process ended by a signal exits with 128 + the signal's number, so that schedulers start it again.
-EXIT_SIGNAL = 128
+
+_P = ParamSpec("_P")
+# Of the commands that are running, the innermost last.
+_streams: list[Streams] = []
+
+
+def command(main: Callable[_P, None]) -> Callable[_P, None]:
+    """The entry point of a command: `main` with its standard streams taken over, and ended without a traceback.
+
+    A reader of standard output that has enough, such as `head`, is no failure (exit code 0); Ctrl-C is exit code 130.
+    """
+
+    @functools.wraps(main)
+    def started(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        with Streams() as streams:
+            _streams.append(streams)
+            try:
+                try:
+                    main(*args, **kwargs)
+                except SystemExit as ended:
+                    if not ended.code:  # A failure says more than the loss of further output.
+                        streams.flush()
+                    raise
+                streams.flush()
+            except OutputLost as lost:
+                if not lost.left:
+                    refuse(lost, EXIT_FAILED)
+            except KeyboardInterrupt:
+                print("interrupted", file=sys.stderr)
+                sys.exit(EXIT_SIGNAL + signal.SIGINT)
+            except MemoryError as error:
+                refuse(f"not enough memory: {error}" if str(error) else "not enough memory", EXIT_FAILED)
+            finally:
+                _streams.pop()
+
+    return started
+
+
+def outlive_output(work: str = "") -> None:
+    """From here on the command goes on without standard output; see `Streams.outlive_output`."""
+    for streams in _streams[-1:]:
+        streams.outlive_output(work)
 
 
 def _paths(text: str) -> tuple[str, ...]:

@@ -23,9 +23,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from udal_tf.commands import outputs, program
+from udal_tf.commands import program
 from udal_tf.data import settings
-from udal_tf.reporting import revision, terminal
+from udal_tf.reporting import revision
 from udal_tf.sweep import driver, grids, listing, speeds
 from udal_tf.sweep.engines import ENGINES, ROOT, SweepError
 from udal_tf.sweep.jobs import Job
@@ -93,9 +93,9 @@ def _speeds(args: argparse.Namespace, cells: list[grids.Cell]) -> speeds.Speeds:
     return speeds.measured_speeds(cells) if args.measure else speeds.known_speeds(cells)
 
 
+@program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    terminal.accept_any_text()
     args = parse(argv)
     if not (ROOT / "run.py").exists():
         program.refuse(f"run.py and flags/ must be beside the package, got no {ROOT / 'run.py'}: use a checkout")
@@ -111,11 +111,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         counts = ", ".join(
             f"{states.count(state)} {state}" for state in (listing.FINISHED, listing.STARTED, listing.NEW)
         )
-        try:
-            print(f"{listed}\nEvery cell resolves: {counts}.", flush=True)
-        except BrokenPipeError:
-            outputs.stop_printing()
+        print(f"{listed}\nEvery cell resolves: {counts}.")
         return
+    program.outlive_output("the sweep")
     print(listed)
     notes, commit = args.out / "sweep", revision.commit()
     notes.mkdir(parents=True, exist_ok=True)

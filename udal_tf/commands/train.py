@@ -10,7 +10,6 @@ from udal_tf import crest_flags
 from udal_tf.commands import program
 from udal_tf.commands.help_text import help_text
 from udal_tf.data import settings
-from udal_tf.reporting import terminal
 from udal_tf.reporting.console import result_text
 from udal_tf.run_records import RunDirError
 
@@ -36,6 +35,7 @@ def _main(argv: list[str]) -> None:
     from udal_tf.training.experiment import train_and_evaluate
     from udal_tf.training.loop import Interrupted, NonFiniteLoss, StorageError
 
+    program.outlive_output("training")
     try:
         result = train_and_evaluate(config)
     except (DataError, DeviceError, RunDirError) as error:
@@ -76,9 +76,9 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     crest_flags.define_flags(flag_values)
 
 
+@program.command
 def main() -> None:
     """Entry point; defines the flags and runs."""
-    terminal.accept_any_text()
     program.prepare_tensorflow()
     with program.bad_input_refused():
         config_module.load_plugins_on(sys.argv[1:])

@@ -4,7 +4,6 @@ A terminal gets bold headings, tables of its width and a progress bar. A file or
 and, during long work, a line at intervals. There are no box-drawing characters, which some encodings lack.
 """
 
-import io
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -21,12 +20,6 @@ LINE_EVERY = 60.0
 _SPEED_OF = 3600.0
 
 Own = TypeVar("Own", bound="Progress")
-
-
-def accept_any_text() -> None:
-    """Makes standard output escape characters that its encoding lacks, instead of raising."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def console(stream: TextIO | None = None) -> Console:
