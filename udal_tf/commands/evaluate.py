@@ -124,9 +124,9 @@ def _run(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = model_arguments.model_parser("udal-evaluate", __doc__, prior="uniform")
-    parser.add_argument("folder", type=pathlib.Path, metavar="DIR", help="folder with one folder per class")
+    parser.add_argument("folder", type=program.path, metavar="DIR", help="folder with one folder per class")
     parser.add_argument(
-        "--out", default="evaluation", type=pathlib.Path, help="folder to write to (default: evaluation)"
+        "--out", default="evaluation", type=program.path, help="folder to write to (default: evaluation)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation in the folder of --out")
     parser.add_argument("--skip_unknown", action="store_true", help="skip folders of classes unknown to the model")

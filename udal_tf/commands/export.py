@@ -11,7 +11,6 @@ is compared with the original on random and real images.
 from __future__ import annotations
 
 import argparse
-import pathlib
 from collections.abc import Sequence
 
 from udal_tf.commands import model_arguments, outputs, program
@@ -51,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     exit_codes = "exit code: 0 success; 1 the exported model differs from the original; 2 bad input, nothing done"
     parser = model_arguments.model_parser("udal-export", __doc__, exit_codes=exit_codes)
-    parser.add_argument("out", type=pathlib.Path, metavar="OUT", help="folder to write to")
+    parser.add_argument("out", type=program.text_path, metavar="OUT", help="folder to write to")
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in OUT")
     parser.add_argument(

@@ -14,7 +14,6 @@ import argparse
 import csv
 import io
 import json
-import pathlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
@@ -102,9 +101,11 @@ def write_predictions(
 def _parser() -> argparse.ArgumentParser:
     parser = model_arguments.model_parser("udal-predict", __doc__)
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders, patterns")
-    parser.add_argument("--top_k", type=int, default=1, help="how many classes to print per image (default: 1)")
+    parser.add_argument(
+        "--top_k", type=program.number(1, 1_000_000), default=1, help="how many classes to print per image (default: 1)"
+    )
     parser.add_argument("--format", default="table", choices=tuple(FORMATS), help="default: table")
-    parser.add_argument("--out", type=pathlib.Path, help="file to write to (default: standard output)")
+    parser.add_argument("--out", type=program.path, help="file to write to (default: standard output)")
     parser.add_argument("--overwrite", action="store_true", help="replace the file of --out")
     return parser
 
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace) -> int:
     """Predicts as the arguments say; returns the exit code."""
     if args.out:
+        program.outlive_output()
         with outputs.new_file(args.out, args.overwrite) as file:
             unreadable = _predict(args, file)
     else:

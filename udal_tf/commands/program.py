@@ -4,18 +4,24 @@ import argparse
 import contextlib
 import functools
 import os
+import pathlib
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, ParamSpec
 
+from absl import flags
+
 from udal_tf import registry
 from udal_tf.commands.streams import OutputLost, Streams
+from udal_tf.settings import bad_text
 from udal_tf.stopping import EXIT_SIGNAL
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_SOME_UNREADABLE = 3
+# TensorFlow's environment variable with the cluster that this process belongs to.
+CLUSTER = "TF_CONFIG"
 
 _P = ParamSpec("_P")
 # Of the commands that are running, the innermost last.
@@ -86,6 +92,48 @@ def make_parser(name: str, about: str | None, exit_codes: str | None = None) -> 
     return parser
 
 
+def path(text: str) -> pathlib.Path:
+    """The type of an argument that is a path; refuses what no file can be called, such as an unset shell variable."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"must be without NUL bytes, got {text!r}")
+    return pathlib.Path(text)
+
+
+def text_path(text: str) -> pathlib.Path:
+    """As `path`, for what TensorFlow reads or writes: it takes only names that are valid UTF-8."""
+    if fault := bad_text(text):
+        raise argparse.ArgumentTypeError(f"must be {fault}, got {text!r}")
+    return path(text)
+
+
+def number(low: float, high: float, kind: type[int] | type[float] = int) -> Callable[[str], float]:
+    """The type of an argument that is a number from `low` to `high`."""
+    what = f"a {'whole ' if kind is int else ''}number from {low:,} to {high:,}"
+
+    def checked(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"must be {what}, got {text!r:.60}") from error
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be {what}, got {text!r:.60}")
+        return value
+
+    return checked
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """`absl.flags.FLAGS` filled from a command line; what is no flag. Ends the process as every command does."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        refuse(f"{error} (--help lists the allowed values)")
+    except SystemExit:  # absl ends with 1 after it has printed the help that was asked for.
+        sys.exit(0)
+
+
 def split_settings(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
     """The command's own arguments, and the settings of `run.py` that follow `--`. argv: by default the process's."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -104,6 +152,8 @@ def prepare_tensorflow() -> None:
     """Sets the environment variables that TensorFlow reads when it is imported, which a plugin may do."""
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # TensorFlow leaves oneDNN off on some processors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if not os.environ.get(CLUSTER, CLUSTER).strip():  # Schedulers set it empty where there is no cluster.
+        del os.environ[CLUSTER]
 
 
 def refuse(error: Exception | str, code: int = EXIT_BAD_INPUT) -> NoReturn:

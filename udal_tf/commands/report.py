@@ -80,8 +80,8 @@ def write_report(
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = program.make_parser("python -m udal_tf.commands.report", __doc__)
-    parser.add_argument("folders", nargs="+", type=pathlib.Path, help="folders with runs, at any depth")
-    parser.add_argument("--out", default="report", type=pathlib.Path, help="folder to write to (default: report)")
+    parser.add_argument("folders", nargs="+", type=program.path, help="folders with runs, at any depth")
+    parser.add_argument("--out", default="report", type=program.path, help="folder to write to (default: report)")
     parser.add_argument(
         "--only_present",
         action="store_true",
