@@ -176,11 +176,8 @@ def read_grid(path: pathlib.Path) -> list[Block]:
 
 
 def _is_axis(value: Any) -> bool:
-    """Whether it is a setting's value or a list of such values; a list in the list is a setting with several entries."""
-    kinds = (str, int, float, list)
-    return isinstance(value, kinds) and all(
-        isinstance(one, kinds) for one in (value if isinstance(value, list) else ())
-    )
+    """Whether it is a setting's value or a list of values, some of which may be lists of several entries."""
+    return all(isinstance(one, (str, int, float, list)) for one in (value if isinstance(value, list) else [value]))
 
 
 def _assignments(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

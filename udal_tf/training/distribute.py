@@ -68,11 +68,8 @@ def _cluster_fault(found: Any) -> str:
     for role, hosts in cluster.items():
         if role not in _ROLES:
             return f'must have the roles {", ".join(_ROLES)} in "cluster", got {role!r:.60}'
-        if (
-            not isinstance(hosts, list)
-            or not hosts
-            or not all(isinstance(h, str) and _ADDRESS.fullmatch(h) for h in hosts)
-        ):
+        addresses = hosts if isinstance(hosts, list) else []
+        if not addresses or not all(isinstance(one, str) and _ADDRESS.fullmatch(one) for one in addresses):
             return f'must have a list of "host:port" for {role}, got {hosts!r:.60}'
     if "ps" in cluster:
         return 'must not have parameter servers ("ps"): the workers of --strategy=multi_worker share the weights'
