@@ -8,7 +8,7 @@ import pathlib
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn, ParamSpec
+from typing import Any, NoReturn, ParamSpec
 
 from absl import flags
 
@@ -70,6 +70,17 @@ def _paths(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(",")))
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses --name=--, which argparse takes for an empty list."""
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        namespace, unknown = super().parse_known_args(*args, **kwargs)
+        for action in self._actions:
+            if action.nargs is None and getattr(namespace, action.dest, None) == []:
+                self.error(f"argument {'/'.join(action.option_strings) or action.metavar}: must not be --")
+        return namespace, unknown
+
+
 def make_parser(name: str, about: str | None, exit_codes: str | None = None) -> argparse.ArgumentParser:
     """A parser with --plugin=FILE[,FILE], whose --help prints `about` as it is written.
 
@@ -78,7 +89,7 @@ def make_parser(name: str, about: str | None, exit_codes: str | None = None) -> 
       about: the docstring of its module.
       exit_codes: printed last.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=name, description=about, epilog=exit_codes, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
