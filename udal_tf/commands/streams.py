@@ -6,8 +6,10 @@ such as a training, outlives its output (`outlive_output`): what cannot be writt
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
+import locale
 import os
 import sys
 from collections.abc import Callable
@@ -72,6 +74,7 @@ class Streams:
     def __enter__(self) -> Streams:
         self._previous = {"stdout": sys.stdout, "stderr": sys.stderr}
         self._own: dict[str, Any] = {}
+        _read_files_as_utf_8()
         for number in (STDIN, STDOUT, STDERR):
             _open_if_closed(number)
         for name, number, on_loss in (("stdout", STDOUT, self._lost), ("stderr", STDERR, lambda error: None)):
@@ -105,6 +108,13 @@ class Streams:
             stream.flush()
             if getattr(sys, name) is stream:
                 setattr(sys, name, self._previous[name])
+
+
+def _read_files_as_utf_8() -> None:
+    """Has libraries read text files, such as absl its flagfiles, as UTF-8 in every locale."""
+    if locale.getpreferredencoding(False).lower().replace("-", "") != "utf8":
+        with contextlib.suppress(locale.Error):  # Not every system has it; then the error names the file's encoding.
+            locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
 
 
 def _is(stream: Any, number: int) -> bool:

@@ -26,7 +26,7 @@ def console(stream: TextIO | None = None) -> Console:
     """A console on a stream, by default standard output: plain text of PLAIN_WIDTH unless it is a terminal."""
     stream = stream or sys.stdout
     on_screen = stream.isatty()
-    return Console(
+    made = Console(
         file=stream,
         force_terminal=on_screen,
         force_jupyter=False,
@@ -36,6 +36,9 @@ def console(stream: TextIO | None = None) -> Console:
         highlight=False,
         emoji=False,
     )
+    if made.width < 1:  # COLUMNS=0, or a terminal that does not know its width: nothing would be printed at all.
+        made.width = PLAIN_WIDTH
+    return made
 
 
 def table_text(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
