@@ -31,7 +31,7 @@ def test_random_command_lines_get_help_or_a_clear_error():
     [
         ({"batch_size": 10**9}, "--batch_size must be at least 1 and at most 65,536, got 1000000000"),
         ({"batch_size": 2**64}, "--batch_size must be at least 1 and at most 65,536, got 18446744073709551616"),
-        ({"batch_size": 60_000, "unlabeled_ratio": 1000}, "make 60,000,000 unlabeled images per step; the most is 1,04"),
+        ({"batch_size": 60_000, "unlabeled_ratio": 1000}, "make 60,000,000 unlabeled images per step; the most is"),
         ({"eval_batch_size": 10**6}, "--eval_batch_size must be at least 1 and at most 65,536"),
         ({"threads": 10**6}, "--threads must be at least 0 and at most 4,096, got 1000000"),
         ({"epochs": 2**63}, "--epochs must be at least 1 and at most 10,000,000"),
@@ -115,16 +115,12 @@ def test_unknown_flags_and_missing_arguments_end_with_2_and_help_with_0(call_com
 
 
 @pytest.fixture
-def absl_command(monkeypatch, capsys):
+def absl_command(monkeypatch, call_command):
     """Calls crest_export with absl's flags, of which a process has one set."""
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["crest_export", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            crest_export.main()
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.err
-        return ended.value.code or 0, printed.out, printed.err
+        return call_command(lambda argv: crest_export.main())
 
     own = flags.FlagValues()
     config_module.define_flags(own)
@@ -148,7 +144,7 @@ def test_crest_export_ends_as_the_others_do_for_an_unknown_flag(absl_command):
 def test_crest_export_prints_the_help_that_was_asked_for_with_0(absl_command):
     code, out, err = absl_command("--help")
     assert (code, err) == (0, "")
-    assert "crest_export" in out
+    assert out.startswith("`python -m udal_tf.commands.crest_export") and "--out: Folder" in out and "--n1: N_1" in out
 
 
 def test_crest_export_refuses_a_bad_value_by_name(absl_command):

@@ -17,6 +17,7 @@ from absl import app, flags
 from udal_tf import config as config_module
 from udal_tf import storage
 from udal_tf.commands import program
+from udal_tf.commands.help_text import section_text
 from udal_tf.config import DataConfig
 from udal_tf.settings import bad_text
 
@@ -127,6 +128,9 @@ def main() -> None:
         config_module.load_plugins_on(sys.argv[1:])
         config_module.define_flags(flags.FLAGS)
     flags.DEFINE_string("out", None, "Folder to write to; CReST's ML_DATA.")
+    if {"--help", "-help", "-h"} & set(sys.argv[1:]):
+        print(f"{(__doc__ or '').strip()}\n\n  --out: {flags.FLAGS['out'].help}\n{section_text('data', flags.FLAGS)}")
+        return
     app.run(_main, flags_parser=program.parse_flags)
 
 
