@@ -477,6 +477,8 @@ class Config:
         for section, values in nested.items():
             if section not in known:
                 raise ValueError(f"unknown config section {section!r}; expected {', '.join(known)}")
+            if not isinstance(values, Mapping):
+                raise ValueError(f"config section {section!r} must hold an object, got {type(values).__name__}")
             flat.update(values)
         return _build(_with_plugins(flat))
 
