@@ -108,10 +108,10 @@ class Section:
                 isinstance(field.default, float) and isinstance(value, int) and not isinstance(value, bool)
             ):
                 raise ValueError(f"--{field.name} must be of type {type(field.default).__name__}, got {value!r}")
-            if isinstance(value, tuple) and not all(isinstance(entry, str) for entry in value):
-                raise ValueError(f"--{field.name} must be a list of strings, got {value!r:.60}")
+            if isinstance(value, tuple) and not all(isinstance(entry, (str, int, float)) for entry in value):
+                raise ValueError(f"--{field.name} must be a list of names or numbers, got {value!r:.60}")
             if not _is_allowed(value, field.metadata):
-                shown = ",".join(value) if isinstance(value, tuple) else value
+                shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
                 raise ValueError(f"--{field.name} must be {allowed(field)}, got {shown!r:.60}")
             if fault := _unusable(value):
                 raise ValueError(f"--{field.name} must be {fault}, got {value!r:.60}")
