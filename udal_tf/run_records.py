@@ -43,10 +43,8 @@ def _is_number(value: Any) -> bool:
 
 
 _SCALARS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
-    int: (
-        "a whole number",
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63,
-    ),
+    # Also fits an int64 array.
+    int: ("a whole number", lambda value: _is_number(value) and isinstance(value, int) and abs(value) < 2**63),
     float: ("a number", _is_number),
     Fraction: ("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
     Finite: ("a finite number", lambda value: _is_number(value) and math.isfinite(value)),
