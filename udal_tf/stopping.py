@@ -11,11 +11,13 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 # A process ended by a signal exits with this + the signal's number, as a shell reports it.
 EXIT_SIGNAL = 128
 MESSAGE = "stopping after this step; once more ends it"
+
+Own = TypeVar("Own", bound="StopRequest")
 
 
 def _print(text: str) -> None:
@@ -45,7 +47,7 @@ class StopRequest:
         self.say: Callable[[str], None] = _print
         self._message, self._end = message, end
 
-    def __enter__(self) -> "StopRequest":
+    def __enter__(self: Own) -> Own:
         numbers = [signal.SIGTERM, signal.SIGINT]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             numbers.append(signal.SIGHUP)

@@ -78,7 +78,7 @@ class Streams:
         for number in (STDIN, STDOUT, STDERR):
             _open_if_closed(number)
         for name, number, on_loss in (("stdout", STDOUT, self._lost), ("stderr", STDERR, lambda error: None)):
-            stream = self._previous[name]
+            stream: Any = self._previous[name]
             if stream is None or _is(stream, number):
                 self._own[name] = _over(_Descriptor(number, on_loss), stream)
                 setattr(sys, name, self._own[name])
