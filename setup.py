@@ -25,7 +25,6 @@ setup(
         "etils[epath]",
         "importlib_resources",
         "jinja2",
-        "joblib",
         "matplotlib",
         "numpy",
         "pandas",

@@ -86,14 +86,7 @@ class TimedTrainer:
 
     def input(self, warmup: int, batches: int) -> float:
         """Seconds for so many batches from the loader, for nobody."""
-        # A new one each time: an idle loader would have made batches ahead.
-        iterator = iter(self._trainer.train_loader)
-
-        def take(count: int) -> None:
-            for _ in range(count):
-                next(iterator)
-
-        return timed_process.timed(take, warmup, batches)
+        return timed_process.timed_batches(self._trainer.train_loader, warmup, batches)
 
     def evaluate(self, warmup: int, times: int) -> float:
         """Seconds for so many evaluations."""

@@ -105,14 +105,7 @@ class TimedRun:
 
     def input(self, warmup: int, batches: int) -> float:
         """Seconds for so many batches from the input pipeline, for nobody."""
-        # A new one each time: an idle pipeline would have made batches ahead.
-        iterator = self._batches()
-
-        def take(count: int) -> None:
-            for _ in range(count):
-                next(iterator)
-
-        return timed_process.timed(take, warmup, batches)
+        return timed_process.timed_batches(self._batches(), warmup, batches)
 
     def evaluate(self, warmup: int, times: int) -> float:
         """Seconds for so many evaluations: raw and EMA, each without and with LA (Inf)."""

@@ -10,7 +10,6 @@ from absl import flags
 
 from udal_tf import registry
 from udal_tf.config import (
-    RANDAUGMENT_OPS,
     Config,
     MethodConfig,
     common_fields,
@@ -25,6 +24,7 @@ from udal_tf.methods.crest import keep_rates
 from udal_tf.records.base_learners import MixUpConfig
 from udal_tf.records.methods import CrestConfig, DarpConfig
 from udal_tf.registry import BASE_LEARNERS, DATASETS, METHODS, TABLES, Shift, Targets
+from udal_tf.sections import RANDAUGMENT_OPS
 
 
 def parsed(*arguments: str) -> Config:

@@ -5,6 +5,7 @@ class_distribution   class distributions that a user states
 registry       what can be chosen by name, each a record; plugins add to it
 folder_recipe  settings that follow from what lies in a folder
 records        the program's own datasets, base learners, methods and backbones
+sections       the settings that every run has
 config         every setting of a run, made of what a user gave
 storage, run_records, run_dir   files written whole; what a run says of itself; the folder of a run
 stopping       stop signals of a process
@@ -25,7 +26,17 @@ from conftest import LONGEST
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
 RUN_DIR = {"run_dir", "run_records", "storage", "stopping"}
-SETTINGS = {"settings", "class_distribution", "registry", "records", "folder_recipe", "config", *RUN_DIR, ""}
+SETTINGS = {
+    "settings",
+    "class_distribution",
+    "registry",
+    "records",
+    "folder_recipe",
+    "sections",
+    "config",
+    *RUN_DIR,
+    "",
+}
 GROUND = {"core", "data", "augment", "models", "reporting"}
 MAY_IMPORT = {
     "": {"inference"},  # Inside of `load`, when it is called.
@@ -35,7 +46,8 @@ MAY_IMPORT = {
     "registry": {"settings"},
     "records": {"settings", "class_distribution", "registry"},
     # The records themselves come by way of the registry.
-    "config": {"settings", "class_distribution", "registry"},
+    "sections": {"settings", "class_distribution", "registry"},
+    "config": {"settings", "class_distribution", "registry", "sections"},
     "crest_flags": {"config"},
     "storage": set(),
     "stopping": set(),

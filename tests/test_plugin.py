@@ -131,7 +131,7 @@ def test_a_killed_run_of_a_plugin_ends_as_one_that_was_not_killed(resumed, swept
 
 def test_a_report_finds_the_plugin_and_draws_its_runs(swept, tmp_path, capsys):
     report.main([str(swept), f"--out={tmp_path / 'report'}"])
-    assert "1 runs, 0 left out" in capsys.readouterr().out
+    assert "1 run, 0 left out" in capsys.readouterr().out
     page = (tmp_path / "report" / "report.html").read_text()
     assert "SoftLabel w/ Balanced head" in page and "Stripes" in page
     assert any("Balanced_head" in path.name for path in (tmp_path / "report" / "figures").iterdir())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from udal_tf import config
+from udal_tf import sections
 from udal_tf.augment import randaugment
 
 GEOMETRIC = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
@@ -26,7 +26,7 @@ def apply_to_row(values, op, level=0.0):
 
 
 def test_ops_are_those_that_the_configuration_offers():
-    assert randaugment.OPS == config.RANDAUGMENT_OPS
+    assert randaugment.OPS == sections.RANDAUGMENT_OPS
 
 
 @pytest.mark.parametrize(

@@ -491,7 +491,7 @@ def test_matrices_that_share_their_axes_are_drawn_as_if_each_was_alone(tmp_path)
     for name, value in (("first", 10.0), ("second", 90.0)):
         matrix = np.array([[value, 50.0, np.nan], [0.0, 100.0, value]])
         one = Sketch(name, "title", name, "caption", "x", "y", matrix=matrix, y_names=["cat", "dog"], x_step=1)
-        plotting.draw(one, tmp_path)
+        plotting.drawn([one], tmp_path)()
         alone = plotting.render(one)
         alone.canvas.draw()
         drawn = np.asarray(Image.open(tmp_path / f"{name}.png"), int)
@@ -500,6 +500,36 @@ def test_matrices_that_share_their_axes_are_drawn_as_if_each_was_alone(tmp_path)
         ids = [element.get("id") for element in svg.iter() if element.get("id")]
         assert len(ids) == len(set(ids))
         assert len(svg.findall(".//{http://www.w3.org/2000/svg}image")) == 2  # The matrix and the color bar.
+
+
+def test_curves_that_share_their_axes_are_drawn_as_if_each_was_alone(tmp_path):
+    def one(name, y):
+        return Sketch(name, "title", name, "caption", "x", "y", [Curve("UDAL", [1, 2, 3], y, [1, 2, 1])], x_step=1)
+
+    sketches = [one("first", [50, 60, 70]), one("second", [50, 55, 70])]
+    assert plotting._frame_of(sketches[0]) == plotting._frame_of(sketches[1])
+    plotting.drawn(sketches, tmp_path)()
+    for sketched in sketches:
+        alone = plotting.render(sketched)
+        alone.canvas.draw()
+        drawn = np.asarray(Image.open(tmp_path / f"{sketched.name}.png"), int)
+        assert (np.abs(drawn - np.asarray(alone.canvas.buffer_rgba())[..., :3]).max(axis=-1) > 10).mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("y", "spread", "ends"),
+    [
+        ([51, 69], [1, 1], (50, 70)),
+        ([0.12, float("nan"), 0.93], (), (0, 1)),
+        ([80, 80], (), (76, 84)),
+        ([0, 0], (), (-0.06, 0.06)),
+        ([float("nan")], (), (0, 1)),
+    ],
+)
+def test_limits_are_round_and_contain_every_curve(y, spread, ends):
+    low, high = plotting.common_limits([Curve("UDAL", list(range(len(y))), y, spread)])
+    pad = 0.03 * (ends[1] - ends[0])
+    assert (low, high) == pytest.approx((ends[0] - pad, ends[1] + pad))
 
 
 def test_runs_of_several_lengths_are_drawn_over_training_progress():
@@ -598,7 +628,7 @@ def test_class_names_have_room_beside_their_panel_and_above_its_legend(side):
 
 
 def test_a_folders_name_with_dollar_signs_is_no_formula_in_a_heading(tmp_path):
-    plotting.draw(sketch(r"custom dataset, $\wrong{$"), tmp_path)
+    plotting.drawn([sketch(r"custom dataset, $\wrong{$")], tmp_path)()
     assert (tmp_path / "name.png").exists() and (tmp_path / "name.svg").exists()
 
 
@@ -615,7 +645,7 @@ def test_several_processes_draw_what_one_draws(tmp_path):
     sketches = [plotting.Sketch(f"figure{n}", "title", f"{n}", "caption", "x", "y", curves) for n in range(3)]
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    one, two = plotting.drawn(sketches, tmp_path / "one"), plotting.drawn(sketches, tmp_path / "two", processes=2)
+    one, two = plotting.drawn(sketches, tmp_path / "one")(), plotting.drawn(sketches, tmp_path / "two", processes=2)()
     assert one == two and [figure.name for figure in two] == ["figure0", "figure1", "figure2"]
     assert (tmp_path / "one/figure2.png").read_bytes() == (tmp_path / "two/figure2.png").read_bytes()
 

@@ -3,6 +3,8 @@
 Flags, `--help`, sweeps, reports, estimates and the documentation are derived from the records alone. The built-in ones
 are in `udal_tf.records`; `register` adds a user's, usually from a file given by `--plugin` (docs/extending.md). Records
 refer to code as "module:attribute" and import neither it nor TensorFlow.
+
+What holds this file together: the four kinds of records, and the one way to register, load and look up all of them.
 """
 
 import dataclasses

@@ -150,7 +150,7 @@ class RunDir:
         rows: list[EpochRow] = []
         for part in (self, *self.generations().values()):
             before = rows[-1].epoch if rows else 0
-            rows += [dataclasses.replace(row, epoch=before + row.epoch) for row in part.rows()]
+            rows += [dataclasses.replace(r, epoch=before + r.epoch) if before else r for r in part.rows()]
         return rows
 
     def rows_until(self, step: int) -> list[EpochRow]:

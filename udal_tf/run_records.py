@@ -8,7 +8,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from udal_tf import __version__
@@ -38,18 +38,14 @@ def check_format(value: Any, where: str) -> None:
     )
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-_SCALARS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
-    # Also fits an int64 array.
-    int: ("a whole number", lambda value: _is_number(value) and isinstance(value, int) and abs(value) < 2**63),
-    float: ("a number", _is_number),
-    Fraction: ("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
-    Finite: ("a finite number", lambda value: _is_number(value) and math.isfinite(value)),
-    str: ("a string", lambda value: isinstance(value, str)),
-    Any: ("anything", lambda value: True),
+_NUMBER = frozenset((int, float))
+# The types of JSON's values: what messages call each, the Python types, and what else must hold.
+_SCALARS: dict[Any, tuple[str, frozenset[type], Callable[[Any], bool] | None]] = {
+    int: ("a whole number", frozenset((int,)), lambda value: abs(value) < 2**63),
+    float: ("a number", _NUMBER, None),
+    Fraction: ("a number from 0 to 1", _NUMBER, lambda value: 0 <= value <= 1),
+    Finite: ("a finite number", _NUMBER, lambda value: -math.inf < value < math.inf),
+    str: ("a string", frozenset((str,)), None),
 }
 
 
@@ -60,36 +56,50 @@ def _without_none(kind: Any) -> tuple[Any, bool]:
 
 
 @functools.cache
-def _kind(kind: Any) -> tuple[str, Callable[[Any], bool]]:
-    """The name of a type in messages, and a check of whether a value has it."""
+def _kind(kind: Any) -> tuple[str, Callable[[Collection], bool]]:
+    """The name of a type in messages, and a check of whether all values of a collection have it."""
     kind, optional = _without_none(kind)
+    if kind is Any:
+        return "anything", lambda values: True
     if kind in _SCALARS:
-        name, fits = _SCALARS[kind]
-        return name, (lambda value: value is None or fits(value)) if optional else fits
+        name, types, holds = _SCALARS[kind]
+
+        def fit(values: Collection) -> bool:
+            given = [value for value in values if value is not None] if optional else values
+            return types.issuperset(map(type, given)) and (not holds or all(map(holds, given)))
+
+        return name, fit
     if isinstance(kind, type):
-        return "an object", lambda value: isinstance(value, dict)
-    name, fits = _kind(typing.get_args(kind)[-1])
+        return "an object", lambda values: all(isinstance(value, dict) for value in values)
+    name, fit_inside = _kind(typing.get_args(kind)[-1])
     if typing.get_origin(kind) is list:
-        return f"a list, each {name}", lambda value: isinstance(value, list) and all(map(fits, value))
-    return f"an object, each {name}", lambda value: isinstance(value, dict) and all(map(fits, value.values()))
+        return f"a list, each {name}", lambda values: all(isinstance(v, list) and fit_inside(v) for v in values)
+    return f"an object, each {name}", lambda values: all(isinstance(v, dict) and fit_inside(v.values()) for v in values)
+
+
+def _reader(kind: Any) -> Callable[[Any, str], Any]:
+    """The function that returns a value of a type, or raises RunDirError, naming the place that it is given."""
+    if isinstance(kind, type) and issubclass(kind, Record):
+        return kind.from_json
+    (item,) = typing.get_args(kind)[:1] or (None,)
+    of_records = isinstance(item, type) and issubclass(item, Record)
+    name, fit = _kind(kind)
+
+    def read(value: Any, where: str) -> Any:
+        if of_records and isinstance(value, list):
+            return [item.from_json(one, f"{where}.{number}") for number, one in enumerate(value)]
+        if not fit((value,)):
+            raise RunDirError(f"{where} must be {name}, got {value!r:.60}")
+        return value
+
+    return read
 
 
 @functools.cache
-def _fields(record: type["Record"]) -> dict[str, tuple[Any, bool]]:
-    """The type of each field without None, and whether None is allowed."""
-    return {name: _without_none(kind) for name, kind in typing.get_type_hints(record, include_extras=True).items()}
-
-
-def _read(kind: Any, value: Any, where: str) -> Any:
-    (item,) = typing.get_args(kind)[:1] or (None,)
-    if isinstance(kind, type) and issubclass(kind, Record):
-        return kind.from_json(value, where)
-    if isinstance(value, list) and isinstance(item, type) and issubclass(item, Record):
-        return [item.from_json(one, f"{where}.{number}") for number, one in enumerate(value)]
-    name, fits = _kind(kind)
-    if not fits(value):
-        raise RunDirError(f"{where} must be {name}, got {value!r:.60}")
-    return value
+def _fields(record: type["Record"]) -> dict[str, tuple[Callable[[Any, str], Any], bool]]:
+    """The reader of each field, and whether it may be left out."""
+    hints = {name: _without_none(kind) for name, kind in typing.get_type_hints(record, include_extras=True).items()}
+    return {name: (_reader(kind), optional) for name, (kind, optional) in hints.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +113,9 @@ class Record:
         if not isinstance(value, Mapping):
             raise RunDirError(f"{start[:-1].rstrip(':')} must hold an object, got {type(value).__name__}")
         values = {}
-        for name, (kind, optional) in _fields(cls).items():  # type: ignore[arg-type]  # A class is hashable.
+        for name, (read, optional) in _fields(cls).items():  # type: ignore[arg-type]  # A class is hashable.
             if name in value:
-                values[name] = _read(kind, value[name], start + name)
+                values[name] = read(value[name], start + name)
             elif not optional:
                 raise RunDirError(f"{start}{name} is missing")
         return cls(**values)

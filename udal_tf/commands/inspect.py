@@ -22,7 +22,7 @@ import numpy as np
 
 from udal_tf import config as config_module
 from udal_tf.commands import program
-from udal_tf.config import NO_WEIGHTS, Config
+from udal_tf.config import Config
 from udal_tf.data import data_checks, decoding, folder_listing, inspection, settings
 from udal_tf.data.errors import DataError
 from udal_tf.data.folder_listing import LABELED, TEST, UNLABELED, Folder
@@ -30,6 +30,7 @@ from udal_tf.data.inspection import ImageRecord
 from udal_tf.folder_recipe import LARGEST, folder_recipe
 from udal_tf.reporting import contact_sheet, terminal
 from udal_tf.reporting.inspection_text import inspection_text
+from udal_tf.sections import NO_WEIGHTS
 
 SHEET = "contact_sheet.png"
 WEAK_VIEWS = 3

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from udal_tf.commands import program
 from udal_tf.reporting import comparison, figures, page, plotting, run_figures, run_table, table_text, tables
-from udal_tf.reporting.runs import LeftOut, read_runs
+from udal_tf.reporting.runs import LeftOut, Run, read_runs
 from udal_tf.run_dir import RESULT
 from udal_tf.storage import local, write_text
 
@@ -32,6 +32,12 @@ def _clear(out: pathlib.Path) -> None:
             for path in folder.iterdir():
                 if path.suffix in endings:
                     path.unlink()
+
+
+def _sketches(runs: Sequence[Run]) -> tuple[list[plotting.Sketch], list[LeftOut]]:
+    """All figures, and the runs without curves. The rows are freed before processes are forked."""
+    rows, bad = run_figures.read_all_rows(runs)
+    return figures.paper_figures(runs) + run_figures.run_figures(runs, rows), bad
 
 
 def write_report(
@@ -56,6 +62,9 @@ def write_report(
         named = "".join(f"\n  {one.label}: {one.reason}" for one in left_out)
         raise ValueError(f"no finished run ({RESULT}) below {', '.join(map(str, roots))}{named}")
     _clear(out)
+    sketches, bad_rows = _sketches(runs)
+    left_out = [*left_out, *bad_rows]
+    wait = plotting.drawn(sketches, out / FIGURES, processes)
     filled = tables.build_tables(runs)
     if only_present:
         filled = [table.present() for table in filled if not table.runs.empty]
@@ -68,11 +77,7 @@ def write_report(
         texts[f"{table.name}.tex"] = table_text.latex(table)
     for name, text in texts.items():
         write_text(out / TABLES / name, text)
-    rows, bad_rows = run_figures.read_all_rows(runs)
-    left_out = [*left_out, *bad_rows]
-    sketches = figures.paper_figures(runs) + run_figures.run_figures(runs, rows)
-    saved = plotting.drawn(sketches, out / FIGURES, processes)
-    write_text(out / PAGE, page.page(filled, comparisons, saved, runs, left_out))
+    write_text(out / PAGE, page.page(filled, comparisons, wait(), runs, left_out))
     return len(runs), left_out
 
 
@@ -99,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         count, left_out = write_report(args.folders, args.out, processes, args.only_present)
     for one in left_out:
         print(f"left out: {one.label}: {one.reason}")
-    print(f"{count} runs, {len(left_out)} left out: {args.out / PAGE}")
+    print(f"{count} {'run' if count == 1 else 'runs'}, {len(left_out)} left out: {args.out / PAGE}")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from udal_tf.config import DataConfig
 from udal_tf.data import cifar_archive, crest_files, files, longtail, manifest, tfds_folder
-from udal_tf.data.dataset import ArrayImages, DataError, Source
+from udal_tf.data.dataset import DataError, Source
 
 OTHER_DRAW = "same protocol, different draw ({draw})"
 
@@ -157,7 +156,8 @@ def _from_crest_files(location: pathlib.Path, edition: Edition, config: DataConf
     _check_counts(location / crest_files.EVAL_FILE, test_labels, [edition.test_per_class] * classes)
     facts = {"source": source, "folder": str(location), "sha256": hashes, "class_counts": expected}
     arrays = (train, train_labels), (test, test_labels)
-    return _source(arrays, edition, facts, long_tailed=True, draw=draw)
+    given = (arrays, edition.class_names, facts)
+    return Source.of_arrays(*given, long_tailed=True, draw=draw, files=len(edition.train))
 
 
 def _from_tfds(location: pathlib.Path, edition: Edition) -> Source:
@@ -200,28 +200,7 @@ def _checked(
         "sha256": {path.name: files.sha256(path) for path in paths},
         "class_counts": [edition.train_per_class] * classes,
     }
-    return _source(arrays, edition, facts, long_tailed=False, draw=OTHER_DRAW)
-
-
-def _source(
-    arrays: Sequence[tuple[np.ndarray, np.ndarray]],
-    edition: Edition,
-    facts: dict[str, Any],
-    long_tailed: bool,
-    draw: str,
-) -> Source:
-    (train, train_labels), (test, test_labels) = arrays
-    return Source(
-        train=ArrayImages(train),
-        train_labels=train_labels,
-        test=ArrayImages(test),
-        test_labels=test_labels,
-        class_names=edition.class_names,
-        provenance=facts,
-        long_tailed=long_tailed,
-        draw=draw,
-        files=len(edition.train),
-    )
+    return Source.of_arrays(arrays, edition.class_names, facts, draw=OTHER_DRAW, files=len(edition.train))
 
 
 def _check_counts(location: pathlib.Path, labels: np.ndarray, expected: list[int]) -> None:

@@ -1,6 +1,7 @@
 """What a dataset loader returns, and the semi-supervised problem that a protocol makes of it (UDAL §2.1, §4.2)."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -114,6 +115,12 @@ class Source:
     geometric: bool = True
     draw: str = "{draw}"
     files: int = 1
+
+    @classmethod
+    def of_arrays(cls, parts: Iterable[tuple[np.ndarray, np.ndarray]], *given: Any, **options: Any) -> "Source":
+        """A source in memory; parts: (images, labels) to train on and to test on; the rest: the further fields."""
+        (train, train_labels), (test, test_labels) = parts
+        return cls(ArrayImages(train), train_labels, ArrayImages(test), test_labels, *given, **options)
 
 
 @dataclasses.dataclass(frozen=True)

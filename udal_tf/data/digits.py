@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from udal_tf.config import DataConfig
-from udal_tf.data.dataset import ArrayImages, Source
+from udal_tf.data.dataset import Source
 
 TEST_PER_CLASS = 50
 # Fixed, so that the test set does not depend on a run's fold or seed.
@@ -25,11 +25,6 @@ def load(config: DataConfig) -> Source:
     held_out = np.zeros(len(labels), bool)
     for c in range(10):
         held_out[generator.choice(np.flatnonzero(labels == c), TEST_PER_CLASS, replace=False)] = True
-    return Source(
-        train=ArrayImages(images[~held_out]),
-        train_labels=labels[~held_out],
-        test=ArrayImages(images[held_out]),
-        test_labels=labels[held_out],
-        class_names=tuple(str(c) for c in range(10)),
-        provenance={"source": "scikit-learn load_digits, 8x8 pixels, 50 test images per class"},
-    )
+    parts = [(images[part], labels[part]) for part in (~held_out, held_out)]
+    provenance = {"source": "scikit-learn load_digits, 8x8 pixels, 50 test images per class"}
+    return Source.of_arrays(parts, tuple(str(c) for c in range(10)), provenance)

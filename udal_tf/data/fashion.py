@@ -10,7 +10,7 @@ import numpy as np
 
 from udal_tf.config import DataConfig
 from udal_tf.data import files, tfds_folder
-from udal_tf.data.dataset import ArrayImages, DataError, Source
+from udal_tf.data.dataset import DataError, Source
 
 # Where the Debian and Ubuntu package dataset-fashion-mnist installs them.
 SYSTEM_FOLDERS = (pathlib.Path("/usr/share/datasets/fashion-mnist"), pathlib.Path("/usr/share/dataset-fashion-mnist"))
@@ -71,15 +71,8 @@ def load(config: DataConfig) -> Source:
         source = f"TFDS {TFDS_NAME} {location.name}, in the order of its files"
     for part, (images, labels) in zip(PARTS, arrays, strict=True):
         _check(location, part, images, labels, starts)
-    (train, train_labels), (test, test_labels) = arrays
-    return Source(
-        train=ArrayImages(train),
-        train_labels=train_labels,
-        test=ArrayImages(test),
-        test_labels=test_labels,
-        class_names=CLASS_NAMES,
-        provenance={"source": source, "sha256": {path.name: files.sha256(path) for path in read}},
-    )
+    provenance = {"source": source, "sha256": {path.name: files.sha256(path) for path in read}}
+    return Source.of_arrays(arrays, CLASS_NAMES, provenance)
 
 
 def _from_tfds(location: pathlib.Path) -> tuple[pathlib.Path, list[tuple[np.ndarray, np.ndarray]]]:

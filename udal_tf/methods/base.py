@@ -1,47 +1,17 @@
 """The interface of base learners: the views they train on and their losses."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Protocol
 
 import keras
 import tensorflow as tf
 
+from udal_tf.methods.losses import Auxiliary as Auxiliary  # Re-exported for base learners.
+from udal_tf.methods.losses import Losses
 from udal_tf.methods.step import Step
 
 # (batch key, "labeled" or "unlabeled", name of the view)
 ViewRequest = tuple[str, str, str]
-
-
-@dataclasses.dataclass(frozen=True)
-class Auxiliary:
-    """An auxiliary loss.
-
-    values: [n] per example. weight: in the total loss. ramped: whether the weight ramps up with the unlabeled loss's.
-    """
-
-    values: tf.Tensor
-    weight: float
-    ramped: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Losses:
-    """What a base learner's `losses` returns.
-
-    labeled, unlabeled: [B] and [n] per-example losses; masked examples count as zeros in the mean.
-    probs_u: [U, C] predictions that q̂ averages, before alignment and masking; None if there are none.
-    auxiliary: further losses by name.
-    monitors: scalars in [0, 1], means over this replica's examples.
-    counts: [C] float32, number of this replica's examples per class.
-    """
-
-    labeled: tf.Tensor
-    unlabeled: tf.Tensor | None = None
-    probs_u: tf.Tensor | None = None
-    auxiliary: dict[str, Auxiliary] = dataclasses.field(default_factory=dict)
-    monitors: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
-    counts: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
 
 
 class BaseLearner(Protocol):

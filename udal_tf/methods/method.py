@@ -15,10 +15,10 @@ import tensorflow as tf
 
 from udal_tf import registry
 from udal_tf.config import MethodConfig, TrainConfig
+from udal_tf.methods.losses import Auxiliary
 from udal_tf.settings import Section
 
 if TYPE_CHECKING:
-    from udal_tf.methods.base import Auxiliary
     from udal_tf.methods.step import Step
 
 

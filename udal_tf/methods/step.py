@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from udal_tf.core import pseudo_labels
 from udal_tf.methods.aligner import Aligner
+from udal_tf.methods.losses import Losses
 from udal_tf.methods.network import SECOND_HEAD, Network
 
 # Beyond the streams of `input.pipeline`, so that a method's random numbers differ from those of the order and views.
@@ -15,7 +16,6 @@ _FIRST_STREAM = 1000
 _RANDOM_BITS = 23
 
 if TYPE_CHECKING:
-    from udal_tf.methods.base import Losses
     from udal_tf.methods.method import Method
 
 

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from udal_tf.config import NO_WEIGHTS, ModelConfig
+from udal_tf.config import ModelConfig
 from udal_tf.registry import BACKBONES
+from udal_tf.sections import NO_WEIGHTS
 
 # ImageNet's mean and standard deviation per channel (red, green, blue), as in Keras Applications: of pixels in 0…255
 # for "caffe", in 0…1 for "torch".

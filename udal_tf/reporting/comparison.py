@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from udal_tf.reporting import table_text
 from udal_tf.reporting.names import name_of
@@ -31,6 +30,8 @@ def paired(a: npt.ArrayLike, b: npt.ArrayLike) -> dict[str, float]:
 
     Example: 3, 5, 4 and 1, 1, 1 differ by 2, 4, 3: 3 on average, t = 3·√3 with two degrees of freedom, p = 0.035.
     """
+    from scipy import stats  # Here: the import takes half a second, in which a report's figures are drawn.
+
     difference = np.subtract(a, b)
     n = len(difference)
     found: dict[str, Any] = dict.fromkeys(STATISTICS, np.nan)

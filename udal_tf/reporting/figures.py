@@ -16,7 +16,7 @@ import pandas as pd
 
 from udal_tf.reporting import paper
 from udal_tf.reporting.names import base_name, dataset_name, method_name, method_style
-from udal_tf.reporting.plotting import GRAY, Curve, Sketch
+from udal_tf.reporting.plotting import GRAY, Curve, Sketch, common_limits
 from udal_tf.reporting.runs import Run
 from udal_tf.reporting.tables import dataset_text, setting_text, variant_text
 
@@ -89,13 +89,6 @@ def usual_epochs(runs: Iterable[Run]) -> int:
 def axis_text(measure: str) -> str:
     """`test accuracy, %`: the axis label of a measure."""
     return f"test {paper.MEASURES[measure]}, %"
-
-
-def common_limits(curves: Sequence[Curve], margin: float = 0.06) -> tuple[float, float]:
-    """Limits of y that contain every curve with its spread: a common scale for several panels."""
-    lows, highs = zip(*(curve.range for curve in curves), strict=True)
-    pad = margin * max(max(highs) - min(lows), 1.0)
-    return min(lows) - pad, max(highs) + pad
 
 
 def _level(label: str, runs: Sequence[Run], measure: str, **options: Any) -> Curve:

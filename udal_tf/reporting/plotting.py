@@ -2,19 +2,22 @@
 
 `drawing` is for figures of any layout. A report's figures have a single panel each, readable at a phone's width and in
 light and dark mode: a `Sketch` specifies one, `drawn` renders many in parallel.
+
+What holds this file together: everything that decides how a figure looks, from its style to its two files. What
+figures show is decided in the modules above it.
 """
 
+import collections
+import concurrent.futures
 import contextlib
 import dataclasses
-import functools
 import io
 import os
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import joblib
 import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
@@ -24,6 +27,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, MultipleLocator
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from udal_tf import storage
@@ -58,9 +62,16 @@ WIDTH_INCHES = 5.4
 PANEL_INCHES = 3.7
 LEGEND_LINE_INCHES = 0.24
 ROTATED_NAMES_INCHES = 0.6
+PAD_INCHES = 0.05
+BAR_INCHES = 0.18
 # Letters: the longest label in a legend of two columns; the longest heading, which the caption has in full.
 LONGEST_IN_TWO_COLUMNS = 28
 LONGEST_HEADING = 54
+# Limits of an axis lie this fraction of its length beyond round numbers, of which there are about STEPS in between.
+LIMITS_PAD = 0.03
+STEPS = 6
+# Figures with the same frame that one process draws in one go.
+MOST_PER_TASK = 12
 # With at most this many classes, each gets a tick with its name, of at most LONGEST_NAME letters.
 MOST_NAMED_CLASSES = 20
 LONGEST_NAME = 18
@@ -152,9 +163,9 @@ class Curve:
 
     @property
     def range(self) -> tuple[float, float]:
-        """The minimum and maximum of y, including the spread."""
+        """The minimum and maximum of y, including the spread, without NaN."""
         spread = np.asarray(self.spread if len(self.spread) else np.zeros(len(self.y)))
-        return float(np.min(self.y - spread)), float(np.max(self.y + spread))
+        return float(np.fmin.reduce(self.y - spread)), float(np.fmax.reduce(self.y + spread))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,6 +234,20 @@ def _draw_curve(axes: Axes, curve: Curve, place: int) -> None:
         axes.fill_between(curve.x, y - spread, y + spread, color=color, alpha=0.15, linewidth=0)
 
 
+def common_limits(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Limits of y around round numbers that contain every curve with its spread: a common scale for several panels.
+
+    Round, so that similar figures have the same axes: they compare well and are quick to draw.
+    """
+    ends = np.array([curve.range for curve in curves])
+    known = ends[np.isfinite(ends)]
+    low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
+    slack = 0.0 if high - low > 1e-6 * abs(high) else 0.05 * (abs(high) or 1.0)
+    ticks = MaxNLocator(STEPS, steps=[1, 2, 5, 10]).tick_values(low - slack, high + slack)
+    pad = LIMITS_PAD * (ticks[-1] - ticks[0])
+    return float(ticks[0] - pad), float(ticks[-1] + pad)
+
+
 def render(sketch: Sketch) -> Figure:
     """The figure after layout."""
     with matplotlib.rc_context(_PANEL_STYLE):
@@ -232,20 +257,46 @@ def render(sketch: Sketch) -> Figure:
 
 
 def _fill(figure: Figure, sketch: Sketch) -> None:
-    """Sets the heading and the matrix values of a sketch in its figure, or in one with the same axes."""
+    """Shows a sketch's heading, curves and matrix in its figure, or in one with the same frame."""
     shown = textwrap.shorten(sketch.heading, LONGEST_HEADING, placeholder=" …")
     figure.texts[0].set(text=literal(shown), fontfamily=families(shown))
+    axes = figure.axes[0]
     if sketch.matrix is not None:
-        figure.axes[0].images[0].set_data(sketch.matrix)
+        axes.images[0].set_data(sketch.matrix)
+    for artist in _curves(axes):
+        artist.remove()
+    for place, curve in enumerate(sketch.curves):
+        _draw_curve(axes, curve, place)
+
+
+def _curves(axes: Axes) -> list[Artist]:
+    return [*axes.lines, *axes.collections, *axes.patches]
+
+
+def _frame_of(sketch: Sketch) -> tuple[Any, ...]:
+    """All that decides on a sketch's axes and legend: figures that are equal in it differ in what `_fill` shows."""
+    curves = [
+        (c.label, c.style, c.marked and len(c.x) <= FEW_POINTS, c.level, c.color, c.marker, len(c.spread) > 0)
+        for c in sketch.curves
+    ]
+    every = [x for curve in sketch.curves if not curve.level for x in curve.x]
+    shape = None if sketch.matrix is None else sketch.matrix.shape
+    labels = sketch.x_label, sketch.y_label, sketch.color_label, tuple(sketch.x_names), tuple(sketch.y_names)
+    ends = (min(every), max(every)) if every else None
+    return labels, shape, tuple(curves), ends, _y_limits(sketch), sketch.x_step, sketch.x_from_zero
+
+
+def _y_limits(sketch: Sketch) -> tuple[float, float] | None:
+    return sketch.y_limits or (common_limits(sketch.curves) if sketch.curves else None)
 
 
 def _frame(sketch: Sketch) -> FigureCanvasAgg:
-    """A figure after layout, without the text of its heading and the values of its matrix."""
+    """A figure after layout, without its heading and the values of its matrix."""
     labels = [curve.label for curve in sketch.curves]
     columns = 2 if len(labels) > 1 and max(map(len, labels)) <= LONGEST_IN_TWO_COLUMNS else 1
     height = PANEL_INCHES + LEGEND_LINE_INCHES * -(-len(labels) // columns)
     height += ROTATED_NAMES_INCHES * (0 < len(sketch.x_names) <= MOST_NAMED_CLASSES and _rotated(sketch.x_names))
-    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=PANEL_DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=PANEL_DPI)
     axes = figure.add_subplot(xlabel=sketch.x_label, ylabel=sketch.y_label)
     figure.suptitle("Heading", x=0.01, ha="left")
     for place, curve in enumerate(sketch.curves):
@@ -259,7 +310,8 @@ def _frame(sketch: Sketch) -> FigureCanvasAgg:
             np.zeros((rows, width)), vmin=0, vmax=100, aspect="auto", interpolation="nearest",
             extent=(first, first + width, rows - 0.5, -0.5),
         )  # fmt: skip
-        figure.colorbar(image, label=sketch.color_label, ticks=(0, 25, 50, 75, 100))
+        bar = figure.add_axes((0.8, 0.2, BAR_INCHES / WIDTH_INCHES, 0.6))
+        figure.colorbar(image, cax=bar, label=sketch.color_label, ticks=(0, 25, 50, 75, 100))
     for axis, names in ((axes.xaxis, sketch.x_names), (axes.yaxis, sketch.y_names)):
         if names:
             name_classes(axis, names)
@@ -268,23 +320,33 @@ def _frame(sketch: Sketch) -> FigureCanvasAgg:
         axes.xaxis.set_major_locator(whole)
     if sketch.x_from_zero:
         axes.set_xlim(left=0)
-    axes.set_ylim(sketch.y_limits)
+    axes.set_ylim(_y_limits(sketch))
+    axes.autoscale(False)
     legend_below(figure, columns)
     return _laid_out(figure)
 
 
 def _laid_out(figure: Figure) -> FigureCanvasAgg:
-    """Computes the layout once for both files: doing so on each save takes as long as drawing."""
+    """Positions panel, labels and color bar once for both files; Matplotlib's constrained layout takes much longer."""
     canvas = FigureCanvasAgg(figure)
     renderer = canvas.get_renderer()
-    if engine := figure.get_layout_engine():
-        engine.execute(figure)
-    figure.set_layout_engine("none")
-    axes = figure.axes[0]  # A color bar positions itself on each draw.
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.get_tightbbox(renderer)  # Positions the label beside the current tick labels.
-        place = axis.label.get_transform().transform(axis.label.get_position())
-        axis.set_label_coords(*axes.transAxes.inverted().transform(place))
+    panel, *color_bars = figure.axes
+    before = panel.bbox.frozen()
+    around = panel.get_tightbbox(renderer) or before
+    # Beside the current tick labels; left to itself, a label is positioned on each draw.
+    places = [axis.label.get_transform().transform(axis.label.get_position()) for axis in (panel.xaxis, panel.yaxis)]
+    below, beside = places[0][1] - before.y0, places[1][0] - before.x0
+    pad = PAD_INCHES * figure.dpi
+    bars = sum((bar.get_tightbbox(renderer) or bar.bbox).x1 - bar.bbox.x0 + 2 * pad for bar in color_bars)
+    low = max((legend.get_window_extent().y1 for legend in figure.legends), default=0.0) + pad
+    corners = (pad, low), (figure.bbox.x1 - bars - pad, figure.texts[0].get_window_extent().y0 - pad)
+    inside = Bbox(corners + before.get_points() - around.get_points())
+    panel.set_position(inside.transformed(figure.transFigure.inverted()))
+    panel.xaxis.set_label_coords(0.5, below / panel.bbox.height)
+    panel.yaxis.set_label_coords(beside / panel.bbox.width, 0.5)
+    for bar in color_bars:
+        place, width = panel.get_position(), BAR_INCHES * figure.dpi / figure.bbox.width
+        bar.set_position((place.x1 + 2 * pad / figure.bbox.width, place.y0, width, place.height))
     return canvas
 
 
@@ -296,26 +358,25 @@ def _svg_of(canvas: FigureCanvasAgg) -> str:
 
 
 class _Stencil:
-    """The common part of matrix sketches with the same axes, drawn once; what differs is drawn over it."""
+    """The common part of sketches with the same frame, drawn once; what differs is drawn over it."""
 
     def __init__(self, sketch: Sketch):
         self._canvas = _frame(sketch)
         figure = self._canvas.figure
         axes, *color_bars = figure.axes
         spines = (spine for spine in axes.spines.values() if spine.get_visible())
-        self._same: list[Artist] = [figure.patch, axes.xaxis, axes.yaxis, *color_bars]
-        self._own: list[Artist] = [figure.texts[0], axes.images[0], *spines]
-        self._show(own=False)
+        same: list[Artist] = [figure.patch, axes.xaxis, axes.yaxis, *color_bars, *figure.legends]
+        own: list[Artist] = [figure.texts[0], *axes.images, *_curves(axes), *spines]
+        for artist in own:
+            artist.set_visible(False)
         self._canvas.draw()
         self._pixels = self._canvas.copy_from_bbox(figure.bbox)
         figure.patch.set_visible(False)
         self._svg = _svg_of(self._canvas)
-        self._show(own=True)
-
-    def _show(self, own: bool) -> None:
-        for artists, shown in ((self._own, own), (self._same, not own)):
-            for artist in artists:
-                artist.set_visible(shown)
+        for artist in own:
+            artist.set_visible(True)
+        for artist in same:
+            artist.set_visible(False)
 
     def filled(self, sketch: Sketch) -> tuple[np.ndarray, str]:
         """The sketch's pixels and SVG."""
@@ -323,41 +384,24 @@ class _Stencil:
         _fill(canvas.figure, sketch)
         canvas.restore_region(self._pixels)
         canvas.figure.draw(canvas.get_renderer())
-        pixels = np.array(canvas.buffer_rgba())
         own = re.sub(r'(\bid="|href="#|url\(#)', r"\1own-", _svg_of(canvas))
         own = own[own.index('<g id="own-figure_1"') :]
-        return pixels, self._svg[: self._svg.rindex("</svg>")] + own
+        return np.asarray(canvas.buffer_rgba()), self._svg[: self._svg.rindex("</svg>")] + own
 
 
-@functools.lru_cache(maxsize=8)
-def _stencil(shape: tuple[int, int], **axes: Any) -> _Stencil:
-    return _Stencil(Sketch(name="", title="", heading="", caption="", matrix=np.zeros(shape), **axes))
-
-
-def _drawn(sketch: Sketch) -> tuple[np.ndarray, str]:
-    """The sketch's pixels and SVG; `savefig` would draw twice for each."""
-    if sketch.matrix is not None:
-        names: dict[str, Any] = {"x_names": tuple(sketch.x_names), "y_names": tuple(sketch.y_names)}
-        names["x_step"] = sketch.x_step
-        labels = {"x_label": sketch.x_label, "y_label": sketch.y_label, "color_label": sketch.color_label}
-        return _stencil(sketch.matrix.shape, **names, **labels).filled(sketch)
-    canvas = _frame(sketch)
-    _fill(canvas.figure, sketch)
-    canvas.draw()
-    pixels = np.array(canvas.buffer_rgba())
-    canvas.figure.patch.set_visible(False)
-    return pixels, _svg_of(canvas)
-
-
-def draw(sketch: Sketch, folder: str | os.PathLike) -> SavedFigure:
-    """Writes the sketch's PNG and SVG into `folder`."""
-    place = storage.local(folder)
+def _draw_alike(sketches: Sequence[Sketch], folder: str | os.PathLike) -> list[SavedFigure]:
+    """Writes PNG and SVG of sketches with the same frame."""
+    place, saved = storage.local(folder), []
     with matplotlib.rc_context(_PANEL_STYLE):
-        pixels, svg = _drawn(sketch)
-    with storage.written_whole(place / f"{sketch.name}.png") as partial:
-        Image.fromarray(pixels).convert("RGB").save(partial, "png", dpi=(PANEL_DPI, PANEL_DPI), compress_level=1)
-    storage.write_text(place / f"{sketch.name}.svg", svg)
-    return SavedFigure(sketch.name, sketch.title, sketch.caption, _for_page(svg, sketch.name))
+        stencil = _Stencil(sketches[0])
+        for sketch in sketches:
+            pixels, svg = stencil.filled(sketch)
+            with storage.written_whole(place / f"{sketch.name}.png") as partial:
+                image = Image.fromarray(pixels).convert("RGB")
+                image.save(partial, "png", dpi=(PANEL_DPI, PANEL_DPI), compress_level=1)
+            storage.write_text(place / f"{sketch.name}.svg", svg)
+            saved.append(SavedFigure(sketch.name, sketch.title, sketch.caption, _for_page(svg, sketch.name)))
+    return saved
 
 
 def _for_page(svg: str, name: str) -> str:
@@ -369,15 +413,33 @@ def _for_page(svg: str, name: str) -> str:
     return re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 role="img" aria-hidden="true"', svg, count=1)
 
 
-def drawn(sketches: Sequence[Sketch], folder: str | os.PathLike, processes: int = 1) -> list[SavedFigure]:
-    """Draws all sketches into `folder` and returns the figures in the same order.
+def drawn(sketches: Sequence[Sketch], folder: str | os.PathLike, processes: int = 1) -> Callable[[], list[SavedFigure]]:
+    """Draws all sketches into `folder`, with several processes while the caller goes on.
 
     Args:
       sketches: to draw.
       folder: of the files.
       processes: that draw in parallel; with more than one, they are forked where the system supports it, which needs
         a process without other threads.
+
+    Returns:
+      A function that waits for the figures, and returns them in the order of the sketches.
     """
-    task = joblib.delayed(functools.partial(draw, folder=folder))
-    parallel = joblib.Parallel(n_jobs=min(processes, len(sketches) or 1), backend="multiprocessing")
-    return parallel(task(sketch) for sketch in sketches)
+    alike = collections.defaultdict(list)
+    for sketch in sketches:
+        alike[_frame_of(sketch)].append(sketch)
+    tasks = [same[n : n + MOST_PER_TASK] for same in alike.values() for n in range(0, len(same), MOST_PER_TASK)]
+    jobs = min(processes, len(tasks))
+    if jobs > 1:
+        pool = concurrent.futures.ProcessPoolExecutor(jobs)
+        futures = [pool.submit(_draw_alike, task, folder) for task in tasks]
+        pool.shutdown(wait=False)  # Ends it when these are done.
+        done = (future.result() for future in futures)
+    else:
+        done = (_draw_alike(task, folder) for task in tasks)
+
+    def wait() -> list[SavedFigure]:
+        by_name = {figure.name: figure for figures in done for figure in figures}
+        return [by_name[sketch.name] for sketch in sketches]
+
+    return wait

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from udal_tf.registry import BASE_LEARNERS, METHODS
 from udal_tf.reporting import class_figures, paper
 from udal_tf.reporting.class_figures import Rows
-from udal_tf.reporting.figures import axis_text, common_limits, figure_groups, grouped, over, slug
+from udal_tf.reporting.figures import axis_text, figure_groups, grouped, over, slug
 from udal_tf.reporting.names import base_marker, base_name, name_of, style_of
-from udal_tf.reporting.plotting import Curve, Sketch
+from udal_tf.reporting.plotting import Curve, Sketch, common_limits
 from udal_tf.reporting.runs import LeftOut, Run
 from udal_tf.run_records import EpochRow, RunDirError
 

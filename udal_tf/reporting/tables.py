@@ -2,7 +2,7 @@
 
 A run is in a cell of the paper only if every setting that can affect the score is that cell's. Runs with another
 dataset, protocol or recipe get separate tables with the paper's rows, where the paper's values are in columns that are
-marked as not comparable.
+marked as not comparable. What holds this file together: these rules, from a row's settings to the means of its cells.
 """
 
 import collections
