@@ -98,7 +98,7 @@ def use_every_command(kind: str) -> None:
     from udal_tf.training import record
 
     record.draw = lambda rows, data, folder: None
-    plotting.drawn = lambda sketches, place, processes=1: []
+    plotting.drawn = lambda sketches, place, processes=1: list
     if kind == "C locale":
         locale.setlocale(locale.LC_ALL, "C")
     here = pathlib.Path.cwd()

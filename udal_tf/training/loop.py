@@ -283,7 +283,8 @@ class _Run:
                     with _storage(self.run_dir):
                         self.checkpoints.save(step)
                     if step % train.steps_per_epoch == 0:  # Only now, as an epoch that is printed is not to be lost.
-                        progress.line(console.epoch_text(log.rows[-1], train.epochs, self.data.class_names))
+                        optimizer = vars(self.config.optimizer)
+                        progress.line(console.epoch_text(log.rows[-1], train.epochs, self.data.class_names, optimizer))
                 if stopping:
                     raise Interrupted(
                         stop.number or signal.SIGTERM,
