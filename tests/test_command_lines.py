@@ -76,7 +76,7 @@ def test_an_empty_value_as_of_an_unset_variable_is_refused(name):
 
 RUN = ["run", "a.png"]
 REFUSED = [
-    (predict, [*RUN, "--top_k=0"], "--top_k: must be a whole number from 1 to 1,000,000, got '0'"),
+    (predict, [*RUN, "--top_k=0"], "--top_k: must be a whole number from 1 to 1,000,000, got 0"),
     (predict, [*RUN, f"--top_k={2**64}"], "--top_k: must be a whole number from 1 to 1,000,000"),
     (predict, [*RUN, "--out="], "--out: must not be empty"),
     (predict, ["", "a.png"], "WORKDIR: must not be empty"),
@@ -88,10 +88,10 @@ REFUSED = [
     (export, ["run", "caf\udce9", "--format=keras"], "OUT: must be valid UTF-8"),
     (report, [""], "folders: must not be empty"),
     (report, ["runs", "--out="], "--out: must not be empty"),
-    (sweep, ["digits", "--jobs=0"], "--jobs: must be a whole number from 1 to 10,000, got '0'"),
+    (sweep, ["digits", "--jobs=0"], "--jobs: must be a whole number from 1 to 10,000, got 0"),
     (sweep, ["digits", "--jobs=99999999999"], "--jobs: must be a whole number from 1 to 10,000"),
     (sweep, ["digits", "--retries=-1"], "--retries: must be a whole number from 0 to 1,000,000"),
-    (sweep, ["digits", "--num_gpus=nan"], "--num_gpus: must be a number from 0 to 1,000,000,000, got 'nan'"),
+    (sweep, ["digits", "--num_gpus=nan"], "--num_gpus: must be a number from 0 to 1,000,000,000, got nan"),
     (sweep, ["digits", "--images_per_second=inf"], "--images_per_second: must be a number from 0 to 1,000,000,000"),
     (sweep, ["digits", "--resources=TPU=inf"], "--resources: must be NAME=NUMBER,… with numbers from 0 to"),
     (sweep, ["digits", "--out="], "--out: must not be empty"),

@@ -129,7 +129,7 @@ def number(low: float, high: float, kind: type[int] | type[float] = int) -> Call
         except ValueError as error:
             raise argparse.ArgumentTypeError(f"must be {what}, got {text!r:.60}") from error
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"must be {what}, got {text!r:.60}")
+            raise argparse.ArgumentTypeError(f"must be {what}, got {text:.60}")
         return value
 
     return checked
