@@ -54,6 +54,12 @@ def test_a_value_that_cannot_work_is_refused_with_its_bound(given, words):
     assert words in str(raised.value)
 
 
+def test_images_may_lie_in_a_folder_of_any_bytes_but_results_go_where_tensorflow_can_write():
+    config = resolve({"dataset": "folder", "data_dir": "/photos/caf\udce9", "beta": 1.0})
+    assert config.data.data_dir == "/photos/caf\udce9"
+    assert config.train.workdir == "runs/folder_caf__b1_fixmatch_udal_fold1"
+
+
 def test_every_whole_number_has_an_upper_bound():
     fields = config_module.section_fields()
     numbers = {name: field for name, field in fields.items() if type(field.default) is int}

@@ -197,7 +197,7 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, monkeypatch, 
     assert "the grid must be one of table1" in refused(capsys, "nothing")
     assert "--imbalance must be at least 1" in refused(capsys, "digits", "--", "--imbalance=0")
     assert "no cell of digits matches --only=x" in refused(capsys, "digits", "--only=x")
-    assert "--jobs must be at least 1" in refused(capsys, "digits", "--jobs=0")
+    assert "argument --jobs: must be a whole number from 1 to 10,000, got 0" in refused(capsys, "digits", "--jobs=0")
     assert "NAME=NUMBER" in refused(capsys, "digits", "--resources=TPU")
     assert list(tmp_path.iterdir()) == []
 

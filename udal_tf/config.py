@@ -250,7 +250,9 @@ def _default_workdir(config: Config) -> str:
     beta = f"_b{data.beta:g}" if data.protocol == "crest" else "_darp"
     images = f"{data.dataset}_g{data.imbalance:g}"
     if DATASETS[data.dataset].by_folder:
-        images = "_".join(filter(None, (data.dataset, pathlib.PurePath(data.data_dir).name)))
+        # TensorFlow writes to no folder whose name is not UTF-8, which images may well lie in.
+        own = pathlib.PurePath(data.data_dir).name.encode("utf-8", "replace").decode("utf-8").replace("?", "_")
+        images = "_".join(filter(None, (data.dataset, own)))
     what = f"{images}{beta}_{method.base}_{method.method}_fold{data.fold}"
     if method.unlabeled_prior != (LABELED,):
         what += f"_prior_{method.unlabeled_prior[0] if len(method.unlabeled_prior) == 1 else 'stated'}"

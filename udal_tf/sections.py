@@ -14,7 +14,7 @@ from typing import Any
 from udal_tf import class_distribution
 from udal_tf.class_distribution import ESTIMATE, LABELED, UNIFORM
 from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, Table
-from udal_tf.settings import Section, setting
+from udal_tf.settings import Section, bad_text, setting
 
 # What messages call the values of --unlabeled_prior.
 PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of class proportions"
@@ -322,6 +322,8 @@ class TrainConfig(Section):
     )
 
     def _check(self) -> None:
+        if fault := bad_text(self.workdir):  # TensorFlow writes there, which takes no other names.
+            raise ValueError(f"--workdir must be {fault}, got {self.workdir!r:.60}")
         if self.unlabeled_batch_size > LARGEST_UNLABELED_BATCH:
             raise ValueError(
                 f"--batch_size={self.batch_size} and --unlabeled_ratio={self.unlabeled_ratio} make "

@@ -13,6 +13,7 @@ Choices = tuple | Callable[[], tuple] | None
 # The normal float32 numbers: anything smaller becomes 0 in a graph, anything larger infinite.
 _SMALLEST = 2.0**-126
 _LARGEST = (2.0 - 2.0**-23) * 2.0**127
+NO_NUL = "without NUL bytes"
 
 
 def setting(
@@ -83,15 +84,15 @@ def _unusable(value: Any) -> str:
     if isinstance(value, float) and value and not _SMALLEST <= abs(value) <= _LARGEST:
         return f"0 or a float32, from {_SMALLEST:.2g} to {_LARGEST:.2g} in magnitude"
     for text in value if isinstance(value, tuple) else (value,):
-        if isinstance(text, str) and (fault := bad_text(text)):
-            return fault
+        if isinstance(text, str) and "\0" in text:
+            return NO_NUL
     return ""
 
 
 def bad_text(text: str) -> str:
     """What a name or path would have to be to be usable everywhere: "without NUL bytes", "valid UTF-8"; or ""."""
     if "\0" in text:
-        return "without NUL bytes"
+        return NO_NUL
     # Bytes of the command line that are not UTF-8 arrive as surrogates.
     return "valid UTF-8" if any("\ud800" <= character <= "\udfff" for character in text) else ""
 
