@@ -41,6 +41,8 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.18,<2.22"],
         "tpu": ["tensorflow-tpu>=2.18,<2.21"],
         "onnx": ONNX,
+        # Images of iPhones, .heic.
+        "heic": ["pillow-heif"],
         "test": ["fonttools", "mypy==2.4.1", "pandas-stubs", "pytest", "pytest-xdist", "ruff==0.17.6", *ONNX],
         # Sweeps on a cluster: --engine=ray.
         "sweep": ["ray>=2.9"],

@@ -49,9 +49,9 @@ def train_step(model, optimizer, ema, history, p_data, alpha, batch):
         probs_w = tf.stop_gradient(tf.nn.softmax(logits_w))
         targets, confident = losses.pseudo_labels(probs_w, THRESHOLD)
         # f(u^strong) + log(q̂ / p̃_α): Eq. 9.
-        loss_u = confident * losses.cross_entropy(targets, logits_s + alignment.log_ratio(p_model, p_target))
+        loss_u = losses.cross_entropy(targets, logits_s + alignment.log_ratio(p_model, p_target))
 
-        loss_l, loss_u = tf.reduce_mean(loss_l), tf.reduce_mean(loss_u)
+        loss_l, loss_u = tf.reduce_mean(loss_l), tf.reduce_mean(losses.weighted(confident, loss_u))
         loss = loss_l + loss_u + WEIGHT_DECAY * losses.l2(decayed_variables(model))
 
     weights = model.trainable_variables

@@ -73,3 +73,42 @@ def test_eager_equals_graph():
     probs = tf.nn.softmax(LOGITS)
     for eager, graph in zip(all_of_it(probs, 0.3), tf.function(all_of_it)(probs, tf.constant(0.3)), strict=True):
         np.testing.assert_allclose(eager, graph, rtol=1e-6)
+
+
+def test_a_power_is_that_of_pow_and_its_slope_at_zero_is_finite():
+    """Slopes e·v^(e − 1): at v = 0 it is 1 for e = 1 and 0 above; the infinite one of e = 1/2 is taken as 0."""
+    expected = {
+        0.0: ([1, 1], [0, 0]),
+        0.5: ([0, 2], [0, 0.25]),
+        1.0: ([0, 4], [1, 1]),
+        2.0: ([0, 16], [0, 8]),
+    }
+    for exponent, (powers, slopes) in expected.items():
+        for given in (exponent, tf.constant(exponent)):
+            values = tf.constant([0.0, 4.0])
+            with tf.GradientTape() as tape:
+                tape.watch(values)
+                powered = alignment.power(values, given)
+            np.testing.assert_allclose(powered, powers, rtol=1e-6, err_msg=str(exponent))
+            np.testing.assert_allclose(tape.gradient(powered, values), slopes, rtol=1e-6, err_msg=str(exponent))
+
+
+def test_the_gradient_of_the_target_is_finite_at_a_class_of_zero_probability():
+    for alpha in (0.0, 0.3, 1.0):
+        p_data, exponent = tf.constant([0.7, 0.3, 0.0]), tf.constant(alpha)
+        with tf.GradientTape() as tape:
+            tape.watch([p_data, exponent])
+            first = alignment.tempered(p_data, exponent)[0]
+        for gradient in tape.gradient(first, [p_data, exponent]):
+            assert np.isfinite(gradient).all(), alpha
+
+
+def test_a_shift_in_log_space_is_the_normalized_product_and_leaves_zeros_alone():
+    probs = tf.constant([[0.6, 0.4, 0.0], [0.0, 1.0, 0.0]])
+    shifted = alignment.shifted(probs, tf.constant([np.log(2), 0.0, 200.0], tf.float32))
+    np.testing.assert_allclose(shifted, [[0.75, 0.25, 0], [0, 1, 0]], rtol=1e-6)
+    with tf.GradientTape() as tape:
+        tape.watch(probs)
+        first = alignment.shifted(probs, tf.zeros(3))[:, 0]
+    # ∂s_0/∂p_j = s_0·(δ_0j − s_j) / p_j.
+    np.testing.assert_allclose(tape.gradient(first, probs), [[0.4, -0.6, 0], [0, 0, 0]], rtol=1e-6, atol=1e-8)

@@ -5,6 +5,7 @@ import dataclasses
 from run_files import make_result, make_row
 
 from udal_tf.reporting.console import (
+    ema_warnings,
     epoch_text,
     metrics_text,
     provenance_text,
@@ -42,6 +43,33 @@ def test_epoch_text_says_where_darp_cannot_reach_its_totals():
     for residual, said in ((0.0004, False), (0.0123, True)):
         text = epoch_text(make_row(3, train={**TRAIN, "darp_residual": residual}, test=SCORES), 20)
         assert ("DARP residual 1.2 % of the unlabeled images" in text) == said
+
+
+OPTIMIZER = {"ema_decay": 0.999, "ema_warmup": False}
+BEHIND = dataclasses.replace(SCORES, accuracy=ByWeights(0.502, 0.1, 0.5, 0.1))
+NOT_CAUGHT_UP = "EMA has not caught up: raw 50.2 %, EMA 10.0 %; --ema_warmup helps"
+
+
+def test_ema_weights_that_have_not_caught_up_are_named_after_the_epoch_and_under_the_result():
+    row = make_row(3, train=TRAIN, test=BEHIND)
+    assert epoch_text(row, 20, optimizer=OPTIMIZER).splitlines()[1:] == [f"  {NOT_CAUGHT_UP}"]
+    train = {"epochs": 3, "steps_per_epoch": 10}
+    result = make_result(BEHIND, class_names=["cat", "dog", "cow"], config={"optimizer": OPTIMIZER, "train": train})
+    assert result_text(result).splitlines()[6:] == [NOT_CAUGHT_UP]
+    long = dataclasses.replace(
+        result, config={"optimizer": OPTIMIZER, "train": {"epochs": 64, "steps_per_epoch": 1024}}
+    )
+    assert len(result_text(long).splitlines()) == 6
+    assert len(result_text(RESULT).splitlines()) == 6
+
+
+def test_ema_weights_are_behind_by_more_than_five_points_with_a_hundredth_of_the_initial_weights_or_more():
+    """0.999^4602 = 0.01001 and 0.999^4603 = 0.00999."""
+    assert ema_warnings(BEHIND.accuracy, 4602, OPTIMIZER) == [NOT_CAUGHT_UP]
+    assert ema_warnings(BEHIND.accuracy, 4603, OPTIMIZER) == []
+    assert ema_warnings(BEHIND.accuracy, 10, {**OPTIMIZER, "ema_warmup": True}) == []
+    for ema, number in ((0.46, 0), (0.44, 1), (0.6, 0)):
+        assert len(ema_warnings(ByWeights(0.5, ema, 0.5, 0.5), 10, OPTIMIZER)) == number
 
 
 NAMES = ["cat", "dog", "cow"]

@@ -42,6 +42,15 @@ def test_a_long_name_is_cut_and_takes_no_more_room_than_others(tmp_path):
     assert widths[0] == widths[1]
 
 
+def test_names_of_any_bytes_are_drawn_escaped(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(contact_sheet, "save_png", lambda figure, path: drawn.append(figure))
+    images = np.zeros((1, 1, 8, 8, 3), np.uint8)
+    contact_sheet.draw(images, ["\x1b[2J\udcff\nsecond"], [("image", 1)], "a\nb\udcfe", tmp_path / "sheet.png")
+    texts = [text.get_text() for text in (*drawn[0].axes[0].texts, *drawn[0].texts)]
+    assert texts == [r"\x1b[2J\xff" + "\nsecond", "image", r"a\nb\xfe"]
+
+
 def test_names_that_look_like_formulas_are_drawn_as_they_are(tmp_path):
     images = np.zeros((1, 1, 8, 8, 3), np.uint8)
     contact_sheet.draw(images, [r"$\nothing$ at 5 $"], [("image", 1)], r"$\wrong{$", tmp_path / "sheet.png")

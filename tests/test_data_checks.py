@@ -19,18 +19,24 @@ GOOD = {
     "long_by_short": {"min": 1.0, "median": 1.1, "max": 1.4},
     "modes": {"RGB": 1100},
     "gray": {"labeled": 0, "unlabeled": 0, "test": 0},
+    "blank": [],
+    "sixteen_bit": {"count": 0, "dark": []},
+    "layout": [],
     "loose": [],
     "ignored_files": 0,
+    "not_read": [],
+    "not_read_lines": [],
     "unreadable": [],
     "duplicates": [],
+    "near_duplicates": [],
 }
 
 
-def group(*files):
+def group(*files, blank=False):
     """A group of the same image at paths like labeled/cat/1.png."""
     parts = [file.split("/")[0] for file in files]
     classes = [file.split("/")[1] if part != "unlabeled" else "" for file, part in zip(files, parts, strict=True)]
-    return {"files": list(files), "parts": parts, "classes": classes, "same_bytes": True}
+    return {"files": list(files), "parts": parts, "classes": classes, "same_bytes": True, "blank": blank}
 
 
 def said(change, **options):
@@ -92,13 +98,57 @@ def put(**values):
         ),
         (put(duplicates=[group("labeled/cat/1.png", "unlabeled/2.png")]), "labeled_in_unlabeled", "harmless"),
         (put(duplicates=[group("labeled/cat/1.png", "labeled/dog/2.png")]), "two_labels", "1 image with two labels"),
+        (
+            put(duplicates=[group("labeled/cat/1.png", "labeled/dog/2.png", blank=True)]),
+            "blank_in_classes",
+            "1 blank image in several classes (labeled/cat/1.png = labeled/dog/2.png)",
+        ),
+        (
+            put(blank=["unlabeled/1.png"]),
+            "blank",
+            "1 image nearly of one color, with little to learn from (unlabeled/1",
+        ),
+        (
+            put(near_duplicates=[group("labeled/cat/1.png", "test/cat/2.png")]),
+            "near_labeled_in_test",
+            "1 image of test/ nearly equal to one of labeled/: if they show the same, test scores are too high "
+            "(labeled/cat/1.png ≈ test/cat/2.png)",
+        ),
+        (
+            put(near_duplicates=[group("unlabeled/1.png", "test/cat/2.png")]),
+            "near_unlabeled_in_test",
+            "1 image of test/ nearly equal to one of unlabeled/: if they show the same, test scores may be too high",
+        ),
+        (
+            put(near_duplicates=[group("labeled/cat/1.png", "labeled/dog/2.png")]),
+            "near_two_labels",
+            "1 pair of nearly equal images in different classes: is a label wrong?",
+        ),
+        (
+            put(sixteen_bit={"count": 3, "dark": ["test/cat/1.png", "test/cat/2.png"]}),
+            "twelve_bit",
+            "2 of 3 16-bit images with no value above 4095, as in 12-bit data: read as 16-bit they are nearly black",
+        ),
+        (
+            put(duplicates=[group("labeled/cat/1.png", "labeled/cat/2.png")], held_out=True),
+            "copies_held_out",
+            "1 image more than once in labeled/, of which a fifth is held out: copies on both sides make test scores",
+        ),
+        (
+            put(near_duplicates=[group("labeled/cat/1.png", "labeled/cat/2.png")], held_out=True),
+            "copies_held_out",
+            "(labeled/cat/1.png ≈ labeled/cat/2.png)",
+        ),
+        (set_counts("labeled", 60, 0), "no_labels", "no labeled images: dog"),
+        (put(not_read_lines=["100 .heic in cat not read: x"]), "not_read", "100 .heic in cat not read: x"),
+        (put(layout=["reading Test/ as test/"]), "layout", "reading Test/ as test/"),
     ],
 )
 def test_each_data_check_warns_in_words_and_alone(change, kind, words):
     found = said(change)
     assert words in found[kind]
     # Other counts also change the class distribution.
-    assert set(found) <= {kind, "test_prior"}
+    assert set(found) <= {kind, "test_prior", *(["no_test"] if kind == "copies_held_out" else [])}
 
 
 def test_names_that_differ_in_spelling_only_are_named():
@@ -115,6 +165,8 @@ def test_just_within_bounds_nothing_is_said():
         put(short_side={"min": 16, "median": 32, "max": 63}),
         put(gray={"labeled": 2, "unlabeled": 18, "test": 2}),
         put(gray={"labeled": 100, "unlabeled": 900, "test": 100}),
+        # The test images are others: copies among the labeled ones count twice, that is all.
+        put(duplicates=[group("labeled/cat/1.png", "labeled/cat/2.png")]),
         put(duplicates=[group("unlabeled/1.png", "unlabeled/2.png"), group("test/cat/1.png", "test/cat/2.png")]),
     ):
         assert said(change) == {}
@@ -124,6 +176,11 @@ def test_a_large_network_without_trained_weights_needs_many_images():
     text = said(put(), large_from_scratch=True)["large_without_weights"]
     assert "1,000 images are few for a large network" in text and "--pretrained=FILE" in text
     assert said(put(counts={"labeled": 500, "unlabeled": 4500, "test": 100}), large_from_scratch=True) == {}
+
+
+def test_names_of_any_bytes_stay_on_one_line():
+    text = said(put(duplicates=[group("labeled/cat/a\n.png", "test/cat/\udcff.png")]))["labeled_in_test"]
+    assert text.endswith(r"(labeled/cat/a\n.png = test/cat/\xff.png)")
 
 
 def test_a_long_list_names_its_first_entries():

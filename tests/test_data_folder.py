@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from udal_tf.config import resolve
-from udal_tf.data import custom_images, decoding, folder_listing, sources
+from udal_tf.data import custom_images, decoding, folder_listing, settings, sources
 from udal_tf.data.dataset import ArrayImages, DataError
 
 RED, GREEN, BLUE = (220, 20, 20), (20, 220, 20), (20, 20, 220)
@@ -128,14 +129,13 @@ def test_image_size_is_kept_to(tmp_path):
 def test_cache_is_used_and_rebuilt(tmp_path, monkeypatch):
     root = make(tmp_path / "data")
     sources.load(config(root, tmp_path))
-    decodings = []
-    real = custom_images.decode_or_fault
-    monkeypatch.setattr(custom_images, "decode_or_fault", lambda path, size: decodings.append(path) or real(path, size))
+    decodings = counted(monkeypatch)
     sources.load(config(root, tmp_path))
     assert not decodings
     save(root / "labeled" / "rare" / "0.png", (1, 2, 3), (41, 33))
     data = sources.load(config(root, tmp_path))
-    assert len(decodings) == 22
+    # Of the 22 images, the one that has changed.
+    assert decodings == [root / "labeled" / "rare" / "0.png"]
     assert [1, 2, 3] in colors(data.train, data.labeled).round().tolist()
 
 
@@ -161,16 +161,16 @@ def test_other_files_are_counted(tmp_path):
     (root / "labeled" / "rare" / "notes.txt").write_text("x")
     (root / "unlabeled" / "Thumbs.db").write_text("x")
     (root / "labeled" / ".DS_Store").write_text("x")
-    assert sources.load(config(root, tmp_path)).provenance["ignored_files"] == 2
+    assert sources.load(config(root, tmp_path)).provenance["ignored_files"] == 1
 
 
-def refused(root, tmp_path, match, **given):
-    """Loading fails with a DataError that matches and leaves nothing, in the folder or in the cache."""
+def refused(root, tmp_path, match, kept=0, **given):
+    """Loading fails with a DataError that matches; it leaves nothing in the folder, and in the cache `kept` images."""
     before = sorted(root.rglob("*")) if root.exists() else []
     with pytest.raises(DataError, match=match):
         sources.load(config(root, tmp_path, **given))
     assert (sorted(root.rglob("*")) if root.exists() else []) == before
-    assert not list((tmp_path / "cache").rglob("*"))
+    assert [len(np.load(path)) for path in (tmp_path / "cache").rglob("images.npy")] == ([kept] if kept else [])
 
 
 def remove(folder):
@@ -251,7 +251,8 @@ def test_one_class(tmp_path):
 def test_no_unlabeled_images(tmp_path):
     root = make(tmp_path / "data")
     remove(root / "unlabeled")
-    refused(root, tmp_path, r"(?s)no unlabeled images in unlabeled/.*--beta")
+    with pytest.raises(DataError, match=r"(?s)no unlabeled images in unlabeled/.*--beta"):
+        settings.resolve({"dataset": "folder", "data_dir": str(root)})
 
 
 def test_single_image_cannot_be_held_out(tmp_path):
@@ -292,7 +293,85 @@ def spoil(root):
 def test_bad_images_are_named(tmp_path):
     root = make(tmp_path / "data")
     spoil(root)
-    refused(root, tmp_path, r"(?s)3 images cannot be read:.*common/3.png.*broken.jpg.*empty.webp.*--skip_bad_images")
+    said = r"(?s)3 images cannot be read:.*common/3.png.*broken.jpg.*empty.webp.*--skip_bad_images"
+    refused(root, tmp_path, said, kept=21)
+
+
+def counted(monkeypatch):
+    """The paths of the images that are decoded from now on."""
+    decodings = []
+    real = custom_images.pixels_or_fault
+    monkeypatch.setattr(custom_images, "pixels_or_fault", lambda path, size: decodings.append(path) or real(path, size))
+    return decodings
+
+
+def test_after_a_refusal_the_second_start_decodes_only_what_could_not_be_read(tmp_path, monkeypatch):
+    root = make(tmp_path / "data")
+    spoil(root)
+    with pytest.raises(DataError, match="3 images cannot be read"):
+        sources.load(config(root, tmp_path))
+    decodings = counted(monkeypatch)
+    skipped = sources.load(config(root, tmp_path, skip_bad_images=True)).skipped
+    bad = [root / "labeled/common/3.png", root / "unlabeled/broken.jpg", root / "test/rare/empty.webp"]
+    assert [pathlib.Path(path) for path, _ in skipped] == bad
+    assert [fault for _, fault in skipped][1:] == ["not recognized as an image"] * 2
+    assert set(decodings) <= set(bad)
+
+
+def test_after_the_bad_images_are_gone_the_others_are_not_decoded_again(tmp_path, monkeypatch):
+    root = make(tmp_path / "data")
+    spoil(root)
+    with pytest.raises(DataError, match="3 images cannot be read"):
+        sources.load(config(root, tmp_path))
+    for name in ("labeled/common/3.png", "unlabeled/broken.jpg", "test/rare/empty.webp"):
+        (root / name).unlink()
+    decodings = counted(monkeypatch)
+    data = sources.load(config(root, tmp_path))
+    assert decodings == []
+    expected = np.array([GREEN, RED, BLUE])
+    assert np.abs(colors(data.train, data.labeled) - expected[data.train_labels[data.labeled]]).max() < 3
+    assert np.abs(colors(data.test, np.arange(6)) - expected[data.test_labels]).max() < 3
+
+
+def test_an_interrupted_start_keeps_what_it_decoded(tmp_path, monkeypatch):
+    root = make(tmp_path / "data")
+    listed = folder_listing.make_listing(folder_listing.read_folder(root))
+    stops = [*listed.train, *listed.test][12]
+    real, decodings = custom_images.pixels_or_fault, []
+
+    def interrupted(path, size):
+        if path == stops:
+            raise KeyboardInterrupt
+        return real(path, size)
+
+    monkeypatch.setattr(custom_images, "pixels_or_fault", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sources.load(config(root, tmp_path))
+    monkeypatch.setattr(custom_images, "pixels_or_fault", lambda path, size: decodings.append(path) or real(path, size))
+    data = sources.load(config(root, tmp_path))
+    assert sorted(decodings) == sorted([*listed.train, *listed.test][12:])
+    assert colors(data.train, [0]).round().tolist() == [list(GREEN)]
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_file_that_becomes_readable_without_a_change_of_its_state_is_read(tmp_path, monkeypatch):
+    root = make(tmp_path / "data")
+    locked, real = root / "unlabeled" / "0.webp", custom_images.pixels_or_fault
+    rights = lambda path, size: "cannot be read (Permission denied)" if path == locked else real(path, size)  # noqa: E731
+    monkeypatch.setattr(custom_images, "pixels_or_fault", rights)
+    refused(root, tmp_path, r"0.webp: cannot be read \(Permission denied\)", kept=21)
+    monkeypatch.setattr(custom_images, "pixels_or_fault", real)
+    assert len(sources.load(config(root, tmp_path)).unlabeled_only) == 5
+
+
+@pytest.mark.parametrize("name", ["facts.json", "images.npy", "states.npy"])
+def test_a_damaged_cache_is_made_again(tmp_path, name):
+    root = make(tmp_path / "data")
+    before = sources.load(config(root, tmp_path))
+    (damaged,) = (tmp_path / "cache").rglob(name)
+    damaged.write_bytes(damaged.read_bytes()[:40] + b"\0")
+    after = sources.load(config(root, tmp_path))
+    np.testing.assert_array_equal(after.train.fetch(np.arange(16)), before.train.fetch(np.arange(16)))
 
 
 def test_bad_images_are_skipped_and_counted(tmp_path):

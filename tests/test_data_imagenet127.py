@@ -198,14 +198,18 @@ def test_wrong_number_of_images(tmp_path):
     refused(root, tmp_path, "33 images in train, ILSVRC 2012 has 34")
 
 
-def test_bad_image_is_named_then_skipped_then_mended(tmp_path):
+def test_bad_image_is_named_then_skipped_then_mended(tmp_path, monkeypatch):
     root = write_folders(tmp_path / "data")
     path = root / "train" / "n05" / "n05_004.JPEG"
     good = path.read_bytes()
     path.write_bytes(good[: len(good) // 2])
     refused(root, tmp_path, r"(?s)1 images cannot be read:.*n05_004.JPEG: truncated or damaged.*--skip_bad_images")
-    assert not (tmp_path / "cache").exists() or not list((tmp_path / "cache").iterdir())
+    looked_at, real = [], imagenet127.file_fault
+    monkeypatch.setattr(imagenet127, "file_fault", lambda path: looked_at.append(path) or real(path))
     data = sources.load(config(root, tmp_path, skip_bad_images=True))
+    # The folder train/ has been looked at before.
+    assert [found for found in looked_at if "train" in found.parts] == [path]
+    assert data.skipped == ((str(path), "truncated or damaged"),)
     assert data.provenance["skipped_train"] == 1 and len(data.train) == 33
     assert data.provenance["unlabeled_counts"] == [3, 26, 4]
     path.write_bytes(good)

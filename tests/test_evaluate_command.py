@@ -96,10 +96,20 @@ def test_the_files_that_it_writes(evaluate, trained, tmp_path):
 
 def test_classes_without_a_folder_are_left_out_of_the_mean(evaluate, trained, images, tmp_path):
     shutil.rmtree(images / "mango")
+    (images / "mango").mkdir()
+    for i in range(20):
+        (images / "mango" / f"{i}.CR2").touch()
+    (images / "apple" / "notes.txt").touch()
     code, out, _ = evaluate(trained[0], images)
     assert code == 0
     assert "No images of mango: not in the balanced accuracy" in out
-    found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())["plain"]
+    found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
+    assert found["not_read"] == [
+        "20 .cr2 in mango not read: a camera's raw format: convert them to PNG or JPEG",
+        "1 .txt in apple not read: not an image by its suffix",
+    ]
+    assert "\n".join(found["not_read"]) in out
+    found = found["plain"]
     recall = found["per_class"]["recall"]
     assert recall[1] is None
     assert found["balanced_accuracy"] == pytest.approx((recall[0] + recall[2]) / 2)

@@ -24,7 +24,12 @@ def test_the_formats_are_those_that_can_be_written():
 def test_an_export_has_its_model_its_classes_and_its_card(command, tiny_run, tmp_path):
     code, out, _ = command(tiny_run, "mine", "--format=keras", "--target_prior=uniform")
     assert code == 0
-    assert {path.name for path in (tmp_path / "mine").iterdir()} == {"model.keras", "classes.json", "MODEL_CARD.md"}
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {
+        "model.keras",
+        "classes.json",
+        "MODEL_CARD.md",
+        "read_image.py",
+    }
     assert "Real images to compare on: 64 test images of digitslt" in out
     assert "Largest difference in a probability on random images: " in out
     assert "Written and checked: mine/model.keras; how to use it: mine/MODEL_CARD.md" in out

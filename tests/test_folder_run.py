@@ -1,5 +1,6 @@
 """A person's custom images train end to end: sizes, colors and class names as they come."""
 
+import csv
 import json
 
 import keras
@@ -32,18 +33,23 @@ def write_images(root):
             Image.fromarray(pixels).save(root / part / f"{i}.png")
 
 
-def test_a_folder_of_images_trains_and_reports_by_class_name(tmp_path):
+def test_a_folder_of_images_trains_and_reports_by_class_name(tmp_path, capsys):
     write_images(tmp_path / "images")
+    broken = tmp_path / "images" / "unlabeled" / 'broken, "twice".png'
+    broken.write_bytes(b"")
     config = resolve(
         {
             "dataset": "folder", "data_dir": str(tmp_path / "images"), "cache_dir": str(tmp_path / "cache"),
             "workdir": str(tmp_path / "run"), "image_size": 16, "depth": 10, "epochs": 2, "steps_per_epoch": 2,
-            "batch_size": 4, "unlabeled_ratio": 2, "crop": "resized",
+            "batch_size": 4, "unlabeled_ratio": 2, "crop": "resized", "skip_bad_images": True,
             "unlabeled_prior": ("zebra=2", "apple=1", "mango=1"),
         }
     )  # fmt: skip
     result = train_and_evaluate(config)
     assert result.class_names == ["apple", "mango", "zebra"]
+    with open(tmp_path / "run" / "skipped_images.csv", newline="") as file:
+        assert list(csv.reader(file)) == [["path", "reason"], [str(broken), "not recognized as an image"]]
+    assert f"Images skipped, with the reasons: {tmp_path / 'run' / 'skipped_images.csv'}" in capsys.readouterr().out
     assert result.data["labeled_counts"] == [2, 1, 4]
     np.testing.assert_allclose(result.p_data, [2 / 7, 1 / 7, 4 / 7], rtol=1e-5)
     assert result.p_unlabeled == [0.25, 0.25, 0.5]

@@ -1,14 +1,18 @@
 """`udal-inspect`: a whole look at a small folder, what it refuses, and that it recommends what `run.py` does."""
 
 import json
+import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from absl import flags
 from PIL import Image
 from test_data_folder import RED, make, save, spoil
+from test_inspection import write
 from test_layering import PACKAGE
+from test_near_duplicates import photo
 
 from udal_tf import config as config_module
 from udal_tf.commands import inspect as command
@@ -78,11 +82,23 @@ def test_a_folder_that_training_would_refuse_is_looked_at_all_the_same(capsys, r
 
 
 def test_copies_across_the_parts_are_warned_of(capsys, root):
-    original = (root / "labeled" / "rare" / "0.png").read_bytes()
-    (root / "test" / "rare" / "again.png").write_bytes(original)
-    (root / "labeled" / "common" / "again.png").write_bytes(original)
+    original, other = np.asarray(photo(1)), np.asarray(photo(2))
+    for place in ("labeled/rare/new.png", "test/rare/again.png", "labeled/common/again.png"):
+        write(root, place, original)
+    write(root, "test/common/saved_again.jpg", original, quality=60)
+    write(root, "unlabeled/seen.png", other)
+    write(root, "test/seldom/darker.png", (other * 0.8).astype(np.uint8))
     text = " ".join(inspected(capsys, root, "--no_timing").split())
-    assert "of labeled/ also in test/" in text and "with two labels" in text
+    for words in (
+        "images of labeled/ also in test/",
+        "1 image with two labels, one of them wrong (labeled/common/again.png = labeled/rare/new.png = test/rare/again",
+        "1 image of test/ nearly equal to one of labeled/: if they show the same, test scores are too high",
+        "1 image of test/ nearly equal to one of unlabeled/: if they show the same, test scores may be too high",
+        " of nearly equal images in different classes: is a label wrong?",
+        # The fixture's images.
+        "nearly of one color, with little to learn from",
+    ):
+        assert words in text, words
 
 
 def refused(capsys, *arguments):
@@ -107,6 +123,74 @@ def test_a_folder_of_another_layout_is_refused_with_the_one_expected(capsys, tmp
         message = refused(capsys, tmp_path / place)
         assert words in message and "Expected: labeled/<class>/" in message
     assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "out, words",
+    [
+        ("file/sheet.png", "cannot write in file (Not a directory): choose another --out"),
+        ("/proc/nowhere/sheet.png", "cannot write in /proc/nowhere"),
+        ("folder.png", "--out: folder.png is a folder: name a .png file"),
+        ("two\nlines/file/../sheet.jpg", r"must name a .png file, got two\nlines"),
+    ],
+)
+def test_a_sheet_that_cannot_be_written_is_refused_before_the_work(capsys, root, tmp_path, monkeypatch, out, words):
+    monkeypatch.setattr(command, "inspect", lambda *args, **options: pytest.fail("the work has begun"))
+    (tmp_path / "here" / "file").write_text("x")
+    (tmp_path / "here" / "folder.png").mkdir()
+    assert words in refused(capsys, root, "--overwrite", "--out", out)
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["file", "folder.png"]
+
+
+def test_names_of_any_bytes_break_no_line(capsys, root, tmp_path):
+    for name in (
+        b"labeled/rare/\xff\xfe.png",
+        b"labeled/rare/a\nb.png",
+        b"unlabeled/\x1b[2J.png",
+        b"test/common/c.\xe9",
+    ):
+        with open(os.fsencode(root) + b"/" + name, "wb") as file:
+            file.write(b"no image")
+    text = inspected(capsys, root, "--no_timing")
+    for line in (
+        r"  labeled/rare/\xff\xfe.png: not recognized as an image",
+        r"  labeled/rare/a\nb.png: not recognized as an image",
+        r"  unlabeled/\x1b[2J.png: not recognized as an image",
+        r"  1 .\xe9 in test/common not read: not an image by its suffix",
+    ):
+        assert line in text.splitlines()
+    text.encode("utf-8")
+    found = json.loads(inspected(capsys, root, "--no_timing", "--json", "--overwrite"))
+    assert os.fsencode(found["unreadable"][1]["file"]) == b"labeled/rare/\xff\xfe.png"
+
+
+def test_the_recommended_command_names_a_folder_of_any_bytes(capsys, root, tmp_path):
+    other = os.fsdecode(os.fsencode(tmp_path) + b"/it's\xff\n\\here")
+    root.rename(other)
+    text = inspected(capsys, other, "--no_timing", "--out", "a\nb.png")
+    command_line = next(line for line in text.splitlines() if "python run.py" in line)
+    words = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {command_line.strip()}"], capture_output=True, check=True
+    ).stdout.split(b"\0")  # fmt: skip
+    assert b"--data_dir=" + os.fsencode(other) in words
+    assert r"Look at a\nb.png first" in text
+
+
+def test_the_folder_one_is_in_has_its_name_on_the_sheet(capsys, root, tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(command.contact_sheet, "draw", lambda *given: titles.append(given[3]))
+    monkeypatch.chdir(root)
+    inspected(capsys, ".", "--no_timing")
+    assert titles[0].startswith("pets, as training sees it")
+
+
+def test_a_folder_of_labels_alone_fits_supervised_training(capsys, root):
+    for path in (root / "unlabeled").rglob("*.webp"):
+        path.unlink()
+    assert "no unlabeled images" in json.loads(inspected(capsys, root, "--no_timing", "--json"))["problems"][0]
+    supervised = ("--no_timing", "--json", "--overwrite", "--", "--base=supervised", "--method=none")
+    found = json.loads(inspected(capsys, root, *supervised))
+    assert found["problems"] == [] and "--base=supervised" in found["recipe"]["command"]
 
 
 def test_a_sheet_that_exists_is_not_overwritten_unasked(capsys, root, tmp_path):

@@ -89,12 +89,14 @@ def test_copies_and_equal_pixels_are_told_apart(root):
             "parts": ["labeled", "test"],
             "classes": ["dog", "dog"],
             "same_bytes": True,
+            "blank": False,
         },
         {
             "files": ["unlabeled/0.png", "unlabeled/other.webp"],
             "parts": ["unlabeled", "unlabeled"],
             "classes": ["", ""],
             "same_bytes": False,
+            "blank": False,
         },
     ]
 
@@ -104,6 +106,74 @@ def test_loose_and_other_files_are_told_apart(root):
     (root / "labeled" / "cat" / "notes.txt").write_text("x")
     found = found_in(root)
     assert (found["loose"], found["ignored_files"]) == (["labeled/loose.png"], 1)
+
+
+def test_images_nearly_of_one_color_are_named(root):
+    almost = np.full((20, 20, 3), (250, 240, 230), np.uint8)
+    almost[0, 0] -= 20
+    write(root, "labeled/cat/flat.png", almost)
+    write(root, "labeled/dog/flat.png", almost)
+    found = found_in(root)
+    assert found["blank"] == ["labeled/cat/flat.png", "labeled/dog/flat.png"]
+    assert [(group["files"], group["blank"]) for group in found["duplicates"]] == [(found["blank"], True)]
+    # All flat images look alike: that says nothing.
+    assert found["near_duplicates"] == []
+
+
+def test_values_of_12_bits_in_files_of_16_are_told_from_dark_images(root):
+    values = np.arange(400, dtype=np.uint16).reshape(20, 20)
+    write(root, "labeled/cat/twelve.png", values * 10)
+    write(root, "labeled/cat/sixteen.png", values * 160)
+    write(root, "unlabeled/black.png", values * 0)
+    Image.fromarray(values * 10).save(root / "test" / "cat" / "twelve.tif")
+    assert found_in(root)["sixteen_bit"] == {"count": 4, "dark": ["labeled/cat/twelve.png", "test/cat/twelve.tif"]}
+
+
+def test_pairs_that_look_alike_are_told_across_parts_and_classes_alone(root):
+    """One image in six places, with other brightness each time: equal to nobody, alike to all."""
+    places = ("labeled/cat/a.png", "labeled/cat/b.png", "labeled/dog/c.png", "unlabeled/d.png", "unlabeled/e.png",
+              "test/cat/f.png")  # fmt: skip
+    for i, place in enumerate(places):
+        write(root, place, (noise(70) * (1 - 0.04 * i)).astype(np.uint8))
+    found = found_in(root)
+    assert found["duplicates"] == []
+    parts = {frozenset(pair["parts"]) for pair in found["near_duplicates"]}
+    assert parts == {frozenset({"labeled", "test"}), frozenset({"unlabeled", "test"}), frozenset({"labeled"})}
+    for pair in found["near_duplicates"]:
+        assert set(pair["files"]) <= set(places)
+        assert "test" in pair["parts"] or len(set(pair["classes"])) == 2
+
+
+def test_of_labeled_images_some_of_which_are_held_out_any_two_may_look_alike(tmp_path):
+    for place, factor in (("labeled/cat/0.png", 1.0), ("labeled/cat/1.png", 0.9), ("unlabeled/2.png", 0.8)):
+        write(tmp_path, place, (noise(70) * factor).astype(np.uint8))
+    write(tmp_path, "labeled/dog/0.png", noise(71))
+    assert [pair["files"] for pair in found_in(tmp_path)["near_duplicates"]] == [
+        ["labeled/cat/0.png", "labeled/cat/1.png"]
+    ]
+
+
+def test_the_imbalance_is_that_of_the_classes_with_labels(root):
+    write(root, "test/emu/0.png", noise(80))
+    found = found_in(root)
+    assert found["imbalance"] == 3.0
+    assert found["classes"][2] == {"name": "emu", "labeled": 0, "unlabeled": None, "test": 1}
+
+
+def test_files_that_are_not_read_are_counted(root):
+    for i in range(3):
+        (root / "labeled" / "dog" / f"{i}.svg").write_text("x")
+    found = found_in(root)
+    assert found["not_read"] == [{"folder": "labeled/dog", "suffix": ".svg", "count": 3}]
+    assert found["not_read_lines"][0].startswith("3 .svg in labeled/dog not read: ")
+
+
+def test_the_parts_may_have_other_names(root):
+    (root / "unlabeled").rename(root / "Unlabelled")
+    write(root, "Unlabelled/dog/0.png", noise(90))
+    found = found_in(root)
+    assert [c["unlabeled"] for c in found["classes"]] == [0, 1]
+    assert found["layout"][0] == "reading Unlabelled/ as unlabeled/"
 
 
 def test_progress_tells_of_every_image_once(root, monkeypatch):

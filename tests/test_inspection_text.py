@@ -63,7 +63,7 @@ def test_warnings_and_reasons_to_refuse_are_listed():
 
 
 def test_faults_are_listed_and_long_lists_are_cut():
-    assert "Every file is readable, and there are no duplicates." in words()
+    assert "Every image file is readable; no two have equal pixels" in words()
     unreadable = [{"file": f"{i}.png", "fault": "OSError: broken"} for i in range(12)]
     duplicates = [
         {"files": ["a.png", "b.png"], "parts": [], "classes": [], "same_bytes": True},
@@ -76,8 +76,25 @@ def test_faults_are_listed_and_long_lists_are_cut():
     assert "Groups of files with identical pixels (1): c.png = c.webp" in text
 
 
-def test_a_class_without_images_leaves_the_imbalance_out():
+def test_a_class_without_labels_is_not_in_the_imbalance_and_named_beside_it():
     assert "imbalance" not in words(imbalance=None)
+    classes = [*copy.deepcopy(GOOD["classes"]), {"name": "emu", "labeled": 0, "unlabeled": None, "test": 3}]
+    text = words(classes=classes)
+    assert "imbalance γ = 1.5 (cat : dog), label fraction β = 0.1 no labeled images, left out of γ: emu" in text
+
+
+def test_the_imbalance_is_that_of_what_is_read_where_files_are_not():
+    not_read = {"not_read": [{"folder": "labeled/cat", "suffix": ".heic", "count": 100}]}
+    text = words(**not_read, not_read_lines=["100 .heic in labeled/cat not read: x"])
+    assert "imbalance γ = 1.5 (cat : dog) of the images that are read, label fraction" in text
+    assert "Files that are not read, by folder (1): 100 .heic in labeled/cat not read: x" in text
+
+
+def test_nearly_equal_images_are_listed():
+    pair = {"files": ["labeled/cat/a\n.png", "test/cat/b.png"], "parts": ["labeled", "test"], "classes": ["cat", "cat"]}
+    text = words(near_duplicates=[pair])
+    assert r"of two parts or classes (1): labeled/cat/a\n.png ≈ test/cat/b.png" in text
+    assert "no two have equal pixels" not in text
 
 
 @pytest.mark.parametrize(

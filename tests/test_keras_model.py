@@ -119,6 +119,7 @@ def test_fit_gives_the_losses_of_the_program(base, method, tmp_path):
         p_data=data.p_data,
         unlabeled_count=len(data.unlabeled),
         ema_decay=optimizer.ema_decay,
+        ema_warmup=False,
         weight_decay=optimizer.weight_decay,
         seed=seed,
         **settings,

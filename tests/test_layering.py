@@ -1,5 +1,6 @@
 """Imports go downward only. The layers in plain words, lowest first:
 
+shown_names    names of files and classes as people see them
 settings       what a setting is: a field that knows its help and its allowed values
 class_distribution   class distributions that a user states
 registry       what can be chosen by name, each a record; plugins add to it
@@ -27,6 +28,7 @@ from conftest import LONGEST
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
 RUN_DIR = {"run_dir", "run_records", "storage"}
 SETTINGS = {
+    "shown_names",
     "settings",
     "class_distribution",
     "registry",
@@ -40,6 +42,7 @@ SETTINGS = {
 GROUND = {"core", "data", "augment", "models", "reporting"}
 MAY_IMPORT = {
     "": {"inference"},  # Inside of `load`, when it is called.
+    "shown_names": set(),
     "settings": set(),
     "class_distribution": set(),
     "folder_recipe": set(),

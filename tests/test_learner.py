@@ -16,7 +16,7 @@ from udal_tf.methods.learner import Learner
 from udal_tf.methods.method import Problem
 from udal_tf.models.layers import FusedBatchNorm, conv
 from udal_tf.records.methods import DarpConfig
-from udal_tf.registry import BASE_LEARNERS, METHODS
+from udal_tf.registry import BASE_LEARNERS, DATASETS, METHODS
 
 NUM_CLASSES, STEPS_PER_EPOCH, EPOCHS = 4, 2, 3
 # Images in the unlabeled pool.
@@ -282,6 +282,30 @@ def test_adam_resumed_from_a_checkpoint_continues_bit_identically(tmp_path, name
         np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
     slots = [v for v in resumed.optimizer.variables if "velocity" in v.path]
     assert len(slots) == len(learner.model.trainable_variables) and all(np.abs(slot).max() > 0 for slot in slots)
+
+
+@pytest.mark.parametrize(("warmup", "decays"), [(False, [0.999] * 3), (True, [1 / 10, 2 / 11, 3 / 12])])
+def test_ema_weights_follow_their_decay_which_is_constant_unless_it_is_to_warm_up(tmp_path, warmup, decays):
+    """In a run that is resumed before its third step, too: the decay is a function of the step."""
+    settings = OptimizerConfig(learning_rate=0.3, ema_warmup=warmup)
+    learner = make_learner(optimizer=settings)
+    expected = [v.numpy() for v in learner.ema]
+    for number, decay in enumerate(decays):
+        if number == 2:
+            path = tf.train.Checkpoint(learner=learner).write(str(tmp_path / "ckpt"))
+            learner = make_learner(optimizer=settings)
+            tf.train.Checkpoint(learner=learner).read(path).assert_consumed()
+        learner.train_step(make_batch(seed=number))
+        trained = [v.numpy() for v in learner.network.averaged]
+        expected = [decay * e + (1 - decay) * v for e, v in zip(expected, trained, strict=True)]
+        for average, value in zip(learner.ema, expected, strict=True):
+            np.testing.assert_allclose(average, value, rtol=1e-5, atol=1e-7)
+
+
+def test_no_preset_or_recipe_warms_the_ema_up():
+    assert not OptimizerConfig().ema_warmup
+    presets = [record.preset for record in (*BASE_LEARNERS.values(), *METHODS.values())]
+    assert "ema_warmup" not in str([*presets, *(dataset.recipe for dataset in DATASETS.values())])
 
 
 def test_masked_examples_count_in_the_divisor():

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import test_learner
 from test_learner import NUM_CLASSES, P_DATA, make_batch, make_learner
 
 from udal_tf.core import losses
@@ -114,3 +116,57 @@ def test_a_shift_at_inference_is_added_to_both_sets_of_weights(made):
     plain = learner.model(x, training=False) + learner.model(tf.zeros([1, 8, 8, 1]), training=False)
     np.testing.assert_allclose(learner.logits(x, use_ema=False), plain, atol=1e-6)
     np.testing.assert_allclose(learner.logits(x, use_ema=True), plain, atol=1e-6)
+
+
+def test_the_models_own_prior_is_finite_whatever_the_exponent_and_leaves_a_zero_class_at_zero():
+    """p_data · (target / p_data)^5 by class; exp(5 · log(0.25 / 1e-9)) alone is ∞, and times p_data = 0 it was NaN."""
+    p_data = np.float32([0.6, 0.3, 0.1, 0.0])
+    values = {"p_data": p_data, "p_unlabeled": p_data, "p_model": p_data, "alpha": np.float32(1.0)}
+    targets = Targets(labeled=Shift("p_data", "uniform", tau=5.0))
+    aligner = Aligner(targets, {name: tf.constant(value) for name, value in values.items()})
+    powers = np.array([0.6**-4, 0.3**-4, 0.1**-4, 0.0])
+    np.testing.assert_allclose(aligner.p_own(), powers / powers.sum(), rtol=1e-4)
+
+
+LARGE = 3e38  # Times 4 it is ∞ in float32, and in bfloat16, which has the same range.
+
+
+def linear_learner(precision: str, monkeypatch, **hooks):
+    """FixMatch on two features: logits (4·x_0, 4·x_1, 0, 0). A threshold of 0.9 is met by (1, 0), not by (0, 0)."""
+    features = keras.Input((2, 1, 1))
+    flat = keras.layers.Flatten(dtype=precision)(features)
+    model = keras.Model(features, keras.layers.Dense(NUM_CLASSES, dtype="float32", name="predictions")(flat))
+    model.layers[-1].set_weights([np.float32([[4, 0, 0, 0], [0, 4, 0, 0]]), np.zeros(NUM_CLASSES, np.float32)])
+    monkeypatch.setattr(test_learner, "network", lambda: model)
+    monkeypatch.setitem(
+        METHODS._all(), "none", dataclasses.replace(METHODS["none"], behavior=type("Made", (Method,), hooks))
+    )
+    return make_learner(method="none", threshold=0.9)
+
+
+def step_of(learner, x_l, x_w, x_s, jit):
+    """The metrics of a step, and the weights after it."""
+    batch = {name: tf.reshape(tf.constant(x, tf.float32), [-1, 2, 1, 1]) for name, x in
+             (("x_l", x_l), ("x_w", x_w), ("x_s", x_s))}  # fmt: skip
+    batch |= {"labels_l": tf.constant([0, 1], tf.int64), "labels_u": tf.constant([0, 0], tf.int64)}
+    metrics = tf.function(learner.train_step, jit_compile=jit)(batch)
+    return metrics, [v.numpy() for v in learner.model.trainable_variables]
+
+
+@pytest.mark.parametrize(("precision", "jit"), [("float32", False), ("float32", True), ("mixed_bfloat16", False)])
+def test_an_image_that_does_not_count_reaches_neither_the_loss_nor_the_weights(monkeypatch, precision, jit):
+    """The strong view of the second unlabeled image and the first labeled image have logits of ∞; the weak view of the
+    one is not confident, and the weight of the other is 0. All is as if both were images of zeros."""
+
+    def steps(large):
+        learner = linear_learner(precision, monkeypatch, labeled_weights=lambda self, step: tf.constant([0.0, 2.0]))
+        return step_of(learner, [[large, 0], [0, 1]], [[1, 0], [0, 0]], [[1, 0], [large, 0]], jit)
+
+    (broken, weights), (plain, expected) = steps(LARGE), steps(0.0)
+    # Of logits (4, 0, 0, 0) the arg-max has log(1 + 3/e⁴): one confident image of two, and one label of two twice.
+    np.testing.assert_allclose(broken["loss_unlabeled"], np.log1p(3 * np.exp(-4)) / 2, rtol=1e-4)
+    np.testing.assert_allclose(broken["loss_labeled"], np.log1p(3 * np.exp(-4)), rtol=1e-4)
+    assert float(broken["loss"]) == float(plain["loss"])
+    for ours, theirs in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        assert np.isfinite(ours).all()

@@ -26,3 +26,10 @@ def test_after_as_many_pushes_as_rows_nothing_of_the_start_is_left():
 def test_the_decayed_average_of_labels_is_worked_by_hand():
     average = moving_average.decayed(tf.constant([0.5, 0.5]), tf.constant([0, 0, 0, 1]), decay=0.9)
     np.testing.assert_allclose(average, [0.525, 0.475], rtol=1e-6)
+
+
+def test_a_warmed_decay_rises_to_the_decay_and_stays_there():
+    for step, decay in ((0, 0.1), (1, 2 / 11), (8, 0.5), (8989, 8990 / 8999), (8990, 0.999), (10**6, 0.999)):
+        for given in (step, tf.constant(step, tf.int64)):
+            np.testing.assert_allclose(moving_average.warmed_decay(0.999, given), decay, rtol=1e-6)
+    assert float(moving_average.warmed_decay(0.0, 5)) == 0.0

@@ -104,11 +104,18 @@ def test_la_inf_for_a_target_prior(predict, tiny_run, tmp_path, photos):
 
 def test_bad_files_are_named_and_the_rest_is_done(predict, tiny_run, tmp_path):
     (tmp_path / "notes.png").write_text("no image")
+    (tmp_path / "raw").mkdir()
+    for name in ("a.NEF", "b.nef", "c.png"):
+        (tmp_path / "raw" / name).write_bytes(pathlib.Path("a.png").read_bytes())
+    code, out, err = predict(tiny_run, tmp_path / "raw", "--format=csv")
+    assert code == 0
+    assert [row["file"] for row in csv.DictReader(io.StringIO(out))] == [str(tmp_path / "raw" / "c.png")]
+    assert f"2 .nef in {tmp_path / 'raw'} not read: a camera's raw format: convert them to PNG or JPEG" in err
     code, out, err = predict(tiny_run, tmp_path / "notes.png", "a.png", "missing.png", "more/c.png", "--format=csv")
     assert code == program.EXIT_SOME_UNREADABLE == 3
     assert [row["file"] for row in csv.DictReader(io.StringIO(out))] == ["a.png", "more/c.png"]
     assert f"not read: {tmp_path / 'notes.png'}: not recognized as an image" in err
-    assert "not read: missing.png: FileNotFoundError" in err
+    assert "not read: missing.png: cannot be read (No such file or directory)" in err
     assert "2 images done, 2 could not be read" in err
 
 

@@ -9,16 +9,20 @@ import itertools
 import json
 import os
 import pathlib
-import re
+import random
 import resource
 import signal
+import sys
 import threading
 
 import pytest
 import tensorflow as tf
-from forked import Finished, Started, run_command
+from forked import REPOSITORY, Finished, Started, run_command
 
 from udal_tf.training import crest, loop
+
+sys.path.append(str(REPOSITORY / "benchmarks"))
+import kills  # noqa: E402
 
 # Barely more than chance as the threshold, so that pseudo-labels count from the first step on.
 RUN = ("--epochs=6", "--steps_per_epoch=4", "--batch_size=4", "--unlabeled_ratio=2", "--threshold=0.12")
@@ -26,10 +30,11 @@ TOTAL_STEPS = 24
 
 WRITING, UNLISTED = "writing the first checkpoint", "between the checkpoint and the list of checkpoints"
 UNSAVED_ROW, ANY, TERM = "between the row and the checkpoint", "any moment", "SIGTERM"
+DAMAGED = "any moment, after which the newest checkpoint is truncated and half a row is appended"
 GROWN, BETWEEN, REFINING = "writing the grown set", "between generations", "in a refinement"
 END = ""
 # Before which of its calls, of one step each, a process is ended, and how many seconds later.
-AT_CALL = {TERM: (2, None), ANY: (6, 0.02), REFINING: (17, 0.005)}
+AT_CALL = {TERM: (2, None), ANY: (6, 0.02), DAMAGED: (6, 0.02), REFINING: (17, 0.005)}
 
 
 def kill() -> None:
@@ -83,11 +88,12 @@ def run_until(moment: str, *arguments: str) -> None:
 
 def state_of(workdir: pathlib.Path) -> dict:
     """What a kill left: the steps of the rows, the checkpoints that count, and the names of all their files."""
-    log, listed = workdir / "metrics.jsonl", workdir / "checkpoints" / "checkpoint"
-    latest = re.match(r'model_checkpoint_path: "ckpt-(\d+)"', listed.read_text()) if listed.exists() else None
+    log, listed = workdir / "metrics.jsonl", kills.listed(workdir)
+    steps = [int(path.name.removeprefix("ckpt-")) for path in listed]
     return {
         "rows": [json.loads(line)["step"] for line in log.read_text().splitlines()] if log.exists() else [],
-        "latest": int(latest[1]) if latest else None,
+        "latest": steps[-1] if steps else None,
+        "before": steps[-2] if steps[1:] else None,
         "files": {path.name for path in (workdir / "checkpoints").rglob("*")},
         "result": (workdir / "result.json").exists(),
     }
@@ -102,6 +108,9 @@ def killed_and_started_again(
         process = Started(run_until, moment, *RUN, *flags, f"--workdir={workdir}", cwd=workdir.parent)
         processes[moment] = process.finish()
         states[moment] = state_of(workdir)
+        if moment == DAMAGED:
+            damage = random.Random(0)
+            assert kills.truncate_newest(workdir, damage) and kills.append_half_a_row(workdir, damage)
     return processes, states
 
 
@@ -116,7 +125,7 @@ def chains(folder: pathlib.Path, given: dict[str, tuple]) -> dict[str, tuple[dic
 def runs(tmp_path_factory):
     """Folder of both; by name, processes and states of a run that was stopped five times and of one that was not."""
     folder = tmp_path_factory.mktemp("resume")
-    return folder, chains(folder, {"killed": ([WRITING, UNSAVED_ROW, UNLISTED, TERM, ANY],), "whole": ([],)})
+    return folder, chains(folder, {"killed": ([WRITING, UNSAVED_ROW, UNLISTED, TERM, DAMAGED],), "whole": ([],)})
 
 
 def figures(workdir: pathlib.Path) -> dict:
@@ -171,15 +180,22 @@ def test_sigterm_in_mid_epoch_saves_and_says_so(runs):
     assert "Traceback" not in processes[TERM].stderr
     assert "Stopped at step 10" in processes[TERM].stdout
     assert (states[TERM]["rows"], states[TERM]["latest"]) == ([4, 8], 10)
-    assert f"Resuming from step 10 of {TOTAL_STEPS}" in processes[ANY].stdout
+    assert f"Resuming from step 10 of {TOTAL_STEPS}" in processes[DAMAGED].stdout
 
 
-def test_a_run_killed_at_any_moment_goes_on_from_its_last_checkpoint(runs):
+def test_a_run_killed_at_any_moment_goes_on_from_its_last_readable_checkpoint_and_says_so(runs):
     processes, states = runs[1]["killed"]
-    assert processes[ANY].returncode == -signal.SIGKILL
-    assert not states[ANY]["result"]
-    assert f"Resuming from step {states[ANY]['latest']} of {TOTAL_STEPS}" in processes[END].stdout
+    assert processes[DAMAGED].returncode == -signal.SIGKILL
+    assert not states[DAMAGED]["result"]
+    told = [line for line in processes[END].stderr.splitlines() if kills.FELL_BACK in line]
+    assert len(told) == 1 and f"ckpt-{states[DAMAGED]['latest']}" in told[0]
+    assert f"Resuming from step {states[DAMAGED]['before']} of {TOTAL_STEPS}" in processes[END].stdout
     assert processes[END].returncode == 0, processes[END].stderr
+
+
+def test_weights_their_averages_and_q_hat_are_bit_identical_to_the_uninterrupted_runs(runs):
+    folder, _ = runs
+    assert kills.differences(folder / "whole", folder / "killed") == []
 
 
 def test_the_figures_are_bit_identical_to_the_uninterrupted_runs(runs):

@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from etils import epath
@@ -30,6 +30,8 @@ TENSORBOARD = "tensorboard"
 LABELED = "labeled.json"
 # DARP's estimate of the unlabeled images' class distribution.
 PRIOR = "unlabeled_prior.json"
+# The image files that --skip_bad_images left out.
+SKIPPED = "skipped_images.csv"
 _GENERATION = re.compile(r"generation_(\d+)")
 
 
@@ -119,6 +121,11 @@ class RunDir:
         """Writes `model.json`, unless it exists."""
         if not (self / MODEL).exists():
             storage.write_json(self / MODEL, facts.to_json())
+
+    def write_skipped(self, skipped: Sequence[tuple[str, str]]) -> None:
+        """Writes `skipped_images.csv`: path and reason of each image file that was left out."""
+        rows = [storage.csv_row(row) + "\n" for row in [("path", "reason"), *skipped]]
+        storage.write_text(self / SKIPPED, "".join(rows))
 
     def cell(self) -> Mapping[str, Any]:
         """What a sweep recorded about the run; empty without a sweep."""

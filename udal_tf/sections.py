@@ -258,6 +258,11 @@ class OptimizerConfig(Section):
         low=0,
     )
     ema_decay: float = setting(0.999, "Decay of the exponential moving average (EMA) of the weights.", low=0, high=1)
+    ema_warmup: bool = setting(
+        False,
+        "Let the EMA forget the initial weights: its decay after t steps is the smaller of --ema_decay and "
+        "(1 + t) / (10 + t). For short runs; CReST has none.",
+    )
 
     @property
     def boundaries(self) -> tuple[Any, ...]:

@@ -1,11 +1,13 @@
 """Local paths, and atomic writes: a file is written completely or not at all."""
 
 import contextlib
+import csv
+import io
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from etils import epath
@@ -59,6 +61,14 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file atomically; undecodable characters, as in file names, are written as escapes."""
     with written_whole(path) as partial:
         partial.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def csv_row(cells: Iterable[object]) -> str:
+    """A row of a CSV file, without the line break after it; cells with line breaks, as in file names, are quoted."""
+    text = io.StringIO()
+    # Of line breaks, `csv` quotes those that it would write itself.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n")
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -11,14 +11,17 @@ confident mistakes.
 from __future__ import annotations
 
 import argparse
+import collections
 import pathlib
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from udal_tf.commands import model_arguments, outputs, program
+from udal_tf.data import formats
 from udal_tf.reporting import terminal
-from udal_tf.storage import write_json, write_text
+from udal_tf.shown_names import shown
+from udal_tf.storage import csv_row, write_json, write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +42,8 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
     from udal_tf.inference import assessment, image_files, priors
 
     shift = model.shift(args.target_prior, args.source_prior)
-    paths, labels, unknown = image_files.by_class(args.folder, model.class_names, args.skip_unknown)
+    unread: image_files.Unread = collections.Counter()
+    paths, labels, unknown = image_files.by_class(args.folder, model.class_names, args.skip_unknown, unread)
     with model_arguments.ImageProgress(len(paths)) as bar:
         predicted = assessment.predict(model, paths, labels, shift, bar.image)
     target = priors.target_prior(args.target_prior, model.class_names, model.p_data)
@@ -50,6 +54,7 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
         "images": str(args.folder),
         "count": len(predicted.paths),
         "unreadable": predicted.unreadable,
+        "not_read": formats.not_read_lines(unread),
         "unknown_folders": unknown,
         "class_names": list(model.class_names),
         "target_prior": {"stated": args.target_prior, "distribution": target.tolist()},
@@ -64,13 +69,14 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
 
 def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted, model: TrainedModel) -> None:
     """Writes all files of an evaluation into an empty folder."""
-    import pandas as pd
-
     from udal_tf.inference import assessment
     from udal_tf.reporting import assessment_plots, assessment_tables
 
     names, titles = model.class_names, assessment_tables.titles(evaluation)
-    predictions = {"file": predicted.paths, "class": [names[label] for label in predicted.labels]}
+    predictions: dict[str, Sequence[Any]] = {
+        "file": predicted.paths,
+        "class": [names[label] for label in predicted.labels],
+    }
     for kind in titles:
         predictions[f"predicted_{kind}"] = [names[c] for c in predicted.probs[kind].argmax(axis=1)]
         predictions[f"confidence_{kind}"] = predicted.probs[kind].max(axis=1)
@@ -78,8 +84,11 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
         "per_class": assessment_tables.per_class(evaluation),
         "confusion": assessment_tables.confusion(evaluation),
     }
-    for name, frame in {**frames, "predictions": pd.DataFrame(predictions)}.items():
+    for name, frame in frames.items():
         write_text(folder / f"{name}.csv", frame.to_csv(index=False))
+    # Not by pandas, whose strings cannot hold file names that are not UTF-8.
+    rows = [predictions, *zip(*predictions.values(), strict=True)]
+    write_text(folder / "predictions.csv", "".join(csv_row(row) + "\n" for row in rows))
     matrices = {title: evaluation[kind]["confusion"] for kind, title in titles.items()}
     assessment_plots.confusion_matrices(matrices, names, folder / "confusion.png")
     calibrations = {title: evaluation[kind]["calibration"] for kind, title in titles.items()}
@@ -114,7 +123,9 @@ def _run(args: argparse.Namespace) -> int:
     empty = [name for name, support in zip(model.class_names, supports, strict=True) if not support]
     if empty:
         print(f"\nNo images of {', '.join(empty)}: not in the balanced accuracy")
-    print(f"\n{evaluation['count']} images. All scores and figures: {args.out}")
+    for line in evaluation["not_read"]:
+        print(line)
+    print(f"\n{evaluation['count']} images. All scores and figures: {shown(args.out)}")
     if not predicted.unreadable:
         return 0
     print(f"{len(predicted.unreadable)} images could not be read and were skipped", file=sys.stderr)

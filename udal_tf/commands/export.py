@@ -2,10 +2,10 @@
 
   udal-export runs/mine mine_onnx --format=onnx --target_prior=uniform
 
-OUT becomes a folder with the model (saved_model/, model.keras, model.tflite or model.onnx), classes.json and
-MODEL_CARD.md, which says how to use it. The model takes uint8 images of the size that it was trained on and returns a
-probability per class; scaling and LA (Inf) are included, resizing is not. Before the folder appears, the exported model
-is compared with the original on random and real images.
+OUT becomes a folder with the model (saved_model/, model.keras, model.tflite or model.onnx), classes.json, read_image.py
+and MODEL_CARD.md, which says how to use it. The model takes uint8 images of the size that it was trained on and returns
+a probability per class; scaling and LA (Inf) are included, resizing is not: read_image.py reads an image file as the
+training did. Before the folder appears, the exported model is compared with the original on random and real images.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _run(args: argparse.Namespace) -> None:
     """Exports as the arguments say."""
     program.prepare_tensorflow()
     with outputs.new_folder(args.out, args.overwrite, CARD) as folder:
-        from udal_tf.inference import exporting, model_card, real_images
+        from udal_tf.inference import exporting, model_card, real_images, usage
 
         if missing := exporting.missing_packages(args.format):
             raise ValueError(
@@ -42,6 +42,7 @@ def _run(args: argparse.Namespace) -> None:
         export = model_card.Export(args.format, args.target_prior, source, differences, compared)
         write_text(folder / CARD, model_card.card(model, export))
         write_json(folder / CLASSES, model_card.facts(model, export))
+        write_text(folder / usage.READER, usage.reader(model))
     for kind, difference in differences.items():
         print(f"Largest difference in a probability on {kind} images: {difference:.1e}")
     print(f"Written and checked: {args.out / exporting.FORMATS[args.format].file}; how to use it: {args.out / CARD}")

@@ -4,33 +4,34 @@
   udal-inspect DIR --json --no_timing > found.json
   udal-inspect DIR -- --arch=mobilenetv2 --pretrained=weights.h5
 
-Prints counts per class, sizes, unreadable files, duplicates, and test images that are also in the training set;
-warnings; the command that trains on the folder and the settings it resolves to; and an estimate of its time on this
-machine, from a few timed steps. A contact sheet shows each class with its weak and strong views. Settings of `run.py`
-after `--` become part of the recommended command.
+Prints counts per class, sizes, files that are not read or cannot be, duplicates, images that look alike across training
+and test or across classes; warnings; the command that trains on the folder and the settings it resolves to; and an
+estimate of its time on this machine, from a few timed steps. A contact sheet shows each class with its weak and strong
+views. Settings of `run.py` after `--` become part of the recommended command.
 """
 
 import argparse
 import dataclasses
 import json
 import pathlib
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from udal_tf import config as config_module
-from udal_tf.commands import program
+from udal_tf.commands import outputs, program
 from udal_tf.config import Config
 from udal_tf.data import data_checks, decoding, folder_listing, inspection, settings
 from udal_tf.data.errors import DataError
-from udal_tf.data.folder_listing import LABELED, TEST, UNLABELED, Folder
+from udal_tf.data.folder_layout import LABELED, TEST, UNLABELED
+from udal_tf.data.folder_listing import Folder
 from udal_tf.data.inspection import ImageRecord
 from udal_tf.folder_recipe import LARGEST, folder_recipe
 from udal_tf.reporting import contact_sheet, terminal
 from udal_tf.reporting.inspection_text import inspection_text
 from udal_tf.sections import NO_WEIGHTS
+from udal_tf.shown_names import command_line, shown
 
 SHEET = "contact_sheet.png"
 WEAK_VIEWS = 3
@@ -63,11 +64,11 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
     config = config_module.resolve(given)
     if config.model.pretrained != NO_WEIGHTS and not pathlib.Path(config.model.pretrained).expanduser().is_file():
         raise ValueError(f"--pretrained={config.model.pretrained} is not a file")
-    problems = folder_listing.problems(folder, config.data.beta)
+    problems = folder_listing.problems(folder, config.data.beta, settings.uses_unlabeled(config))
     recipe: dict[str, Any] | None = None
     test_images = 0
     if not problems:
-        listing = folder_listing.make_listing(folder, config.data.beta)
+        listing = folder_listing.make_listing(folder)
         facts = settings.facts_of(listing, folder.root, config.data)
         config, recipe = config_module.resolve(given, facts), folder_recipe(facts, given)
         test_images = len(listing.test)
@@ -91,8 +92,8 @@ def _read_images(folder: Folder, size: int) -> list[ImageRecord]:
     with terminal.Progress(total, "images") as bar:
         images = inspection.read_images(folder, size, bar.advance)
     if not any(not image.fault and image.part != TEST for image in images):
-        faults = [f"; {image.path}: {image.fault}" for image in images[:1]]
-        raise DataError(f"{folder.root}: no image to train on can be read{''.join(faults)}")
+        faults = [f"; {shown(image.path)}: {shown(image.fault)}" for image in images[:1]]
+        raise DataError(f"{shown(folder.root)}: no image to train on can be read{''.join(faults)}")
     return images
 
 
@@ -100,7 +101,7 @@ def _emptied(folder: Folder, found: Mapping[str, Any]) -> list[str]:
     """The classes none of whose images can be read."""
     parts = (LABELED,) if folder.test is None else (LABELED, TEST)
     return [
-        f"{folder.root / part / one['name']}: none of its images can be read"
+        f"{shown(folder.part(part) / one['name'])}: none of its images can be read"
         for one in found["classes"]
         for part in parts
         if not one[part]
@@ -117,7 +118,7 @@ def _recommendation(
     of_the_base = recipe.get("bases", {}).get(config.method.base, {})
     chosen = {name: value for name, value in {**recipe, **of_the_base}.items() if name not in ("bases", "images")}
     return {
-        "command": shlex.join(["python", "run.py", *arguments]),
+        "command": command_line(["python", "run.py", *arguments]),
         "settings": {name: value for name, value in sorted(chosen.items()) if name not in given},
         "steps": config.train.total_steps * config.generations,
         "epochs": config.train.epochs * config.generations,
@@ -144,14 +145,13 @@ def _draw_sheet(folder: Folder, images: Sequence[ImageRecord], config: Config, s
     names = contact_sheet.some_rows(sorted(first, key=lambda name: -labeled[name]))
     spread = np.unique(np.linspace(0, len(unlabeled) - 1, min(UNLABELED_ROWS, len(unlabeled))).astype(int))
     paths = [*(first[name] for name in names), *(unlabeled[i] for i in spread)]
-    titles = [*(f"{name}\n{labeled[name]:,} labeled" for name in names), *("unlabeled" for _ in spread)]
+    titles = [*(f"{shown(name)}\n{labeled[name]:,} labeled" for name in names), *("unlabeled" for _ in spread)]
     pixels = np.stack([decoding.decode(folder.root / path, size) for path in paths])
     views = make_views(config.augment, *pixels.shape[1:])
-    shown = view_samples(pixels, views, WEAK_VIEWS, STRONG_VIEWS)
+    samples = view_samples(pixels, views, WEAK_VIEWS, STRONG_VIEWS)
     headings = [("image", 1), ("weak views", WEAK_VIEWS), ("strong views", STRONG_VIEWS)]
-    contact_sheet.draw(
-        shown, titles, headings, f"{folder.root.name}, as training sees it: {size} × {size} pixels", path
-    )
+    title = f"{shown(folder.root.resolve().name)}, as training sees it: {size} × {size} pixels"
+    contact_sheet.draw(samples, titles, headings, title, path)
 
 
 def _timing(config: Config, num_classes: int, test_images: int) -> dict[str, float]:
@@ -178,9 +178,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _sheet_path(args: argparse.Namespace) -> pathlib.Path:
     path = args.out or pathlib.Path(f"inspect_{args.folder.resolve().name}") / SHEET
     if path.suffix.lower() != ".png":
-        raise ValueError(f"--out must name a .png file, got {path}")
+        raise ValueError(f"--out must name a .png file, got {shown(path)}")
+    if path.is_dir():
+        raise ValueError(f"--out: {shown(path)} is a folder: name a .png file")
     if path.exists() and not args.overwrite:
-        raise ValueError(f"{path} exists already: give --overwrite, or another --out")
+        raise ValueError(f"{shown(path)} exists already: give --overwrite, or another --out")
+    outputs.check_writable(path.parent)
     return path
 
 

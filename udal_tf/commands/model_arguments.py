@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from udal_tf.commands import program
 from udal_tf.reporting.terminal import Progress
+from udal_tf.shown_names import shown
 
 if TYPE_CHECKING:  # At run time TensorFlow is imported only after the arguments have been checked.
     from udal_tf.inference.trained import TrainedModel
@@ -76,5 +77,5 @@ class ImageProgress(Progress):
     def image(self, path: str, fault: str = "") -> None:
         """Counts one more image. fault: why it could not be read, which is printed."""
         if fault:
-            self.line(f"not read: {path}: {fault}", sys.stderr)
+            self.line(f"not read: {shown(path)}: {shown(fault)}", sys.stderr)
         self.advance()

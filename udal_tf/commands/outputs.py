@@ -4,11 +4,13 @@ import contextlib
 import os
 import pathlib
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import TextIO
 
 from etils import epath
 
+from udal_tf.shown_names import shown
 from udal_tf.storage import written_whole
 
 
@@ -46,6 +48,21 @@ def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[epath
     with written_whole(path) as partial:
         partial.mkdir(parents=True)
         yield partial
+
+
+def check_writable(folder: pathlib.Path) -> None:
+    """Checks before long work that files can be made in a folder, which may not exist yet.
+
+    Raises:
+      ValueError: naming the folder and what is in the way.
+    """
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
+    try:
+        # Permissions alone do not tell: file systems may be read-only or full.
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot write in {shown(folder)} ({error.strerror}): choose another --out") from error
 
 
 def stop_printing() -> None:

@@ -4,15 +4,15 @@
   udal-predict runs/mine 'photos/**/*.jpg' --top_k=3
   udal-predict runs/mine photos/ --format=csv --out=classes.csv --target_prior=uniform
 
-IMAGES are files, folders (jpg, jpeg, png, webp at any depth) and patterns. Images of any size and color mode are
-converted to what the model was trained on. Files that cannot be read are named on standard error and skipped.
+IMAGES are files, folders (images of all formats that Pillow reads, at any depth) and patterns. Images of any size and
+color mode are converted to what the model was trained on; of an animation, the first frame is used. Files that cannot
+be read are named on standard error and skipped; other files in the folders are counted there.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
+import collections
 import json
 import pathlib
 import sys
@@ -20,7 +20,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from udal_tf.commands import model_arguments, outputs, program
+from udal_tf.data import formats
 from udal_tf.reporting import terminal
+from udal_tf.shown_names import shown
+from udal_tf.storage import csv_row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,18 +42,16 @@ def _table(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
     width = max(map(len, ["class", *class_names]))
     columns = ["class" if k == 0 else f"class {k + 1}" for k in range(top_k)]
     heading = "".join(f"{column:<{width}}  {'conf.':>6}  " for column in columns) + "file"
-    return heading, lambda path, ranked: "".join(f"{name:<{width}}  {prob:6.3f}  " for name, prob in ranked) + path
+    return (
+        heading,
+        lambda path, ranked: "".join(f"{name:<{width}}  {prob:6.3f}  " for name, prob in ranked) + shown(path),
+    )
 
 
 def _csv(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
-    def line(*cells: object) -> str:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow(cells)
-        return text.getvalue()
-
     more = [name for k in range(2, top_k + 1) for name in (f"class_{k}", f"confidence_{k}")]
-    heading = line("file", "class", "confidence", *more)
-    return heading, lambda path, ranked: line(path, *(cell for pair in ranked for cell in pair))
+    heading = csv_row(["file", "class", "confidence", *more])
+    return heading, lambda path, ranked: csv_row([path, *(cell for pair in ranked for cell in pair)])
 
 
 def _jsonl(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
@@ -130,8 +131,11 @@ def _predict(args: argparse.Namespace, file: TextIO) -> int:
     model = model_arguments.load_model(args)
     # A progress bar would break up the table on the same terminal.
     hidden = file is sys.stdout and sys.stdout.isatty()
-    with model_arguments.ImageProgress(sum(1 for _ in image_files.named(args.images)), hidden) as bar:
+    unread: image_files.Unread = collections.Counter()
+    with model_arguments.ImageProgress(sum(1 for _ in image_files.named(args.images, unread)), hidden) as bar:
         done, unreadable = write_predictions(model, args, file, bar)
+    for line in formats.not_read_lines(unread):
+        print(line, file=sys.stderr)
     if not done:
         raise ValueError(f"none of the {unreadable} files is an image that can be read")
     if unreadable:

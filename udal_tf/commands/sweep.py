@@ -19,13 +19,13 @@ import argparse
 import fnmatch
 import os
 import pathlib
-import shlex
 import sys
 from collections.abc import Sequence
 
 from udal_tf.commands import outputs, program
 from udal_tf.data import settings
 from udal_tf.reporting import revision, terminal
+from udal_tf.shown_names import command_line
 from udal_tf.sweep import driver, grids, listing, speeds
 from udal_tf.sweep.engines import ENGINES, ROOT, SweepError
 from udal_tf.sweep.jobs import Job
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         states = [listing.state_of(cell, args.out / cell.name) for cell in cells]
     run = os.path.relpath(ROOT / "run.py")
     arguments = [(run, *cell.arguments, f"--workdir={args.out / cell.name}") for cell in cells]
-    commands = [shlex.join(("python", *line)) for line in arguments]
+    commands = [command_line(("python", *line)) for line in arguments]
     listed = listing.listing(cells, states, commands, _speeds(args, cells))
     if args.list or args.dry_run:
         counts = ", ".join(

@@ -9,6 +9,28 @@ PROBS_EPSILON = 1e-6
 LOG_EPSILON = 1e-9
 
 
+def power(values: tf.Tensor, exponent: tf.Tensor | float) -> tf.Tensor:
+    """values^exponent for values and exponents that are not negative, with a finite gradient at a value of 0.
+
+    There the slope of an exponent below 1 is infinite, and times a gradient of 0 it would be NaN; it is taken as 0.
+
+    Args:
+      values: [...] float, non-negative.
+      exponent: scalar, at least 0; 0^0 is 1.
+
+    Returns:
+      [...] of the type of `values`.
+
+    Example:
+      >>> print(power(tf.constant([0.0, 4.0]), 0.5).numpy())
+      [0. 2.]
+    """
+    exponent = tf.cast(exponent, values.dtype)
+    regular = (values > 0.0) | (exponent >= 1.0)
+    powered = tf.pow(tf.where(regular, values, tf.ones_like(values)), exponent)
+    return tf.where(regular, powered, tf.cast(exponent == 0.0, values.dtype))
+
+
 def tempered(p_data: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
     """The target distribution p̃_α = Normalize(p_data^α): p_data itself at α = 1, uniform at α = 0. UDAL Eq. 2.
 
@@ -23,18 +45,27 @@ def tempered(p_data: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
       >>> print(tempered(tf.constant([0.8, 0.2]), 0.5).numpy().round(4))
       [0.6667 0.3333]
     """
-    powered = tf.pow(p_data, tf.cast(alpha, p_data.dtype))
+    powered = power(p_data, alpha)
     return powered / tf.reduce_sum(powered)
 
 
-def normalized(values: tf.Tensor) -> tf.Tensor:
-    """[C] non-negative values divided by their sum.
+def shifted(probs: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """Normalize(probs · exp(shift)) = softmax(log probs + shift), finite for every finite shift.
+
+    Args:
+      probs: [..., C] float32, rows sum to 1; a zero entry remains zero, and the gradient there is 0.
+      shift: [C] float32, finite, such as a multiple of `log_ratio`.
+
+    Returns:
+      [..., C] float32, rows sum to 1.
 
     Example:
-      >>> print(normalized(tf.constant([3.0, 1.0])).numpy())
-      [0.75 0.25]
+      >>> print(shifted(tf.constant([0.5, 0.5, 0.0]), tf.constant([0.0, 0.0, 1000.0])).numpy())
+      [0.5 0.5 0. ]
     """
-    return values / tf.reduce_sum(values)
+    positive = probs > 0.0
+    logs = tf.math.log(tf.where(positive, probs, tf.ones_like(probs)))
+    return tf.nn.softmax(tf.where(positive, logs, tf.constant(float("-inf"), probs.dtype)) + shift)
 
 
 def align_probs(probs: tf.Tensor, p_target: tf.Tensor, p_model: tf.Tensor) -> tf.Tensor:

@@ -14,8 +14,8 @@ from udal_tf.core import alignment
 def em_step(prior: tf.Tensor, probs: tf.Tensor, p_own: tf.Tensor) -> tf.Tensor:
     """One step of EM: the mean of Normalize(probs · prior / p_own) over the images.
 
-    A positive fixed point maximizes the log-likelihood Σ_x log Σ_c prior_c · probs_c(x) / p_own_c. Zero entries remain
-    zero. For prior = p_own the step returns the mean prediction.
+    A positive fixed point maximizes the log-likelihood Σ_x log Σ_c prior_c · probs_c(x) / p_own_c. Zero entries
+    count as 1e-6, as in `align_probs`. For prior = p_own the step returns the mean prediction.
 
     Args:
       prior: [C] float32, the current estimate, sums to 1.

@@ -1,11 +1,55 @@
-"""Per-example losses, weight decay and the divergence that is logged (UDAL Eqs. 3, 5, 6, 9; §3.1 for L2)."""
+"""Per-example losses, weight decay and the divergence that is logged (UDAL Eqs. 3, 5, 6, 9; §3.1 for L2).
 
-from collections.abc import Sequence
+An example that does not count, because its mask or weight is 0, adds exactly 0 to the loss and to the gradient,
+whatever its logits are: 0·∞ and 0·NaN, which are NaN, do not occur. The loss is selected by `weighted`; the gradient is
+selected in `cross_entropy` and `squared_error`, because that of a selected loss would still be 0 times the logits'.
+"""
+
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 # CReST util/util.py clips both distributions to [1e-6, 1 − 1e-6] before taking logarithms.
 KL_EPSILON = 1e-6
+
+
+def weighted(weights: tf.Tensor, per_example: tf.Tensor) -> tf.Tensor:
+    """weights·per_example, and 0 where the weight is 0, also for a loss that is not finite.
+
+    Args:
+      weights: [n] float32: the mask of `pseudo_labels`, or other weights.
+      per_example: [n] float32.
+
+    Returns:
+      [n] float32.
+
+    Example:
+      >>> print(weighted(tf.constant([0.0, 0.0, 2.0]), tf.constant([float("nan"), float("inf"), 1.5])).numpy())
+      [0. 0. 3.]
+    """
+    return weights * tf.where(weights != 0.0, per_example, tf.zeros_like(per_example))
+
+
+def _by_example(loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """loss(targets, logits) [n], with a gradient that is 0 for examples where the gradient from above is 0.
+
+    For these examples the gradient is computed at zeros, so that it is finite; for the others nothing is different.
+    """
+
+    @tf.custom_gradient
+    def value(targets, logits):
+        def gradient(upstream):
+            counts = upstream != 0.0
+            given = [targets, logits]
+            with tf.GradientTape() as tape:
+                safe = [tf.where(counts[:, None] if x.shape.rank == 2 else counts, x, tf.zeros_like(x)) for x in given]
+                tape.watch([x for x in safe if not x.dtype.is_integer])
+                losses = loss(*safe)
+            return tape.gradient(losses, safe, output_gradients=upstream)
+
+        return loss(targets, logits), gradient
+
+    return value(targets, logits)
 
 
 def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -23,9 +67,10 @@ def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
       >>> print(cross_entropy(tf.constant([1, 0]), logits).numpy().round(4))
       [1.6094 0.6931]
     """
+    softmax = tf.nn.softmax_cross_entropy_with_logits
     if targets.dtype.is_integer:
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
-    return tf.nn.softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+        softmax = tf.nn.sparse_softmax_cross_entropy_with_logits
+    return _by_example(softmax, targets, logits)
 
 
 def squared_error(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -42,7 +87,11 @@ def squared_error(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
       >>> print(squared_error(tf.constant([[1.0, 0.0]]), tf.math.log([[0.8, 0.2]])).numpy().round(4))
       [0.04]
     """
-    return tf.reduce_mean(tf.math.squared_difference(targets, tf.nn.softmax(logits)), axis=-1)
+
+    def of_probs(targets, logits):
+        return tf.reduce_mean(tf.math.squared_difference(targets, tf.nn.softmax(logits)), axis=-1)
+
+    return _by_example(of_probs, targets, logits)
 
 
 def l2(variables: Sequence[tf.Tensor]) -> tf.Tensor:

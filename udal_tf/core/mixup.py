@@ -20,7 +20,9 @@ def mixing_weights(beta_samples: tf.Tensor) -> tf.Tensor:
 
 
 def mixup(own: tf.Tensor, partner: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """weights·own + (1 − weights)·partner per example; a weight of 1 returns `own` unchanged. MixMatch Eqs. 10, 11.
+    """weights·own + (1 − weights)·partner per example. MixMatch Eqs. 10, 11.
+
+    A weight of 1 returns `own` unchanged, whatever the partner is: a partner that is not finite does not count there.
 
     Args:
       own: [n, …] float32.
@@ -37,4 +39,5 @@ def mixup(own: tf.Tensor, partner: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
        [1.   0.  ]]
     """
     shaped = tf.reshape(weights, [-1] + [1] * (own.shape.rank - 1))
+    partner = tf.where(shaped < 1.0, partner, tf.zeros_like(partner))
     return own * shaped + partner * (1.0 - shaped)

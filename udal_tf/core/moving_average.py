@@ -1,9 +1,11 @@
-"""Moving averages of class distributions: q̂ of the model's predictions, and CReST's of the labels (§2.2)."""
+"""Moving averages: q̂ of the model's predictions, CReST's of the labels (§2.2), and the decay of the EMA weights."""
 
 import tensorflow as tf
 
 # Batches that q̂ averages over, as in ReMixMatch and CReST.
 HISTORY_BATCHES = 128
+# Of `warmed_decay`, as in TensorFlow's ExponentialMovingAverage.
+WARMUP_OFFSET = 10.0
 # CReST's decay of the moving average of labels.
 LABEL_DECAY = 0.999
 
@@ -71,3 +73,23 @@ def decayed(average: tf.Tensor, labels: tf.Tensor, decay: float = LABEL_DECAY) -
     """
     frequencies = tf.reduce_mean(tf.one_hot(labels, average.shape[0], dtype=average.dtype), axis=0)
     return average * decay + frequencies * (1.0 - decay)
+
+
+def warmed_decay(decay: float, step: tf.Tensor | int) -> tf.Tensor:
+    """The decay of an average that is to forget its start soon: min(decay, (1 + step) / (10 + step)).
+
+    Args:
+      decay: in [0, 1], reached after (10·decay − 1) / (1 − decay) steps: 8,990 for 0.999.
+      step: number of updates before this one.
+
+    Returns:
+      Scalar float32.
+
+    Example:
+      >>> print([round(float(warmed_decay(0.999, step)), 4) for step in (0, 8, 8990, 100000)])
+      [0.1, 0.5, 0.999, 0.999]
+
+    Source: the `num_updates` of TensorFlow's `tf.train.ExponentialMovingAverage`.
+    """
+    step = tf.cast(step, tf.float32)
+    return tf.minimum(decay, (1.0 + step) / (WARMUP_OFFSET + step))

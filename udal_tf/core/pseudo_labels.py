@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from udal_tf.core import alignment
+
 
 def average_views(probs: Sequence[tf.Tensor]) -> tf.Tensor:
     """Mean of the predictions for several views of the same images, as MixMatch guesses labels.
@@ -24,9 +26,13 @@ def average_views(probs: Sequence[tf.Tensor]) -> tf.Tensor:
 def sharpen(probs: tf.Tensor, temperature: float) -> tf.Tensor:
     """Normalize(probs^(1/temperature)). MixMatch's sharpening.
 
+    Rows are divided by their maximum first, which changes nothing but keeps the sum of the powers at 1 or more: 0.3^100
+    is 0 in float32. The maximum has no gradient, because the result does not depend on it.
+
     Args:
       probs: [U, C] float32, rows sum to 1.
-      temperature: above 0; 1 changes nothing, and rows become one-hot as it approaches 0.
+      temperature: above 0; 1 changes nothing, and rows become one-hot as it approaches 0. Ties stay ties, and zeros
+        stay zeros.
 
     Returns:
       [U, C] float32, rows sum to 1.
@@ -34,8 +40,11 @@ def sharpen(probs: tf.Tensor, temperature: float) -> tf.Tensor:
     Example:
       >>> print(sharpen(tf.constant([[0.8, 0.2]]), temperature=0.5).numpy().round(4))
       [[0.9412 0.0588]]
+      >>> print(sharpen(tf.constant([[0.3, 0.3, 0.2, 0.2]]), temperature=0.01).numpy().round(4))
+      [[0.5 0.5 0.  0. ]]
     """
-    powered = tf.pow(probs, 1.0 / temperature)
+    largest = tf.stop_gradient(tf.reduce_max(probs, axis=-1, keepdims=True))
+    powered = alignment.power(probs / largest, 1.0 / temperature)
     return powered / tf.reduce_sum(powered, axis=-1, keepdims=True)
 
 

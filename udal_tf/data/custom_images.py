@@ -1,12 +1,18 @@
-"""Decodes images of any size and format once, resizes them to one size, and caches the result as one array file."""
+"""Decodes images of any size and format once, resizes them to one size, and caches the result as one array file.
+
+A cache folder holds the images of one list of files. A later list takes from earlier ones what has not changed since.
+"""
 
 import concurrent.futures
+import dataclasses
+import hashlib
 import io
 import json
 import os
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO
 
 import numpy as np
 import tensorflow as tf
@@ -15,15 +21,19 @@ from udal_tf import storage
 from udal_tf.config import DataConfig
 from udal_tf.data import files
 from udal_tf.data.dataset import ArrayImages, DataError, Images, crops_of
-from udal_tf.data.decoding import FAULTS, decode_or_fault, image_size
+from udal_tf.data.decoding import ImageError, image_size
+from udal_tf.data.reading import Pixels, pixels_or_fault
 from udal_tf.folder_recipe import LARGEST, small_side
 
 # Datasets up to this size are held in memory; larger ones stay on disk.
 IN_MEMORY_BYTES = 512 << 20
 CHANNELS = 3
-IMAGES_FILE, FACTS_FILE = "images.npy", "facts.json"
+# The images that can be read, in order; for each the state of its file; size, version, and what is wrong with others.
+IMAGES_FILE, STATES_FILE, FACTS_FILE = "images.npy", "states.npy", "facts.json"
 # Increased whenever the same files would give different pixels.
-_VERSION = 1
+_VERSION = 2
+_PREFIX = "folder-"
+_STATE_BYTES = 16
 _THREADS = os.cpu_count() or 1
 _AT_A_TIME = 256
 
@@ -63,70 +73,157 @@ class Decoded:
         return MappedImages(images)
 
 
-def load(root: pathlib.Path, paths: Sequence[pathlib.Path], config: DataConfig) -> tuple[Decoded, int, list[int]]:
+@dataclasses.dataclass(frozen=True)
+class _Kept:
+    """What a cache folder holds.
+
+    images: [n, size, size, 3] uint8.
+    states: [n, 16] uint8, the state of each image's file.
+    size: side of the images.
+    bad: position in the list of files -> what is wrong with the file; those of `images` are the others, in order.
+    """
+
+    images: np.ndarray
+    states: np.ndarray
+    size: int
+    bad: dict[int, str]
+
+    @classmethod
+    def read(cls, folder: pathlib.Path) -> "_Kept | None":
+        """The content of a folder; None if there is none, it is damaged, or it is of another version."""
+        try:
+            facts = json.loads((folder / FACTS_FILE).read_text())
+            if facts["version"] != _VERSION:
+                return None
+            images = np.load(folder / IMAGES_FILE, mmap_mode="r", allow_pickle=False)
+            states = np.load(folder / STATES_FILE, allow_pickle=False)
+            bad = {int(position): str(fault) for position, fault in facts["bad"].items()}
+            size = int(facts["size"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        whole = images.shape == (len(states), size, size, CHANNELS) and images.dtype == np.uint8
+        return cls(images, states, size, bad) if whole else None
+
+
+def load(paths: Sequence[pathlib.Path], config: DataConfig) -> tuple[Decoded, int, dict[int, str]]:
     """The images at one size, from the cache folder if the files are unchanged.
 
+    What has been decoded is kept even if some images cannot be read or the process is interrupted.
+
     Args:
-      root: the folder that names in the cache key are relative to.
       paths: the images in order.
       config: image_size (0: `default_size`), cache_dir and skip_bad_images are used.
 
     Returns:
-      the readable images, in order; their size; positions in `paths` of the unreadable ones.
+      the readable images, in order; their size; for the position in `paths` of each other one what is wrong with it.
 
     Raises:
       DataError: naming unreadable images, unless they are to be skipped; or if the disk is full.
     """
-    key = files.fingerprint(paths, root, _VERSION, config.image_size, [str(path) for path in paths])
-    folder = files.cache_dir(config) / f"folder-{key}"
-    if (folder / FACTS_FILE).exists():
-        facts = json.loads((folder / FACTS_FILE).read_text())
-        if not facts["bad"] or config.skip_bad_images:
-            return Decoded(folder / IMAGES_FILE), facts["size"], facts["bad"]
-    size = config.image_size or default_size(paths)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        bad = _make(folder, paths, size, config)
-    except OSError as error:
-        raise DataError(
-            f"cannot write below {folder.parent} ({error.strerror}); choose another folder with --cache_dir"
-        ) from error
+    states = _states(paths)
+    key = hashlib.sha256(repr((_VERSION, config.image_size)).encode() + b"".join(states)).hexdigest()[:24]
+    folder = files.cache_dir(config) / f"{_PREFIX}{key}"
+    kept = _Kept.read(folder)
+    # A file that could not be read may have become readable without a change of its state: its rights, for example.
+    if kept is None or any(not isinstance(pixels_or_fault(paths[i], kept.size), str) for i in kept.bad):
+        size = kept.size if kept else config.image_size or default_size(paths)
+        del kept  # Its file is about to be replaced.
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            bad = _make(folder, paths, states, size)
+        except OSError as error:
+            raise DataError(
+                f"cannot write below {folder.parent} ({error.strerror}); choose another folder with --cache_dir"
+            ) from error
+    else:
+        size, bad = kept.size, kept.bad
+    if bad and not config.skip_bad_images:
+        raise DataError(files.bad_images(config, {str(paths[i]): fault for i, fault in bad.items()}))
     return Decoded(folder / IMAGES_FILE), size, bad
 
 
-def _make(folder: pathlib.Path, paths: Sequence[pathlib.Path], size: int, config: DataConfig) -> list[int]:
-    """Fills the cache folder, whole or not at all; returns the positions of unreadable images."""
+def _states(paths: Sequence[pathlib.Path]) -> list[bytes]:
+    """For each file a hash of its path, length and modification time: what an image in the cache is known by."""
+    states = []
+    for path in paths:
+        try:
+            stat = os.stat(path)
+            state = f"{stat.st_size}\0{stat.st_mtime_ns}"
+        except OSError as error:
+            state = str(error.strerror)
+        content = os.fsencode(path.absolute()) + b"\0" + state.encode()
+        states.append(hashlib.blake2b(content, digest_size=_STATE_BYTES).digest())
+    return states
+
+
+def _make(folder: pathlib.Path, paths: Sequence[pathlib.Path], states: Sequence[bytes], size: int) -> dict[int, str]:
+    """Fills the cache folder; returns what is wrong with the images that cannot be read."""
     needed, free = len(paths) * size * size * CHANNELS, shutil.disk_usage(folder.parent).free
     if needed > free:
         raise DataError(
             f"{folder.parent}: {len(paths)} images of {size}×{size} need {needed >> 20} MB, only {free >> 20} MB "
             "are free; choose a smaller --image_size or another --cache_dir"
         )
+    part = folder.with_name(f"{folder.name}-part")
+    earlier = _earlier(folder.parent, set(states), size)
+    bad: dict[int, str] = {}
+    done: list[bytes] = []
     with storage.written_whole(folder) as partial:
         partial.mkdir()
-        bad = _decode_all(paths, size, partial / IMAGES_FILE, config)
-        (partial / FACTS_FILE).write_text(json.dumps({"size": size, "bad": bad}))
+        with open(partial / IMAGES_FILE, "wb") as file:
+            # The number of good images is known only at the end: the header, of fixed length, is then rewritten.
+            file.write(_header(len(paths), size))
+            try:
+                for i, image in enumerate(_pixels(paths, states, size, earlier)):
+                    if isinstance(image, str):
+                        bad[i] = image
+                    else:
+                        file.write(image.tobytes())
+                        done.append(states[i])
+            except KeyboardInterrupt:
+                file.seek(0)
+                _finish(file, partial, done, {}, size)
+                file.close()
+                shutil.rmtree(part, ignore_errors=True)
+                os.replace(partial, part)
+                raise
+            file.seek(0)
+            _finish(file, partial, done, bad, size)
+        del earlier
+    shutil.rmtree(part, ignore_errors=True)
     return bad
 
 
-def _decode_all(paths: Sequence[pathlib.Path], size: int, target: pathlib.Path, config: DataConfig) -> list[int]:
-    """Writes the readable images to `target`; returns the positions of the others."""
-    faults: dict[int, str] = {}
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool, open(target, "wb") as file:
-        # The number of good images is known only at the end: the header, of fixed length, is then rewritten.
-        file.write(_header(len(paths), size))
+def _finish(file: BinaryIO, folder: pathlib.Path, states: Sequence[bytes], bad: Mapping[int, str], size: int) -> None:
+    """Writes the header of the array file for as many images as there are states, and the folder's other files."""
+    file.write(_header(len(states), size))
+    np.save(folder / STATES_FILE, np.frombuffer(b"".join(states), np.uint8).reshape(-1, _STATE_BYTES))
+    (folder / FACTS_FILE).write_text(json.dumps({"version": _VERSION, "size": size, "bad": bad}))
+
+
+def _pixels(
+    paths: Sequence[pathlib.Path], states: Sequence[bytes], size: int, earlier: Mapping[bytes, np.ndarray]
+) -> Iterator[Pixels]:
+    """The pixels of each file, or what is wrong with it, in order; decoded by threads unless `earlier` has them."""
+
+    def one(position: int) -> Pixels:
+        found = earlier.get(states[position])
+        return pixels_or_fault(paths[position], size) if found is None else found
+
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         for start in range(0, len(paths), _AT_A_TIME):
-            some = paths[start : start + _AT_A_TIME]
-            for i, image in enumerate(pool.map(lambda path: decode_or_fault(path, size), some), start):
-                if isinstance(image, str):
-                    faults[i] = image
-                else:
-                    file.write(image.tobytes())
-        if faults and not config.skip_bad_images:
-            raise DataError(files.bad_images(config, {str(paths[i]): fault for i, fault in faults.items()}))
-        file.seek(0)
-        file.write(_header(len(paths) - len(faults), size))
-    return list(faults)
+            yield from pool.map(one, range(start, min(start + _AT_A_TIME, len(paths))))
+
+
+def _earlier(parent: pathlib.Path, wanted: set[bytes], size: int) -> dict[bytes, np.ndarray]:
+    """Images in the cache folders whose files have one of the wanted states."""
+    found: dict[bytes, np.ndarray] = {}
+    for folder in sorted(parent.glob(f"{_PREFIX}*")):
+        kept = None if folder.suffix == storage.PARTIAL else _Kept.read(folder)
+        if kept and kept.size == size:
+            images, rows = np.asarray(kept.images), ((state.tobytes(), i) for i, state in enumerate(kept.states))
+            found |= {state: images[i] for state, i in rows if state in wanted}
+    return found
 
 
 def _header(count: int, size: int) -> bytes:
@@ -143,7 +240,7 @@ def default_size(paths: Sequence[pathlib.Path]) -> int:
     for path in paths:
         try:
             sides.append(min(image_size(path)))
-        except FAULTS:
+        except ImageError:
             # Reported by name when it is decoded.
             continue
     return small_side(float(np.median(sides)) if sides else LARGEST)

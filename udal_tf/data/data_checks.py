@@ -1,12 +1,13 @@
 """Data checks: plain-language warnings about a folder before training, from `inspection.summary` alone."""
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from udal_tf.data.folder_listing import LABELED, NAMED, TEST, UNLABELED
+from udal_tf.data.folder_layout import LABELED, NAMED, TEST, UNLABELED, counted, named, spelling
 from udal_tf.folder_recipe import FEW_LABELS
+from udal_tf.shown_names import shown
 
 # Total variation distance above which two class distributions are reported as different.
 FAR_APART = 0.25
@@ -33,8 +34,8 @@ def data_warnings(found: Mapping[str, Any], large_from_scratch: bool = False) ->
       found: `inspection.summary`.
       large_from_scratch: whether a large network would be trained from random weights.
     """
-    warnings = [*_leaks(found), *_labels(found), *_priors(found)]
-    warnings += [*_files_left_out(found), *_sizes(found), *_colors(found)]
+    warnings = [*_not_read(found), *_leaks(found), *_look_alikes(found), *_labels(found), *_priors(found)]
+    warnings += [*_files_left_out(found), *_values(found), *_sizes(found), *_colors(found)]
     in_training = found["counts"][LABELED] + found["counts"][UNLABELED]
     if large_from_scratch and in_training < ENOUGH_FOR_LARGE:
         text = (
@@ -53,9 +54,43 @@ def _leaks(found: Mapping[str, Any]) -> _Warnings:
         ("labeled_in_unlabeled", (LABELED, UNLABELED), "harmless, but they are counted twice"),
     ):
         if both := [group for group in groups if set(parts) <= set(group["parts"])]:
-            yield kind, f"{_count(both, 'image')} of {parts[0]}/ also in {parts[1]}/: {consequence}{_files(both)}"
-    if conflicting := [group for group in groups if len(_labels_of(group)) > 1]:
-        yield "two_labels", f"{_count(conflicting, 'image')} with two labels, one of them wrong{_files(conflicting)}"
+            yield kind, f"{counted(both, 'image')} of {parts[0]}/ also in {parts[1]}/: {consequence}{_files(both)}"
+    if found["held_out"]:
+        copies = [group for group in groups if group["parts"].count(LABELED) > 1]
+        copies += [pair for pair in found["near_duplicates"] if pair["parts"].count(LABELED) > 1]
+        if copies:
+            yield (
+                "copies_held_out",
+                f"{counted(copies, 'image')} more than once in {LABELED}/, of which a fifth is held out: copies on "
+                f"both sides make test scores too high; remove them, or make a {TEST}/ folder{_files(copies, ' ≈ ')}",
+            )
+    # Blank images in several classes say that some images are blank, not that a label is wrong: see `_values`.
+    if conflicting := [group for group in groups if len(_labels_of(group)) > 1 and not group["blank"]]:
+        yield "two_labels", f"{counted(conflicting, 'image')} with two labels, one of them wrong{_files(conflicting)}"
+
+
+def _look_alikes(found: Mapping[str, Any]) -> _Warnings:
+    pairs = found["near_duplicates"]
+    for kind, part, consequence in (
+        ("near_labeled_in_test", LABELED, "if they show the same, test scores are too high"),
+        ("near_unlabeled_in_test", UNLABELED, "if they show the same, test scores may be too high"),
+    ):
+        if both := [pair for pair in pairs if set(pair["parts"]) == {part, TEST}]:
+            # A test image may be in two pairs: with the image most like it, and with one of another class.
+            tested = {pair["files"][pair["parts"].index(TEST)] for pair in both}
+            text = f"{counted(tested, 'image')} of {TEST}/ nearly equal to one of {part}/: {consequence}"
+            yield kind, text + _files(both, " ≈ ")
+    if conflicting := [pair for pair in pairs if len(_labels_of(pair)) > 1]:
+        text = f"{counted(conflicting, 'pair')} of nearly equal images in different classes: is a label wrong?"
+        yield "near_two_labels", text + _files(conflicting, " ≈ ")
+
+
+def _not_read(found: Mapping[str, Any]) -> _Warnings:
+    if lines := found["not_read_lines"]:
+        more = f"; and {len(lines) - NAMED:,} more kinds of files" if len(lines) > NAMED else ""
+        yield "not_read", "; ".join(lines[:NAMED]) + more
+    for note in found["layout"]:
+        yield "layout", note
 
 
 def _labels_of(group: Mapping[str, Any]) -> set[str]:
@@ -65,10 +100,12 @@ def _labels_of(group: Mapping[str, Any]) -> set[str]:
 
 def _labels(found: Mapping[str, Any]) -> _Warnings:
     classes, labeled, unlabeled = found["classes"], found["counts"][LABELED], found["counts"][UNLABELED]
+    if missing := [c["name"] for c in classes if not c["labeled"]]:
+        yield "no_labels", f"no labeled images: {named(missing)}"
     if single := [c["name"] for c in classes if c["labeled"] == 1]:
-        yield "one_label", f"only one labeled image: {_names(single)}; the class is learned from it alone"
+        yield "one_label", f"only one labeled image: {named(single)}; the class is learned from it alone"
     if few := [f"{c['name']} {c['labeled']}" for c in classes if 1 < c["labeled"] < FEW_LABELS]:
-        yield "few_labels", f"fewer than {FEW_LABELS} labeled images: {_names(few)}"
+        yield "few_labels", f"fewer than {FEW_LABELS} labeled images: {named(few)}"
     if 0 < unlabeled < labeled:
         yield (
             "few_unlabeled",
@@ -77,11 +114,11 @@ def _labels(found: Mapping[str, Any]) -> _Warnings:
     if found["held_out"]:
         yield "no_test", f"no {TEST}/: a fifth of each class is held out for testing"
     elif missing := [c["name"] for c in classes if not c["test"]]:
-        yield "missing_in_test", f"no test images: {_names(missing)}"
+        yield "missing_in_test", f"no test images: {named(missing)}"
     if few := [f"{c['name']} {c['test']}" for c in classes if 0 < c["test"] < FEW_TO_TEST]:
-        yield "few_to_test", f"fewer than {FEW_TO_TEST} test images: {_names(few)}"
+        yield "few_to_test", f"fewer than {FEW_TO_TEST} test images: {named(few)}"
     if alike := _alike([c["name"] for c in classes]):
-        yield "alike_names", f"class names that differ only in spelling: {_names(alike)}"
+        yield "alike_names", f"class names that differ only in spelling: {named(alike)}"
 
 
 def _priors(found: Mapping[str, Any]) -> _Warnings:
@@ -130,9 +167,24 @@ def _colors(found: Mapping[str, Any]) -> _Warnings:
 
 def _files_left_out(found: Mapping[str, Any]) -> _Warnings:
     if bad := found["unreadable"]:
-        yield "unreadable", f"{_count(bad, 'file')} cannot be read: --skip_bad_images leaves them out"
+        yield "unreadable", f"{counted(bad, 'file')} cannot be read: --skip_bad_images leaves them out"
     if loose := found["loose"]:
-        yield "loose", f"{_count(loose, 'image')} outside any class folder, left out ({_names(loose)})"
+        yield "loose", f"{counted(loose, 'image')} outside any class folder, left out ({named(loose)})"
+
+
+def _values(found: Mapping[str, Any]) -> _Warnings:
+    blank, sixteen_bit = found["blank"], found["sixteen_bit"]
+    in_classes = [group for group in found["duplicates"] if group["blank"] and len(_labels_of(group)) > 1]
+    if in_classes:
+        yield "blank_in_classes", f"{counted(in_classes, 'blank image')} in several classes{_files(in_classes)}"
+    if blank:
+        yield "blank", f"{counted(blank, 'image')} nearly of one color, with little to learn from ({named(blank)})"
+    if dark := sixteen_bit["dark"]:
+        yield (
+            "twelve_bit",
+            f"{len(dark):,} of {counted(range(sixteen_bit['count']), '16-bit image')} with no value above 4095, as in "
+            f"12-bit data: read as 16-bit they are nearly black; scale their values up to 65535 ({named(dark)})",
+        )
 
 
 def _distance(ours: Sequence[int], theirs: Sequence[int]) -> float:
@@ -142,18 +194,9 @@ def _distance(ours: Sequence[int], theirs: Sequence[int]) -> float:
 
 
 def _alike(names: Sequence[str]) -> list[str]:
-    spelled = [" ".join(name.casefold().replace("_", " ").replace("-", " ").split()) for name in names]
+    spelled = [spelling(name) for name in names]
     return [name for name, plain in zip(names, spelled, strict=True) if spelled.count(plain) > 1]
 
 
-def _count(things: Sized, noun: str) -> str:
-    return f"{len(things):,} {noun}" + ("" if len(things) == 1 else "s")
-
-
-def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
-
-
-def _files(groups: Sequence[Mapping[str, Any]]) -> str:
-    return f" ({_names([' = '.join(group['files'][:NAMED]) for group in groups])})"
+def _files(groups: Sequence[Mapping[str, Any]], between: str = " = ") -> str:
+    return f" ({named([between.join(map(shown, group['files'][:NAMED])) for group in groups])})"

@@ -103,6 +103,7 @@ class Source:
         otherwise it is computed from the labeled counts.
       draw: how the long-tailed subset was chosen, for the provenance; `{draw}` stands for --draw.
       files: number of source files of equal length in canonical order (see `longtail.subset`).
+      skipped: path and fault of each image file that --skip_bad_images left out.
     """
 
     train: Images
@@ -115,6 +116,7 @@ class Source:
     geometric: bool = True
     draw: str = "{draw}"
     files: int = 1
+    skipped: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of_arrays(cls, parts: Iterable[tuple[np.ndarray, np.ndarray]], *given: Any, **options: Any) -> "Source":
@@ -134,6 +136,7 @@ class SslData:
     p_data: [C] float32, the class prior of the labeled data, sums to 1, every entry above 0.
     p_unlabeled: [C] float32, the assumed class distribution of the unlabeled pool; sums to 1.
     prepared: what a method computed before training, by name.
+    skipped: as in `Source`.
     """
 
     train: Images
@@ -149,6 +152,7 @@ class SslData:
     p_unlabeled: np.ndarray
     provenance: dict[str, Any]
     prepared: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    skipped: tuple[tuple[str, str], ...] = ()
 
     @property
     def num_classes(self) -> int:

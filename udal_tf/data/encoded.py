@@ -9,13 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from udal_tf.data.central_view import CHANNELS, DAMAGED, PNG, center_view, decoded, foreign, read, resized
 from udal_tf.data.crops import crop_boxes
 from udal_tf.data.dataset import DataError
-from udal_tf.data.decoding import PNG, foreign
+from udal_tf.data.decoding import irregular
 
-# ImageNet's evaluation view: the central 224×224 of an image whose short side is 256 pixels.
-CENTER = 224 / 256
-CHANNELS = 3
 # Images of a batch that are decoded in parallel.
 PARALLEL = 16
 # Last bytes of the formats.
@@ -47,8 +45,7 @@ class FileReader:
         return len(self._names)
 
     def read(self, position: int) -> bytes:
-        with open(self.name(position), "rb") as file:
-            return file.read()
+        return read(self.name(position))
 
     def name(self, position: int) -> str:
         return os.path.join(self._root, os.fsdecode(bytes(self._names[position])))
@@ -137,42 +134,11 @@ class EncodedImages:
             return tf.io.decode_and_crop_jpeg(content, crop_boxes(shape[:1], shape[1:2], uniforms[None])[0], CHANNELS)
 
         def from_other() -> tf.Tensor:
-            image = _decoded(content)
+            image = decoded(content)
             box = crop_boxes(tf.shape(image)[:1], tf.shape(image)[1:2], uniforms[None])[0]
             return tf.image.crop_to_bounding_box(image, box[0], box[1], box[2], box[3])
 
-        return _resized(tf.cond(tf.io.is_jpeg(content), from_jpeg, from_other), self.shape[0])
-
-
-def center_view(content: tf.Tensor, size: int) -> tf.Tensor:
-    """The evaluation view of an encoded image: its center square, 7/8 of the short side, resized.
-
-    Args:
-      content: scalar string, a JPEG or PNG file.
-      size: side of the result.
-
-    Returns:
-      [size, size, 3] uint8; an image that already has this size is unchanged.
-    """
-    image = _decoded(content)
-    rows, columns = tf.shape(image)[0], tf.shape(image)[1]
-    side = tf.cast(tf.round(CENTER * tf.cast(tf.minimum(rows, columns), tf.float32)), tf.int32)
-    unchanged = tf.logical_and(tf.equal(rows, size), tf.equal(columns, size))
-    side = tf.where(unchanged, rows, tf.maximum(side, 1))
-    top, left = (rows - side) // 2, (columns - side) // 2
-    return _resized(tf.image.crop_to_bounding_box(image, top, left, side, side), size)
-
-
-def _resized(image: tf.Tensor, size: int) -> tf.Tensor:
-    """Bicubic, as in FixMatch, but with antialiasing when it shrinks, unlike FixMatch."""
-    resized = tf.image.resize(image, [size, size], tf.image.ResizeMethod.BICUBIC, antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
-
-
-def _decoded(content: tf.Tensor) -> tf.Tensor:
-    image = tf.io.decode_image(content, CHANNELS, expand_animations=False)
-    image.set_shape([None, None, CHANNELS])
-    return image
+        return resized(tf.cond(tf.io.is_jpeg(content), from_jpeg, from_other), self.shape[0])
 
 
 def file_fault(path: str | pathlib.Path) -> str:
@@ -182,6 +148,8 @@ def file_fault(path: str | pathlib.Path) -> str:
     decoded. So files of other formats, empty and truncated ones are found without decoding everything.
     """
     try:
+        if fault := irregular(path):
+            return fault
         with open(path, "rb") as file:
             head = file.read(len(PNG))
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
@@ -193,7 +161,7 @@ def file_fault(path: str | pathlib.Path) -> str:
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     try:
-        _decoded(tf.constant(content))
-    except tf.errors.InvalidArgumentError:
-        return "truncated or damaged"
+        decoded(tf.constant(content))
+    except Exception:  # TensorFlow's own, and whatever else a damaged file makes of it.
+        return DAMAGED
     return ""

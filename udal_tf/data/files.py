@@ -9,9 +9,15 @@ from typing import BinaryIO
 from udal_tf import storage
 from udal_tf.config import DataConfig
 from udal_tf.data.errors import DataError
+from udal_tf.shown_names import shown
 
 DEFAULT_DATA_DIR = "~/tensorflow_datasets"
 DEFAULT_CACHE_DIR = "~/.cache/udal_tf"
+# What operating systems and tools leave in folders; hidden entries are passed over as well.
+_PASSED_OVER = {
+    "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin",
+    "system volume information", "lost+found", "__pycache__",
+}  # fmt: skip
 # Files that a message lists by name before it only counts the others.
 NAMED = 5
 _CHUNK = 1 << 20
@@ -32,11 +38,24 @@ def data_dirs(config: DataConfig) -> list[pathlib.Path]:
 
 
 def listed(folder: pathlib.Path, what: str) -> list[pathlib.Path]:
-    """The visible entries of a folder, sorted by name. Raises DataError, naming `what`, if it cannot be read."""
+    """The entries of a folder that are not `passed_over`, sorted by name.
+
+    Raises:
+      DataError: naming `what`, if the folder cannot be read.
+    """
     try:
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        return sorted(entry for entry in folder.iterdir() if not passed_over(entry.name))
     except OSError as error:
-        raise DataError(f"{what}: cannot read the folder {folder} ({error.strerror})") from error
+        raise DataError(f"{shown(what)}: cannot read the folder {shown(folder)} ({error.strerror})") from error
+
+
+def passed_over(name: str) -> bool:
+    """Whether an entry of a folder is nobody's data: hidden, or left there by an operating system.
+
+    >>> passed_over(".ipynb_checkpoints"), passed_over("__MACOSX"), passed_over("Thumbs.db"), passed_over("cat")
+    (True, True, True, False)
+    """
+    return name.startswith(".") or name.lower() in _PASSED_OVER
 
 
 def cache_dir(config: DataConfig) -> pathlib.Path:
@@ -81,9 +100,9 @@ def keep(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
 
 def bad_images(config: DataConfig, faults: Mapping[str, str]) -> str:
     """The message about unreadable images, listing the first ones by name."""
-    shown = [f"  {name}: {fault}" for name, fault in list(faults.items())[:NAMED]]
+    first = [f"  {shown(name)}: {shown(fault)}" for name, fault in list(faults.items())[:NAMED]]
     more = [f"  and {len(faults) - NAMED} more"] if len(faults) > NAMED else []
     return "\n".join(
-        [f"{config.dataset}: {len(faults)} images cannot be read:", *shown, *more]
+        [f"{config.dataset}: {len(faults)} images cannot be read:", *first, *more]
         + ["Replace or remove them, or leave them out with --skip_bad_images."]
     )

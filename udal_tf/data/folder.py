@@ -27,10 +27,11 @@ def load(config: DataConfig) -> Source:
         )
     root = folder_listing.root_of(config)
     # Checked before decoding, which takes a while.
-    listing = folder_listing.make_listing(folder_listing.read_folder(root), config.beta)
+    listing = folder_listing.make_listing(folder_listing.read_folder(root))
     facts = settings.facts_of(listing, root, config)
-    images, size, bad = custom_images.load(root, [*listing.train, *listing.test], config)
-    listing = _without(listing, bad, root)
+    paths = [*listing.train, *listing.test]
+    images, size, bad = custom_images.load(paths, config)
+    listing = _without(listing, list(bad), root)
     train, test = images.split(len(listing.train))
     return Source(
         train=train,
@@ -45,11 +46,13 @@ def load(config: DataConfig) -> Source:
             "test_counts": np.bincount(listing.test_labels, minlength=len(listing.class_names)).tolist(),
             "skipped_bad_images": len(bad),
             "ignored_files": listing.ignored,
+            **folder_listing.left_out(listing),
             "recipe_facts": dataclasses.asdict(facts),
         },
         long_tailed=True,
         geometric=False,
         draw="as in the folders" if config.beta == 1 else f"a fraction {config.beta:g} of {LABELED}/",
+        skipped=tuple((str(paths[i]), fault) for i, fault in bad.items()),
     )
 
 

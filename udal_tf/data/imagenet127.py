@@ -31,11 +31,11 @@ _SCAN_THREADS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The images of a split: how to read them, the class (WordNet id) of each, positions of unreadable ones."""
+    """The images of a split: how to read them, the class (WordNet id) of each, and the faults of unreadable ones."""
 
     reader: Reader
     wnids: np.ndarray
-    bad: np.ndarray
+    bad: dict[int, str]
 
 
 def groups() -> tuple[tuple[str, ...], dict[str, int]]:
@@ -60,12 +60,14 @@ def load(config: DataConfig) -> Source:
     found, location, size = _find(config)
     names, group_of = groups()
     images, labels, facts = {}, {}, {"source": f"ImageNet from {location}", "image_size": size}
+    skipped: list[tuple[str, str]] = []
     for split in IMAGES:
         part = _from_folders(location, split, config) if found == "folders" else _from_tfds(location, split, config)
         _check(location, split, part, group_of)
-        good = np.delete(np.arange(len(part.wnids)), part.bad)
-        if len(part.bad):
+        good = np.delete(np.arange(len(part.wnids)), list(part.bad))
+        if part.bad:
             facts[f"skipped_{split}"] = len(part.bad)
+            skipped += [(part.reader.name(position), fault) for position, fault in part.bad.items()]
         images[split] = EncodedImages(part.reader, size, good)
         labels[split] = np.array([group_of[wnid] for wnid in part.wnids[good].tolist()], np.int64)
     counts = np.bincount(labels["train"], minlength=len(names))
@@ -83,6 +85,7 @@ def load(config: DataConfig) -> Source:
         long_tailed=True,
         geometric=False,
         draw="all of ImageNet",
+        skipped=tuple(skipped),
     )
 
 
@@ -123,11 +126,7 @@ def _from_folders(location: pathlib.Path, split: str, config: DataConfig) -> Spl
 
     def faults_of(names: list[str]) -> list[str]:
         with concurrent.futures.ThreadPoolExecutor(_SCAN_THREADS) as pool:
-            faults = list(pool.map(lambda name: file_fault(root / name), names))
-        if any(faults) and not config.skip_bad_images:
-            bad = {str(root / name): fault for name, fault in zip(names, faults, strict=True) if fault}
-            raise DataError(files.bad_images(config, bad))
-        return faults
+            return list(pool.map(lambda name: file_fault(root / name), names))
 
     def scan() -> dict[str, np.ndarray]:
         names = [f"{entry.name}/{file.name}" for entry in classes for file in files.listed(entry, config.dataset)]
@@ -137,8 +136,10 @@ def _from_folders(location: pathlib.Path, split: str, config: DataConfig) -> Spl
     index = _cached(config, files.fingerprint(classes, location, "folders"), scan)
     names = [os.fsdecode(name) for name in index["names"].tolist()]
     # Repairing a file does not change its folder's modification time, so the suspects are checked again.
-    suspects = np.flatnonzero(index["suspects"])
-    bad = suspects[[bool(fault) for fault in faults_of([names[i] for i in suspects])]] if len(suspects) else suspects
+    suspects = np.flatnonzero(index["suspects"]).tolist()
+    bad = {i: fault for i, fault in zip(suspects, faults_of([names[i] for i in suspects]), strict=True) if fault}
+    if bad and not config.skip_bad_images:
+        raise DataError(files.bad_images(config, {str(root / names[i]): fault for i, fault in bad.items()}))
     return Split(FileReader(root, names), np.array([name.split("/")[0] for name in names]), bad)
 
 
@@ -155,7 +156,7 @@ def _from_tfds(location: pathlib.Path, split: str, config: DataConfig) -> Split:
     labels = index.pop("label")
     if len(labels) and labels.max() >= len(label_names):
         raise DataError(f"{location}: label {labels.max()}, but {len(label_names)} names in label.labels.txt")
-    return Split(ShardReader(shards, **index), label_names[labels], np.array([], np.int64))
+    return Split(ShardReader(shards, **index), label_names[labels], {})
 
 
 def _cached(config: DataConfig, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, np.ndarray]:

@@ -69,6 +69,7 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
         p_data=p_data,
         p_unlabeled=p_data,
         provenance=provenance,
+        skipped=source.skipped,
     )
 
 

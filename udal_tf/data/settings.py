@@ -15,6 +15,7 @@ from udal_tf import config as config_module
 from udal_tf import registry
 from udal_tf.config import Config, DataConfig
 from udal_tf.data import decoding, folder_listing, longtail
+from udal_tf.data.errors import DataError
 from udal_tf.data.folder_listing import Listing
 from udal_tf.folder_recipe import FolderFacts
 
@@ -34,13 +35,30 @@ def resolve(given: Mapping[str, Any]) -> Config:
     """
     config = config_module.resolve(given)
     facts = config.records.dataset.facts
-    return config_module.resolve(given, registry.resolved(facts)(config.data)) if facts else config
+    if not facts:
+        return config
+    found = registry.resolved(facts)(config.data)
+    if isinstance(found, FolderFacts):
+        check_unlabeled(config, found.unlabeled)
+    return config_module.resolve(given, found)
+
+
+def uses_unlabeled(config: Config) -> bool:
+    """Whether a run makes any use of unlabeled images: all do, except supervised ones."""
+    return config.records.base.views_per_unlabeled_image(config.own.base) > 0
+
+
+def check_unlabeled(config: Config, count: int) -> None:
+    """Checks the number of images of a custom dataset that are unlabeled only. Raises DataError if a run needs some."""
+    if config.data.dataset == "folder" and config.data.beta == 1 and not count and uses_unlabeled(config):
+        folder = folder_listing.read_folder(folder_listing.root_of(config.data))
+        raise DataError(folder_listing.no_unlabeled(folder))
 
 
 def folder_facts(config: DataConfig) -> FolderFacts:
     """The facts that a folder's recipe depends on. Raises DataError as `read_folder` and `make_listing` do."""
     root = folder_listing.root_of(config)
-    return facts_of(folder_listing.make_listing(folder_listing.read_folder(root), config.beta), root, config)
+    return facts_of(folder_listing.make_listing(folder_listing.read_folder(root)), root, config)
 
 
 def facts_of(listing: Listing, root: pathlib.Path, config: DataConfig) -> FolderFacts:
@@ -68,7 +86,7 @@ def _median_side(paths: Sequence[pathlib.Path]) -> tuple[int, bool]:
     for path in dict.fromkeys(paths):
         try:
             sizes.append(decoding.image_size(path))
-        except decoding.FAULTS:
+        except decoding.ImageError:
             # Reported by name when it is decoded.
             continue
     median = int(np.median([min(size) for size in sizes])) if sizes else 0

@@ -7,17 +7,16 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import numpy as np
-import tensorflow as tf
-from PIL import Image
+from udal_tf.data import central_view
+from udal_tf.data.files import NAMED, passed_over
+from udal_tf.data.folder_layout import LOOKED_FOR, TEST
+from udal_tf.data.folder_layout import named as first_names
+from udal_tf.data.formats import is_image_name, not_read_lines, suffix_of
+from udal_tf.data.reading import Pixels, pixels_or_fault
+from udal_tf.shown_names import shown
 
-from udal_tf.data.decoding import SUFFIXES, decode_or_fault, fault_text, foreign, is_image_name
-from udal_tf.data.encoded import center_view
-from udal_tf.data.files import NAMED
-from udal_tf.data.folder_listing import TEST
-
-# An image's pixels [H, W, C] uint8, or what is wrong with its file.
-Pixels = np.ndarray | str
+# (folder or class, suffix in lower case) -> number of files that are no images by their names.
+Unread = collections.Counter[tuple[str, str]]
 # Files that are decoded ahead while a batch is computed.
 AHEAD = 256
 
@@ -40,22 +39,11 @@ def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | o
 
     def from_imagenet(path: str | os.PathLike) -> Pixels:
         try:
-            content = pathlib.Path(path).read_bytes()
-            return foreign(content) or center_view(tf.constant(content), size).numpy()
-        except OSError as error:
-            return fault_text(error)
-        except tf.errors.InvalidArgumentError:
-            return "truncated or damaged"
+            return central_view.decode(path, size)
+        except ValueError as error:
+            return str(error)
 
-    def from_any(path: str | os.PathLike) -> Pixels:
-        pixels = decode_or_fault(pathlib.Path(path), size)
-        return (
-            pixels
-            if channels == 3 or isinstance(pixels, str)
-            else np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
-        )
-
-    return from_imagenet if dataset == "imagenet127" else from_any
+    return from_imagenet if dataset == "imagenet127" else lambda path: pixels_or_fault(path, size, channels)
 
 
 def read_ahead(paths: Iterable[str], read: Callable[[str], Pixels], threads: int) -> Iterator[tuple[str, Pixels]]:
@@ -74,10 +62,15 @@ def read_ahead(paths: Iterable[str], read: Callable[[str], Pixels], threads: int
             yield path, future.result()
 
 
-def below(folder: str) -> Iterator[str]:
+def below(folder: str, unread: Unread | None = None, where: str = "") -> Iterator[str]:
     """Images at any depth, folder by folder, sorted by name; links are followed, each folder visited once.
 
     A folder that cannot be listed is yielded as a path itself, so that `reader` reports why.
+
+    Args:
+      folder: where to look.
+      unread: counts the other files, which are no images by their names, under `where` and their suffix.
+      where: what `not_read_lines` calls the folder; by default its path.
     """
     seen = set()
 
@@ -87,7 +80,7 @@ def below(folder: str) -> Iterator[str]:
             return
         seen.add(real)
         try:
-            names = sorted(name for name in os.listdir(directory) if not name.startswith("."))
+            names = sorted(name for name in os.listdir(directory) if not passed_over(name))
         except OSError:
             yield directory
             return
@@ -97,20 +90,22 @@ def below(folder: str) -> Iterator[str]:
                 yield from visit(path)
             elif is_image_name(name):
                 yield path
+            elif unread is not None:
+                unread[where or folder, suffix_of(name)] += 1
 
     return visit(folder)
 
 
-def named(arguments: Iterable[str]) -> Iterator[str]:
+def named(arguments: Iterable[str], unread: Unread | None = None) -> Iterator[str]:
     """The images that a user names: files, folders at any depth, patterns such as `photos/**/*.jpg`.
 
     A file is accepted with any suffix, and even if it does not exist, so that `reader` reports it. Check the arguments
-    with `check_named` first.
+    with `check_named` first. unread: as in `below`.
     """
     for argument in arguments:
         for path in [argument] if os.path.exists(argument) else _matches(argument) or [argument]:
             if os.path.isdir(path):
-                yield from below(path)
+                yield from below(path, unread)
             else:
                 yield path
 
@@ -119,14 +114,15 @@ def check_named(arguments: Iterable[str]) -> None:
     """Raises ValueError for a folder without images and for a pattern without matches."""
     for argument in arguments:
         if os.path.isdir(argument):
-            if next(below(argument), None) is None:
-                raise ValueError(f"no images below {argument} (looked for {', '.join(SUFFIXES)})")
+            unread: Unread = collections.Counter()
+            if next(below(argument, unread), None) is None:
+                raise ValueError(f"no images below {shown(argument)} (looked for {LOOKED_FOR}){_also(unread)}")
         elif glob.has_magic(argument) and not os.path.exists(argument) and not _matches(argument):
-            raise ValueError(f"no file matches {argument}")
+            raise ValueError(f"no file matches {shown(argument)}")
 
 
 def by_class(
-    folder: pathlib.Path, class_names: Sequence[str], skip_unknown: bool = False
+    folder: pathlib.Path, class_names: Sequence[str], skip_unknown: bool = False, unread: Unread | None = None
 ) -> tuple[list[str], list[int], list[str]]:
     """The images below the class folders.
 
@@ -134,6 +130,7 @@ def by_class(
       folder: has one folder per class.
       class_names: the model's classes.
       skip_unknown: whether to ignore folders with other names.
+      unread: as in `below`; counts the other files of each class.
 
     Returns:
       their paths; the class of each; names of the folders of unknown classes, left out.
@@ -142,27 +139,36 @@ def by_class(
       ValueError: if there is no class folder or no image, or a folder of an unknown class without `skip_unknown`.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder} must be a folder with one folder per class")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        raise ValueError(f"{shown(folder)} must be a folder with one folder per class")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not passed_over(entry.name))
     unknown = [name for name in names if name not in class_names]
     known = ", ".join(class_names[:NAMED]) + (", …" if len(class_names) > NAMED else "")
     if len(unknown) == len(names):
-        hint = f"; did you mean {folder / TEST}?" if TEST in names else ""
-        raise ValueError(f"{folder} has no folder named like one of the model's classes ({known}){hint}")
+        hint = f"; did you mean {shown(folder / TEST)}?" if TEST in names else ""
+        raise ValueError(f"{shown(folder)} has no folder named like one of the model's classes ({known}){hint}")
     if unknown and not skip_unknown:
         raise ValueError(
-            f"{folder}: the model knows no class {', '.join(unknown[:NAMED])} (it knows {known}). Rename the folders, "
+            f"{shown(folder)}: the model knows no class {first_names(unknown)} (it knows {known}). Rename the folders, "
             "or leave them out with --skip_unknown"
         )
+    unread = collections.Counter() if unread is None else unread
     paths: list[str] = []
     labels: list[int] = []
     for c, name in enumerate(class_names):
         if name in names:
-            paths.extend(below(str(folder / name)))
+            paths.extend(below(str(folder / name), unread, name))
             labels.extend([c] * (len(paths) - len(labels)))
     if not paths:
-        raise ValueError(f"no images below the class folders in {folder} (looked for {', '.join(SUFFIXES)})")
+        raise ValueError(
+            f"no images below the class folders in {shown(folder)} (looked for {LOOKED_FOR}){_also(unread)}"
+        )
     return paths, labels, unknown
+
+
+def _also(unread: Unread) -> str:
+    """The most frequent files that are not read, as the end of a sentence."""
+    lines = not_read_lines(unread)
+    return f": {lines[0]}" if lines else ""
 
 
 def _matches(pattern: str) -> list[str]:

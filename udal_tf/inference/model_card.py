@@ -1,7 +1,6 @@
 """The model card of an exported model: data, training, scores, use, and limitations."""
 
 import dataclasses
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from udal_tf.inference.exporting import FORMATS, IMAGES, PROBS
 from udal_tf.inference.trained import TrainedModel
 from udal_tf.inference.workfolder import BEST_EPOCH
 from udal_tf.run_records import Result
+from udal_tf.shown_names import command_line, shown
 
 # Classes with fewer labeled or fewer test images are listed in the limitations.
 FEW_LABELED = 10
@@ -56,7 +56,7 @@ def training_command(config: Config) -> str:
         if stated and value != recipe[name]:
             given.setdefault(name, value)
     words = [f"--{name}={','.join(map(str, v)) if isinstance(v, (list, tuple)) else v}" for name, v in given.items()]
-    return shlex.join(["python", "run.py", *words])
+    return command_line(["python", "run.py", *words])
 
 
 def facts(model: TrainedModel, export: Export) -> dict[str, Any]:
@@ -98,7 +98,8 @@ def card(model: TrainedModel, export: Export) -> str:
         "## Classes and test results",
         _classes(model, data, export),
         "## Data",
-        "\n".join(f"- {name}: {value}" for name, value in data.items() if name not in _COUNTS) or "Not recorded.",
+        "\n".join(f"- {name}: {shown(str(value))}" for name, value in data.items() if name not in _COUNTS)
+        or "Not recorded.",
         "## Limitations",
         "\n".join(f"- {limit}" for limit in _limits(model, data)),
         "## Training",

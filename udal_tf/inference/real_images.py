@@ -10,6 +10,7 @@ from udal_tf.data.dataset import DataError
 from udal_tf.inference import image_files
 from udal_tf.inference.trained import TrainedModel
 from udal_tf.registry import DATASETS
+from udal_tf.shown_names import shown
 
 MOST = 64
 
@@ -39,12 +40,12 @@ def find(model: TrainedModel, named: Sequence[str]) -> tuple[np.ndarray, str]:
         if DATASETS[config.dataset].resizable:
             folder = files.data_dirs(config)[0]
             found = _readable(model, image_files.below(str(folder)))
-            return (np.stack(found), f"{len(found)} images below {folder}") if found else (empty, "none found")
+            return (np.stack(found), f"{len(found)} images below {shown(folder)}") if found else (empty, "none found")
         test = sources.load_source(config, own).test
         count = min(MOST, len(test))
         return test.fetch(np.arange(count)).numpy(), f"{count} test images of {config.dataset}"
     except DataError as error:
-        return empty, f"none, because the training data is not available ({str(error).splitlines()[0]})"
+        return empty, f"none, because the training data is not available ({shown(str(error).splitlines()[0])})"
 
 
 def _readable(model: TrainedModel, paths: Iterable[str]) -> list[np.ndarray]:

@@ -1,8 +1,13 @@
 """How to use an exported model: its inputs and outputs, and a program that runs it."""
 
+import inspect
+
+from udal_tf.data import central_view, decoding
 from udal_tf.inference.exporting import IMAGES, PROBS
 from udal_tf.inference.trained import TrainedModel
 
+# The file in an export that reads images.
+READER = "read_image.py"
 # How to run each format: the imports, and the lines after `images`.
 _RUN = {
     "savedmodel": (
@@ -36,38 +41,42 @@ _RUN = {
 def program(model: TrainedModel, format_name: str) -> str:
     """A Python program that runs the exported model on one image without udal_tf."""
     height, width, channels = model.input_shape
-    # ImageNet-127 is evaluated on the central 7/8 of the short side.
-    bleed = ", bleed=1 / 16" if model.folder.config.data.dataset == "imagenet127" else ""
     imports, run = _RUN[format_name]
+    gray = ", channels=1" if channels == 1 else ""
     lines = [
         "import json",
         "",
-        *sorted(["import numpy as np", *imports], key=lambda line: line.split()[1]),
-        "from PIL import Image, ImageOps",
+        *imports,
+        f"from {READER.removesuffix('.py')} import decode  # The file beside this card.",
         "",
         'with open("classes.json", encoding="utf-8") as file:',
         '    class_names = json.load(file)["class_names"]',
-        f'image = ImageOps.exif_transpose(Image.open("image.png")).convert("{"RGB" if channels == 3 else "L"}")',
-        f"image = ImageOps.fit(image, ({width}, {height}), Image.Resampling.BILINEAR{bleed})",
-        f"images = np.asarray(image, np.uint8).reshape(1, {height}, {width}, {channels})",
+        f'images = decode("image.png", {height}{gray})[None]  # uint8 [1, {height}, {width}, {channels}].',
         *run,
         "print(class_names[probs[0].argmax()], probs[0].max())",
     ]
     return "\n".join(lines)
 
 
+def reader(model: TrainedModel) -> str:
+    """The source of `read_image.py`, which reads an image file as the training did: a module of this package."""
+    module = central_view if model.folder.config.data.dataset == "imagenet127" else decoding
+    return inspect.getsource(module)
+
+
 def contract(model: TrainedModel) -> str:
     """The input and the output, in Markdown."""
     height, width, channels = model.input_shape
     colors = "red, green, blue" if channels == 3 else "gray"
-    part = (
-        "the center square, 7/8 of the short side"
+    part, needs = (
+        ("the center square, 7/8 of the short side", "NumPy and TensorFlow")
         if model.folder.config.data.dataset == "imagenet127"
-        else "the center square, as large as the short side"
+        else ("the center square, as large as the short side", "NumPy and Pillow")
     )
     return (
         f"Input: `{IMAGES}`, uint8 [N, {height}, {width}, {channels}], {colors}, 0 to 255. The model scales pixel "
         f"values itself, but images must be cropped and resized first: {part}, resized to {width} × {height} pixels, "
-        f"upright, transparency on white.\n\nOutput: `{PROBS}`, float32 [N, {len(model.class_names)}], a probability "
-        "per class in the order of `classes.json`."
+        f"upright, transparency on white. `decode` in `{READER}` does this; it needs {needs}.\n\n"
+        f"Output: `{PROBS}`, float32 [N, {len(model.class_names)}], a probability per class in the order of "
+        "`classes.json`."
     )

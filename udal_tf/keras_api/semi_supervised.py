@@ -87,6 +87,8 @@ class SemiSupervisedModel(keras.Model):
       method: udal, none, da, la, … or one that was registered; not one that trains in generations.
       unlabeled_count: M, number of unlabeled images, for methods that keep a prediction of each (DARP).
       ema_decay: decay of the EMA weights.
+      ema_warmup: whether the decay grows to this value from 0.1 at the first step of a `fit`, so that the EMA weights of
+        a short one are not those of its beginning. The paper and the program by default have no warm-up.
       weight_decay: coefficient of Σw²/2 in the loss, over all weights but those of batch norm. None: 5e-4, as in the
         paper, or 0 if the optimizer decays weights itself (AdamW).
       weights: whose logits evaluation and prediction return: "ema" or "raw".
@@ -110,6 +112,7 @@ class SemiSupervisedModel(keras.Model):
         method: str = "udal",
         unlabeled_count: int = 0,
         ema_decay: float = 0.999,
+        ema_warmup: bool = True,
         weight_decay: float | None = None,
         weights: str = EMA,
         logit_adjustment: bool = False,
@@ -138,6 +141,7 @@ class SemiSupervisedModel(keras.Model):
             "method": method,
             "unlabeled_count": int(unlabeled_count),
             "ema_decay": float(ema_decay),
+            "ema_warmup": bool(ema_warmup),
             "weight_decay": weight_decay,
             "weights": weights,
             "logit_adjustment": logit_adjustment,
@@ -157,7 +161,8 @@ class SemiSupervisedModel(keras.Model):
             prepared=prepared,
             seed=int(seed),
         )
-        self._learner = Learner(network, problem, config, OptimizerConfig(ema_decay=ema_decay), TrainConfig(), own)
+        averages = OptimizerConfig(ema_decay=ema_decay, ema_warmup=ema_warmup)
+        self._learner = Learner(network, problem, config, averages, TrainConfig(), own)
         self.training_state = TrainingState(self._learner)
         self._step_means = StepMeans()
         self._test_loss = keras.metrics.Mean(name="loss")

@@ -74,7 +74,7 @@ class Aligner:
             return self.p_data
         if shift.source == P_DATA and shift.tau == 1.0:
             return self.distribution(shift.target, shift.alpha)
-        return alignment.normalized(self.p_data * tf.exp(-self.added(shift)))
+        return alignment.shifted(self.p_data, -self.added(shift))
 
     def labeled_logits(self, logits: tf.Tensor) -> tf.Tensor:
         """Logits [B, C] of the labeled loss: for UDAL shifted from p_data to p̃, Eq. 6; Eq. 3 if α is zero."""
@@ -92,4 +92,4 @@ class Aligner:
         source, target, tau = self._ends(shift)
         if isinstance(tau, float) and tau == 1.0:
             return alignment.align_probs(probs, target, source)
-        return tf.nn.softmax(tf.math.log(probs) - tau * alignment.log_ratio(source, target))
+        return alignment.shifted(probs, -tau * alignment.log_ratio(source, target))

@@ -42,7 +42,7 @@ class FixMatch:
         loss_u = losses.cross_entropy(targets, step.unlabeled_logits(logits_s))
         return Losses(
             labeled=loss_l,
-            unlabeled=mask * loss_u,
+            unlabeled=losses.weighted(mask, loss_u),
             probs_u=probs_w,
             monitors={
                 "train_accuracy": accuracy(batch["labels_l"], logits_l),

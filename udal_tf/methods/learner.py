@@ -95,7 +95,8 @@ class Learner(tf.Module):
         own: Own = Own(),  # noqa: B008 (frozen)
     ):
         super().__init__(name="learner")
-        num_classes = len(problem.p_data)
+        # A subclassed model does not tell its output's shape.
+        num_classes = getattr(model, "output_shape", (None, len(problem.p_data)))[-1]
         self.p_data = p_data = _distribution("p_data", problem.p_data, num_classes)
         self._p_unlabeled = p_data
         if problem.p_unlabeled is not None:
@@ -115,7 +116,7 @@ class Learner(tf.Module):
         self._seed = problem.seed
         self._trained = [*model.trainable_variables, *(v for h in self.heads.values() for v in h.trainable_variables)]
         self._method, self._train = method, train
-        self._ema_decay = optimizer.ema_decay
+        self._ema_decay, self._ema_warmup = optimizer.ema_decay, optimizer.ema_warmup
         normalizing = [
             layer for layer in layers_of(model) if isinstance(layer, (FusedBatchNorm, keras.layers.BatchNormalization))
         ]
@@ -226,7 +227,8 @@ class Learner(tf.Module):
 
         def mean_part(per_example: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
             if weights is not None:
-                per_example *= tf.tile(weights, [per_example.shape[0] // weights.shape[0]])
+                copies = per_example.shape[0] // weights.shape[0]
+                per_example = losses.weighted(tf.tile(weights, [copies]), per_example)
             return tf.reduce_sum(per_example) / (per_example.shape[0] * replicas)
 
         with tf.GradientTape() as tape:
@@ -256,8 +258,9 @@ class Learner(tf.Module):
             self.optimizer.apply(tape.gradient(loss, self._trained), self._trained)
         else:
             self.scaling.apply(tape.gradient(scaled_loss, self._trained), self._trained)
+        decay = moving_average.warmed_decay(self._ema_decay, self.step) if self._ema_warmup else self._ema_decay
         for average, variable in zip(self.ema, self.network.averaged, strict=True):
-            average.assign(self._ema_decay * average + (1.0 - self._ema_decay) * variable.value)
+            average.assign(decay * average + (1.0 - decay) * variable.value)
         if parts.probs_u is not None:
             self.history.assign(moving_average.push(self.history, parts.probs_u))
         if self.estimator is not None:

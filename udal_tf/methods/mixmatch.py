@@ -48,7 +48,7 @@ class MixMatch:
         loss_u = losses.squared_error(mixed_u, step.unlabeled_logits(logits_m))
         return Losses(
             labeled=loss_l,
-            unlabeled=tf.concat([mask, mask], axis=0) * loss_u,
+            unlabeled=losses.weighted(tf.concat([mask, mask], axis=0), loss_u),
             probs_u=tf.concat(probs_u, axis=0),
             monitors={
                 "train_accuracy": accuracy(batch["labels_l"], logits_l),

@@ -60,9 +60,9 @@ class ReMixMatch:
         loss_before = losses.cross_entropy(targets, step.unlabeled_logits(logits_s))
         return Losses(
             labeled=losses.cross_entropy(mixed_l, step.labeled_logits(logits_l)),
-            unlabeled=tf.tile(mask, [copies]) * loss_u,
+            unlabeled=losses.weighted(tf.tile(mask, [copies]), loss_u),
             auxiliary={
-                "premixup": Auxiliary(mask * loss_before, self.premixup_weight, ramped=True),
+                "premixup": Auxiliary(losses.weighted(mask, loss_before), self.premixup_weight, ramped=True),
                 "rotation": Auxiliary(
                     losses.cross_entropy(rotations, logits_rotations), self.rotation_weight, ramped=False
                 ),

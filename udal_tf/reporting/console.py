@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from udal_tf import shown_names
 from udal_tf.reporting.terminal import table_text
 from udal_tf.run_records import ByWeights, EpochRow, Result
 
@@ -20,6 +21,10 @@ OVER_MARGIN = 0.1
 # With at least this many confident pseudo-labels, a class's precision below MIN_PRECISION is reported.
 ENOUGH_TO_JUDGE = 20
 MIN_PRECISION = 0.5
+# The EMA weights have not caught up if their accuracy is this much below that of the raw weights, and the initial
+# weights still are this fraction of them. Where they are less, the reason is another one.
+EMA_BEHIND = 0.05
+INITIAL_FRACTION = 0.01
 
 
 def settings_text(config: dict[str, dict[str, Any]]) -> str:
@@ -27,7 +32,7 @@ def settings_text(config: dict[str, dict[str, Any]]) -> str:
     lines = ["Settings:"]
     for section, values in config.items():
         shown = "  ".join(f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in values.items() if v != "")
-        lines.append(f"  {section:<15} {shown}")
+        lines.append(f"  {section:<15} {shown_names.shown(shown)}")
     return "\n".join(lines)
 
 
@@ -42,12 +47,21 @@ def provenance_text(provenance: Mapping[str, Any], class_names: Sequence[str] = 
     # Images of unknown class are in no class's count.
     unknown = provenance.get("unlabeled_of_unknown_class")
     titles = {"unlabeled_counts": "unlabeled_counts, of known class"} if unknown else {}
-    lines = [f"  {titles.get(name, name)}: {value}" for name, value in provenance.items() if name not in of_class]
+    lines = [
+        f"  {titles.get(name, name)}: {shown_names.shown(line)}"
+        for name, value in provenance.items()
+        if name not in of_class
+        for line in (value if _are_sentences(value) else [str(value)])
+    ]
     if of_class:
         counts = zip(*of_class.values(), strict=True)
         rows = [[f"  {name}", *map(str, row)] for name, row in zip(class_names, counts, strict=True)]
         lines.append(table_text(["  class", *(titles.get(name, name) for name in of_class)], rows))
     return "\n".join(["Data:", *lines])
+
+
+def _are_sentences(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
 
 
 def metrics_text(metrics: Mapping[str, float], images_per_second: float) -> str:
@@ -56,8 +70,13 @@ def metrics_text(metrics: Mapping[str, float], images_per_second: float) -> str:
     return f"loss={metrics['loss']:.3f} α={metrics['alpha']:.2f}{confident} {images_per_second:,.0f} img/s"
 
 
-def epoch_text(row: EpochRow, epochs: int, class_names: Sequence[str] = ()) -> str:
-    """One line for an epoch's row, at intervals followed by warnings about its pseudo-labels."""
+def epoch_text(
+    row: EpochRow, epochs: int, class_names: Sequence[str] = (), optimizer: Mapping[str, Any] | None = None
+) -> str:
+    """One line for an epoch's row, followed by warnings about the EMA weights and, at intervals, the pseudo-labels.
+
+    optimizer: the settings of that section.
+    """
     train, test, balanced = row.train, row.test.accuracy, row.test.balanced_accuracy
     parts = [f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}", f"loss {train['loss']:.4f}"]
     if "confident" in train:
@@ -67,11 +86,29 @@ def epoch_text(row: EpochRow, epochs: int, class_names: Sequence[str] = ()) -> s
         parts.append(f"DARP residual {100 * train['darp_residual']:.1f} % of the unlabeled images")
     scores = (f"{title} {100 * test[key]:.1f} ({100 * balanced[key]:.1f})" for key, title in SCORE_COLUMNS.items())
     parts.append("test accuracy (balanced) " + ", ".join(scores))
-    lines = ["  ".join(parts)]
+    lines = ["  ".join(parts), *ema_warnings(test, row.step, optimizer or {})]
     counts = row.pseudo_labels
     if counts and (row.epoch == FIRST_CHECK or row.epoch % CHECK_EVERY == 0):
         lines += pseudo_label_warnings(counts.confident, counts.correct, row.p_target, class_names, row.epoch)
     return "\n  ".join(lines)
+
+
+def ema_warnings(accuracy: ByWeights, step: int, optimizer: Mapping[str, Any]) -> list[str]:
+    """A warning if the EMA weights have not caught up with the raw ones; empty if they have.
+
+    Args:
+      accuracy: of a model.
+      step: the steps that it was trained for.
+      optimizer: the settings of that section; without `ema_decay` there is no warning.
+
+    Example: after 1,000 steps at a decay of 0.999 the initial weights are 0.999^1000 = 37 % of the EMA; if the raw
+      weights have an accuracy of 50 % and the EMA one of 10 %, this is said.
+    """
+    warmed_up = optimizer.get("ema_warmup", False) or "ema_decay" not in optimizer
+    if warmed_up or accuracy.raw - accuracy.ema <= EMA_BEHIND or optimizer["ema_decay"] ** step < INITIAL_FRACTION:
+        return []
+    figures = f"raw {100 * accuracy.raw:.1f} %, EMA {100 * accuracy.ema:.1f} %"
+    return [f"EMA has not caught up: {figures}; --ema_warmup helps"]
 
 
 def pseudo_label_warnings(
@@ -121,7 +158,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 def result_text(result: Result) -> str:
-    """The final table, in percent: accuracy, balanced accuracy and the recall of each class."""
+    """The final table, in percent: accuracy, balanced accuracy and the recall of each class; warnings below it."""
 
     def row(name: str, scores: Mapping[str, float | None] | ByWeights) -> list[str]:
         return [name, *(_percent(scores[key]) for key in SCORE_COLUMNS)]
@@ -129,7 +166,10 @@ def result_text(result: Result) -> str:
     rows = [row("accuracy", result.accuracy), row("balanced accuracy", result.balanced_accuracy)]
     for c, name in enumerate(result.class_names):
         rows.append(row(f"recall of {name}", {key: result.per_class_recall[key][c] for key in SCORE_COLUMNS}))
-    return table_text(["test, %", *SCORE_COLUMNS.values()], rows)
+    table, train = table_text(["test, %", *SCORE_COLUMNS.values()], rows), result.config.get("train", {})
+    # Of the last generation, as each starts with new weights.
+    steps = train.get("epochs", 0) * train.get("steps_per_epoch", 0)
+    return "\n".join([table, *ema_warnings(result.accuracy, steps, result.config.get("optimizer", {}))])
 
 
 def _percent(fraction: float | None) -> str:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from udal_tf.reporting.fonts import families
 from udal_tf.reporting.plotting import literal, save_png, shortened
+from udal_tf.shown_names import shown
 
 # Sizes of an image, of a letter of the row names, and of the headings.
 CELL_INCHES = 0.85
@@ -31,7 +32,7 @@ def draw(
 
     Args:
       images: [rows, columns, H, W, 3] uint8.
-      names: of the rows.
+      names: of the rows, each on one or more lines.
       headings: of groups of adjacent columns, each with the number of columns it spans.
       title: of the sheet.
       path: of the PNG.
@@ -45,6 +46,7 @@ def draw(
         top = row * (height + gap)
         for column, left in enumerate(lefts):
             sheet[top : top + height, left : left + width] = images[row, column]
+    title = shown(title)
     names = ["\n".join(shortened(line, LONGEST_NAME) for line in name.splitlines()) for name in names]
     beside = LETTER_INCHES * max(len(line) for name in names for line in name.splitlines()) + 0.2
     tall, wide = (CELL_INCHES / width * pixels for pixels in sheet.shape[:2])

@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from udal_tf.reporting.terminal import PLAIN_WIDTH, duration, table_text
+from udal_tf.shown_names import shown
 
+# What is compared is said: near duplicates are looked for only where they would do harm.
+NO_FAULTS = (
+    "Every image file is readable; no two have equal pixels, and none of the test images or of different classes look "
+    "alike."
+)
 # Entries shown of a long list; --json has all.
 SHOWN = 10
 
@@ -25,7 +31,7 @@ def _head(found: Mapping[str, Any]) -> str:
     counts = found["counts"]
     test = "a fifth of the labeled images held out for testing" if found["held_out"] else f"{counts['test']:,} test"
     return (
-        f"{found['folder']}: {len(found['classes'])} classes, {counts['labeled']:,} labeled images, "
+        f"{shown(found['folder'])}: {len(found['classes'])} classes, {counts['labeled']:,} labeled images, "
         f"{counts['unlabeled']:,} unlabeled, {test}"
     )
 
@@ -37,13 +43,18 @@ def _classes(found: Mapping[str, Any]) -> str:
     for c in classes:
         unlabeled = "–" if c["unlabeled"] is None else f"{c['unlabeled']:,}"
         percent = 100 * c["labeled"] / total
-        rows.append([c["name"], f"{c['labeled']:,}", f"{percent:.1f} %", unlabeled, f"{c['test']:,}"])
+        rows.append([shown(c["name"]), f"{c['labeled']:,}", f"{percent:.1f} %", unlabeled, f"{c['test']:,}"])
     lines = [table_text(["class", "labeled", "fraction", "unlabeled", "test"], rows)]
     if found["imbalance"]:
+        labeled = [c for c in classes if c["labeled"]]
+        without = [shown(c["name"]) for c in classes if not c["labeled"]]
+        of_read = " of the images that are read" if found["not_read"] or found["unreadable"] else ""
         lines.append(
-            f"imbalance γ = {found['imbalance']:.3g} ({classes[0]['name']} : {classes[-1]['name']}), "
-            f"label fraction β = {found['beta']:.3g}"
+            f"imbalance γ = {found['imbalance']:.3g} ({shown(labeled[0]['name'])} : {shown(labeled[-1]['name'])})"
+            f"{of_read}, label fraction β = {found['beta']:.3g}"
         )
+        if without:
+            lines.append(f"no labeled images, left out of γ: {', '.join(without)}")
     return "\n".join(lines)
 
 
@@ -63,11 +74,21 @@ def _faults(found: Mapping[str, Any]) -> str:
     copies = [group for group in found["duplicates"] if group["same_bytes"]]
     alike = [group for group in found["duplicates"] if not group["same_bytes"]]
     lists = [
-        _listed("Unreadable files", [f"{one['file']}: {one['fault']}" for one in found["unreadable"]]),
-        _listed("Groups of identical files", [" = ".join(group["files"]) for group in copies]),
-        _listed("Groups of files with identical pixels", [" = ".join(group["files"]) for group in alike]),
+        _listed("Files that are not read, by folder", found["not_read_lines"]),
+        _listed("Unreadable files", [f"{shown(one['file'])}: {shown(one['fault'])}" for one in found["unreadable"]]),
+        _listed("Groups of identical files", [_joined(group, " = ") for group in copies]),
+        _listed("Groups of files with identical pixels", [_joined(group, " = ") for group in alike]),
+        _listed(
+            "Pairs of nearly equal images, of two parts or classes",
+            [_joined(pair, " ≈ ") for pair in found["near_duplicates"]],
+        ),
     ]
-    return "\n".join(text for text in lists if text) or "Every file is readable, and there are no duplicates."
+    return "\n".join(text for text in lists if text) or NO_FAULTS
+
+
+def _joined(group: Mapping[str, Any], between: str) -> str:
+    more = f"{between}…" if len(group["files"]) > SHOWN else ""
+    return between.join(map(shown, group["files"][:SHOWN])) + more
 
 
 def _listed(what: str, entries: Sequence[str]) -> str:
@@ -82,7 +103,7 @@ def _bullets(title: str, texts: Sequence[str]) -> str:
 
 
 def _recipe(found: Mapping[str, Any]) -> str:
-    recipe, timing, sheet = found["recipe"], found["time"], found["contact_sheet"]
+    recipe, timing, sheet = found["recipe"], found["time"], shown(found["contact_sheet"])
     lines = []
     if recipe:
         settings = " ".join(f"--{name}={value}" for name, value in recipe["settings"].items())

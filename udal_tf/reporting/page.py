@@ -18,6 +18,7 @@ from udal_tf.reporting.paper import ACCURACY, BALANCED, EMA, EMA_LA
 from udal_tf.reporting.plotting import SavedFigure
 from udal_tf.reporting.runs import LeftOut, Run
 from udal_tf.reporting.tables import PAPER, Table
+from udal_tf.shown_names import shown
 
 _TEMPLATES = importlib.resources.files(__package__) / "templates"
 _FORMATTERS = (table_text.cell_text, table_text.own_text, table_text.missing_text, table_text.paper_texts)
@@ -75,6 +76,7 @@ def _run(run: Run) -> dict[str, Any]:
         f"{run.figure(ACCURACY, score):.1f} % (balanced {run.figure(BALANCED, score):.1f} %)" for score in (EMA, EMA_LA)
     )
     summary = f"{name_of(*run.pair)}, fold {run.fold}: {scores}"
+    facts = {name: shown(value) for name, value in facts.items()}
     return {"summary": summary, "label": run.label, "facts": list(facts.items())}
 
 

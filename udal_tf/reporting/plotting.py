@@ -30,7 +30,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from udal_tf import storage
+from udal_tf import shown_names, storage
 from udal_tf.reporting.fonts import families
 from udal_tf.reporting.names import COLORS, MARKERS
 
@@ -85,7 +85,8 @@ def literal(text: str) -> str:
 
 
 def shortened(name: str, longest: int = LONGEST_NAME) -> str:
-    """The name, cut to `longest` letters."""
+    """The name on one line, cut to `longest` letters."""
+    name = shown_names.shown(name)
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 

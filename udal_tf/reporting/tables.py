@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from udal_tf import shown_names
 from udal_tf.registry import BASE_LEARNERS, DATASETS, METHODS
 from udal_tf.reporting import paper
 from udal_tf.reporting.names import base_name, dataset_name, name_of
@@ -165,7 +166,9 @@ def setting_text(deviations: Mapping[str, Any]) -> str:
 
 def _folder_name(run: Run) -> str:
     """The folder of a custom dataset; empty for a standard one."""
-    return pathlib.PurePath(run.settings["data_dir"]).name if DATASETS[run.settings["dataset"]].by_folder else ""
+    if not DATASETS[run.settings["dataset"]].by_folder:
+        return ""
+    return shown_names.shown(pathlib.PurePath(run.settings["data_dir"]).name)
 
 
 def dataset_text(run: Run) -> str:

@@ -14,6 +14,8 @@ from rich import progress
 from rich.console import Console
 from rich.table import Table
 
+from udal_tf.shown_names import shown
+
 # Columns of the output, and seconds between two lines about progress, where it is not a terminal.
 PLAIN_WIDTH = 80
 LINE_EVERY = 60.0
@@ -61,7 +63,7 @@ def table_text(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         else:
             table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(shown, row))
     screen = console()
     with screen.capture() as printed:
         screen.print(table)

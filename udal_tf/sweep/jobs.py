@@ -9,7 +9,6 @@ import datetime
 import functools
 import os
 import pathlib
-import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 from udal_tf import storage
 from udal_tf.run_dir import CELL, RunDir
+from udal_tf.shown_names import command_line
 
 INTERRUPTED = "interrupted"
 POLL_SECONDS = 0.3
@@ -42,7 +42,7 @@ class Job:
     @property
     def shown(self) -> str:
         """The command as typed in a shell."""
-        return shlex.join(("python", *self.command[1:]))
+        return command_line(("python", *self.command[1:]))
 
     @property
     def run_dir(self) -> RunDir:

@@ -6,11 +6,11 @@ from udal_tf import registry
 from udal_tf.augment import randaugment
 from udal_tf.augment.views import make_views
 from udal_tf.config import Config
-from udal_tf.data import sources
+from udal_tf.data import settings, sources
 from udal_tf.data.dataset import ArrayImages, DataError
 from udal_tf.models.build import check_images_fit, check_pretrained
 from udal_tf.reporting import console
-from udal_tf.run_dir import OwnRunDir
+from udal_tf.run_dir import SKIPPED, OwnRunDir
 from udal_tf.run_records import Result
 from udal_tf.training import loop
 from udal_tf.training.distribute import Workers, check_fits, hardware, make_strategy
@@ -41,6 +41,7 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
         print(console.settings_text(config.to_dict()))
         print("Hardware: " + "  ".join(f"{name}={value}" for name, value in hardware(strategy).items()))
     data = sources.load(config.data, config.own.dataset)
+    settings.check_unlabeled(config, len(data.unlabeled_only))
     if workers.is_chief:
         print(console.provenance_text(data.provenance, data.class_names))
     method = config.records.method
@@ -63,6 +64,9 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
     with workers.chief_first():
         if workers.is_chief:
             run_dir.open()
+            if data.skipped:
+                run_dir.write_skipped(data.skipped)
+                print(f"Images skipped, with the reasons: {run_dir / SKIPPED}")
     try:
         with workers.watched():
             data = with_unlabeled_prior(config, data)

@@ -288,7 +288,8 @@ class _Run:
                         log.append(row)
                         self.best.offer(log.rows)
                         self.early_look.after(row.epoch)
-                    progress.line(console.epoch_text(log.rows[-1], train.epochs, self.data.class_names))
+                    optimizer = vars(self.config.optimizer)
+                    progress.line(console.epoch_text(log.rows[-1], train.epochs, self.data.class_names, optimizer))
                 totals = totals[:0]
             due = time.monotonic() - saved > 60 * train.checkpoint_minutes
             if step % train.steps_per_epoch == 0 or stopping or due:

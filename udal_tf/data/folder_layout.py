@@ -1,0 +1,206 @@
+"""Which folder holds the labeled, the unlabeled and the test images of a custom dataset, and advice where none does.
+
+The names are `labeled`, `unlabeled` and `test`; other spellings and the names of other programs are understood where
+no other folder could be meant. Reads names only.
+"""
+
+import dataclasses
+import difflib
+import os
+import pathlib
+import unicodedata
+from collections.abc import Iterable, Sequence, Sized
+
+from udal_tf.data import files
+from udal_tf.data.errors import DataError
+from udal_tf.data.formats import IMAGE_SUFFIXES, SUFFIXES, is_image_name
+from udal_tf.shown_names import shown
+
+LABELED = "labeled"
+UNLABELED = "unlabeled"
+TEST = "test"
+# Names of each part, by preference; `spelling` is applied before they are compared.
+NAMES = {
+    LABELED: (("labeled", "labelled"), ("train", "training")),
+    UNLABELED: (("unlabeled", "unlabelled"),),
+    TEST: (("test", "testing"), ("val", "valid", "validation")),
+}
+# The usual suffix of each format that is read.
+LOOKED_FOR = ", ".join(group[0] for group in SUFFIXES.values() if group[0] in IMAGE_SUFFIXES)
+# Names that a message lists before it only counts the others.
+NAMED = 5
+# Ratio of difflib above which a name is taken for a misspelling of another.
+_MISSPELLED = 0.8
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The folders of a custom dataset.
+
+    Attributes:
+      root: the folder.
+      parts: LABELED, UNLABELED or TEST -> its folder; the last two may be missing.
+      notes: what is understood under another name, and what beside them is not used, for people.
+    """
+
+    root: pathlib.Path
+    parts: dict[str, pathlib.Path]
+    notes: tuple[str, ...]
+
+    @property
+    def is_torchvision(self) -> bool:
+        """Whether the names are those of torchvision's ImageFolder and nothing is unlabeled."""
+        return UNLABELED not in self.parts and spelling(self.parts[LABELED].name) in NAMES[LABELED][1]
+
+
+def expected() -> str:
+    """The expected layout, for messages."""
+    return (
+        f"Expected: {LABELED}/<class>/ with images for at least two classes, {UNLABELED}/ with more images, and\n"
+        f"optionally {TEST}/<class>/ with the same classes. Images: {LOOKED_FOR}."
+    )
+
+
+def spelling(name: str) -> str:
+    """What names that differ only in case, separators or Unicode normalization have in common."""
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(plain.replace("_", " ").replace("-", " ").split())
+
+
+def find(root: pathlib.Path) -> Layout:
+    """The parts of a custom dataset. Raises DataError if none is labeled, or if two folders could be the same part."""
+    if not root.is_dir():
+        raise DataError(f"{shown(root)} {'is not a folder' if root.exists() else 'does not exist'}.\n{expected()}")
+    entries = files.listed(root, "folder")
+    folders = [entry for entry in entries if entry.is_dir()]
+    parts = {part: found for part in NAMES if (found := _part(root, folders, part))}
+    if LABELED not in parts:
+        raise DataError(f"{shown(root)} has no folder {LABELED}/{_instead(root, entries, folders)}.\n{expected()}")
+    renamed = [f"{shown(folder.name)}/ as {part}/" for part, folder in parts.items() if folder.name != part]
+    notes = [f"reading {', '.join(renamed)}"] if renamed else []
+    used = {os.path.realpath(folder) for folder in parts.values()}
+    for folder in folders:
+        if os.path.realpath(folder) not in used and (note := _unused(folder, parts)):
+            notes.append(note)
+    if loose := [entry for entry in entries if is_image_name(entry) and not entry.is_dir()]:
+        notes.append(f"not used: {counted(loose, 'image')} directly in the folder ({named(e.name for e in loose)})")
+    if packed := [entry.name for entry in entries if entry.name.lower().endswith(_ARCHIVES) and not entry.is_dir()]:
+        notes.append(f"not used: {named(packed)}; unpack what belongs to the dataset")
+    return Layout(root, parts, tuple(notes))
+
+
+def too_deep(folder: pathlib.Path) -> str:
+    """Advice if the only folder in `folder` holds folders and no images, as `labeled/data/<class>` does; or ""."""
+    entries = files.listed(folder, folder.name)
+    if len(entries) != 1 or not entries[0].is_dir():
+        return ""
+    below = files.listed(entries[0], folder.name)
+    inner = [entry.name for entry in below if entry.is_dir()]
+    if not inner or any(is_image_name(entry) for entry in below):
+        return ""
+    return (
+        f"{shown(entries[0])} is one folder too deep: move what is in it ({named(inner)}) into {shown(folder)}, where "
+        "each folder is a class"
+    )
+
+
+def counted(things: Sized, noun: str) -> str:
+    """`1 image`, `2 images`."""
+    return f"{len(things):,} {noun}" + ("" if len(things) == 1 else "s")
+
+
+def named(names: Iterable[str]) -> str:
+    """The first names, as people see them, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(map(shown, names[:NAMED])) + more
+
+
+def _part(root: pathlib.Path, folders: Sequence[pathlib.Path], part: str) -> pathlib.Path | None:
+    """The folder of a part. Raises DataError if it could be either of two."""
+    for rank, names in enumerate(NAMES[part]):
+        # Links to one folder are one; its usual name comes first.
+        by_target: dict[str, pathlib.Path] = {}
+        for folder in sorted(folders, key=lambda folder: (folder.name != part, folder.name)):
+            if spelling(folder.name) in names and (not rank or _has_classes(folder, part)):
+                by_target.setdefault(os.path.realpath(folder), folder)
+        if len(by_target) > 1:
+            both = " and ".join(f"{shown(folder.name)}/" for folder in by_target.values())
+            raise DataError(f"{shown(root)}: {both} could each be {part}/: rename or merge them.\n{expected()}")
+        if by_target:
+            return next(iter(by_target.values()))
+    return None
+
+
+def _has_classes(folder: pathlib.Path, part: str) -> bool:
+    """Whether a folder, by its name only perhaps a part, has folders as that part would."""
+    return sum(entry.is_dir() for entry in files.listed(folder, folder.name)) >= (2 if part == LABELED else 1)
+
+
+def _unused(folder: pathlib.Path, parts: dict[str, pathlib.Path]) -> str:
+    """What to say of a folder that is no part of the dataset; "" if it has no images."""
+    name = shown(folder.name)
+    if spelling(folder.name) in NAMES[TEST][1]:
+        return (
+            f"not used: {name}/, as {shown(parts[TEST].name)}/ is there to test on and no images are needed for "
+            f"validation; move them into {shown(parts[LABELED].name)}/ to train on them"
+            if TEST in parts
+            else f"not used: {name}/, which has no class folders; rename it to {TEST}/ once it has"
+        )
+    if spelling(folder.name) in NAMES[LABELED][1]:
+        return f"not used: {name}/, as {shown(parts[LABELED].name)}/ is there; move its images there to train on them"
+    for part in NAMES:
+        if part not in parts and _named_like(folder, part):
+            return f"not used: {name}/; rename it to {part}/ if that is what it is"
+    return f"not used: {name}/, which has images" if _has_images(folder) else ""
+
+
+def _named_like(folder: pathlib.Path, part: str) -> bool:
+    """Whether a folder's name is a misspelling of a part's, or begins like it as `train_images` does."""
+    name = spelling(folder.name)
+    names = tuple(one for ranked in NAMES[part] for one in ranked)
+    others = {one for other in NAMES if other != part for ranked in NAMES[other] for one in ranked}
+    close = difflib.get_close_matches(name, [*names, *others], 1, _MISSPELLED)
+    return (bool(close) and close[0] in names) or (name.startswith(names) and _has_classes(folder, part))
+
+
+def _has_images(folder: pathlib.Path) -> bool:
+    """Whether there are images in a folder or in the folders in it; no further down, which might take long."""
+    entries = _readable(folder)
+    below = [one for entry in entries if entry.is_dir() for one in _readable(entry)]
+    return any(is_image_name(entry) for entry in (*entries, *below))
+
+
+def _readable(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The entries of a folder that is no part of the dataset, so that it may be closed to us: then none."""
+    return files.listed(folder, folder.name) if os.access(folder, os.R_OK | os.X_OK) else []
+
+
+def _instead(root: pathlib.Path, entries: Sequence[pathlib.Path], folders: Sequence[pathlib.Path]) -> str:
+    """What a folder without labeled images contains, as the end of a sentence."""
+    if not entries:
+        return ": it is empty"
+    for folder in folders:
+        if _named_like(folder, LABELED):
+            few = "" if _has_classes(folder, LABELED) else ", with a folder for each class in it"
+            return f": rename {shown(folder.name)}/ to {LABELED}/ if that is what it is{few}"
+    if spelling(root.resolve().name) in {name for ranked in NAMES[LABELED] for name in ranked} and folders:
+        return f", but is itself named like it: give the folder above, {shown(root.resolve().parent)}"
+    inner = [folder for folder in folders if any(_is_labeled(entry) for entry in _readable(folder))]
+    if len(inner) == 1:
+        return f", but {shown(inner[0])} has: give that folder"
+    if loose := [entry for entry in entries if is_image_name(entry) and not entry.is_dir()]:
+        return f" (images directly in it, outside any class folder: {len(loose)})"
+    taken = {name for part in (UNLABELED, TEST) for ranked in NAMES[part] for name in ranked}
+    classes = [folder.name for folder in folders if spelling(folder.name) not in taken]
+    if classes:
+        return f", but the folders {named(classes)}: if these are your classes, move them into {shown(root / LABELED)}"
+    return f", but {named(entry.name for entry in entries)}"
+
+
+def _is_labeled(entry: pathlib.Path) -> bool:
+    first, second = NAMES[LABELED]
+    return entry.is_dir() and (
+        spelling(entry.name) in first or (spelling(entry.name) in second and _has_classes(entry, LABELED))
+    )
