@@ -185,7 +185,7 @@ class AlphaSchedule(keras.callbacks.Callback):
 
 
 def _within(name: str, value: float, low: float, high: float = np.inf) -> float:
-    if not (np.isscalar(value) and np.isfinite(value) and low <= value <= high):
+    if not isinstance(value, (int, float, np.number)) or not (np.isfinite(value) and low <= value <= high):
         bounds = f"at least {low:g}" + (f" and at most {high:g}" if np.isfinite(high) else "")
         raise ValueError(f"{name} must be {bounds}, got {value!r}")
     return float(value)
