@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from udal_tf.augment import randaugment
 from udal_tf.augment.views import View, Views, make_views
 from udal_tf.config import AugmentConfig, TrainConfig
 from udal_tf.data.dataset import ArrayImages
@@ -141,7 +143,8 @@ def batches(
       steps_per_epoch: None: one pass over the unlabeled images, or over the labeled ones without them.
       views: "weak" and "strong", functions of a batch of images [n, H, W, C] and, if they take a second argument, a
         seed [2] int32, that return float32 [n, …]: Keras layers, for instance. None: the views of FixMatch's release.
-      augment: settings of our views by the names of their flags: crop_padding, flip, strong_ops, cutout, ….
+      augment: settings of our views by the names of their flags: crop_padding, flip, strong_ops, cutout, …. Unless
+        there are 1 or 3 channels, the operations that mix colors are left out, and a warning names them.
       base: the base learner, for iterating; `fit` uses the model's.
       seed: of the order and of the views.
 
@@ -179,7 +182,10 @@ def batches(
                 f"our views take uint8 images from 0 to 255, and these are {images.dtype}: convert them, or give views "
                 "of your own"
             )
-        made: Any = make_views(_augment(augment or {}), *images.shape[1:])
+        settings = _augment(augment or {})
+        made: Any = make_views(settings, *images.shape[1:])
+        if left_out := randaugment.left_out_text(settings.strong_ops, images.shape[-1]):
+            warnings.warn(left_out, stacklevel=2)
     else:
         made = _own_views(views)
     sets = {
