@@ -210,6 +210,9 @@ class MethodConfig(Section):
                 f"--method={self.method} needs pseudo-labels, which --base={self.base} does not use: "
                 f"use --method={', '.join(without)} with it, or --base={' or '.join(making)}"
             )
+        bases = METHODS[self.method].bases
+        if bases and self.base not in bases:
+            raise ValueError(f"--method={self.method} needs --base={' or '.join(bases)}, got --base={self.base}")
         self._check_unlabeled_prior()
 
     def _check_unlabeled_prior(self) -> None:

@@ -108,11 +108,13 @@ class Learner(tf.Module):
         self.base: BaseLearner = registry.resolved(base.learner)(method, registry.section_of(base, own.base))
         self.model = model
         record = METHODS[method.method]
+        if further := record.further_views(registry.section_of(record, own.method)):
+            self.base.views = (*self.base.views, *further)
         self.network = Network(model, record.second_head, self.base.heads)
         # Tracked here, so that they are in the checkpoint.
         self.heads = dict(self.network.heads)
         self.second_head = self.heads.get(SECOND_HEAD)
-        self.method = make_method(record, own.method, problem, method)
+        self.method = make_method(record, own.method, problem, method, model)
         self._seed = problem.seed
         self._trained = [*model.trainable_variables, *(v for h in self.heads.values() for v in h.trainable_variables)]
         self._method, self._train = method, train

@@ -89,6 +89,10 @@ class Step:
         """Logits [U, C] for the unlabeled loss."""
         return self._method.unlabeled_logits(self, logits)
 
+    def cross_entropy(self, targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Losses [n] of logits [n, C] for targets [n] or [n, C], as the method has them."""
+        return self._method.cross_entropy(targets, logits)
+
     def pseudo_labels(
         self, probs: tf.Tensor, threshold: float, temperature: float, refine_sharpened: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:

@@ -52,8 +52,9 @@ class Cell:
 
 def images_per_step(config: Config) -> int:
     """Training images per step, each view counted once: 960 in the paper's FixMatch recipe."""
-    views = config.records.base.views_per_unlabeled_image(config.own.base)
-    return config.train.batch_size + views * config.train.unlabeled_batch_size
+    further = [of_set for _, of_set, _ in config.records.method.further_views(config.own.method)]
+    views = config.records.base.views_per_unlabeled_image(config.own.base) + further.count("unlabeled")
+    return (1 + further.count("labeled")) * config.train.batch_size + views * config.train.unlabeled_batch_size
 
 
 def _table_1() -> list[Block]:
