@@ -1,10 +1,31 @@
 """The later methods agree with their releases: every case of every file of tests/golden/methods."""
 
 import numpy as np
-import pytest
-from method_vectors import GRADIENT, LOSS, PROBS, cases, make_learner, take
+import tensorflow as tf
+from method_vectors import DOUBLE, GRADIENT, LOSS, PROBS, WEIGHTS, Case, Taken, cases, make_learner, take
 
-from udal_tf.config import TrainConfig
+from udal_tf.config import MethodConfig, OptimizerConfig, TrainConfig
+from udal_tf.core import scores
+from udal_tf.methods.learner import Learner
+from udal_tf.methods.method import Problem
+
+# Of the releases whose epochs the vectors count.
+RELEASE = TrainConfig(epochs=500, steps_per_epoch=500)
+
+
+def check_losses(case: Case, s: int, taken: Taken, **names: str) -> None:
+    """Metrics by the names of the arrays, and the whole loss."""
+    for metric, name in {**names, "loss": "loss"}.items():
+        case.close(taken.metrics[metric], name, s, **LOSS)
+
+
+def check_gradients(case: Case, s: int, taken: Taken, **names: str) -> None:
+    """Gradients in the logits of the views by the names of the arrays; that of any other view is zero."""
+    for view, gradient in taken.gradients.items():
+        if view in names:
+            case.close(gradient, names[view], s, **GRADIENT)
+        else:
+            assert not gradient.any(), (case.name, view)
 
 
 def test_flexda(golden):
@@ -39,13 +60,98 @@ def test_flexda(golden):
             case.close(taken.metrics["alpha"], "alpha", s, **LOSS)
             case.equal(taken.step.targets.numpy().argmax(axis=1), "pseudo", s)
             case.equal(taken.step.mask, "mask", s)
-            case.close(taken.metrics["loss_labeled"], "loss_l", s, **LOSS)
-            case.close(taken.metrics["loss_unlabeled"], "loss_u", s, **LOSS)
+            check_losses(case, s, taken, loss_labeled="loss_l", loss_unlabeled="loss_u")
             case.close(taken.metrics.get("loss_ccr", 0.0), "loss_ccr", s, **LOSS)
-            case.close(taken.metrics["loss"], "loss", s, **LOSS)
             case.close(float(learner.method.temperature) or 1.0, "temperature", s, **LOSS)
             case.close(learner.method.q, "q_after", s, **LOSS)
+            check_gradients(case, s, taken, x_l="grad_l", x_s="grad_s")
+        assert case.unused() == set()
+
+
+def check_weights(case) -> None:
+    """The weights and their average after each step, by a learner with as many weights whose optimizer is replaced."""
+    given = case.settings
+    start = case["weights_start"]
+    assert start.shape == (12,)  # Those of a Dense from 3 features to 3 classes.
+    small = Case("weights", {"classes": 3, "label_counts": [2, 1, 1]}, {})
+    learner = make_learner(small, "none", {}, RELEASE)
+    settings = OptimizerConfig(
+        optimizer="adam_shrink", learning_rate=given["lr"], schedule="constant", weight_decay=given["wd"],
+        ema_decay=given["ema_decay"],
+    )  # fmt: skip
+    learner = Learner(learner.model, Problem(small.p_data), MethodConfig(method="none"), settings, RELEASE)
+    kernel, bias = learner.model.trainable_variables
+    for variable, value in zip([kernel, bias, *learner.ema], 2 * [start[:9].reshape(3, 3), start[9:]], strict=True):
+        variable.assign(value)
+    views = {key: np.zeros([2, 3]) for key in ("x_l", "x_w", "x_s")}
+    for s, change in enumerate(case["weight_changes"]):
+
+        def apply(gradients, variables, change=change):
+            kernel.assign_add(change[:9].reshape(3, 3))
+            bias.assign_add(change[9:])
+
+        learner.optimizer.apply = apply
+        take(learner, views, np.array([0, 1]))
+        raw, averaged = (np.concatenate([np.ravel(v) for v in pair]) for pair in ([kernel, bias], learner.ema))
+        case.close(raw, "weights_after", s, **WEIGHTS)
+        case.close(averaged, "averaged_after", s, **WEIGHTS)
+
+
+def test_cdmad(golden):
+    for case in cases(golden, "cdmad"):
+        given = case.settings
+        learner = make_learner(
+            case, "cdmad", {"debias_start": given["debias_start"] / 500}, RELEASE, threshold=given["tau"]
+        )
+        learner.step.assign(given["epoch"] * RELEASE.steps_per_epoch)
+        for s, labels in enumerate(case["labels"]):
+            learner.method.blank = tf.constant(np.float32(case["logits_blank"][s])[:, None, :, None])
+            names = {"x_l": "l", "x_w": "w", "x_s": "s", "x_s2": "s2"}
+            taken = take(learner, {key: case[f"logits_{name}"][s] for key, name in names.items()}, labels)
+            case.close(taken.step.targets, "pseudo", s, **PROBS)
+            case.equal(taken.step.mask, "mask", s)
+            check_losses(case, s, taken, loss_labeled="loss_l", loss_unlabeled="loss_u")
+            check_gradients(case, s, taken, x_l="grad_l", x_s="grad_s", x_s2="grad_s2")
+        learner.method.blank = tf.constant(np.float32(case["test_logits_blank"])[:, None, :, None])
+        images = tf.constant(np.float32(case["test_logits"])[:, None, :, None])
+        adjusted, plain = learner.logits(images, use_ema=True).numpy(), learner.network.logits(images).numpy()
+        case.close(adjusted, "test_adjusted", rtol=0, atol=1e-5)
+        case.equal(adjusted.argmax(axis=1), "test_prediction")
+        case.equal(plain.argmax(axis=1), "test_prediction_unadjusted")
+        case.close(scores.geometric_mean(tf.constant(case["class_accuracy"])), "geometric_mean", **DOUBLE)
+        check_weights(case)
+        assert case.unused() == set()
+
+
+def test_debiaspl(golden):
+    for case in cases(golden, "debiaspl"):
+        given = case.settings
+        two = given["multiviews"]
+        own = {
+            "debias_tau": given["tau"],
+            "q_momentum": given["q_m"],
+            "debias_views": 2 if two else 1,
+            "cld_weight": given["lambda_cld"] if given["cld"] else 0.0,
+        }
+        settings = {"threshold": given["threshold"], "unlabeled_weight": given["lambda_u"]}
+        learner = make_learner(case, "debiaspl", own, TrainConfig(), **settings)
+        learner.method.q.assign(np.float32(case["q_start"]))
+        keys = {kind: [f"x_{kind}", f"x_{kind}2"] if two else [f"x_{kind}"] for kind in "ws"}
+        for s, labels in enumerate(case["labels"]):
+            views = {"x_l": case["logits_l"][s]}
+            for kind, of_kind in keys.items():
+                views.update(zip(of_kind, np.split(case[f"logits_{kind}"][s], len(of_kind)), strict=True))
+            taken = take(learner, views, labels)
+            for number, (probs, targets, mask) in enumerate(reversed(taken.guesses)):
+                case.close(probs, "pseudo_probs", (s, number), **PROBS)
+                case.equal(targets.argmax(axis=1), "pseudo", (s, number))
+                case.equal(mask, "mask", (s, number))
+            assert len(taken.guesses) == case["pseudo"].shape[1]
+            check_losses(case, s, taken, loss_labeled="loss_l", loss_unlabeled="loss_u")
+            case.close(taken.metrics.get("loss_cld", 0.0), "loss_cld", s, **LOSS)
+            case.close(learner.method.q, "q_after", s, **LOSS)
             case.close(taken.gradients["x_l"], "grad_l", s, **GRADIENT)
-            case.close(taken.gradients["x_s"], "grad_s", s, **GRADIENT)
-            assert not taken.gradients["x_w"].any()
+            strong = np.concatenate([taken.gradients[key] for key in keys["s"]])
+            case.close(strong, "grad_s", s, **GRADIENT)
+            assert not any(taken.gradients[key].any() for key in keys["w"])
         assert case.unused() == set()

@@ -240,9 +240,9 @@ class OptimizerConfig(Section):
 
     optimizer: str = setting(
         "sgd",
-        "Optimizer: SGD with Nesterov momentum; Adam; or Adam with decoupled weight decay (adamw), as in DARP's "
-        "release.",
-        choices=("sgd", "adam", "adamw"),
+        "Optimizer: SGD with Nesterov momentum; Adam; Adam with decoupled weight decay (adamw), as in DARP's release; "
+        "or Adam after which everything in the network shrinks (adam_shrink), as in ABC's and CDMAD's releases.",
+        choices=("sgd", "adam", "adamw", "adam_shrink"),
     )
     learning_rate: float = setting(0.03, "Base learning rate.", above=0)
     schedule: str = setting(
@@ -268,7 +268,8 @@ class OptimizerConfig(Section):
     weight_decay: float = setting(
         5e-4,
         "Weight decay of all parameters except batch norm's: the coefficient of Σw²/2 in the loss; with "
-        "--optimizer=adamw it is decoupled, and each step subtracts learning rate × weight decay × w.",
+        "--optimizer=adamw it is decoupled, and each step subtracts learning rate × weight decay × w; with adam_shrink "
+        "each step does so in the end, after the EMA's update, batch norm and its moving statistics included.",
         low=0,
     )
     ema_decay: float = setting(0.999, "Decay of the exponential moving average (EMA) of the weights.", low=0, high=1)

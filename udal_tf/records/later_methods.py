@@ -18,6 +18,10 @@ _SECOND_STRONG: Views = (("x_s2", "unlabeled", "strong"),)
 # Distributions of `Method.values`: FlexDA's target, and the running estimate of the predictions.
 TEMPERED = "tempered"
 ESTIMATE = "estimate"
+# The exponent of a shift.
+TAU = "tau"
+# CDMAD's prediction for the blank image.
+BLANK = "blank"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +46,30 @@ class FlexDaConfig(EstimateConfig):
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class CdmadConfig(Section):
+    """CDMAD's blank image (Lee and Kim 2024)."""
+
+    blank: str = setting(
+        "light_gray",
+        "Color of the blank image whose logits CDMAD subtracts: the release's light gray, which is 1 in its normalized "
+        "pixels, black or white.",
+        choices=("light_gray", "black", "white"),
+    )
+    debias_start: float = setting(
+        0.2, "Fraction of the run's epochs after which CDMAD subtracts them for the pseudo-labels.", low=0, high=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DebiasPlConfig(EstimateConfig):
+    """DebiasPL's strength, views and cross-level discrimination (Wang et al. 2022)."""
+
+    debias_tau: float = setting(0.4, "τ of DebiasPL: how much of q̂ its pseudo-labels and its loss are freed of.", low=0)
+    debias_views: int = setting(1, "Weak and strong views of an image in DebiasPL; 2 in its scripts.", low=1, high=2)
+    cld_weight: float = setting(0.0, "Weight of DebiasPL's cross-level discrimination loss; 0: none.", low=0)
+
+
 RECORDS = (
     Method(
         name="flexda",
@@ -54,5 +82,33 @@ RECORDS = (
         color="#2F9C95",
         marker="p",
         reference="Aimar et al. 2024, FlexDA (ADELLO), ECCV; release emasa/ADELLO-LTSSL b5f6013",
+    ),
+    Method(
+        name="debiaspl",
+        label="DebiasPL",
+        targets=Targets(
+            unlabeled=Shift(ESTIMATE, UNIFORM, tau=TAU, epsilon=_TINY),
+            pseudo_label=Shift(ESTIMATE, UNIFORM, tau=TAU, epsilon=_TINY),
+        ),
+        settings=DebiasPlConfig,
+        behavior="udal_tf.methods.debiaspl:DebiasPl",
+        bases=_FIXMATCH,
+        views=lambda own: (("x_w2", "unlabeled", "weak"), *_SECOND_STRONG) if own.debias_views == 2 else (),
+        color="#4F6D9A",
+        marker="8",
+        reference="Wang et al. 2022, DebiasPL, CVPR; release frank-xwang/debiased-pseudo-labeling 3d68ccb",
+    ),
+    Method(
+        name="cdmad",
+        label="CDMAD",
+        targets=Targets(pseudo_label=Shift(BLANK, UNIFORM, epsilon=_TINY)),
+        preset={"threshold": 0.0, "temperature": 1.0},
+        settings=CdmadConfig,
+        behavior="udal_tf.methods.cdmad:Cdmad",
+        bases=_FIXMATCH,
+        views=_SECOND_STRONG,
+        color="#FF5252",
+        marker="d",
+        reference="Lee and Kim 2024, CDMAD, CVPR; release LeeHyuck/CDMAD 7cd732b",
     ),
 )
