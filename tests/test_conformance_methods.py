@@ -155,3 +155,41 @@ def test_debiaspl(golden):
             case.close(strong, "grad_s", s, **GRADIENT)
             assert not any(taken.gradients[key].any() for key in keys["w"])
         assert case.unused() == set()
+
+
+def test_simpro(golden):
+    for case in cases(golden, "simpro"):
+        given = case.settings
+        scale = given["unlabelled_batches"] / given["labelled_batches"]
+        case.close(scale, "scale_ratio", **DOUBLE)
+        own = {
+            "simpro_tau": given["tau"],
+            "simpro_every": given["steps"],
+            "simpro_momentum": given["ema_u"],
+            "simpro_scale": scale,
+        }
+        learner = make_learner(case, "simpro", own, TrainConfig(), threshold=given["threshold"])
+        method = learner.method
+        np.testing.assert_allclose(method.pi_all, case["pi_l"], rtol=1e-6)
+        method.pi_unlabeled.assign(np.float32(case["pi_u_start"]))
+        method.pi_all.assign(np.float32(case["pi_a_start"]))
+        # What the uniform distribution adds to every class of a shift.
+        constant = np.log(case.num_classes ** -given["tau"] + 1e-12)
+        for s, labels in enumerate(case["labels"]):
+            names = {"x_l": "l", "x_l2": "l_s", "x_w": "w", "x_s": "s", "x_s2": "s2"}
+            taken = take(learner, {key: case[f"logits_{name}"][s] for key, name in names.items()}, labels)
+            aligner, targets = taken.step.aligner, method.targets
+            case.close(aligner.added(targets.labeled) + constant, "adjustment", s, **LOSS)
+            case.close(constant - aligner.added(targets.pseudo_label), "adjustment_u", s, **LOSS)
+            case.close(taken.step.targets, "pseudo", s, **PROBS)
+            case.equal(taken.step.mask, "mask", s)
+            check_losses(case, s, taken, loss_labeled="loss_l", loss_unlabeled="loss_u")
+            check_gradients(
+                case, s, taken, x_l="grad_l", x_l2="grad_l_s", x_s="grad_s", x_s2="grad_s2"
+            )
+            epoch, position = divmod(s, given["steps"])
+            if position == given["steps"] - 1:
+                case.close(method.pi_unlabeled, "pi_u_after", epoch, **LOSS)
+                case.close(method.pi_all, "pi_a_after", epoch, **LOSS)
+        assert len(case["labels"]) == given["steps"] * len(case["pi_u_after"])
+        assert case.unused() == set()

@@ -18,6 +18,9 @@ _SECOND_STRONG: Views = (("x_s2", "unlabeled", "strong"),)
 # Distributions of `Method.values`: FlexDA's target, and the running estimate of the predictions.
 TEMPERED = "tempered"
 ESTIMATE = "estimate"
+# SimPro's estimates for the unlabeled and for all images.
+PI_UNLABELED = "pi_unlabeled"
+PI_ALL = "pi_all"
 # The exponent of a shift.
 TAU = "tau"
 # CDMAD's prediction for the blank image.
@@ -70,6 +73,21 @@ class DebiasPlConfig(EstimateConfig):
     cld_weight: float = setting(0.0, "Weight of DebiasPL's cross-level discrimination loss; 0: none.", low=0)
 
 
+@dataclasses.dataclass(frozen=True)
+class SimProConfig(Section):
+    """SimPro's exponent and estimates (Du et al. 2024)."""
+
+    simpro_tau: float = setting(2.0, "τ of SimPro's shifts: 2 for CIFAR-10, 1 for CIFAR-100.", low=0)
+    simpro_every: int = setting(500, "Steps between SimPro's updates of its class distributions.", low=1)
+    simpro_momentum: float = setting(0.9, "Momentum of these updates.", low=0, high=1)
+    simpro_scale: float = setting(
+        0.0,
+        "What SimPro's labeled loss is divided by; 0: unlabeled batches per pass / labeled batches per pass, as in the "
+        "release.",
+        low=0,
+    )
+
+
 RECORDS = (
     Method(
         name="flexda",
@@ -97,6 +115,23 @@ RECORDS = (
         color="#4F6D9A",
         marker="8",
         reference="Wang et al. 2022, DebiasPL, CVPR; release frank-xwang/debiased-pseudo-labeling 3d68ccb",
+    ),
+    Method(
+        name="simpro",
+        label="SimPro",
+        targets=Targets(
+            labeled=Shift(PI_ALL, UNIFORM, tau=TAU, epsilon=_EPSILON),
+            unlabeled=Shift(PI_ALL, UNIFORM, tau=TAU, epsilon=_EPSILON),
+            pseudo_label=Shift(UNIFORM, PI_UNLABELED, tau=TAU, epsilon=_EPSILON),
+        ),
+        preset={"temperature": 1.0},
+        settings=SimProConfig,
+        behavior="udal_tf.methods.simpro:SimPro",
+        bases=_FIXMATCH,
+        views=(("x_l2", "labeled", "strong"), *_SECOND_STRONG),
+        color="#B8860B",
+        marker="H",
+        reference="Du et al. 2024, SimPro, ICML; release LeapLabTHU/SimPro aa2425d",
     ),
     Method(
         name="cdmad",
