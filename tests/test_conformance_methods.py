@@ -8,6 +8,8 @@ from udal_tf.config import MethodConfig, OptimizerConfig, TrainConfig
 from udal_tf.core import scores
 from udal_tf.methods.learner import Learner
 from udal_tf.methods.method import Problem
+from udal_tf.methods.step import Step
+from udal_tf.records.later_methods import adjusted
 
 # Of the releases whose epochs the vectors count.
 RELEASE = TrainConfig(epochs=500, steps_per_epoch=500)
@@ -192,4 +194,129 @@ def test_simpro(golden):
                 case.close(method.pi_unlabeled, "pi_u_after", epoch, **LOSS)
                 case.close(method.pi_all, "pi_a_after", epoch, **LOSS)
         assert len(case["labels"]) == given["steps"] * len(case["pi_u_after"])
+        assert case.unused() == set()
+
+
+def heads(case: Case, s: int, names: dict[str, str], first: str, second: str) -> dict[str, np.ndarray]:
+    """The views' logits of both heads side by side, [n, 2 C], by the endings of the heads' arrays."""
+    return {
+        key: np.concatenate([case[f"logits_{name}{first}"][s], case[f"logits_{name}{second}"][s]], axis=1)
+        for key, name in names.items()
+    }
+
+
+def check_head_gradients(case: Case, s: int, taken: Taken, names: dict[str, str], first: str, second: str) -> None:
+    """The gradients of both heads; that of the weak views is zero."""
+    for view, gradient in taken.gradients.items():
+        if names[view] == "w":
+            assert not gradient.any()
+            continue
+        for ending, part in zip((first, second), np.split(gradient, 2, axis=1), strict=True):
+            case.close(part, f"grad_{names[view]}{ending}", s, **GRADIENT)
+
+
+def test_acr(golden, monkeypatch):
+    names = {"x_l": "l", "x_w": "w", "x_s": "s", "x_s2": "s2"}
+    for case in cases(golden, "acr"):
+        given = case.settings
+        # One τ for all of them, as in every recipe of the release.
+        assert given["tau1"] == given["tau12"] == given["tau2"]
+        tau, per_epoch = given["tau1"], given["steps"]
+        epochs = given["first_epoch"] + given["epochs"]
+        own = {
+            "acr_tau": tau,
+            "acr_start": min((given["est_epoch"] + 1) / epochs, 1.0),
+            "acr_every": per_epoch,
+            "acr_momentum": given["ema_u"],
+        }
+        inside = case["is_labelled"]
+        learner = make_learner(
+            case,
+            "acr",
+            own,
+            TrainConfig(epochs=epochs, steps_per_epoch=per_epoch),
+            {"labeled_rows": inside.reshape(-1) > 0},
+            threshold=given["threshold"],
+        )
+        method, first = learner.method, given["first_epoch"] * per_epoch
+        np.testing.assert_allclose(method.p_data, case["pi_l"], rtol=1e-6)
+        method.u.assign(np.float32(case["u_start"]))
+        method.sums.assign(np.float32(case["k_sums_start"]))
+        method.renew(tf.constant(first, tf.int64), epochs * per_epoch)
+        learner.step.assign(first)
+        constant = np.log(case.num_classes**-tau + 1e-12)
+        sums, renew = [], method.renew
+
+        def recorded_renew(*arguments, method=method, sums=sums, renew=renew):
+            sums.append(method.sums.numpy())
+            renew(*arguments)
+
+        monkeypatch.setattr(method, "renew", recorded_renew)
+        for s, labels in enumerate(case["labels"]):
+            taken = take(learner, heads(case, s, names, "_a", "_b"), labels, first_row=s * inside.shape[1])
+            step = taken.step
+            if s % per_epoch == 0:
+                case.close(step.values["tau"], "tau", s // per_epoch, **LOSS)
+                adjustment = step.aligner.added(method.targets.pseudo_label) + np.log(
+                    case.num_classes ** -float(step.values["tau"]) + 1e-12
+                )
+                case.close(adjustment, "adjustment_a", s // per_epoch, **LOSS)
+                case.close(step.aligner.added(adjusted(tau)) + constant, "adjustment_b", **LOSS)
+            case.equal(step.targets.numpy().argmax(axis=1), "pseudo_a", s)
+            case.equal(step.mask, "mask_a", s)
+            targets, mask = method.balanced_guesses(step)
+            case.equal(targets.numpy().argmax(axis=1), "pseudo_b", s)
+            case.equal(mask, "mask_b", s)
+            counted_labels, counted = method.counted(step)
+            case.equal(counted_labels, "estimate_pseudo", s)
+            case.equal(counted, "estimate_mask", s)
+            case.close(method.u, "u_after", s, **LOSS)
+            case.close(sums[s], "k_sums_after", s, **LOSS)
+            check_losses(
+                case,
+                s,
+                taken,
+                loss_labeled="loss_l_a",
+                loss_unlabeled="loss_u_a",
+                loss_balanced="loss_l_b",
+                loss_balanced_unlabeled="loss_u_b",
+            )
+            check_head_gradients(case, s, taken, names, "_a", "_b")
+        assert case.unused() == set()
+
+
+def test_abc(golden, monkeypatch):
+    names = {"x_l": "l", "x_w": "w", "x_s": "sa", "x_s2": "sb"}
+    for case in cases(golden, "abc"):
+        learner = make_learner(case, "abc", {}, RELEASE)
+        method = learner.method
+        np.testing.assert_array_equal(case["label_counts"], case.counts)
+        case.close(method.rates, "keep_labelled", **LOSS)
+        learner.step.assign(case.settings["epoch"] * RELEASE.steps_per_epoch)
+        for s, labels in enumerate(case["labels"]):
+            numbers = [tf.constant(case[name][s], tf.float32) for name in ("uniform_l", "uniform_u")]
+            monkeypatch.setattr(Step, "uniform", lambda self, count, stream=0, numbers=numbers: numbers[stream])
+            taken = take(learner, heads(case, s, names, "", "2"), labels)
+            step = taken.step
+            case.equal(step.targets.numpy().argmax(axis=1), "pseudo", s)
+            case.equal(step.mask, "mask", s)
+            probs, mask = method.guesses(step)
+            case.close(probs, "pseudo2", s, **PROBS)
+            case.equal(mask, "mask2", s)
+            for chances, name in zip(method.chances(step), "lu", strict=True):
+                case.close(chances, f"keep_chance_{name}", s, **LOSS)
+            case.equal(method.keep_labeled(step), "keep_l", s)
+            case.equal(method.keep_unlabeled(step), "keep_u", s)
+            check_losses(
+                case,
+                s,
+                taken,
+                loss_labeled="loss_l",
+                loss_unlabeled="loss_u",
+                loss_abc="loss_abc_l",
+                loss_abc_strong="loss_abc_sa",
+                loss_abc_strong2="loss_abc_sb",
+            )
+            check_head_gradients(case, s, taken, names, "", "2")
+        check_weights(case)
         assert case.unused() == set()

@@ -8,15 +8,10 @@ from udal_tf.core import alignment, losses, moving_average, schedules
 from udal_tf.methods.aligner import ALPHA
 from udal_tf.methods.base import Auxiliary, gathered
 from udal_tf.methods.method import Method, Setup, estimate
-from udal_tf.methods.step import Step
+from udal_tf.methods.step import Step, first_step
 from udal_tf.records.later_methods import TEMPERED, FlexDaConfig
 from udal_tf.registry import P_MODEL, P_UNLABELED
 from udal_tf.settings import of_kind
-
-
-def first_step(fraction: float, total_steps: int) -> int:
-    """The first step at or after this fraction of the run, whatever the fraction's last digit."""
-    return math.ceil(round(fraction * total_steps, 6))
 
 
 def adaptive_temperature(q: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -17,6 +18,15 @@ _RANDOM_BITS = 23
 
 if TYPE_CHECKING:
     from udal_tf.methods.method import Method
+
+
+# Digits of a step, which hide that 0.1 · 30 is 3.0000000000000004.
+_STEP_DIGITS = 6
+
+
+def first_step(fraction: float, total_steps: int) -> int:
+    """The first step at or after this fraction of a run."""
+    return math.ceil(round(fraction * total_steps, _STEP_DIGITS))
 
 
 class Step:

@@ -88,6 +88,38 @@ class SimProConfig(Section):
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class AcrConfig(Section):
+    """ACR's exponent and its estimate of the unlabeled images' class distribution (Wei and Gan 2023)."""
+
+    acr_tau: float = setting(2.0, "τ of ACR's shifts, and the largest τ_t.", low=0)
+    acr_start: float = setting(
+        0.012, "Fraction of the run before ACR estimates the distribution of the unlabeled images.", low=0, high=1
+    )
+    acr_every: int = setting(500, "Steps between changes of ACR's τ_t.", low=1)
+    acr_momentum: float = setting(0.99, "Momentum of ACR's estimate.", low=0, high=1)
+    acr_repeated: str = setting(
+        "last",
+        "How confident predictions of the same class in a batch count in ACR's estimate: `last`, the last one for all "
+        "of them, as its release does on a CPU, or `sum`, each.",
+        choices=("last", "sum"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class AbcConfig(Section):
+    """ABC's second head (Lee, Shin and Kim 2021)."""
+
+    abc_threshold: float = setting(
+        0.95, "Confidence threshold of ABC's second head; that of the first is --threshold.", low=0, high=1
+    )
+
+
+def adjusted(tau: float | str) -> Shift:
+    """Logit adjustment from p_data to uniform with the exponent τ, with the epsilon of ACR's release."""
+    return Shift(P_DATA, UNIFORM, tau=tau, epsilon=_EPSILON)
+
+
 RECORDS = (
     Method(
         name="flexda",
@@ -145,5 +177,31 @@ RECORDS = (
         color="#FF5252",
         marker="d",
         reference="Lee and Kim 2024, CDMAD, CVPR; release LeeHyuck/CDMAD 7cd732b",
+    ),
+    Method(
+        name="acr",
+        label="ACR",
+        targets=Targets(pseudo_label=adjusted(TAU)),
+        settings=AcrConfig,
+        behavior="udal_tf.methods.acr:Acr",
+        bases=_FIXMATCH,
+        views=_SECOND_STRONG,
+        second_head=True,
+        color="#C2459A",
+        marker="*",
+        reference="Wei and Gan 2023, ACR, CVPR; release Gank0078/ACR 9a8f421",
+    ),
+    Method(
+        name="abc",
+        label="ABC",
+        settings=AbcConfig,
+        behavior="udal_tf.methods.abc:Abc",
+        bases=_FIXMATCH,
+        moves_pseudo_labels=True,
+        views=_SECOND_STRONG,
+        second_head=True,
+        color="#5C8A3A",
+        marker="1",
+        reference="Lee, Shin and Kim 2021, ABC, NeurIPS; release LeeHyuck/ABC f70e926",
     ),
 )
