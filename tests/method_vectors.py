@@ -1,7 +1,8 @@
 """The vectors of the later methods (tests/golden/methods/README.md), fed to the package's own Learner.
 
-The network passes its images on: an image is the logits that a vector states, and for a method with a second head those
-of both heads. So the losses, their gradients and the running estimates are those of the training step itself, in float32.
+The network passes its images on: an image is the logits that a vector states, and for a method with a second head
+those of both heads. So the losses, their gradients and the running estimates are those of the training step itself, in
+float32.
 """
 
 import dataclasses
@@ -95,10 +96,11 @@ def make_learner(case: Case, method: str, own: dict, train: TrainConfig, problem
     """A learner whose weights never move, before its first step."""
     record = METHODS[method]
     heads = 2 if record.second_head else 1
+    settings.setdefault("temperature", record.preset.get("temperature", 0.0))
     learner = Learner(
         passing_on(case.num_classes, heads),
         Problem(**{"p_data": case.p_data, "labeled_counts": case.counts, **(problem or {})}),
-        MethodConfig(base="fixmatch", method=method, **{"temperature": record.preset.get("temperature", 0.0), **settings}),
+        MethodConfig(base="fixmatch", method=method, **settings),
         OptimizerConfig(learning_rate=1e-30, schedule="constant", momentum=0.0, weight_decay=0.0),
         train,
         Own(method=record.settings(**own) if record.settings else None),

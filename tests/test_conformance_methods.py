@@ -186,9 +186,7 @@ def test_simpro(golden):
             case.close(taken.step.targets, "pseudo", s, **PROBS)
             case.equal(taken.step.mask, "mask", s)
             check_losses(case, s, taken, loss_labeled="loss_l", loss_unlabeled="loss_u")
-            check_gradients(
-                case, s, taken, x_l="grad_l", x_l2="grad_l_s", x_s="grad_s", x_s2="grad_s2"
-            )
+            check_gradients(case, s, taken, x_l="grad_l", x_l2="grad_l_s", x_s="grad_s", x_s2="grad_s2")
             epoch, position = divmod(s, given["steps"])
             if position == given["steps"] - 1:
                 case.close(method.pi_unlabeled, "pi_u_after", epoch, **LOSS)

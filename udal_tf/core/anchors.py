@@ -1,4 +1,4 @@
-"""How far an estimated class distribution is from three anchors: consistent, uniform, reversed. ACR (Wei & Gan 2023)."""
+"""How far an estimated class distribution is from three anchors: p_data, uniform, reversed. ACR (Wei & Gan 2023)."""
 
 import tensorflow as tf
 

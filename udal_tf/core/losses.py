@@ -101,8 +101,9 @@ def bounded_cross_entropy(targets: tf.Tensor, logits: tf.Tensor, epsilon: float)
 def cross_level(probs: tf.Tensor, strong: tf.Tensor, temperature: float) -> tf.Tensor:
     """DebiasPL's cross-level discrimination: strong views are told apart by the centroids of the weak ones.
 
-    An image belongs to the class k of its *smallest* probability, as in the release; the centroid of a class is the mean
-    prediction of its images, 0 without any. The loss is the cross-entropy of (strong · centroids) / temperature with k.
+    An image belongs to the class k of its *smallest* probability, as in the release; the centroid of a class is the
+    mean prediction of its images, 0 without any. The loss is the cross-entropy of (strong · centroids) / temperature
+    with k.
 
     Args:
       probs: [U, C] float32, predictions for weak views; no gradient flows through them.
@@ -115,7 +116,7 @@ def cross_level(probs: tf.Tensor, strong: tf.Tensor, temperature: float) -> tf.T
     Example:
       >>> probs = tf.constant([[0.9, 0.1], [0.2, 0.8]])
       >>> print(cross_level(probs, strong=probs, temperature=1.0).numpy().round(4))
-      [0.4519 0.505 ]
+      [0.4518 0.505 ]
     """
     probs = tf.stop_gradient(probs)
     labels = tf.argmin(probs, axis=-1)

@@ -17,7 +17,7 @@ def geometric_mean(class_accuracy: tf.Tensor) -> tf.Tensor:
 
     Example:
       >>> print(geometric_mean(tf.constant([[0.9, 0.4], [0.5, 0.0]])).numpy().round(4))
-      [0.6 0.05]
+      [0.6  0.05]
     """
     counted = tf.where(class_accuracy > 0.0, class_accuracy, 1.0 / (_HUNDRED * class_accuracy.shape[-1]))
     return tf.exp(tf.reduce_mean(tf.math.log(counted), axis=-1))

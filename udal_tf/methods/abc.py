@@ -17,7 +17,8 @@ _LABELED, _UNLABELED = 0, 1
 def keep_rates(counts: np.ndarray) -> np.ndarray:
     """Smallest class / class: [C] float32, the fraction of each class's images [C] that the second head sees.
 
-    The release divides the last class by each, which is the same where classes are sorted. A class without images has 1.
+    The release divides the last class by each, which is the same where classes are sorted. A class without images has
+    1.
 
     Example: 40, 10 and 20 images give rates (1/4, 1, 1/2).
     """

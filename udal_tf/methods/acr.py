@@ -13,9 +13,9 @@ from udal_tf.settings import of_kind
 class Acr(Method):
     """Both heads learn from the standard one's pseudo-labels, aligned by τ_t for itself and by τ for the balanced one.
 
-    An image is confident for a head if it is after the alignment or by that head's own prediction. τ_t is the smaller the closer the unlabeled images'
-    estimated distribution is to p_data; it is estimated from the balanced head's confident predictions, for images that
-    are unlabeled only.
+    An image is confident for a head if it is after the alignment or by that head's own prediction. τ_t is the smaller
+    the closer the unlabeled images' estimated distribution is to p_data; it is estimated from the balanced head's
+    confident predictions, for images that are unlabeled only.
 
     Source: the release's `train.py`.
     """

@@ -149,9 +149,7 @@ class Method(tf.Module):
 
 def estimate(start: Any, name: str) -> tf.Variable:
     """A running estimate, float32, from its start; the mean over the replicas where they differ."""
-    return tf.Variable(
-        tf.cast(start, tf.float32), trainable=False, name=name, aggregation=tf.VariableAggregation.MEAN
-    )
+    return tf.Variable(tf.cast(start, tf.float32), trainable=False, name=name, aggregation=tf.VariableAggregation.MEAN)
 
 
 def make_method(

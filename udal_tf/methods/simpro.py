@@ -1,4 +1,4 @@
-"""SimPro (Du et al. 2024): class distributions of the unlabeled and of all images, estimated by EM as training goes on."""
+"""SimPro (Du et al. 2024): class distributions of the unlabeled and of all images, estimated by EM in training."""
 
 import tensorflow as tf
 
