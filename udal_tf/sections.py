@@ -203,6 +203,9 @@ class MethodConfig(Section):
     )
 
     def _check(self) -> None:
+        bases = METHODS[self.method].bases
+        if bases and self.base not in bases:
+            raise ValueError(f"--method={self.method} needs --base={' or '.join(bases)}, got --base={self.base}")
         if METHODS[self.method].needs_pseudo_labels and not BASE_LEARNERS[self.base].pseudo_labels:
             without = [name for name, method in METHODS.items() if not method.needs_pseudo_labels]
             making = [name for name, base in BASE_LEARNERS.items() if base.pseudo_labels]
@@ -210,9 +213,6 @@ class MethodConfig(Section):
                 f"--method={self.method} needs pseudo-labels, which --base={self.base} does not use: "
                 f"use --method={', '.join(without)} with it, or --base={' or '.join(making)}"
             )
-        bases = METHODS[self.method].bases
-        if bases and self.base not in bases:
-            raise ValueError(f"--method={self.method} needs --base={' or '.join(bases)}, got --base={self.base}")
         self._check_unlabeled_prior()
 
     def _check_unlabeled_prior(self) -> None:
