@@ -18,7 +18,7 @@ from udal_tf.training.experiment import train_and_evaluate
 LATER = {
     "flexda": {"q_momentum": 0.5, "ccr_start": 0.0, "ccr_temperature": True},
     "debiaspl": {"q_momentum": 0.5, "cld_weight": 0.3, "debias_views": 2},
-    "simpro": {"simpro_every": 2},
+    "simpro": {"simpro_every": 2, "simpro_scale": 1.0},
     "cdmad": {"debias_start": 0.0},
     "acr": {"acr_start": 0.0, "acr_every": 2, "acr_repeated": "sum"},
     "abc": {},
@@ -118,6 +118,17 @@ def test_a_resumed_run_goes_on_bit_identically(method, tmp_path):
 def test_another_base_learner_is_refused_by_name(method, base):
     with pytest.raises(ValueError, match=f"--method={method} needs --base=fixmatch, got --base={base}"):
         resolve({"method": method, "base": base})
+
+
+def test_simpro_divides_its_labeled_loss_by_the_ratio_of_batches_per_pass():
+    """40 of 12 unlabeled images make 3 batches, 16 of 6 labeled ones 2."""
+    problem = {"pool_size": 40}
+    learners = [make_learner(CASE, "simpro", {"simpro_scale": scale}, TRAIN, problem) for scale in (1.0, 0.0)]
+    views, labels = logits_of(0, "simpro"), np.array([0, 0, 1, 2, 3, 0])
+    plain, divided = (take(learner, views, labels).metrics["loss_labeled"] for learner in learners)
+    assert divided == pytest.approx(plain / 1.5, rel=1e-6)
+    with pytest.raises(ValueError, match="needs the numbers of labeled and unlabeled images, or --simpro_scale"):
+        make_learner(CASE, "simpro", {}, TRAIN)
 
 
 def test_the_blank_image_has_its_color_in_the_networks_range():

@@ -56,7 +56,13 @@ def make_learner(
     train = TrainConfig(epochs=EPOCHS, steps_per_epoch=STEPS_PER_EPOCH)
     if config.unlabeled_prior == (ESTIMATE,):
         p_unlabeled = np.full(NUM_CLASSES, 0.25, np.float32)
-    problem = Problem(p_data, p_unlabeled, known_distribution=np.full(NUM_CLASSES, 0.01), pool_size=POOL)
+    problem = Problem(
+        p_data,
+        p_unlabeled,
+        known_distribution=np.full(NUM_CLASSES, 0.01),
+        labeled_counts=np.round(20 * p_data),
+        pool_size=POOL,
+    )
     of_method = DarpConfig(darp_warmup=0.5, darp_every=2) if METHODS[method].settings is DarpConfig else None
     sections = Own(base=of_base(**own) if of_base else None, method=of_method)
     return Learner(model, problem, config, optimizer or OptimizerConfig(), train, sections)

@@ -1,5 +1,6 @@
 """SimPro (Du et al. 2024): class distributions of the unlabeled and of all images, estimated by EM in training."""
 
+import numpy as np
 import tensorflow as tf
 
 from udal_tf.methods.base import gathered
@@ -15,12 +16,17 @@ class SimPro(Method):
     Both estimates change every few steps, from the confident pseudo-labels and the labels of these steps. The release
     divides by their sum plus 1, so that the estimate for the unlabeled images sums to less than 1; so do we.
 
+    Raises:
+      ValueError: if the scale of the labeled loss is neither stated nor known.
+
     Source: the release's `train_fixmatch.py`.
     """
 
     def __init__(self, setup: Setup):
         super().__init__(setup)
         self.own = of_kind(SimProConfig, setup.settings)
+        if not self.own.simpro_scale and (setup.problem.labeled_counts is None or not setup.problem.pool_size):
+            raise ValueError("--method=simpro needs the numbers of labeled and unlabeled images, or --simpro_scale")
         self.pi_unlabeled = estimate(setup.uniform, PI_UNLABELED)
         self.pi_all = estimate(setup.problem.p_data, PI_ALL)
         # Sums since the last update, over all replicas.
@@ -41,11 +47,10 @@ class SimPro(Method):
 
     def _scale(self, labeled: int, unlabeled: int) -> float:
         """Unlabeled batches per pass / labeled batches per pass, for batches of these sizes."""
-        counts = self.setup.problem.labeled_counts
-        if self.own.simpro_scale or counts is None:
-            return self.own.simpro_scale or 1.0
-        passes = max(1, self.setup.problem.pool_size // unlabeled), max(1, int(counts.sum()) // labeled)
-        return passes[0] / passes[1]
+        if self.own.simpro_scale:
+            return self.own.simpro_scale
+        pool, labels = self.setup.problem.pool_size, int(np.sum(self.setup.problem.labeled_counts))
+        return max(1, pool // unlabeled) / max(1, labels // labeled)
 
     def update(self, step: Step) -> None:
         pseudo = self.pseudo_sum + tf.reduce_sum(gathered(step.mask[:, None] * step.targets), axis=0)
