@@ -47,26 +47,20 @@ class FixMatch:
             step.forward(**{key: views[key] for key in weak})
             step.forward(**{key: views[key] for key in (*labeled, *strong)})
 
-        logits_w = [step.logits[key] for key in weak]
-        if len(weak) > 1:
-            logits_w = [tf.reduce_mean(tf.stack(logits_w), axis=0), *logits_w]
-        probs_w = [tf.stop_gradient(tf.nn.softmax(logits)) for logits in logits_w]
-        # The first set is the one of all weak views together: it is made last, and stays in the step.
-        guesses = [step.pseudo_labels(probs, self.threshold, self.temperature) for probs in reversed(probs_w)][::-1]
-        targets, mask = guesses[0]
-        loss_l = step.cross_entropy(
-            _repeated(batch["labels_l"], len(labeled)), step.labeled_logits(_joined(step.logits, labeled))
-        )
+        probs_w = [tf.stop_gradient(tf.nn.softmax(logits)) for logits in _with_mean([step.logits[key] for key in weak])]
+        # The set of all weak views together, which is the first, is made last, so that it stays in the step.
+        guesses = [step.pseudo_labels(probs, self.threshold, self.temperature) for probs in reversed(probs_w)]
+        targets, mask = guesses[-1]
+        labels = _repeated(batch["labels_l"], len(labeled))
+        loss_l = step.cross_entropy(labels, step.labeled_logits(_joined(step.logits, labeled)))
         logits_s = step.unlabeled_logits(_joined(step.logits, strong))
-        losses_u = [
-            losses.weighted(
-                _repeated(confident, len(strong)), step.cross_entropy(_repeated(labels, len(strong)), logits_s)
-            )
-            for labels, confident in guesses
-        ]
+        loss_u = []
+        for one, confident in guesses:
+            per_example = step.cross_entropy(_repeated(one, len(strong)), logits_s)
+            loss_u.append(losses.weighted(_repeated(confident, len(strong)), per_example))
         return Losses(
             labeled=loss_l,
-            unlabeled=losses_u[0] if len(losses_u) == 1 else tf.concat(losses_u, axis=0),
+            unlabeled=loss_u[0] if len(loss_u) == 1 else tf.concat(loss_u, axis=0),
             probs_u=probs_w[0],
             monitors={
                 "train_accuracy": accuracy(batch["labels_l"], step.logits["x_l"]),
@@ -74,6 +68,11 @@ class FixMatch:
             },
             counts=pseudo_label_counts(batch["labels_u"], targets, mask),
         )
+
+
+def _with_mean(logits: list[tf.Tensor]) -> list[tf.Tensor]:
+    """The logits [U, C] of each view, after their mean if there are several."""
+    return logits if len(logits) == 1 else [tf.reduce_mean(tf.stack(logits), axis=0), *logits]
 
 
 def _joined(by_view: Mapping[str, tf.Tensor], keys: Sequence[str]) -> tf.Tensor:
