@@ -44,18 +44,18 @@ MAY_IMPORT = {
     "": {"inference"},  # Inside of `load`, when it is called.
     "shown_names": set(),
     "settings": set(),
-    "class_distribution": set(),
+    "class_distribution": {"shown_names"},
     "folder_recipe": set(),
-    "registry": {"settings"},
+    "registry": {"settings", "shown_names"},
     "records": {"settings", "class_distribution", "registry"},
     # The records themselves come by way of the registry.
     "sections": {"settings", "class_distribution", "registry"},
     "config": {"settings", "class_distribution", "registry", "sections"},
-    "crest_flags": {"config"},
-    "storage": set(),
+    "crest_flags": {"config", "shown_names"},
+    "storage": {"shown_names"},
     "stopping": set(),
     "run_records": {""},
-    "run_dir": {"config", "registry", "storage", "run_records", ""},
+    "run_dir": {"config", "registry", "shown_names", "storage", "run_records", ""},
     # Public, for training loops of the user's own: core under the names of the paper. Nothing in the package uses them.
     "alignment": {"core"},
     "losses": {"core"},

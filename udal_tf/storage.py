@@ -12,6 +12,8 @@ from typing import Any
 
 from etils import epath
 
+from udal_tf.shown_names import shown
+
 # Suffix of incomplete files and folders, after the process id.
 PARTIAL = ".partial"
 # gs://bucket, or gs:/bucket as normalized by pathlib.
@@ -63,11 +65,11 @@ def read_json(path: str | os.PathLike) -> Any:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise ValueError(f"{shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except RecursionError as error:
-        raise ValueError(f"{path} cannot be read: its JSON is nested too deeply") from error
+        raise ValueError(f"{shown(path)} cannot be read: its JSON is nested too deeply") from error
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read: it is not valid JSON ({error})") from error
+        raise ValueError(f"{shown(path)} cannot be read: it is not valid JSON ({error})") from error
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

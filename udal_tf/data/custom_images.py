@@ -24,6 +24,7 @@ from udal_tf.data.dataset import ArrayImages, DataError, Images, crops_of
 from udal_tf.data.decoding import ImageError, image_size
 from udal_tf.data.reading import Pixels, pixels_or_fault
 from udal_tf.folder_recipe import LARGEST, small_side
+from udal_tf.shown_names import shown
 
 # Datasets up to this size are held in memory; larger ones stay on disk.
 IN_MEMORY_BYTES = 512 << 20
@@ -133,7 +134,7 @@ def load(paths: Sequence[pathlib.Path], config: DataConfig) -> tuple[Decoded, in
             bad = _make(folder, paths, states, size)
         except OSError as error:
             raise DataError(
-                f"cannot write below {folder.parent} ({error.strerror}); choose another folder with --cache_dir"
+                f"cannot write below {shown(folder.parent)} ({error.strerror}); choose another folder with --cache_dir"
             ) from error
     else:
         size, bad = kept.size, kept.bad
@@ -161,8 +162,8 @@ def _make(folder: pathlib.Path, paths: Sequence[pathlib.Path], states: Sequence[
     needed, free = len(paths) * size * size * CHANNELS, shutil.disk_usage(folder.parent).free
     if needed > free:
         raise DataError(
-            f"{folder.parent}: {len(paths)} images of {size}×{size} need {needed >> 20} MB, only {free >> 20} MB "
-            "are free; choose a smaller --image_size or another --cache_dir"
+            f"{shown(folder.parent)}: {len(paths)} images of {size}×{size} need {needed >> 20} MB, only {free >> 20} "
+            "MB are free; choose a smaller --image_size or another --cache_dir"
         )
     part = folder.with_name(f"{folder.name}-part")
     earlier = _earlier(folder.parent, set(states), size)

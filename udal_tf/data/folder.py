@@ -9,6 +9,7 @@ from udal_tf.config import DataConfig
 from udal_tf.data import custom_images, folder_listing, settings
 from udal_tf.data.dataset import DataError, Source
 from udal_tf.data.folder_listing import HOLD_OUT, LABELED, TEST, Listing
+from udal_tf.shown_names import shown
 
 
 def load(config: DataConfig) -> Source:
@@ -64,7 +65,7 @@ def _without(listing: Listing, bad: list[int], root: pathlib.Path) -> Listing:
     for c, name in enumerate(listing.class_names):
         for what, labels in ((LABELED, train_labels), (TEST, test_labels)):
             if not np.any(labels == c):
-                raise DataError(f"{root}: class {name} has no readable images in {what}")
+                raise DataError(f"{shown(root)}: class {name} has no readable images in {what}")
     return dataclasses.replace(
         listing,
         train=[listing.train[i] for i in in_train],

@@ -25,6 +25,7 @@ from udal_tf.models.build import build_model, load_pretrained
 from udal_tf.reporting import console, terminal
 from udal_tf.run_dir import CHECKPOINTS, RunDir
 from udal_tf.run_records import Result
+from udal_tf.shown_names import shown
 from udal_tf.stopping import StopRequest
 from udal_tf.training import record
 from udal_tf.training.checkpointing import Checkpoints
@@ -128,8 +129,8 @@ def _storage(run_dir: RunDir) -> Iterator[None]:
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
         raise StorageError(
-            f"{run_dir.path} cannot be written: {reason.splitlines()[0]}. Checkpoints are intact: free up space or "
-            "give write access, and the same command resumes from the last one."
+            f"{shown(run_dir.path)} cannot be written: {reason.splitlines()[0]}. Checkpoints are intact: free up "
+            "space or give write access, and the same command resumes from the last one."
         ) from error
 
 
@@ -235,7 +236,7 @@ class _Run:
             raise error
         path = self.checkpoints.restore()
         self.skipped.assign([*skipped, error.step])
-        print(f"The loss of step {error.step} is not finite: resuming from {path} without that batch")
+        print(f"The loss of step {error.step} is not finite: resuming from {shown(path)} without that batch")
         return int(self.learner.step.numpy())
 
     def _train(self, step: int, log: RunLog | None, progress: terminal.Progress, stop: StopRequest) -> None:
