@@ -9,6 +9,7 @@ import math
 import pathlib
 from collections.abc import Iterable, Sequence
 
+from udal_tf import storage
 from udal_tf.shown_names import shown
 
 # Values of --unlabeled_prior other than a distribution: p_data, estimated during training, or uniform.
@@ -30,7 +31,7 @@ def read(path: str | pathlib.Path) -> tuple[str, ...]:
     Example: a file with the lines "dog 3" and "cat 1" gives ("cat=1.0", "dog=3.0").
     """
     try:
-        text = pathlib.Path(path).expanduser().read_text(encoding="utf-8")
+        text = storage.read_bytes(pathlib.Path(path).expanduser()).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     try:

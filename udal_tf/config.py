@@ -13,13 +13,14 @@ has are in `sections.py`; settings of one particular dataset, base learner, meth
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
-from udal_tf import class_distribution, registry
+from udal_tf import class_distribution, registry, storage
 from udal_tf.class_distribution import ESTIMATE, LABELED, UNIFORM
 from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, TABLES, R, Record, Records, Table
 from udal_tf.sections import (
@@ -320,6 +321,15 @@ def given_on_command_line(arguments: Sequence[str]) -> dict[str, Any]:
     return given_in(flag_values)
 
 
+class _RegularFlagfiles(flags.FlagValues):
+    """Flags whose flagfiles, nested ones too, are no pipes and no devices, which absl would read for ever."""
+
+    def _get_flag_file_lines(self, filename: str, parsed_file_stack: list[str] | None = None) -> list[str]:
+        if filename and os.path.exists(filename):  # absl names one that is missing.
+            storage.check_regular(filename)
+        return super()._get_flag_file_lines(filename, parsed_file_stack)
+
+
 def load_plugins_on(arguments: Sequence[str]) -> None:
     """Imports the plugins named by arguments of `run.py` or their flagfiles, so that their flags can be defined.
 
@@ -327,7 +337,7 @@ def load_plugins_on(arguments: Sequence[str]) -> None:
       ValueError: if a flagfile cannot be read.
       PluginError: see `registry.load_plugin`.
     """
-    only_plugin = flags.FlagValues()
+    only_plugin = _RegularFlagfiles()
     flags.DEFINE_list("plugin", [], "", only_plugin)
     try:
         only_plugin(["", *arguments], known_only=True)

@@ -224,5 +224,5 @@ def resolve_command_line(
             )
         workdir = str(pathlib.Path(crest["model_dir"]) / pathlib.Path(config.train.workdir).name)
         config = resolve({**settings, "workdir": workdir})
-        notes.append(f"--model_dir={crest['model_dir']} is --workdir={shown(workdir)}")
+        notes.append(f"--model_dir={shown(crest['model_dir'])} is --workdir={shown(workdir)}")
     return config, notes

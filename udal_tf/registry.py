@@ -16,6 +16,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
+from udal_tf import storage
 from udal_tf.settings import Section
 from udal_tf.shown_names import shown
 
@@ -345,7 +346,7 @@ def load_plugin(path: str | pathlib.Path, sha256: str = "") -> tuple[str, str]:
     if sha256 in _imported:
         return str(path), sha256
     try:
-        content = path.read_bytes()
+        content = storage.read_bytes(path)
     except OSError as error:
         raise PluginError(f"the plugin {shown(path)} cannot be read: {error.strerror}") from error
     found = hashlib.sha256(content).hexdigest()

@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Sequence
 
 from udal_tf.commands import model_arguments, outputs, program
+from udal_tf.shown_names import shown
 from udal_tf.storage import write_json, write_text
 
 FORMATS = ("savedmodel", "keras", "tflite", "onnx")
@@ -43,7 +44,8 @@ def _run(args: argparse.Namespace) -> None:
         write_text(folder / usage.READER, usage.reader(model))
     for kind, difference in differences.items():
         print(f"Largest difference in a probability on {kind} images: {difference:.1e}")
-    print(f"Written and checked: {args.out / exporting.FORMATS[args.format].file}; how to use it: {args.out / CARD}")
+    written, card = shown(args.out / exporting.FORMATS[args.format].file), shown(args.out / CARD)
+    print(f"Written and checked: {written}; how to use it: {card}")
 
 
 @program.command
@@ -57,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--images",
         nargs="+",
+        type=program.word,
         default=[],
         metavar="IMAGES",
         help="files, folders, patterns of images to compare on; default: some of the run's own data",

@@ -63,7 +63,7 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
         raise ValueError(f"only --dataset=folder is inspected, got --dataset={given['dataset']}")
     config = config_module.resolve(given)
     if config.model.pretrained != NO_WEIGHTS and not pathlib.Path(config.model.pretrained).expanduser().is_file():
-        raise ValueError(f"--pretrained={config.model.pretrained} is not a file")
+        raise ValueError(f"--pretrained={shown(config.model.pretrained)} is not a file")
     problems = folder_listing.problems(folder, config.data.beta, settings.uses_unlabeled(config))
     recipe: dict[str, Any] | None = None
     test_images = 0
@@ -163,9 +163,9 @@ def _timing(config: Config, num_classes: int, test_images: int) -> dict[str, flo
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     own, settings_given = program.split_settings(argv)
     parser = program.make_parser("udal-inspect", __doc__)
-    parser.add_argument("folder", type=pathlib.Path, help="folder with labeled/, unlabeled/ and optionally test/")
+    parser.add_argument("folder", type=program.path, help="folder with labeled/, unlabeled/ and optionally test/")
     parser.add_argument(
-        "--out", type=pathlib.Path, help=f"PNG file of the contact sheet (default: inspect_<folder>/{SHEET})"
+        "--out", type=program.path, help=f"PNG file of the contact sheet (default: inspect_<folder>/{SHEET})"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing contact sheet")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON instead of text")

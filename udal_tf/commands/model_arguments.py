@@ -44,6 +44,7 @@ def model_parser(
     parser.add_argument(
         "--target_prior",
         default=prior,
+        type=program.word,
         metavar="uniform|train|FILE",
         help="apply LA (Inf) for this class distribution of the images: uniform, that of the run's labeled images "
         "(train), or a file of proportions (JSON, or lines `name proportion`); "

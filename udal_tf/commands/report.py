@@ -60,8 +60,8 @@ def write_report(
     """
     runs, left_out = read_runs(roots)
     if not runs:
-        named = "".join(f"\n  {one.label}: {one.reason}" for one in left_out)
-        raise ValueError(f"no finished run ({RESULT}) below {', '.join(map(str, roots))}{named}")
+        named = "".join(f"\n  {shown(one.label)}: {one.reason}" for one in left_out)
+        raise ValueError(f"no finished run ({RESULT}) below {', '.join(map(shown, roots))}{named}")
     _clear(out)
     sketches, bad_rows = _sketches(runs)
     left_out = [*left_out, *bad_rows]
@@ -104,8 +104,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         count, left_out = write_report(args.folders, args.out, processes, args.only_present)
     for one in left_out:
-        print(f"left out: {one.label}: {one.reason}")
-    print(f"{count} {'run' if count == 1 else 'runs'}, {len(left_out)} left out: {args.out / PAGE}")
+        print(f"left out: {shown(one.label)}: {one.reason}")
+    print(f"{count} {'run' if count == 1 else 'runs'}, {len(left_out)} left out: {shown(args.out / PAGE)}")
 
 
 if __name__ == "__main__":

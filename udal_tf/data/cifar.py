@@ -225,7 +225,8 @@ def _not_found(config: DataConfig, edition: Edition, folders: list[pathlib.Path]
     crest = crest_files.folder_name(edition.crest, config.imbalance)
     return "\n".join(
         [
-            f"{config.dataset}: no {edition.tfds} found in {' or '.join(map(str, folders))}. Any one of these will do:",
+            f"{config.dataset}: no {edition.tfds} found in {' or '.join(map(shown, folders))}. Any one of these will "
+            "do:",
             f"  - CReST's files: cifar-lt/{crest}/{crest_files.TRAIN_FILE} and {crest_files.EVAL_FILE}"
             + ("" if _crest_files_serve(config, edition) else " (not for these settings, which need another subset)"),
             f"  - TensorFlow Datasets' folder: {edition.tfds}/<version>/",

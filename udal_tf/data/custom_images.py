@@ -7,7 +7,6 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import io
-import json
 import os
 import pathlib
 import shutil
@@ -93,17 +92,23 @@ class _Kept:
     def read(cls, folder: pathlib.Path) -> "_Kept | None":
         """The content of a folder; None if there is none, it is damaged, or it is of another version."""
         try:
-            facts = json.loads((folder / FACTS_FILE).read_text())
+            facts = storage.read_json(folder / FACTS_FILE)
             if facts["version"] != _VERSION:
                 return None
             images = np.load(folder / IMAGES_FILE, mmap_mode="r", allow_pickle=False)
             states = np.load(folder / STATES_FILE, allow_pickle=False)
             bad = {int(position): str(fault) for position, fault in facts["bad"].items()}
             size = int(facts["size"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            whole = images.shape == (len(states), size, size, CHANNELS) and images.dtype == np.uint8
+            whole = whole and states.shape[1:] == (_STATE_BYTES,) and states.dtype == np.uint8
+        except Exception:  # Damaged files raise errors of many kinds; what they held is made again.
             return None
-        whole = images.shape == (len(states), size, size, CHANNELS) and images.dtype == np.uint8
         return cls(images, states, size, bad) if whole else None
+
+    def holds(self, states: Sequence[bytes]) -> bool:
+        """Whether the images, and the faults of the others, are those of files with these states, in order."""
+        good = [state for position, state in enumerate(states) if position not in self.bad]
+        return len(good) + len(self.bad) == len(states) and self.states.tobytes() == b"".join(good)
 
 
 def load(paths: Sequence[pathlib.Path], config: DataConfig) -> tuple[Decoded, int, dict[int, str]]:
@@ -125,6 +130,8 @@ def load(paths: Sequence[pathlib.Path], config: DataConfig) -> tuple[Decoded, in
     key = hashlib.sha256(repr((_VERSION, config.image_size)).encode() + b"".join(states)).hexdigest()[:24]
     folder = files.cache_dir(config) / f"{_PREFIX}{key}"
     kept = _Kept.read(folder)
+    if kept and not kept.holds(states):
+        kept = None
     # A file that could not be read may have become readable without a change of its state: its rights, for example.
     if kept is None or any(not isinstance(pixels_or_fault(paths[i], kept.size), str) for i in kept.bad):
         size = kept.size if kept else config.image_size or default_size(paths)
@@ -199,7 +206,7 @@ def _finish(file: BinaryIO, folder: pathlib.Path, states: Sequence[bytes], bad: 
     """Writes the header of the array file for as many images as there are states, and the folder's other files."""
     file.write(_header(len(states), size))
     np.save(folder / STATES_FILE, np.frombuffer(b"".join(states), np.uint8).reshape(-1, _STATE_BYTES))
-    (folder / FACTS_FILE).write_text(json.dumps({"version": _VERSION, "size": size, "bad": bad}))
+    storage.write_json(folder / FACTS_FILE, {"version": _VERSION, "size": size, "bad": bad})
 
 
 def _pixels(

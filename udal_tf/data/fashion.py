@@ -135,7 +135,7 @@ def _check(location: pathlib.Path, part: Part, images: np.ndarray, labels: np.nd
 def _not_found(folders: list[pathlib.Path], reason: str) -> str:
     return "\n".join(
         [
-            f"fashionlt: no Fashion-MNIST found in {', '.join(map(str, [*folders, *SYSTEM_FOLDERS]))}.",
+            f"fashionlt: no Fashion-MNIST found in {', '.join(map(shown, [*folders, *SYSTEM_FOLDERS]))}.",
             "Any one of these will do:",
             "  - the Debian or Ubuntu package: apt-get install dataset-fashion-mnist",
             "  - the four IDX files, " + ", ".join(name for part in PARTS for name in part.names) + " (or .gz)",

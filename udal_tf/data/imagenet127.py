@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from udal_tf.config import DataConfig
 from udal_tf.data import files, tfds_folder, tfrecords
@@ -113,7 +114,7 @@ def _find(config: DataConfig) -> tuple[str, pathlib.Path, int]:
     if not config.image_size and (found := small()):
         return found
     raise DataError(
-        f"{config.dataset}: no ImageNet found in {' or '.join(map(str, folders))}. Any one of these will do:\n"
+        f"{config.dataset}: no ImageNet found in {' or '.join(map(shown, folders))}. Any one of these will do:\n"
         "  - folders named by WordNet id: train/<wnid>/*.JPEG and val/<wnid>/*.JPEG\n"
         "  - TensorFlow Datasets' folder imagenet2012/<version>/\n"
         "  - TensorFlow Datasets' folder imagenet_resized/64x64/<version>/ or 32x32 (for --image_size=64 or 32)\n"
@@ -183,8 +184,11 @@ def _cached(config: DataConfig, key: str, make: Callable[[], dict[str, Any]]) ->
     """An index from the cache folder, where it is made first if it is missing."""
     path = files.cache_dir(config) / f"imagenet127-{key}.npz"
     if path.exists():
-        with np.load(path, allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files}
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                return {name: kept[name] for name in kept.files}
+        except Exception as error:  # A damaged file raises errors of many kinds; its checksums find any damage.
+            logging.info("%s is made again: %s", shown(path), error)
     index: dict[str, Any] = make()
     files.keep(path, lambda partial: np.savez(partial, **index))
     return index

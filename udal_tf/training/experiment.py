@@ -7,10 +7,12 @@ from udal_tf.augment.views import make_views
 from udal_tf.config import Config
 from udal_tf.data import settings, sources
 from udal_tf.data.dataset import ArrayImages, DataError
+from udal_tf.data.encoded import EncodedImages
 from udal_tf.models.build import check_images_fit, check_pretrained
 from udal_tf.reporting import console
 from udal_tf.run_dir import SKIPPED, OwnRunDir
 from udal_tf.run_records import Result
+from udal_tf.shown_names import shown
 from udal_tf.training import loop
 from udal_tf.training.distribute import Workers, check_fits, hardware, make_strategy
 from udal_tf.training.unlabeled_prior import stated_prior, with_unlabeled_prior
@@ -34,7 +36,7 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
     workers = Workers()
     run_dir = OwnRunDir(config)
     if run_dir.finished:
-        print(f"This run is already finished; its results are in {run_dir.path}")
+        print(f"This run is already finished; its results are in {shown(run_dir.path)}")
         return run_dir.result()
     if workers.is_chief:
         print(console.settings_text(config.to_dict()))
@@ -70,5 +72,13 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
                 data = registry.resolved(method.prepare)(config, data, run_dir)
             train = registry.resolved(method.train) if method.train else loop.train
             return train(config, data, run_dir)
+    except tf.errors.OpError as error:
+        faults = [images.fault() for images in (data.train, data.test) if isinstance(images, EncodedImages)]
+        if not any(faults):
+            raise
+        raise DataError(
+            f"{config.data.dataset}: an image cannot be read: {' and '.join(filter(None, faults))}.\n"
+            "Replace it by a good copy; the same command then resumes from the last checkpoint."
+        ) from error
     finally:
         run_dir.close()

@@ -193,7 +193,7 @@ class _Run:
         restored = self.checkpoints.restore()
         step = int(self.learner.step.numpy())
         if restored:
-            print(f"Resuming from step {step} of {train.total_steps} ({restored})")
+            print(f"Resuming from step {step} of {train.total_steps} ({shown(restored)})")
         else:
             self._begin()
         if self.workers.is_chief:
@@ -217,8 +217,7 @@ class _Run:
                     progress.close()
         with self.workers.chief_first():
             if log is not None:
-                with _storage(self.run_dir):
-                    return self._finish(log)
+                return self._finish(log)
         return self.run_dir.result()
 
     def _begin(self) -> None:
@@ -236,7 +235,7 @@ class _Run:
             raise error
         path = self.checkpoints.restore()
         self.skipped.assign([*skipped, error.step])
-        print(f"The loss of step {error.step} is not finite: resuming from {shown(path)} without that batch")
+        print(f"The loss of step {error.step} is not finite: resuming from {shown(str(path))} without that batch")
         return int(self.learner.step.numpy())
 
     def _train(self, step: int, log: RunLog | None, progress: terminal.Progress, stop: StopRequest) -> None:
@@ -289,7 +288,7 @@ class _Run:
                 if stopping:
                     raise Interrupted(
                         stop.number or signal.SIGTERM,
-                        f"Stopped at step {step}, saved as {self.checkpoints.latest}; "
+                        f"Stopped at step {step}, saved as {shown(str(self.checkpoints.latest))}; "
                         "the same command resumes from there.",
                     )
 
@@ -300,12 +299,14 @@ class _Run:
             raise NonFiniteLoss(
                 bad,
                 f"The loss of step {bad} is {losses[bad - step]}. The last good checkpoint is "
-                f"{self.checkpoints.latest or 'none: no epoch was completed'}. "
+                f"{shown(self.checkpoints.latest or 'none: no epoch was completed')}. "
                 "Try a lower --learning_rate, or look at the images.",
             )
 
     def _finish(self, log: RunLog) -> Result:
-        record.draw(log.rows, self.data, self.run_dir.path)
+        with _storage(self.run_dir):
+            record.draw(log.rows, self.data, self.run_dir.path)
         result = record.result(self.config, self.data, self.learner, self.evaluator, log.rows, hardware(self.strategy))
-        self.run_dir.write_result(result)
+        with _storage(self.run_dir):
+            self.run_dir.write_result(result)
         return result
