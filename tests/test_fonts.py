@@ -1,5 +1,6 @@
 """reporting.fonts: class names in scripts that Matplotlib's own font lacks."""
 
+import logging
 import warnings
 
 import matplotlib
@@ -54,6 +55,18 @@ def installed(tmp_path, monkeypatch):
 def test_latin_greek_and_cyrillic_need_no_further_font(installed):
     installed(Squares="äβж猫")
     assert fonts.families("Käfer βήτα жук 12 $x_1$\n…→") == OWN
+
+
+def test_characters_without_a_glyph_are_named_once(installed, caplog):
+    installed(Squares="犬")
+    fonts._said.clear()
+    with caplog.at_level(logging.WARNING), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("猫鳥", "猫鳥", "鳥犬"):
+            figure = Figure()
+            figure.text(0, 0, name, fontfamily=fonts.families(name))
+            figure.canvas.draw()
+    assert [record.getMessage() for record in caplog.records] == ["no installed font has 猫鳥: drawn as boxes"]
 
 
 def test_the_family_that_has_the_most_of_the_missing_glyphs_comes_first_and_none_in_vain(installed):

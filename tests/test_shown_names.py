@@ -47,7 +47,9 @@ def test_what_breaks_a_line_is_escaped_and_nothing_else(name, text):
 def test_a_class_may_have_any_name_that_stays_on_a_line():
     assert [unfit(name) for name in ("cat", "ネコ", "می\u200cخواهم", "a b/c")] == [""] * 4
     assert unfit("a\nb") == unfit("a\u2028b") == "has a line break or another control character"
-    assert unfit(os.fsdecode(b"\xff")) == "is not UTF-8"
+    assert unfit(os.fsdecode(b"\xff")) == unfit("\ud800") == "is not UTF-8"
+    # As an ASCII locale without Python's UTF-8 mode gives it.
+    assert unfit("ä".encode().decode("ascii", "surrogateescape")) == "cannot be read in this locale (set PYTHONUTF8=1)"
 
 
 # A line break, a terminal's command, and a byte that is not UTF-8.
