@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "records": {"settings", "class_distribution", "registry"},
     # The records themselves come by way of the registry.
     "sections": {"settings", "class_distribution", "registry"},
-    "config": {"settings", "class_distribution", "registry", "sections", "storage"},
+    "config": {"settings", "class_distribution", "registry", "sections", "shown_names", "storage"},
     "crest_flags": {"config", "shown_names"},
     "storage": {"shown_names"},
     "stopping": set(),

@@ -36,6 +36,7 @@ from udal_tf.sections import (
     TrainConfig,
 )
 from udal_tf.settings import S, Section, allowed, of_kind
+from udal_tf.shown_names import shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,7 +327,10 @@ class _RegularFlagfiles(flags.FlagValues):
 
     def _get_flag_file_lines(self, filename: str, parsed_file_stack: list[str] | None = None) -> list[str]:
         if filename and os.path.exists(filename):  # absl names one that is missing.
-            storage.check_regular(filename)
+            try:
+                storage.check_regular(filename)
+            except OSError as error:
+                raise ValueError(f"--flagfile={shown(filename)}: {error.strerror}") from error
         return super()._get_flag_file_lines(filename, parsed_file_stack)
 
 
