@@ -137,6 +137,12 @@ def test_every_command_refuses_by_name(call_command, command, arguments, words):
     assert f"error: argument {words}" in err
 
 
+def test_a_sweep_that_cannot_write_names_the_folder(call_command, tmp_path):
+    (tmp_path / "file").touch()
+    code, _, err = call_command(sweep.main, "digits", "--only=*fold1", f"--out={tmp_path / 'file' / 'runs'}")
+    assert (code, err) == (2, f"error: {tmp_path}/file/runs/sweep: Not a directory\n")
+
+
 @pytest.mark.parametrize("command", [evaluate, export, inspect, predict, report, sweep])
 def test_unknown_flags_and_missing_arguments_end_with_2_and_help_with_0(call_command, command):
     assert call_command(command.main, "--nope")[0] == 2

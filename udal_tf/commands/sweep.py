@@ -140,7 +140,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     program.outlive_output("the sweep")
     print(listed)
     notes, commit = args.out / "sweep", revision.commit()
-    notes.mkdir(parents=True, exist_ok=True)
+    with program.bad_input_refused():
+        notes.mkdir(parents=True, exist_ok=True)
     jobs = {
         cell.name: (
             cell,
