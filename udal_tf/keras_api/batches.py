@@ -20,6 +20,7 @@ from udal_tf.input.pipeline import LABELED, UNLABELED, BatchMaker, ImageSet, tra
 from udal_tf.keras_api.checks import checked_labels
 from udal_tf.keras_api.settings import method_settings
 from udal_tf.methods.base import BaseLearner
+from udal_tf.methods.learner import Learner
 from udal_tf.registry import BASE_LEARNERS, resolved, section_of
 
 # Bytes that a tf.data set may take as an array.
@@ -59,10 +60,9 @@ class Batches:
     base: str | None
     num_classes: int
     takes_uint8: bool
-    maker: BatchMaker | None = None
 
-    def for_model(self, learner: Any, base: str, num_classes: int) -> Batches:
-        """These batches with the views of a model's base learner.
+    def for_model(self, learner: Learner, base: str, num_classes: int) -> BatchMaker:
+        """The maker of these batches with the views of a model's base learner.
 
         Raises:
           ValueError: if they were made for another base learner, have more classes or lack unlabeled images.
@@ -71,7 +71,7 @@ class Batches:
             raise ValueError(f"the batches were made for base={self.base!r}, and the model's is {base!r}")
         if self.num_classes > num_classes:
             raise ValueError(f"the labels have {self.num_classes} classes, and the model has {num_classes}")
-        return dataclasses.replace(self, maker=self._maker(learner.base))
+        return self._maker(learner.base)
 
     def _maker(self, base: BaseLearner) -> BatchMaker:
         needed = {of_set for _, of_set, _ in base.views}
@@ -79,28 +79,6 @@ class Batches:
             raise ValueError("the base learner needs unlabeled images: give x_unlabeled, or use base='supervised'")
         sets = {name: images for name, images in self.sets.items() if name in needed}
         return BatchMaker(sets, base.views, self.views, self.seed, base.mixup_beta)
-
-    def dataset(self, strategy: tf.distribute.Strategy, first_step: tf.Variable) -> Any:
-        """The endless batches from the step on that this variable has when iteration begins."""
-        maker, replicas = self.maker, strategy.num_replicas_in_sync
-        for name, images in maker.sets.items():
-            if images.batch_size % replicas:
-                raise ValueError(f"{images.batch_size} {name} images per step cannot be split over {replicas} replicas")
-
-        def from_step(context: tf.distribute.InputContext | None) -> tf.data.Dataset:
-            pipelines, number = (1, 0) if context is None else (context.num_input_pipelines, context.input_pipeline_id)
-            own = replicas // pipelines
-            first = tf.data.Dataset.from_tensors(0).map(lambda _: tf.identity(first_step))
-
-            def batches_from(start: tf.Tensor) -> tf.data.Dataset:
-                shifted = lambda at, replica: maker(start + at, replica)  # noqa: E731
-                return training_batches(shifted, 0, _ENDLESS, replicas, own * number, own)
-
-            return first.flat_map(batches_from).prefetch(tf.data.AUTOTUNE)
-
-        if replicas == 1:
-            return from_step(None)
-        return strategy.distribute_datasets_from_function(from_step)
 
     def __len__(self) -> int:
         return self.steps_per_epoch
@@ -110,6 +88,29 @@ class Batches:
         config, _ = method_settings(name, "none", {})
         base = resolved(BASE_LEARNERS[name].learner)(config, section_of(BASE_LEARNERS[name], None))
         return iter(training_batches(self._maker(base), 0, self.steps_per_epoch))
+
+
+def endless(maker: BatchMaker, strategy: tf.distribute.Strategy, first_step: tf.Variable) -> Any:
+    """The endless batches from the step on that this variable has when iteration begins."""
+    replicas = strategy.num_replicas_in_sync
+    for name, images in maker.sets.items():
+        if images.batch_size % replicas:
+            raise ValueError(f"{images.batch_size} {name} images per step cannot be split over {replicas} replicas")
+
+    def from_step(context: tf.distribute.InputContext | None) -> tf.data.Dataset:
+        pipelines, number = (1, 0) if context is None else (context.num_input_pipelines, context.input_pipeline_id)
+        own = replicas // pipelines
+        first = tf.data.Dataset.from_tensors(0).map(lambda _: tf.identity(first_step))
+
+        def batches_from(start: tf.Tensor) -> tf.data.Dataset:
+            shifted = lambda at, replica: maker(start + at, replica)  # noqa: E731
+            return training_batches(shifted, 0, _ENDLESS, replicas, own * number, own)
+
+        return first.flat_map(batches_from).prefetch(tf.data.AUTOTUNE)
+
+    if replicas == 1:
+        return from_step(None)
+    return strategy.distribute_datasets_from_function(from_step)
 
 
 def batches(
@@ -242,7 +243,7 @@ def _augment(given: Mapping[str, Any]) -> AugmentConfig:
     known = [field.name for field in dataclasses.fields(AugmentConfig)]
     if unknown := sorted(set(given) - set(known)):
         raise ValueError(f"unknown setting {', '.join(unknown)} in augment; it has {', '.join(known)}")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in given.items()}
     try:
         return AugmentConfig(**values)
     except ValueError as error:

@@ -34,9 +34,13 @@ def checked_network(network: keras.Model, num_classes: int) -> None:
             "softmax themselves"
         )
     shape = getattr(network, "input_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 4:
-        return
-    images = np.random.RandomState(0).uniform(-1, 1, (_TRIED_IMAGES, *(side or _ANY_SIDE for side in shape[1:])))
+    if isinstance(shape, tuple) and len(shape) == 4:
+        checked_outputs(network, shape[1:], num_classes)
+
+
+def checked_outputs(network: keras.Model, shape: Sequence[int | None], num_classes: int) -> None:
+    """Raises ValueError unless the network returns num_classes logits for images [H, W, C] of this shape."""
+    images = np.random.RandomState(0).uniform(-1, 1, (_TRIED_IMAGES, *(side or _ANY_SIDE for side in shape)))
     logits = keras.ops.convert_to_numpy(network(images.astype(np.float32), training=False))
     if logits.shape != (_TRIED_IMAGES, num_classes):
         raise ValueError(

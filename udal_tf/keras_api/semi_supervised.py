@@ -18,7 +18,7 @@ from udal_tf.core import alignment
 from udal_tf.input.pipeline import LABELED, UNLABELED, ReplicaSlice
 from udal_tf.input.stream import beta_weights, uniforms
 from udal_tf.keras_api import checks
-from udal_tf.keras_api.batches import Batches
+from udal_tf.keras_api.batches import Batches, endless
 from udal_tf.keras_api.settings import method_settings
 from udal_tf.keras_api.state import BalancedAccuracy, StepMeans, TrainingState
 from udal_tf.methods.darp import PRIOR, stated_distribution
@@ -87,8 +87,8 @@ class SemiSupervisedModel(keras.Model):
       method: udal, none, da, la, … or one that was registered; not one that trains in generations.
       unlabeled_count: M, number of unlabeled images, for methods that keep a prediction of each (DARP).
       ema_decay: decay of the EMA weights.
-      ema_warmup: whether the decay grows to this value from 0.1 at the first step of a `fit`, so that the EMA weights of
-        a short one are not those of its beginning. The paper and the program by default have no warm-up.
+      ema_warmup: whether the decay grows to this value from 0.1 at the first step of a `fit`, so that the EMA weights
+        of a short one are not those of its beginning. The paper has no warm-up, nor has the program by default.
       weight_decay: coefficient of Σw²/2 in the loss, over all weights but those of batch norm. None: 5e-4, as in the
         paper, or 0 if the optimizer decays weights itself (AdamW).
       weights: whose logits evaluation and prediction return: "ema" or "raw".
@@ -250,15 +250,19 @@ class SemiSupervisedModel(keras.Model):
             )
         schedule = _Schedule(options.get("initial_epoch", 0))
         if isinstance(x, Batches):
-            x = x.for_model(self._learner, self._arguments["base"], self.num_classes)
+            maker = x.for_model(self._learner, self._arguments["base"], self.num_classes)
             options.setdefault("steps_per_epoch", x.steps_per_epoch)
             self._takes_uint8 = x.takes_uint8
             with tf.device("CPU:0"):
                 # Not the learner's own: a step may count itself before the batch that it waits for is made.
                 schedule.first_step = tf.Variable(0, dtype=tf.int64, trainable=False)
-            x = x.dataset(self.distribute_strategy, schedule.first_step)
+            x = endless(maker, self.distribute_strategy, schedule.first_step)
         elif not isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             raise ValueError(f"fit takes udal_tf.batches or a tf.data set of such batches, got {type(x).__name__}")
+        images = x.element_spec.get("x_l") if isinstance(x.element_spec, Mapping) else None
+        if not isinstance(getattr(self.network, "input_shape", None), tuple) and isinstance(images, tf.TensorSpec):
+            # A subclassed network shows what it returns only for images of a known size.
+            checks.checked_outputs(self.network, images.shape[1:], self.num_classes)
         options.setdefault("shuffle", False)  # Without effect on a tf.data set, of which Keras warns.
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(schedule)
@@ -325,6 +329,14 @@ class SemiSupervisedModel(keras.Model):
     def get_metrics_result(self) -> dict:
         """Nothing: what a step returns is what is logged; training and evaluation have metrics of their own."""
         return {}
+
+    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **options) -> None:
+        """As Keras's `export`: a model of float32 images, prepared as the views give them, whose outputs are those of
+        `predict` by default."""
+        shape = getattr(self.network, "input_shape", None)
+        if input_signature is None and isinstance(shape, tuple):
+            input_signature = [keras.InputSpec(shape=(None, *shape[1:]), dtype="float32")]
+        super().export(filepath, format, verbose, input_signature, **options)
 
     def get_config(self) -> dict[str, Any]:
         network = keras.saving.serialize_keras_object(self.network)

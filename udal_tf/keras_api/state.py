@@ -22,7 +22,7 @@ class TrainingState(keras.layers.Layer):
     def __init__(self, learner: Learner):
         super().__init__(name="training_state")
         self.heads = list(learner.heads.values())
-        modules = [learner.method, *([learner.estimator] if learner.estimator is not None else [])]
+        modules: list[tf.Module] = [learner.method, *([learner.estimator] if learner.estimator is not None else [])]
         of_modules = [v for module in modules for v in module.variables]
         # Under an own attribute that Keras does not track: they are TensorFlow's variables.
         kept = (learner.step, learner.history, learner.label_average, *learner.ema, *of_modules)
