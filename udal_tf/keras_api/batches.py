@@ -106,7 +106,11 @@ def endless(maker: BatchMaker, strategy: tf.distribute.Strategy, first_step: tf.
             shifted = lambda at, replica: maker(start + at, replica)  # noqa: E731
             return training_batches(shifted, 0, _ENDLESS, replicas, own * number, own)
 
-        return first.flat_map(batches_from).prefetch(tf.data.AUTOTUNE)
+        # Said to be so, as otherwise the last batch could be a smaller one.
+        whole = first.flat_map(batches_from).apply(
+            tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        )
+        return whole.prefetch(tf.data.AUTOTUNE)
 
     if replicas == 1:
         return from_step(None)

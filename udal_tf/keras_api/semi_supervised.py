@@ -200,10 +200,15 @@ class SemiSupervisedModel(keras.Model):
           **options: Keras's others: run_eagerly, steps_per_execution.
 
         Raises:
-          ValueError: for a loss.
+          ValueError: for a loss, and for steps_per_execution above 1 on several devices, where Keras fails with it.
         """
         if options.get("loss") is not None:
             raise ValueError("compile needs no loss: the base learner and the method have theirs")
+        if options.get("steps_per_execution", 1) > 1 and self.distribute_strategy.num_replicas_in_sync > 1:
+            raise ValueError(
+                "steps_per_execution must be 1 on several devices, where Keras fails with more, got "
+                f"{options['steps_per_execution']}"
+            )
         optimizer = keras.optimizers.get(optimizer)
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         weight_decay = self._weight_decay
