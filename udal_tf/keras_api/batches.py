@@ -73,6 +73,11 @@ class Batches:
             raise ValueError(f"the labels have {self.num_classes} classes, and the model has {num_classes}")
         return self._maker(learner.base)
 
+    @property
+    def knows_labels_u(self) -> bool:
+        """Whether labels of unlabeled images are known."""
+        return UNLABELED in self.sets and bool(tf.reduce_all(self.sets[UNLABELED].labels >= 0))
+
     def _maker(self, base: BaseLearner) -> BatchMaker:
         needed = {of_set for _, of_set, _ in base.views}
         if needed - set(self.sets):

@@ -152,6 +152,7 @@ class SemiSupervisedModel(keras.Model):
         self.network = network
         self.num_classes = len(prior)
         self._takes_uint8, self._weight_decay = takes_uint8, weight_decay
+        self._knows_labels_u = True
         self._defaults = self._shown = self._checked_view(weights, logit_adjustment)
         problem = Problem(
             p_data=prior,
@@ -254,6 +255,7 @@ class SemiSupervisedModel(keras.Model):
                 "fit takes batches with labeled and unlabeled images, not x and y: udal_tf.batches makes them"
             )
         schedule = _Schedule(options.get("initial_epoch", 0))
+        known = x.knows_labels_u if isinstance(x, Batches) else None
         if isinstance(x, Batches):
             maker = x.for_model(self._learner, self._arguments["base"], self.num_classes)
             options.setdefault("steps_per_epoch", x.steps_per_epoch)
@@ -264,6 +266,7 @@ class SemiSupervisedModel(keras.Model):
             x = endless(maker, self.distribute_strategy, schedule.first_step)
         elif not isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             raise ValueError(f"fit takes udal_tf.batches or a tf.data set of such batches, got {type(x).__name__}")
+        self._know_labels("labels_u" in x.element_spec if known is None else known)
         images = x.element_spec.get("x_l") if isinstance(x.element_spec, Mapping) else None
         if not isinstance(getattr(self.network, "input_shape", None), tuple) and isinstance(images, tf.TensorSpec):
             # A subclassed network shows what it returns only for images of a known size.
@@ -303,6 +306,8 @@ class SemiSupervisedModel(keras.Model):
 
     def train_step(self, data) -> dict[str, tf.Tensor]:
         scalars, _ = self._learner.counted_train_step(self._completed(data))
+        if not self._knows_labels_u:
+            scalars.pop("confident_correct", None)
         names = sorted(scalars)
         # Each replica's values are its part of a sum.
         values = tf.stack([tf.cast(scalars[name], tf.float32) for name in names])
@@ -374,6 +379,11 @@ class SemiSupervisedModel(keras.Model):
             raise ValueError("the number of batches is not known: give fit steps_per_epoch, which α_t needs")
         if self._learner.begin_schedules(steps_per_epoch, epochs, initial_epoch * steps_per_epoch):
             self.make_train_function(force=True)
+
+    def _know_labels(self, known: bool) -> None:
+        """Whether steps say how many pseudo-labels are right; a Python value, so the step is traced anew."""
+        if known != self._knows_labels_u:
+            self._knows_labels_u, self.train_function = known, None
 
     @contextlib.contextmanager
     def _viewed(self, weights: str | None, logit_adjustment: bool | None) -> Iterator[None]:
