@@ -240,9 +240,9 @@ class SemiSupervisedModel(keras.Model):
         """As Keras's `fit`.
 
         Args:
-          x: `udal_tf.batches(…)`, or a tf.data set of dicts: "x_l", "x_w", "x_s" (float32 [n, H, W, C], the base
-            learner's views), "labels_l" (integer [B]), for DARP "rows_u" (index of each unlabeled image), and, if
-            known, "labels_u", for monitoring alone. Batches must be of one size (`drop_remainder=True`).
+          x: what `udal_tf.keras_api.batches.batches` returns, or a tf.data set of dicts: "x_l", "x_w", "x_s" (float32
+            [n, H, W, C], the base learner's views), "labels_l" (integer [B]), for DARP "rows_u" (index of each
+            unlabeled image), and, if known, "labels_u", for monitoring alone. Batches must be of one size (`drop_remainder=True`).
           y: nothing; labels are in the batches.
           callbacks: any; they see the means over the epoch's steps of what a step measures.
           **options: Keras's others; `validation_data` is (images, labels) or batches of them.
@@ -349,11 +349,13 @@ class SemiSupervisedModel(keras.Model):
         super().export(filepath, format, verbose, input_signature, **options)
 
     def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes: the network and the arguments."""
         network = keras.saving.serialize_keras_object(self.network)
         return {"network": network, **self._arguments, "takes_uint8": self._takes_uint8}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects=None) -> SemiSupervisedModel:
+        """The model that `get_config` describes, with new weights."""
         network = keras.saving.deserialize_keras_object(config.pop("network"), custom_objects=custom_objects)
         return cls(network, **config)
 
