@@ -60,8 +60,8 @@ class LogitAdjustedCrossentropy(_ShiftedCrossentropy):
 
     Labels `y_true` are [B] or [B, 1], 0 to C−1, or [B, C], one-hot or distributions, as of label smoothing and MixUp.
     Others raise `tf.errors.InvalidArgumentError`; under XLA (`jit_compile`), which cannot raise errors, their loss is
-    NaN. `y_pred` are logits [B, C]. A network that ends in a softmax is refused where that can be seen: by the operation
-    that made `y_pred` while a step is traced, which `fit` always does, and by the values in an eager call.
+    NaN. `y_pred` are logits [B, C]. A network that ends in a softmax is refused where that can be seen: by the
+    operation that made `y_pred` while a step is traced, which `fit` always does, and by the values in an eager call.
 
     Args:
       class_counts: [C], numbers of labeled images per class, all above 0.

@@ -242,7 +242,8 @@ class SemiSupervisedModel(keras.Model):
         Args:
           x: what `udal_tf.keras_api.batches.batches` returns, or a tf.data set of dicts: "x_l", "x_w", "x_s" (float32
             [n, H, W, C], the base learner's views), "labels_l" (integer [B]), for DARP "rows_u" (index of each
-            unlabeled image), and, if known, "labels_u", for monitoring alone. Batches must be of one size (`drop_remainder=True`).
+            unlabeled image), and, if known, "labels_u", for monitoring alone. Batches must be of one size
+            (`drop_remainder=True`).
           y: nothing; labels are in the batches.
           callbacks: any; they see the means over the epoch's steps of what a step measures.
           **options: Keras's others; `validation_data` is (images, labels) or batches of them.
