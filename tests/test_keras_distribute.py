@@ -43,6 +43,17 @@ def trained(base: str, method: str, strategy: tf.distribute.Strategy | None, **c
     return [*steps.rows, {name: values[-1] for name, values in history.items()}]
 
 
+def supervised(strategy: tf.distribute.Strategy | None) -> dict[str, list[float]]:
+    """The history of a network trained by UDAL's Keras loss, made outside of the strategy's scope."""
+    loss = udal_tf.losses.UDALCrossentropy([12, 6, 4, 2])
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        keras.utils.set_random_seed(1)
+        network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])
+        network.compile(keras.optimizers.SGD(0.05), loss, jit_compile=False)
+    options = {"epochs": 3, "batch_size": 8, "shuffle": False, "verbose": 0}
+    return network.fit(X / 255.0, Y, callbacks=[udal_tf.losses.AlphaSchedule()], **options).history
+
+
 def fit_on_two_devices(folder: pathlib.Path) -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
@@ -54,6 +65,9 @@ def fit_on_two_devices(folder: pathlib.Path) -> None:
             assert theirs.keys() == ours.keys()
             for name in ours:
                 np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5, atol=1e-5, err_msg=f"{base} {name}")
+    alone, mirrored = supervised(None), supervised(strategy)
+    np.testing.assert_allclose(mirrored["alpha"], [1.0, 0.9, 0.6], rtol=1e-6)  # 1 − 0.9·(epoch/3)²
+    np.testing.assert_allclose(mirrored["loss"], alone["loss"], rtol=1e-5)
     one, several_steps = (
         trained("fixmatch", "none", tf.distribute.MirroredStrategy(["CPU:0"]), steps_per_execution=steps)
         for steps in (1, 3)
