@@ -74,6 +74,11 @@ class Config:
         object.__setattr__(self, "own", Own(**own))
         for section in filter(None, own.values()):
             section.check_run(self)
+        if self.train.patience and self.records.method.generational:
+            raise ValueError(
+                f"--patience={self.train.patience} cannot be used with --method={self.records.method.name}, whose "
+                "generations all have --epochs epochs: leave it out"
+            )
 
     @property
     def records(self) -> Records:
@@ -248,7 +253,8 @@ def _default_workdir(config: Config) -> str:
     beta = f"_b{data.beta:g}" if data.protocol == "crest" else "_darp"
     images = f"{data.dataset}_g{data.imbalance:g}"
     if DATASETS[data.dataset].by_folder:
-        images = "_".join(filter(None, (data.dataset, pathlib.PurePath(data.data_dir).name)))
+        labels = pathlib.PurePath(getattr(config.own.dataset, "labels", "")).stem
+        images = "_".join(filter(None, (data.dataset, pathlib.PurePath(data.data_dir).name, labels)))
     what = f"{images}{beta}_{method.base}_{method.method}_fold{data.fold}"
     if method.unlabeled_prior != (LABELED,):
         what += f"_prior_{method.unlabeled_prior[0] if len(method.unlabeled_prior) == 1 else 'stated'}"

@@ -28,7 +28,7 @@ _SPLIT_FOLDERS = {
 
 
 def root_of(config: DataConfig, own: FolderConfig) -> pathlib.Path:
-    """The folder of the images: --data_dir, or that of --labels. Raises DataError if it is not given or not readable."""
+    """The folder of the images: --data_dir, or that of --labels. Raises DataError if it is missing or not readable."""
     if own.labels and not config.data_dir:
         return _labels(own).parent
     if not config.data_dir:
@@ -38,22 +38,20 @@ def root_of(config: DataConfig, own: FolderConfig) -> pathlib.Path:
     return files.data_dirs(config)[0]
 
 
-def read(config: DataConfig, own: FolderConfig) -> Folder:
-    """The files of the dataset, whether or not training would accept them.
+def read(config: DataConfig, own: FolderConfig, root: pathlib.Path | None = None) -> Folder:
+    """The files of the dataset, whether or not training would accept them. root: by default that of the settings.
 
     Raises:
       DataError: if there are no labeled classes, or for a CSV file that cannot be used, naming the line.
     """
-    root = root_of(config, own)
+    root = root or root_of(config, own)
     if own.labels:
         table = label_files.read(_labels(own), root)
         return of_rows(root, table.rows, table.file.name, table.sha256, table.notes)
     return _hugging_face(root) if own.layout == HUGGING_FACE else folder_listing.read_folder(root, own.layout)
 
 
-def of_rows(
-    root: pathlib.Path, rows: Iterable[Row], table: str, sha256: str, notes: Sequence[str] = ()
-) -> Folder:
+def of_rows(root: pathlib.Path, rows: Iterable[Row], table: str, sha256: str, notes: Sequence[str] = ()) -> Folder:
     """The images that a CSV file names.
 
     Args:
@@ -119,8 +117,9 @@ def _hugging_face(root: pathlib.Path) -> Folder:
         jsonl = sorted(root.glob("metadata.jsonl")) + sorted(root.glob("*/metadata.jsonl"))
         there = f"; {shown(jsonl[0].relative_to(root))} is not read: save it as {METADATA}" if jsonl else ""
         raise DataError(
-            f"{shown(root)}: --layout={HUGGING_FACE} needs {METADATA} with the columns file_name,label, in the folder or "
-            f"in its train/, validation/ and test/{there}. Folders of classes: --layout={folder_layout.TORCHVISION}"
+            f"{shown(root)}: --layout={HUGGING_FACE} needs {METADATA} with the columns file_name,label, in the "
+            f"folder or in its train/, validation/ and test/{there}. Folders of classes have "
+            f"--layout={folder_layout.TORCHVISION}"
         )
     digest = hashlib.sha256("".join(table.sha256 for table in tables).encode()).hexdigest()
     names = ", ".join(str(table.file.relative_to(root)) for table in tables)

@@ -14,7 +14,7 @@ from udal_tf.records.datasets import FolderConfig
 from udal_tf.shown_names import shown
 
 
-def load(config: DataConfig, own: FolderConfig = FolderConfig()) -> Source:
+def load(config: DataConfig, own: FolderConfig | None = None) -> Source:
     """Lists, checks and decodes the images below --data_dir, or those that --labels names.
 
     With --beta=1 every image in labeled/ keeps its label; below 1, the others of each class become unlabeled images.
@@ -29,6 +29,7 @@ def load(config: DataConfig, own: FolderConfig = FolderConfig()) -> Source:
             f"--protocol, got --imbalance={config.imbalance:g} --protocol={config.protocol}"
         )
     # Checked before decoding, which takes a while.
+    own = own or FolderConfig()
     folder = custom_dataset.read(config, own)
     root, listing = folder.root, folder_listing.make_listing(folder)
     if own.labels_sha256 and own.labels_sha256 != listing.sha256:

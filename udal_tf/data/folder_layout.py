@@ -109,6 +109,10 @@ def find(root: pathlib.Path, layout: str = AUTO) -> Layout:
         parts[VALIDATION] = validation
     renamed = [f"{shown(folder.name)}/ as {part}/" for part, folder in parts.items() if folder.name != part]
     notes = [f"reading {', '.join(renamed)}"] if renamed else []
+    if VALIDATION in parts:
+        notes.append(
+            f"{shown(parts[VALIDATION].name)}/ chooses the best epoch; the test images are read at the end only"
+        )
     used = {os.path.realpath(folder) for folder in parts.values()}
     for folder in folders:
         if os.path.realpath(folder) not in used and (note := _unused(folder, parts)):

@@ -74,6 +74,7 @@ def read(file: pathlib.Path, root: pathlib.Path, split: str = TRAIN) -> Table:
     Raises:
       DataError: naming the file and the line.
     """
+    root = pathlib.Path(os.path.normpath(root))
     text, sha256 = _text(file)
     lines = _lines(file, text)
     header_line, header = next(lines, (1, []))
@@ -185,7 +186,8 @@ def _row(
 ) -> Row:
     where = f"{shown(file)}, line {line}"
     if len(fields) != width:
-        raise DataError(f"{where}: {len(fields)} fields, but the first line has {width}: put names with commas in quotes")
+        hint = ": put a name that holds the separator in quotes" if len(fields) > width else ""
+        raise DataError(f"{where}: {len(fields)} fields, but the first line has {width}{hint}")
     name, label = fields[columns[FILE]], fields[columns[LABEL]].strip()
     if SPLIT in columns:
         split = fields[columns[SPLIT]].strip() or TRAIN

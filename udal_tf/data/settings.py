@@ -56,9 +56,9 @@ def check_unlabeled(config: Config, count: int) -> None:
         raise DataError(folder_listing.no_unlabeled(folder))
 
 
-def folder_facts(config: DataConfig, own: FolderConfig = FolderConfig()) -> FolderFacts:
+def folder_facts(config: DataConfig, own: FolderConfig | None = None) -> FolderFacts:
     """The facts that a folder's recipe depends on. Raises DataError as `custom_dataset.read` and `make_listing` do."""
-    folder = custom_dataset.read(config, own)
+    folder = custom_dataset.read(config, own or FolderConfig())
     return facts_of(folder_listing.make_listing(folder), folder.root, config)
 
 

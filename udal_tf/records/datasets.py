@@ -13,16 +13,15 @@ _CIFAR_DARP = {"n1": 1500, "m1": 3000}
 _IMAGENET_CREST = {"generations": 3, "epochs": 2000, "select_alpha": 1 / 0.7}
 
 
-
 @dataclasses.dataclass(frozen=True)
 class FolderConfig(Section):
     """Where a custom dataset's classes are written down: in the names of folders, or in a CSV file."""
 
     labels: str = setting(
         "",
-        "CSV file with a line file,label or file,label,split for each image, so that no file has to be moved. File "
-        "names are relative to --data_dir (without it, to the CSV file) or absolute; an empty label is an image without "
-        "one; split is train, val or test (default: train).",
+        "CSV file whose first line is file,label or file,label,split, with a line for each image, so that no file has "
+        "to be moved. File names are relative to --data_dir (without it, to the CSV file's folder) or absolute; an "
+        "image with an empty label is unlabeled; split is train, val or test (default: train).",
         identity=False,
     )
     labels_sha256: str = setting(
