@@ -3,10 +3,10 @@
   udal-evaluate runs/mine photos/test --out=evaluation
   udal-evaluate runs/mine --labels=labels.csv --out=evaluation
 
-DIR has one folder per class, named like the model's classes; or a CSV file gives the class of each image. Every score is reported without adjustment and with
-LA (Inf) for --target_prior. The folder of --out gets evaluation.json with everything, per_class.csv, confusion.csv,
-predictions.csv with every image, confusion.png, reliability.png (the reliability diagram) and mistakes.png, the most
-confident mistakes.
+DIR has one folder per class, named like the model's classes; or a CSV file gives the class of each image. Every score
+is reported without adjustment and with LA (Inf) for --target_prior. The folder of --out gets evaluation.json with
+everything, per_class.csv, confusion.csv, predictions.csv with every image, confusion.png, reliability.png (the
+reliability diagram) and mistakes.png, the most confident mistakes.
 """
 
 from __future__ import annotations

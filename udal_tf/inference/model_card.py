@@ -18,9 +18,9 @@ FEW_LABELED = 10
 FEW_TESTED = 30
 _VARIANTS = {"last": ("ema", "ema_la"), "best": ("ema", "ema_la"), "raw": ("raw", "raw_la")}
 # Settings that a run fills in itself.
-_FILLED_IN = ("images", "plugin_sha256")
+_FILLED_IN = ("images", "labels_sha256", "plugin_sha256")
 # Facts of the data that are per-class counts, shown in the table of classes.
-_COUNTS = ("labeled_counts", "unlabeled_counts", "test_counts")
+_COUNTS = ("labeled_counts", "unlabeled_counts", "validation_counts", "test_counts")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +52,8 @@ def training_command(config: Config) -> str:
     recipe = {**own_arch, **flat(resolve(chosen).to_dict())}
     given = {name: value for name, value in chosen.items() if name != "protocol" or value != "crest"}
     for name, value in values.items():
-        stated = (is_identity(name) or name == "data_dir") and name not in _FILLED_IN
-        if stated and value != recipe[name]:
+        stated = (is_identity(name) or name in ("data_dir", "labels")) and name not in _FILLED_IN
+        if stated and value != recipe.get(name):
             given.setdefault(name, value)
     words = [f"--{name}={','.join(map(str, v)) if isinstance(v, (list, tuple)) else v}" for name, v in given.items()]
     return command_line(["python", "run.py", *words])
