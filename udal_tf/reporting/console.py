@@ -166,14 +166,18 @@ def result_text(result: Result) -> str:
     rows = [row("accuracy", result.accuracy), row("balanced accuracy", result.balanced_accuracy)]
     for c, name in enumerate(result.class_names):
         rows.append(row(f"recall of {name}", {key: result.per_class_recall[key][c] for key in SCORE_COLUMNS}))
-    if result.best.test:  # There are validation images, which chose the epoch.
-        of_best = f"best epoch by validation, {result.best.epoch}"
-        rows.append(row(f"accuracy, {of_best}", result.best.test.accuracy))
-        rows.append(row(f"balanced accuracy, {of_best}", result.best.test.balanced_accuracy))
+    best, chosen = result.best, []
+    if best.test:
+        rows.append(row(f"best epoch {best.epoch}, accuracy", best.test.accuracy))
+        rows.append(row(f"best epoch {best.epoch}, balanced accuracy", best.test.balanced_accuracy))
+        chosen.append(
+            f"Epoch {best.epoch} has the best balanced accuracy on the validation images, "
+            f"{_percent(best.balanced_accuracy)} %; the other rows are of the last epoch"
+        )
     table, train = table_text(["test, %", *SCORE_COLUMNS.values()], rows), result.config.get("train", {})
     # Of the last generation, as each starts with new weights.
     steps = train.get("epochs", 0) * train.get("steps_per_epoch", 0)
-    return "\n".join([table, *ema_warnings(result.accuracy, steps, result.config.get("optimizer", {}))])
+    return "\n".join([table, *chosen, *ema_warnings(result.accuracy, steps, result.config.get("optimizer", {}))])
 
 
 def _percent(fraction: float | None) -> str:
