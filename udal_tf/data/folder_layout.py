@@ -9,7 +9,7 @@ import difflib
 import os
 import pathlib
 import unicodedata
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 
 from udal_tf.data import files
 from udal_tf.data.errors import DataError
@@ -33,7 +33,7 @@ AUTO = "auto"
 UDAL = "udal"
 TORCHVISION = "torchvision"
 HUGGING_FACE = "huggingface"
-_NAMES_IN = {
+_NAMES_IN: Mapping[str, Mapping[str, tuple[tuple[str, ...], ...]]] = {
     AUTO: NAMES,
     UDAL: {**NAMES, LABELED: (_LABELED,), TEST: (_TEST,)},
     TORCHVISION: {**NAMES, LABELED: ((), _TRAIN)},
