@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from udal_tf.commands import model_arguments, outputs, program
 from udal_tf.data import formats, label_files
-from udal_tf.reporting import terminal
 from udal_tf.shown_names import shown
 from udal_tf.storage import csv_row, write_json, write_text
 
@@ -137,19 +136,19 @@ def _run(args: argparse.Namespace) -> int:
     return program.EXIT_SOME_UNREADABLE
 
 
+@program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    terminal.accept_any_text()
     parser = model_arguments.model_parser("udal-evaluate", __doc__, prior="uniform")
     parser.add_argument(
         "folder",
         nargs="?",
-        type=pathlib.Path,
+        type=program.path,
         metavar="DIR",
         help="folder with one folder per class; with --labels, that of relative file names (default: the CSV file's)",
     )
     parser.add_argument(
-        "--labels", type=pathlib.Path, metavar="FILE", help="CSV file with lines file,label[,split], as in training"
+        "--labels", type=program.path, metavar="FILE", help="CSV file with lines file,label[,split], as in training"
     )
     parser.add_argument(
         "--split",
@@ -158,13 +157,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="images of --labels to evaluate on, if it has a column split (default: test)",
     )
     parser.add_argument(
-        "--out", default="evaluation", type=pathlib.Path, help="folder to write to (default: evaluation)"
+        "--out", default="evaluation", type=program.path, help="folder to write to (default: evaluation)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation in the folder of --out")
     parser.add_argument("--skip_unknown", action="store_true", help="skip images of classes unknown to the model")
     args = parser.parse_args(argv)
     if not args.folder and not args.labels:
         parser.error("give DIR, a folder with one folder per class, or --labels=FILE")
+    program.outlive_output()
     with program.bad_input_refused():
         code = _run(args)
     sys.exit(code)

@@ -173,11 +173,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "folder",
         nargs="?",
-        type=pathlib.Path,
+        type=program.path,
         metavar="DIR",
         help="folder with labeled/, unlabeled/ and optionally val/ and test/; or of the files that --labels names",
     )
-    parser.add_argument("--labels", help="CSV file with lines file,label[,split], as in training")
+    parser.add_argument(
+        "--labels", type=program.path, metavar="FILE", help="CSV file with lines file,label[,split], as in training"
+    )
     parser.add_argument("--layout", help="which folders hold what, as in training")
     parser.add_argument(
         "--out", type=pathlib.Path, help=f"PNG file of the contact sheet (default: inspect_<folder>/{SHEET})"
@@ -202,9 +204,9 @@ def _sheet_path(args: argparse.Namespace, root: pathlib.Path) -> pathlib.Path:
     return path
 
 
+@program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    terminal.accept_any_text()
     args = _parse(argv)
     with program.bad_input_refused():
         program.load_plugins(args.plugin)

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from udal_tf import registry
+from udal_tf.augment import randaugment
 from udal_tf.augment.views import make_views
 from udal_tf.config import Config
 from udal_tf.data import settings, sources
@@ -61,6 +62,9 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
     if config.train.patience and data.validation is None:
         own = f", or images in {VALIDATION}/" if config.records.dataset.by_folder else ""
         raise DataError(f"--patience={config.train.patience} needs validation images: give --validation=0.2{own}")
+    left_out = randaugment.left_out_text(config.augment.strong_ops, data.train.shape[-1])
+    if left_out and workers.is_chief:
+        print(left_out)
     with workers.chief_first():
         if workers.is_chief:
             run_dir.open()
