@@ -85,6 +85,6 @@ class BestWeights:
 
     def restore(self, step: int) -> None:
         """Gives the learner the weights that were saved, and the step at which they were."""
-        learner = self._learner
-        restore_weights(self._manager.latest_checkpoint, learner.network, learner.ema, learner.method)
-        learner.step.assign(step)
+        # By the same object, as another one would create a variable, which all workers must do together.
+        self._manager.checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
+        self._learner.step.assign(step)
