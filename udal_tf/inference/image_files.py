@@ -22,6 +22,10 @@ Unread = collections.Counter[tuple[str, str]]
 AHEAD = 256
 
 
+# Gray or RGB.
+FILE_CHANNELS = (1, 3)
+
+
 def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | os.PathLike], Pixels]:
     """How an image file becomes a network's input: as in the evaluation during training.
 
@@ -31,7 +35,7 @@ def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | o
 
     Args:
       dataset: a run's --dataset.
-      input_shape: (H, W, C) of its network; H = W, C is 1 or 3.
+      input_shape: (H, W, C) of its network. Files are read if H = W and C is 1 or 3; else that is what is wrong.
 
     Returns:
       path -> pixels [H, W, C] uint8, or what is wrong in one line.
@@ -44,6 +48,11 @@ def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | o
         except ValueError as error:
             return str(error)
 
+    if channels not in FILE_CHANNELS:
+        return lambda path: (
+            f"the network takes images with {channels} channels, which are not read from files: predict them as an "
+            "array (udal_tf.load)"
+        )
     return from_imagenet if dataset == "imagenet127" else lambda path: pixels_or_fault(path, size, channels)
 
 
