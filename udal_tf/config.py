@@ -76,6 +76,11 @@ class Config:
         object.__setattr__(self, "own", Own(**own))
         for section in filter(None, own.values()):
             section.check_run(self)
+        if self.train.patience and self.records.method.generational:
+            raise ValueError(
+                f"--patience={self.train.patience} cannot be used with --method={self.records.method.name}, whose "
+                "generations all have --epochs epochs: leave it out"
+            )
 
     @property
     def records(self) -> Records:
@@ -253,8 +258,9 @@ def _default_workdir(config: Config) -> str:
     images = f"{data.dataset}_g{data.imbalance:g}"
     if DATASETS[data.dataset].by_folder:
         # TensorFlow writes to no folder whose name is not UTF-8, which images may well lie in.
-        own = pathlib.PurePath(data.data_dir).name.encode("utf-8", "replace").decode("utf-8").replace("?", "_")
-        images = "_".join(filter(None, (data.dataset, own)))
+        names = pathlib.PurePath(data.data_dir).name, pathlib.PurePath(getattr(config.own.dataset, "labels", "")).stem
+        own = (name.encode("utf-8", "replace").decode("utf-8").replace("?", "_") for name in names)
+        images = "_".join(filter(None, (data.dataset, *own)))
     what = f"{images}{beta}_{method.base}_{method.method}_fold{data.fold}"
     if method.unlabeled_prior != (LABELED,):
         what += f"_prior_{method.unlabeled_prior[0] if len(method.unlabeled_prior) == 1 else 'stated'}"

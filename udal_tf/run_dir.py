@@ -238,6 +238,13 @@ class OwnRunDir(RunDir):
         except RunDirError as error:
             raise RunDirError(f"{error}: choose another --workdir") from error
         different = "\n  ".join(differences(self._config, theirs))
+        ours, labels = self._config.own.dataset, getattr(theirs.own.dataset, "labels_sha256", "")
+        if labels and labels != getattr(ours, "labels_sha256", ""):
+            raise RunDirError(
+                f"--workdir {self.path} belongs to a run on other labels; those of "
+                f"{getattr(ours, 'labels', '') or 'the folder'} are not the ones that it started with:\n  {different}\n"
+                "Choose another --workdir to train with them, or restore the file."
+            )
         if self._config.data.images != theirs.data.images:
             raise RunDirError(
                 f"--workdir {shown(self.path)} belongs to a run on other images; some were added, removed or replaced "

@@ -63,9 +63,10 @@ class Decoded:
     def __init__(self, path: pathlib.Path):
         self._images = np.load(path, mmap_mode="r", allow_pickle=False)
 
-    def split(self, count: int) -> tuple[Images, Images]:
-        """The first `count` images and the others."""
-        return self._part(self._images[:count]), self._part(self._images[count:])
+    def split(self, count: int, after: int = 0) -> tuple[Images, Images]:
+        """Without the images up to `after`: the first `count` images and the others."""
+        end = after + count
+        return self._part(self._images[after:end]), self._part(self._images[end:])
 
     def _part(self, images: np.memmap) -> Images:
         if self._images.nbytes <= IN_MEMORY_BYTES:

@@ -194,7 +194,7 @@ def load(
     Args:
       workdir: the run's --workdir; with several generations, the last one's model is loaded.
       weights: `last`, the EMA weights at the end; `best`, the EMA weights of the epoch with the highest balanced
-        accuracy on the test images; `raw`, the weights at the end without EMA.
+        accuracy on the validation images (without any, on the test images); `raw`, the weights at the end without EMA.
       unfinished: whether to accept an unfinished run, with its last checkpoint.
       batch_size: images per forward pass; 0: chosen by image size.
 

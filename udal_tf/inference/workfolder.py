@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from udal_tf.config import Config
 from udal_tf.run_dir import BEST, CHECKPOINTS, CONFIG, RunDir
-from udal_tf.run_records import EpochRow, ModelFacts, Result, RunDirError
+from udal_tf.run_records import TEST, EpochRow, ModelFacts, Result, RunDirError, Scores
 from udal_tf.shown_names import shown
 
 # EMA weights of the last checkpoint.
 LAST = "last"
-# EMA weights of the epoch with the highest balanced accuracy on the test images.
+# EMA weights of the epoch with the highest balanced accuracy on the validation images; without any, the test images.
 BEST_EPOCH = "best"
 # The last checkpoint's weights without EMA.
 RAW = "raw"
@@ -44,6 +44,21 @@ class WorkFolder:
     checkpoint: str
     step: int
     row: EpochRow | None
+
+    @property
+    def scores(self) -> tuple[Scores, str] | None:
+        """The scores of the weights, and whether they are of the test or the validation images; None in mid-epoch.
+
+        With validation images only the last and the best epoch of a finished run have test scores.
+        """
+        row, result = self.row, self.result
+        if row is None:
+            return None
+        test = row.test
+        if test is None and result:
+            of_best = result.best.test if row.step == result.best.step else None
+            test = of_best or Scores(result.accuracy, result.balanced_accuracy, result.per_class_recall)
+        return (test, TEST) if test else (row.scores, row.scored_on)
 
 
 def read(workdir: str | os.PathLike, weights: str = LAST, unfinished: bool = False) -> WorkFolder:

@@ -89,7 +89,8 @@ class Run:
             FolderFacts(**facts) if facts else None,
         )
         # Derived from the images and the plugin's code, not set.
-        return {name: value for name, value in different.items() if name not in ("images", "plugin_sha256")}
+        derived = ("images", "labels_sha256", "plugin_sha256")
+        return {name: value for name, value in different.items() if name not in derived}
 
     @property
     def draw(self) -> str:

@@ -197,7 +197,7 @@ def cell_name(config: Config) -> str:
     values = tuples(flat(config.to_dict()))
     named: tuple[str, ...] = ("dataset", "imbalance", "protocol", "base", "method", "seed")
     named += ("beta",) if config.data.protocol == "crest" else ()
-    named += ("data_dir",) if config.records.dataset.by_folder else ()
+    named += tuple(n for n in ("data_dir", "labels") if n in values) if config.records.dataset.by_folder else ()
     named += ("plugin", "plugin_sha256") if config.plugins.plugin else ()
     identity = {n: v for n, v in values.items() if is_identity(n) and n not in ("fold", "plugin_sha256")}
     further = differing(identity, {name: values[name] for name in named})

@@ -110,6 +110,7 @@ def _estimated(config: Config, data: SslData, run_dir: RunDir) -> dict[str, Any]
     supervised = dataclasses.replace(
         config,
         method=dataclasses.replace(config.method, base="supervised", method="none"),
+        train=dataclasses.replace(config.train, patience=0),
         own=dataclasses.replace(config.own, base=None, method=None),
     )
 

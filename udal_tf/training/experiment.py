@@ -9,6 +9,7 @@ from udal_tf.config import Config
 from udal_tf.data import settings, sources
 from udal_tf.data.dataset import ArrayImages, DataError
 from udal_tf.data.encoded import EncodedImages
+from udal_tf.data.folder_layout import VALIDATION
 from udal_tf.models.build import check_images_fit, check_pretrained
 from udal_tf.reporting import console
 from udal_tf.run_dir import SKIPPED, OwnRunDir
@@ -60,6 +61,9 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
         stated_prior(config.method, data.p_data, data.class_names)
     except ValueError as error:
         raise DataError(f"The settings do not fit {config.data.dataset}: {error}") from error
+    if config.train.patience and data.validation is None:
+        own = f", or images in {VALIDATION}/" if config.records.dataset.by_folder else ""
+        raise DataError(f"--patience={config.train.patience} needs validation images: give --validation=0.2{own}")
     left_out = randaugment.left_out_text(config.augment.strong_ops, data.train.shape[-1])
     if left_out and workers.is_chief:
         print(left_out)
