@@ -20,6 +20,8 @@ from udal_tf.settings import Section, setting
 PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of class proportions"
 # The value of --pretrained for random initial weights.
 NO_WEIGHTS = "none"
+# The values of --unlabeled_shape (`udal_tf.data.longtail.unlabeled_counts`).
+UNLABELED_SHAPES = ("same", "uniform", "reversed", "middle", "head-tail")
 
 RANDAUGMENT_OPS = (
     "AutoContrast",
@@ -69,8 +71,9 @@ class DataConfig(Section):
     unlabeled_shape: str = setting(
         "same",
         "Class sizes of the unlabeled images (protocol darp only): the same order as the labeled ones, M_1 images of "
-        "every class, or the reversed order.",
-        choices=("same", "uniform", "reversed"),
+        "every class, the reversed order, or an order in which the classes in the middle, or those at both ends, are "
+        "the largest.",
+        choices=UNLABELED_SHAPES,
     )
     draw: str = setting(
         "seed0", "How the long-tailed set is subsampled: seed<k>, at random, or first_n, each class's first images."
