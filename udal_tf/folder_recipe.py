@@ -1,4 +1,4 @@
-"""The recipe of `--dataset=folder`: settings that depend on the number and size of its images.
+"""The recipe of custom datasets and those of TFDS: settings that depend on the number and size of the images.
 
 A pure function, the same on every machine, so that a run can be resumed anywhere. `config.resolve` applies it between
 the dataset's recipe and the method's preset; `udal-inspect` recommends its settings.
@@ -40,7 +40,8 @@ class FolderFacts:
     unlabeled: number of further training images.
     side: the median short side in pixels, 0 if unknown.
     one_size: whether all images are squares of this side.
-    images: a one-line summary of the folder, part of the run's identity.
+    images: a one-line summary of the images, part of the run's identity.
+    n1, m1: the largest N_1 and M_1 that the classes are large enough for; 0 for a dataset of sizes of its own.
     """
 
     classes: int
@@ -50,6 +51,8 @@ class FolderFacts:
     side: int
     one_size: bool
     images: str
+    n1: int = 0
+    m1: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +121,8 @@ def folder_recipe(facts: FolderFacts, given: Mapping[str, Any]) -> dict[str, Any
         recipe |= _OF_LARGE_IMAGES
     if facts.smallest < FEW_LABELS:
         recipe["bases"] = {"fixmatch": {"threshold": LOW_THRESHOLD}}
+    if facts.n1:
+        recipe |= {"n1": facts.n1, "m1": facts.m1}
     return recipe
 
 

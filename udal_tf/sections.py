@@ -13,7 +13,7 @@ from typing import Any
 
 from udal_tf import class_distribution
 from udal_tf.class_distribution import ESTIMATE, LABELED, UNIFORM
-from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, Table
+from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, Names, Table
 from udal_tf.settings import Section, setting
 
 # What messages call the values of --unlabeled_prior.
@@ -44,7 +44,7 @@ RANDAUGMENT_OPS = (
 
 
 def _names(table: Table) -> Any:
-    return lambda: tuple(table)
+    return lambda: Names.of(table)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +81,12 @@ class DataConfig(Section):
     split_manifest: str = setting(
         "", "A split_manifest.json written by udal_tf.commands.crest_export: use exactly its images."
     )
-    image_size: int = setting(0, "Image size in pixels (imagenet127, folder); 0: the dataset's default.", low=0)
-    skip_bad_images: bool = setting(False, "Skip and count images that cannot be read (imagenet127, folder).")
+    image_size: int = setting(0, "Image size in pixels, for datasets of images of any size; 0: the dataset's default.", low=0)
+    skip_bad_images: bool = setting(False, "Skip and count images that cannot be read (not for datasets that are arrays).")
     images: str = setting(
         "",
-        "Summary of the images in the folder when the run starts (folder): set automatically; a run resumes only with "
-        "the same images.",
+        "Summary of the images when the run starts (folder, tfds, data in memory): set automatically; a run resumes only "
+        "with the same images.",
     )
     cache_dir: str = setting("", "Folder for cached indices and images (default: ~/.cache/udal_tf).", identity=False)
 
