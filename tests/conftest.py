@@ -15,6 +15,7 @@ LONGEST = (
     "test_devices.py",
     "test_resume.py",
     "test_loop.py",
+    "test_every_command.py",
     "test_sweep.py",
     "test_exporting.py",
     "test_train_command.py",

@@ -53,6 +53,9 @@ class Started:
     def running(self) -> bool:
         return self._process.is_alive()
 
+    def signal(self, number: int) -> None:
+        os.kill(self._process.pid, number)
+
     def kill(self) -> None:
         self._process.kill()
 

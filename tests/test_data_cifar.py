@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 
 import numpy as np
@@ -374,6 +375,64 @@ def test_newest_version_of_tfds_is_taken(tmp_path, ten):
     (place.parent / "2.9.0").mkdir()
     (place.parent / "2.9.0" / "dataset_info.json").write_text("{}")
     assert cifar.load(config(tmp_path)).provenance["source"] == "TFDS cifar10 3.0.2"
+
+
+def spoiled(kind: str):
+    """From the text of a metadata file to what another version of TFDS, or a broken copy, would have left."""
+
+    def spoil(text: str) -> str:
+        content = json.loads(text)
+        if kind == "unknown field":
+            return json.dumps({**content, "fieldOfTheFuture": 1})
+        if kind == "splits of another form":
+            return json.dumps({**content, "splits": {"train": 10}})
+        return {"empty": "", "truncated": text[: len(text) // 2], "NUL bytes": "\0" * 50, "a list": "[]"}[kind]
+
+    return spoil
+
+
+DAMAGE = ["empty", "truncated", "NUL bytes", "a list"]
+METADATA = [(name, kind) for name in ("dataset_info.json", "features.json") for kind in DAMAGE]
+METADATA += [("dataset_info.json", kind) for kind in ("unknown field", "splits of another form")]
+
+
+@pytest.mark.parametrize(("name", "kind"), METADATA)
+def test_tfds_with_metadata_that_it_does_not_understand_is_prepared_again(tmp_path, ten, name, kind):
+    path = write_tfds(tmp_path, ten) / name
+    path.write_text(spoiled(kind)(path.read_text()))
+    refused(tmp_path, "(?s)cifar10/3.0.2.*Prepare it again with a current tensorflow-datasets")
+
+
+def test_tfds_with_features_of_other_kinds(tmp_path, ten):
+    path = write_tfds(tmp_path, ten) / "features.json"
+    text = path.read_text()
+    features = json.loads(text)["featuresDict"]["features"]
+    label_as_id = {**features, "label": features["id"]}
+    image_as_id = {**features, "image": features["id"]}
+    for changed in (label_as_id, image_as_id):
+        path.write_text(json.dumps({**json.loads(text), "featuresDict": {"features": changed}}))
+        refused(tmp_path, "(?s)cifar10/3.0.2.*Prepare it again with a current tensorflow-datasets")
+
+
+def test_a_good_older_version_is_found_behind_bad_newer_ones(tmp_path, ten, caplog):
+    place = write_tfds(tmp_path, ten)
+    for version, name in (("4.0.0", "dataset_info.json"), ("3.1.0", "features.json"), ("10.0.0", None)):
+        newer = place.parent / version
+        shutil.copytree(place, newer)
+        if name:
+            (newer / name).write_text('{"name": ')
+        else:  # An interrupted copy.
+            sorted(newer.glob("*train.tfrecord*"))[0].write_bytes(b"")
+    with caplog.at_level("WARNING", logger="absl"):
+        source = cifar.load(config(tmp_path))
+    assert_whole(source, ten)
+    assert source.provenance["source"] == "TFDS cifar10 3.0.2"
+    assert source.provenance["folder"] == str(place)
+    (record,) = caplog.records
+    message = record.getMessage()
+    places = [message.index(f"cifar10/{version}") for version in ("10.0.0", "4.0.0", "3.1.0")]
+    assert places == sorted(places)
+    assert message.endswith(f"Using the older version {place}.")
 
 
 def test_crest_files_with_wrong_counts(tmp_path, ten):

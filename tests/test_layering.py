@@ -9,6 +9,7 @@ records        the program's own datasets, base learners, methods and backbones
 sections       the settings that every run has
 config         every setting of a run, made of what a user gave
 storage, run_records, run_dir   files written whole; what a run says of itself; the folder of a run
+stopping       stop signals of a process
 core, data, augment, models, reporting   arithmetic; images; views; networks; what is written about runs
 input, methods     batches; the training step and what methods add to it; neither imports the other
 training       a run from its config to its result
@@ -25,7 +26,7 @@ import sys
 from conftest import LONGEST
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
-RUN_DIR = {"run_dir", "run_records", "storage"}
+RUN_DIR = {"run_dir", "run_records", "storage", "stopping"}
 SETTINGS = {
     "shown_names",
     "settings",
@@ -52,6 +53,7 @@ MAY_IMPORT = {
     "config": {"settings", "class_distribution", "registry", "sections"},
     "crest_flags": {"config"},
     "storage": set(),
+    "stopping": set(),
     "run_records": {""},
     "run_dir": {"config", "registry", "storage", "run_records", ""},
     # Public, for training loops of the user's own: core under the names of the paper. Nothing in the package uses them.

@@ -1,8 +1,11 @@
 """One run from its config to its result, on tiny runs of digits-LT."""
 
+import io
 import json
+import shutil
 import signal
 import statistics
+import sys
 
 import keras
 import numpy as np
@@ -239,11 +242,24 @@ def test_checkpoints_are_also_saved_between_epochs(step_by_step):
     assert names == ["ckpt-10.index", "ckpt-11.index", "ckpt-12.index"]
 
 
-def test_signal_handlers_are_given_back():
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    with loop._StopRequest():
-        assert signal.getsignal(signal.SIGTERM) != before[0]
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+def test_a_checkpoint_is_saved_before_its_epoch_is_printed(tmp_path, monkeypatch):
+    """In a program of one's own, whose standard output may not take every character, or be closed."""
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii", errors="replace"))
+    monkeypatch.setattr(loop.console, "epoch_text", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(make_config(tmp_path))
+    assert [path.name for path in (tmp_path / "checkpoints").glob("*.index")] == ["ckpt-4.index"]
+    assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4]
+
+
+def test_a_work_folder_that_is_deleted_during_the_run_is_named(tmp_path):
+    class Deleting(loop.StepRunner):
+        def __call__(self, iterator, count):
+            shutil.rmtree(tmp_path / "run", ignore_errors=True)
+            return super().__call__(iterator, count)
+
+    with pytest.raises(loop.StorageError, match="run cannot be written: .*No such file or directory"):
+        run(make_config(tmp_path / "run"), runner=Deleting)
 
 
 def initial_weights(**settings) -> list[np.ndarray]:

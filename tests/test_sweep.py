@@ -16,7 +16,7 @@ import pytest
 from udal_tf.commands import report, sweep
 from udal_tf.config import resolve
 from udal_tf.run_dir import RunDir
-from udal_tf.sweep import engines, jobs
+from udal_tf.sweep import driver, engines, jobs
 from udal_tf.training import timing
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -102,6 +102,59 @@ def test_a_stop_reaches_the_cell_which_may_save_first(make_job, tmp_path):
     assert failures(tmp_path) == []
 
 
+def test_a_stop_reaches_a_cell_of_a_sweep_under_nohup(make_job, tmp_path):
+    """nohup has SIGHUP ignored, which children inherit."""
+    job = make_job("import pathlib, sys, time; (pathlib.Path(sys.argv[1]) / 'ready').touch(); time.sleep(60)")
+    ready = tmp_path / "cell" / "ready"
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        outcome = jobs.run_job(job, stop=lambda: signal.SIGHUP if ready.exists() else 0)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert outcome == jobs.Outcome("interrupted")
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT)])
+def test_the_first_stop_signal_asks_the_cells_to_save_and_the_second_kills_them(make_job, capsys, signals):
+    """What it passes on first is never a cell's second signal: a scheduler may have sent SIGTERM to all processes."""
+
+    class Engine:
+        """Has one cell, which ends when it is killed."""
+
+        def __init__(self):
+            self.stops, self.closed = [], False
+            self.busy = True
+
+        def submit(self, job):
+            self.job = job
+
+        def ended(self):
+            if self.stops == [signal.SIGHUP, signal.SIGKILL]:
+                self.busy = False
+                return [(self.job, jobs.Outcome(jobs.INTERRUPTED))]
+            if len(self.stops) == self.sent:
+                signal.raise_signal(signals[self.sent])
+                self.sent += 1
+            time.sleep(0.01)
+            return []
+
+        sent = 0
+
+        def stop(self, number):
+            self.stops.append(number)
+
+        def close(self):
+            self.closed = True
+
+    engine, job = Engine(), make_job("")
+    cell = types.SimpleNamespace(images=10, config=resolve({"epochs": 1, "workdir": job.workdir}), name="cell")
+    failed, number = driver.train_all({"cell": (cell, job)}, engine, 1, 0)
+    assert (failed, number, engine.closed) == ({}, signals[0], True)
+    assert engine.stops == [signal.SIGHUP, signal.SIGKILL]
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["the running cells are stopping after this step; once more ends it"]
+
+
 def test_one_failure_does_not_stop_the_rest(make_job, tmp_path):
     engine = engines.LocalEngine(sweep.parse(["digits", "--jobs=2"]))
     for job in (make_job(FINISH, "a"), make_job("raise SystemExit(3)", "b"), make_job(FINISH, "c")):
@@ -144,7 +197,7 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, monkeypatch, 
     assert "the grid must be one of table1" in refused(capsys, "nothing")
     assert "--imbalance must be at least 1" in refused(capsys, "digits", "--", "--imbalance=0")
     assert "no cell of digits matches --only=x" in refused(capsys, "digits", "--only=x")
-    assert "--jobs must be at least 1" in refused(capsys, "digits", "--jobs=0")
+    assert "argument --jobs: must be a whole number from 1 to 10,000, got 0" in refused(capsys, "digits", "--jobs=0")
     assert "NAME=NUMBER" in refused(capsys, "digits", "--resources=TPU")
     assert list(tmp_path.iterdir()) == []
 

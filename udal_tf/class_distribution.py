@@ -92,7 +92,7 @@ def _number(entry: str) -> float:
 def _from_json(text: str) -> tuple[str, ...]:
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"invalid JSON ({error})") from error
     pairs = content.items() if isinstance(content, dict) else (("", value) for value in content)
     return _entries(pairs)
@@ -110,6 +110,6 @@ def _entries(pairs: Iterable[tuple[str, object]]) -> tuple[str, ...]:
             raise ValueError(f"a proportion must be a number, got {value!r}")
         try:
             entries.append((name + _BETWEEN if name else "") + repr(float(value)))
-        except ValueError as error:
-            raise ValueError(f"a proportion must be a number, got {value!r}") from error
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"a proportion must be a number, got {value!r:.60}") from error
     return tuple(sorted(entries) if any(_BETWEEN in entry for entry in entries) else entries)

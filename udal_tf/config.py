@@ -115,6 +115,8 @@ class Config:
         for section, values in nested.items():
             if section not in known:
                 raise ValueError(f"unknown config section {section!r}; expected {', '.join(known)}")
+            if not isinstance(values, Mapping):
+                raise ValueError(f"config section {section!r} must hold an object, got {type(values).__name__}")
             flat.update(values)
         return _build(_with_plugins(flat))
 
@@ -249,7 +251,9 @@ def _default_workdir(config: Config) -> str:
     beta = f"_b{data.beta:g}" if data.protocol == "crest" else "_darp"
     images = f"{data.dataset}_g{data.imbalance:g}"
     if DATASETS[data.dataset].by_folder:
-        images = "_".join(filter(None, (data.dataset, pathlib.PurePath(data.data_dir).name)))
+        # TensorFlow writes to no folder whose name is not UTF-8, which images may well lie in.
+        own = pathlib.PurePath(data.data_dir).name.encode("utf-8", "replace").decode("utf-8").replace("?", "_")
+        images = "_".join(filter(None, (data.dataset, own)))
     what = f"{images}{beta}_{method.base}_{method.method}_fold{data.fold}"
     if method.unlabeled_prior != (LABELED,):
         what += f"_prior_{method.unlabeled_prior[0] if len(method.unlabeled_prior) == 1 else 'stated'}"
@@ -296,8 +300,11 @@ def from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
 
 
 def given_in(flag_values: flags.FlagValues) -> dict[str, Any]:
-    """The settings given by the parsed flags, by name."""
+    """The settings given by the parsed flags, by name. Raises ValueError for an empty string."""
     given = {name: flag_values[name].value for name in section_fields() if flag_values[name].value is not None}
+    for name, value in given.items():
+        if value == "":  # Mostly a shell variable that is not set, as in --data_dir=$DATA.
+            raise ValueError(f"--{name} must not be empty: leave it out for its default")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 

@@ -38,11 +38,9 @@ _GENERATION = re.compile(r"generation_(\d+)")
 def read_object(path: epath.Path) -> dict[str, Any]:
     """The JSON object in a file. Raises RunDirError if there is none."""
     try:
-        value = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunDirError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        value = storage.read_json(path)
     except ValueError as error:
-        raise RunDirError(f"{path} cannot be read: it is not valid JSON ({error})") from error
+        raise RunDirError(str(error)) from error
     if not isinstance(value, dict):
         raise RunDirError(f"{path} must hold an object, got {type(value).__name__}")
     return value
@@ -98,7 +96,7 @@ class RunDir:
             return Config.from_dict({k: v for k, v in value.items() if k not in ("format", "udal_tf")})
         except PluginError as error:
             raise RunDirError(f"{self.path}: {error}") from error
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise RunDirError(f"{self / CONFIG} is not a config of this program ({error})") from error
 
     def write_config(self, config: Config) -> None:
@@ -134,7 +132,7 @@ class RunDir:
     def _lines(self) -> Iterator[str]:
         """The rows' lines, without an incomplete last one left by a killed process."""
         try:
-            text = (self / ROWS).read_text() if (self / ROWS).exists() else ""
+            text = (self / ROWS).read_text(encoding="utf-8") if (self / ROWS).exists() else ""
         except (OSError, UnicodeDecodeError) as error:
             raise RunDirError(f"{self / ROWS} cannot be read: {getattr(error, 'strerror', None) or error}") from error
         return (line for line in text.splitlines(keepends=True) if line.endswith("\n"))
@@ -150,7 +148,7 @@ class RunDir:
         for number, line in enumerate(self._lines(), start=1):
             try:
                 rows.append(EpochRow.from_json(json.loads(line), "row "))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise RunDirError(f"{self / ROWS}, line {number} is not a row of a run ({error})") from error
         return rows
 

@@ -41,7 +41,7 @@ def check_format(value: Any, where: str) -> None:
 _NUMBER = frozenset((int, float))
 # The types of JSON's values: what messages call each, the Python types, and what else must hold.
 _SCALARS: dict[Any, tuple[str, frozenset[type], Callable[[Any], bool] | None]] = {
-    int: ("a whole number", frozenset((int,)), None),
+    int: ("a whole number", frozenset((int,)), lambda value: abs(value) < 2**63),
     float: ("a number", _NUMBER, None),
     Fraction: ("a number from 0 to 1", _NUMBER, lambda value: 0 <= value <= 1),
     Finite: ("a finite number", _NUMBER, lambda value: -math.inf < value < math.inf),
@@ -248,6 +248,13 @@ class Generation(Record):
     labels_sha256: str | None = None
 
 
+def _check_classes(class_names: Sequence[str], values: Sequence[Any], name: str, where: str) -> None:
+    """Raises RunDirError unless there is a value for each class."""
+    names, count = len(class_names), len(values)
+    if count != names:
+        raise RunDirError(f"{where}class_names must name each class of {name}, got {names} for {count}")
+
+
 @dataclasses.dataclass(frozen=True)
 class Result(Scores):
     """A finished run: the last epoch's scores, and everything needed to reproduce them.
@@ -280,11 +287,9 @@ class Result(Scores):
         """As for every record; also raises RunDirError if lists with a value per class differ in length."""
         check_format(value, where.rstrip(": "))
         result = super().from_json(value, where)
-        classes = len(result.class_names)
         recalls = {f"per_class_recall.{weights}": values for weights, values in vars(result.per_class_recall).items()}
         for name, values in {"p_data": result.p_data, **recalls}.items():
-            if len(values) != classes:
-                raise RunDirError(f"{where}class_names must name each class of {name}, got {classes} for {len(values)}")
+            _check_classes(result.class_names, values, name, where)
         return result
 
     def to_json(self) -> dict[str, Any]:
@@ -305,3 +310,34 @@ class ModelFacts(Record):
     p_unlabeled: list[Fraction]
     labeled_counts: list[int]
     pool_size: int
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> "ModelFacts":
+        """As for every record; also raises RunDirError if lists with a value per class differ in length."""
+        facts = super().from_json(value, where)
+        if len(facts.input_shape) != 3 or min(facts.input_shape) < 1:
+            raise RunDirError(f"{where}input_shape must be height, width and channels, got {facts.input_shape!r:.60}")
+        for name in ("p_data", "p_unlabeled", "labeled_counts"):
+            _check_classes(facts.class_names, getattr(facts, name), name, where)
+        return facts
+
+
+@dataclasses.dataclass(frozen=True)
+class AddedImages(Record):
+    """The images that one of CReST's generations adds to the labeled set, and their labels, each with its hash."""
+
+    positions: list[int]
+    labels: list[int]
+    positions_sha256: str
+    labels_sha256: str
+    added: list[int]
+    precision: list[Fraction | None]
+    recall: list[Fraction | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class EstimatedPrior(Record):
+    """DARP's estimate of the unlabeled class distribution [C], and the number of labeled images that it is based on."""
+
+    distribution: list[Fraction]
+    held_out: int

@@ -14,7 +14,7 @@ from typing import Any
 from udal_tf import class_distribution
 from udal_tf.class_distribution import ESTIMATE, LABELED, UNIFORM
 from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, Names, Table
-from udal_tf.settings import Section, setting
+from udal_tf.settings import Section, bad_text, setting
 
 # What messages call the values of --unlabeled_prior.
 PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of class proportions"
@@ -22,6 +22,11 @@ PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of class proporti
 NO_WEIGHTS = "none"
 # The values of --unlabeled_shape (`udal_tf.data.longtail.unlabeled_counts`).
 UNLABELED_SHAPES = ("same", "uniform", "reversed", "middle", "head-tail")
+# Far above what anybody trains, so that a mistyped number is refused by name instead of exhausting the memory.
+MOST_IMAGES = 100_000_000
+MOST_STEPS = 100_000_000
+LARGEST_BATCH = 65_536
+LARGEST_UNLABELED_BATCH = 1_048_576
 
 RANDAUGMENT_OPS = (
     "AutoContrast",
@@ -63,8 +68,12 @@ class DataConfig(Section):
     imbalance: float = setting(100.0, "Imbalance ratio γ = N_1 / N_C; 1: balanced classes.", low=1)
     beta: float = setting(0.1, "Fraction β of each class that is labeled (protocol crest).", above=0, high=1)
     fold: int = setting(1, "Random selection of labeled images; the paper averages folds 1 to 5.", low=1, high=5)
-    n1: int = setting(5000, "N_1, number of images of the largest class (protocol darp: of labeled ones).", low=1)
-    m1: int = setting(3000, "M_1, number of unlabeled images of the largest class (protocol darp only).", low=1)
+    n1: int = setting(
+        5000, "N_1, number of images of the largest class (protocol darp: of labeled ones).", low=1, high=MOST_IMAGES
+    )
+    m1: int = setting(
+        3000, "M_1, number of unlabeled images of the largest class (protocol darp only).", low=1, high=MOST_IMAGES
+    )
     imbalance_u: float = setting(
         0.0, "Imbalance ratio of the unlabeled images (protocol darp only); 0: same as --imbalance.", low=0
     )
@@ -81,8 +90,12 @@ class DataConfig(Section):
     split_manifest: str = setting(
         "", "A split_manifest.json written by udal_tf.commands.crest_export: use exactly its images."
     )
-    image_size: int = setting(0, "Image size in pixels, for datasets of images of any size; 0: the dataset's default.", low=0)
-    skip_bad_images: bool = setting(False, "Skip and count images that cannot be read (not for datasets that are arrays).")
+    image_size: int = setting(
+        0, "Image size in pixels, for datasets of images of any size; 0: the dataset's default.", low=0, high=8192
+    )
+    skip_bad_images: bool = setting(
+        False, "Skip and count images that cannot be read; for datasets of image files or of encoded images."
+    )
     images: str = setting(
         "",
         "Summary of the images when the run starts (folder, tfds, data in memory): set automatically; a run resumes only "
@@ -113,10 +126,10 @@ class AugmentConfig(Section):
         "(ImageNet).",
         choices=("pad", "resized"),
     )
-    crop_padding: int = setting(4, "Pixels of reflect padding before the random crop (--crop=pad).", low=0)
+    crop_padding: int = setting(4, "Pixels of reflect padding before the random crop (--crop=pad).", low=0, high=4096)
     flip: bool = setting(True, "Randomly flip images horizontally.")
     strong_ops: tuple = setting(RANDAUGMENT_OPS, "RandAugment operations, comma-separated.", choices=RANDAUGMENT_OPS)
-    strong_layers: int = setting(2, "Number of RandAugment operations sampled per image.", low=0)
+    strong_layers: int = setting(2, "Number of RandAugment operations sampled per image.", low=0, high=100)
     strong_probability: float = setting(0.5, "Probability of applying each sampled operation.", low=0, high=1)
     max_translation: float = setting(
         10 / 32,
@@ -288,11 +301,11 @@ class OptimizerConfig(Section):
 class TrainConfig(Section):
     """Length of the run, batch sizes, and where the results go."""
 
-    epochs: int = setting(64, "Number of epochs; α_t changes once per epoch.", low=1)
-    steps_per_epoch: int = setting(1024, "Training steps per epoch.", low=1)
-    batch_size: int = setting(64, "Labeled images per step, over all devices.", low=1)
-    unlabeled_ratio: int = setting(7, "Unlabeled images per labeled image in a step.", low=1)
-    eval_batch_size: int = setting(100, "Images per evaluation batch.", low=1, identity=False)
+    epochs: int = setting(64, "Number of epochs; α_t changes once per epoch.", low=1, high=10_000_000)
+    steps_per_epoch: int = setting(1024, "Training steps per epoch.", low=1, high=MOST_STEPS)
+    batch_size: int = setting(64, "Labeled images per step, over all devices.", low=1, high=LARGEST_BATCH)
+    unlabeled_ratio: int = setting(7, "Unlabeled images per labeled image in a step.", low=1, high=10_000)
+    eval_batch_size: int = setting(100, "Images per evaluation batch.", low=1, high=LARGEST_BATCH, identity=False)
     seed: int = setting(
         0, "Seed for the initial weights, the order of the images and their augmentation.", low=0, high=4_000_000
     )
@@ -302,7 +315,9 @@ class TrainConfig(Section):
         choices=("stop", "rollback"),
         identity=False,
     )
-    max_rollbacks: int = setting(3, "Maximum number of rollbacks with --on_nan=rollback.", low=1, identity=False)
+    max_rollbacks: int = setting(
+        3, "Maximum number of rollbacks with --on_nan=rollback.", low=1, high=1_000_000, identity=False
+    )
     workdir: str = setting("", "Folder for the results (default: runs/<name of the run>).", identity=False)
     checkpoint_minutes: float = setting(
         10.0, "Minutes between checkpoints within an epoch; each epoch ends with one anyway.", above=0, identity=False
@@ -310,6 +325,15 @@ class TrainConfig(Section):
     deterministic: bool = setting(
         True, "Use only bit-reproducible kernels; false may be faster on GPUs, but then a resumed run may differ."
     )
+
+    def _check(self) -> None:
+        if fault := bad_text(self.workdir):  # TensorFlow writes there, which takes no other names.
+            raise ValueError(f"--workdir must be {fault}, got {self.workdir!r:.60}")
+        if self.unlabeled_batch_size > LARGEST_UNLABELED_BATCH:
+            raise ValueError(
+                f"--batch_size={self.batch_size} and --unlabeled_ratio={self.unlabeled_ratio} make "
+                f"{self.unlabeled_batch_size:,} unlabeled images per step; the most is {LARGEST_UNLABELED_BATCH:,}"
+            )
 
     @property
     def total_steps(self) -> int:
@@ -346,7 +370,9 @@ class DeviceConfig(Section):
         choices=("host", "device"),
         identity=False,
     )
-    threads: int = setting(0, "TensorFlow threads; 0: one per core available to this process.", low=0, identity=False)
+    threads: int = setting(
+        0, "TensorFlow threads; 0: one per core available to this process.", low=0, high=4096, identity=False
+    )
 
     def _check(self) -> None:
         if self.tpu and self.strategy != "auto":

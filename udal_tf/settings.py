@@ -10,6 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 Choices = tuple | Callable[[], tuple] | None
+# The normal float32 numbers: anything smaller becomes 0 in a graph, anything larger infinite.
+_SMALLEST = 2.0**-126
+_LARGEST = (2.0 - 2.0**-23) * 2.0**127
+NO_NUL = "without NUL bytes"
 
 
 def setting(
@@ -64,11 +68,33 @@ def _is_allowed(value: Any, meta: Mapping[str, Any]) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return True
     return (
-        math.isfinite(value)
+        (isinstance(value, int) or math.isfinite(value))
         and (meta["low"] is None or value >= meta["low"])
         and (meta["high"] is None or value <= meta["high"])
         and (meta["above"] is None or value > meta["above"])
     )
+
+
+def _unusable(value: Any) -> str:
+    """What a value would have to be for TensorFlow to take it; "" if it does."""
+    if isinstance(value, bool):
+        return ""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "a whole number of at most 64 bits"
+    if isinstance(value, float) and value and not _SMALLEST <= abs(value) <= _LARGEST:
+        return f"0 or a float32, from {_SMALLEST:.2g} to {_LARGEST:.2g} in magnitude"
+    for text in value if isinstance(value, tuple) else (value,):
+        if isinstance(text, str) and "\0" in text:
+            return NO_NUL
+    return ""
+
+
+def bad_text(text: str) -> str:
+    """What a name or path would have to be to be usable everywhere: "without NUL bytes", "valid UTF-8"; or ""."""
+    if "\0" in text:
+        return NO_NUL
+    # Bytes of the command line that are not UTF-8 arrive as surrogates.
+    return "valid UTF-8" if any("\ud800" <= character <= "\udfff" for character in text) else ""
 
 
 class Section:
@@ -83,9 +109,13 @@ class Section:
                 isinstance(field.default, float) and isinstance(value, int) and not isinstance(value, bool)
             ):
                 raise ValueError(f"--{field.name} must be of type {type(field.default).__name__}, got {value!r}")
+            if isinstance(value, tuple) and not all(isinstance(entry, (str, int, float)) for entry in value):
+                raise ValueError(f"--{field.name} must be a list of names or numbers, got {value!r:.60}")
             if not _is_allowed(value, field.metadata):
-                shown = ",".join(value) if isinstance(value, tuple) else value
-                raise ValueError(f"--{field.name} must be {allowed(field)}, got {shown!r}")
+                shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+                raise ValueError(f"--{field.name} must be {allowed(field)}, got {shown!r:.60}")
+            if fault := _unusable(value):
+                raise ValueError(f"--{field.name} must be {fault}, got {value!r:.60}")
         self._check()
 
     def _check(self) -> None:

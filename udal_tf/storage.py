@@ -57,6 +57,19 @@ def written_whole(path: str | os.PathLike) -> Iterator[epath.Path]:
             partial.unlink(missing_ok=True)
 
 
+def read_json(path: str | os.PathLike) -> Any:
+    """The value in a JSON file, which is UTF-8 whatever the locale. Raises ValueError with the file and the reason."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} cannot be read: its JSON is nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: it is not valid JSON ({error})") from error
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file atomically; undecodable characters, as in file names, are written as escapes."""
     with written_whole(path) as partial:

@@ -17,8 +17,9 @@ from absl import app, flags
 from udal_tf import config as config_module
 from udal_tf import storage
 from udal_tf.commands import program
+from udal_tf.commands.help_text import section_text
 from udal_tf.config import DataConfig
-from udal_tf.reporting import terminal
+from udal_tf.settings import bad_text
 
 if TYPE_CHECKING:  # At run time TensorFlow is imported only after the settings have been checked.
     import numpy as np
@@ -91,7 +92,7 @@ def export(config: DataConfig, out: str | pathlib.Path) -> pathlib.Path:
                 (crest_files.EVAL_FILE, source.test, range(len(source.test)), source.test_labels),
             )
         }
-        (partial / manifest.FILE_NAME).write_text(json.dumps(content) + "\n")
+        (partial / manifest.FILE_NAME).write_text(json.dumps(content) + "\n", encoding="utf-8")
     return folder
 
 
@@ -107,24 +108,30 @@ def _pixels(images: Images, positions: Sequence[int] | np.ndarray) -> np.ndarray
 
 
 def _main(argv: list[str]) -> None:
-    program.prepare_tensorflow()
     with program.bad_input_refused():
         if len(argv) > 1:
             raise ValueError(f"unexpected argument {argv[1]!r}: settings are flags, --name=value")
         if not flags.FLAGS.out:
             raise ValueError("--out must name the folder to write to, CReST's ML_DATA")
+        if fault := bad_text(flags.FLAGS.out):
+            raise ValueError(f"--out must be {fault}, got {flags.FLAGS.out!r}")
+        program.outlive_output()
         folder = export(config_module.from_flags().data, flags.FLAGS.out)
     print(f"Written: {folder}\nCReST reads it with ML_DATA={flags.FLAGS.out}")
 
 
+@program.command
 def main() -> None:
     """Entry point."""
-    terminal.accept_any_text()
+    program.prepare_tensorflow()
     with program.bad_input_refused():
         config_module.load_plugins_on(sys.argv[1:])
-    config_module.define_flags(flags.FLAGS)
+        config_module.define_flags(flags.FLAGS)
     flags.DEFINE_string("out", None, "Folder to write to; CReST's ML_DATA.")
-    app.run(_main)
+    if {"--help", "-help", "-h"} & set(sys.argv[1:]):
+        print(f"{(__doc__ or '').strip()}\n\n  --out: {flags.FLAGS['out'].help}\n{section_text('data', flags.FLAGS)}")
+        return
+    app.run(_main, flags_parser=program.parse_flags)
 
 
 if __name__ == "__main__":

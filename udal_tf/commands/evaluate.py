@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from udal_tf.commands import model_arguments, outputs, program
 from udal_tf.data import formats
-from udal_tf.reporting import terminal
 from udal_tf.shown_names import shown
 from udal_tf.storage import csv_row, write_json, write_text
 
@@ -132,17 +131,18 @@ def _run(args: argparse.Namespace) -> int:
     return program.EXIT_SOME_UNREADABLE
 
 
+@program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    terminal.accept_any_text()
     parser = model_arguments.model_parser("udal-evaluate", __doc__, prior="uniform")
-    parser.add_argument("folder", type=pathlib.Path, metavar="DIR", help="folder with one folder per class")
+    parser.add_argument("folder", type=program.path, metavar="DIR", help="folder with one folder per class")
     parser.add_argument(
-        "--out", default="evaluation", type=pathlib.Path, help="folder to write to (default: evaluation)"
+        "--out", default="evaluation", type=program.path, help="folder to write to (default: evaluation)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation in the folder of --out")
     parser.add_argument("--skip_unknown", action="store_true", help="skip folders of classes unknown to the model")
     args = parser.parse_args(argv)
+    program.outlive_output()
     with program.bad_input_refused():
         code = _run(args)
     sys.exit(code)

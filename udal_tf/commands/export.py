@@ -11,11 +11,9 @@ training did. Before the folder appears, the exported model is compared with the
 from __future__ import annotations
 
 import argparse
-import pathlib
 from collections.abc import Sequence
 
 from udal_tf.commands import model_arguments, outputs, program
-from udal_tf.reporting import terminal
 from udal_tf.storage import write_json, write_text
 
 FORMATS = ("savedmodel", "keras", "tflite", "onnx")
@@ -48,12 +46,12 @@ def _run(args: argparse.Namespace) -> None:
     print(f"Written and checked: {args.out / exporting.FORMATS[args.format].file}; how to use it: {args.out / CARD}")
 
 
+@program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    terminal.accept_any_text()
     exit_codes = "exit code: 0 success; 1 the exported model differs from the original; 2 bad input, nothing done"
     parser = model_arguments.model_parser("udal-export", __doc__, exit_codes=exit_codes)
-    parser.add_argument("out", type=pathlib.Path, metavar="OUT", help="folder to write to")
+    parser.add_argument("out", type=program.text_path, metavar="OUT", help="folder to write to")
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in OUT")
     parser.add_argument(
@@ -64,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="files, folders, patterns of images to compare on; default: some of the run's own data",
     )
     args = parser.parse_args(argv)
+    program.outlive_output()
     with program.bad_input_refused():
         try:
             _run(args)

@@ -38,6 +38,12 @@ def _of_table(table: Table, flag_values: flags.FlagValues) -> Iterator[str]:
         yield _lines(f"{family.usage}: {family.label}", 2)
 
 
+def section_text(name: str, flag_values: flags.FlagValues) -> str:
+    """The settings of one section of `config.SECTIONS`, with a heading."""
+    heading = f"{name}: {(SECTIONS[name].__doc__ or '').splitlines()[0]}"
+    return "\n".join([heading, *(_flag(field.name, flag_values, 2) for field in dataclasses.fields(SECTIONS[name]))])
+
+
 def help_text(flag_values: flags.FlagValues, about: str) -> str:
     """The text of --help.
 
@@ -46,10 +52,8 @@ def help_text(flag_values: flags.FlagValues, about: str) -> str:
       about: the text to begin with.
     """
     parts = [about.strip(), ""]
-    for name, section in SECTIONS.items():
-        parts += [f"{name}: {(section.__doc__ or '').splitlines()[0]}"]
-        parts += [_flag(field.name, flag_values, 2) for field in dataclasses.fields(section)]
-        parts.append("")
+    for name in SECTIONS:
+        parts += [section_text(name, flag_values), ""]
     for table in TABLES:
         parts += [f"{_HEADINGS[table.flag]} (--{table.flag}), each with the settings that belong to it:"]
         parts += [*_of_table(table, flag_values), ""]

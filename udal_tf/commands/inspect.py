@@ -187,9 +187,9 @@ def _sheet_path(args: argparse.Namespace) -> pathlib.Path:
     return path
 
 
+@program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    terminal.accept_any_text()
     args = _parse(argv)
     with program.bad_input_refused():
         program.load_plugins(args.plugin)

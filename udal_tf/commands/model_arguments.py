@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import pathlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,7 @@ def model_parser(
       exit_codes: printed last.
     """
     parser = program.make_parser(name, about, exit_codes)
-    parser.add_argument("workdir", type=pathlib.Path, metavar="WORKDIR", help="work folder of a run")
+    parser.add_argument("workdir", type=program.text_path, metavar="WORKDIR", help="work folder of a run")
     parser.add_argument(
         "--weights",
         default="last",

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pathlib
-import sys
 import tempfile
 from collections.abc import Iterator
 from typing import TextIO
@@ -63,11 +62,6 @@ def check_writable(folder: pathlib.Path) -> None:
             pass
     except OSError as error:
         raise ValueError(f"cannot write in {shown(folder)} ({error.strerror}): choose another --out") from error
-
-
-def stop_printing() -> None:
-    """Discards all further output: the reader of standard output, such as `head`, has closed the pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check(path: pathlib.Path, overwrite: bool, replaceable: bool) -> None:

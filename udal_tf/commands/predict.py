@@ -14,14 +14,12 @@ from __future__ import annotations
 import argparse
 import collections
 import json
-import pathlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from udal_tf.commands import model_arguments, outputs, program
 from udal_tf.data import formats
-from udal_tf.reporting import terminal
 from udal_tf.shown_names import shown
 from udal_tf.storage import csv_row
 
@@ -104,9 +102,11 @@ def write_predictions(
 def _parser() -> argparse.ArgumentParser:
     parser = model_arguments.model_parser("udal-predict", __doc__)
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders, patterns")
-    parser.add_argument("--top_k", type=int, default=1, help="how many classes to print per image (default: 1)")
+    parser.add_argument(
+        "--top_k", type=program.number(1, 1_000_000), default=1, help="how many classes to print per image (default: 1)"
+    )
     parser.add_argument("--format", default="table", choices=tuple(FORMATS), help="default: table")
-    parser.add_argument("--out", type=pathlib.Path, help="file to write to (default: standard output)")
+    parser.add_argument("--out", type=program.path, help="file to write to (default: standard output)")
     parser.add_argument("--overwrite", action="store_true", help="replace the file of --out")
     return parser
 
@@ -114,11 +114,11 @@ def _parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace) -> int:
     """Predicts as the arguments say; returns the exit code."""
     if args.out:
+        program.outlive_output()
         with outputs.new_file(args.out, args.overwrite) as file:
             unreadable = _predict(args, file)
     else:
         unreadable = _predict(args, sys.stdout)
-        sys.stdout.flush()
     return program.EXIT_SOME_UNREADABLE if unreadable else 0
 
 
@@ -143,16 +143,12 @@ def _predict(args: argparse.Namespace, file: TextIO) -> int:
     return unreadable
 
 
+@program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    terminal.accept_any_text()
     args = _parser().parse_args(argv)
     with program.bad_input_refused():
-        try:
-            code = _run(args)
-        except BrokenPipeError:
-            outputs.stop_printing()
-            code = 0
+        code = _run(args)
     sys.exit(code)
 
 

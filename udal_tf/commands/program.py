@@ -2,22 +2,83 @@
 
 import argparse
 import contextlib
+import functools
 import os
+import pathlib
+import signal
 import sys
-from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, ParamSpec
+
+from absl import flags
 
 from udal_tf import registry
+from udal_tf.commands.streams import OutputLost, Streams
+from udal_tf.settings import bad_text
+from udal_tf.stopping import EXIT_SIGNAL
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_SOME_UNREADABLE = 3
-# A process ended by a signal exits with 128 + the signal's number, so that schedulers start it again.
-EXIT_SIGNAL = 128
+# TensorFlow's environment variable with the cluster that this process belongs to.
+CLUSTER = "TF_CONFIG"
+
+_P = ParamSpec("_P")
+# Of the commands that are running, the innermost last.
+_streams: list[Streams] = []
+
+
+def command(main: Callable[_P, None]) -> Callable[_P, None]:
+    """The entry point of a command: `main` with its standard streams taken over, and ended without a traceback.
+
+    A reader of standard output that has enough, such as `head`, is no failure (exit code 0); Ctrl-C is exit code 130.
+    """
+
+    @functools.wraps(main)
+    def started(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        with Streams() as streams:
+            _streams.append(streams)
+            try:
+                try:
+                    main(*args, **kwargs)
+                except SystemExit as ended:
+                    if not ended.code:  # A failure says more than the loss of further output.
+                        streams.flush()
+                    raise
+                streams.flush()
+            except OutputLost as lost:
+                if not lost.left:
+                    refuse(lost, EXIT_FAILED)
+            except KeyboardInterrupt:
+                print("interrupted", file=sys.stderr)
+                sys.exit(EXIT_SIGNAL + signal.SIGINT)
+            except MemoryError as error:
+                refuse(f"not enough memory: {error}" if str(error) else "not enough memory", EXIT_FAILED)
+            finally:
+                _streams.pop()
+
+    return started
+
+
+def outlive_output(work: str = "") -> None:
+    """From here on the command goes on without standard output; see `Streams.outlive_output`."""
+    for streams in _streams[-1:]:
+        streams.outlive_output(work)
 
 
 def _paths(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(",")))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses --name=--, which argparse takes for an empty list."""
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        namespace, unknown = super().parse_known_args(*args, **kwargs)
+        for action in self._actions:
+            if action.nargs is None and getattr(namespace, action.dest, None) == []:
+                self.error(f"argument {'/'.join(action.option_strings) or action.metavar}: must not be --")
+        return namespace, unknown
 
 
 def make_parser(name: str, about: str | None, exit_codes: str | None = None) -> argparse.ArgumentParser:
@@ -28,7 +89,7 @@ def make_parser(name: str, about: str | None, exit_codes: str | None = None) -> 
       about: the docstring of its module.
       exit_codes: printed last.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=name, description=about, epilog=exit_codes, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
@@ -40,6 +101,48 @@ def make_parser(name: str, about: str | None, exit_codes: str | None = None) -> 
         "of a trained run are found automatically",
     )
     return parser
+
+
+def path(text: str) -> pathlib.Path:
+    """The type of an argument that is a path; refuses what no file can be called, such as an unset shell variable."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"must be without NUL bytes, got {text!r}")
+    return pathlib.Path(text)
+
+
+def text_path(text: str) -> pathlib.Path:
+    """As `path`, for what TensorFlow reads or writes: it takes only names that are valid UTF-8."""
+    if fault := bad_text(text):
+        raise argparse.ArgumentTypeError(f"must be {fault}, got {text!r}")
+    return path(text)
+
+
+def number(low: float, high: float, kind: type[int] | type[float] = int) -> Callable[[str], float]:
+    """The type of an argument that is a number from `low` to `high`."""
+    what = f"a {'whole ' if kind is int else ''}number from {low:,} to {high:,}"
+
+    def checked(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"must be {what}, got {text!r:.60}") from error
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be {what}, got {text:.60}")
+        return value
+
+    return checked
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """`absl.flags.FLAGS` filled from a command line; what is no flag. Ends the process as every command does."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        refuse(f"{error} (--help lists the allowed values)")
+    except SystemExit:  # absl ends with 1 after it has printed the help that was asked for.
+        sys.exit(0)
 
 
 def split_settings(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
@@ -60,6 +163,8 @@ def prepare_tensorflow() -> None:
     """Sets the environment variables that TensorFlow reads when it is imported, which a plugin may do."""
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # TensorFlow leaves oneDNN off on some processors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if not os.environ.get(CLUSTER, CLUSTER).strip():  # Schedulers set it empty where there is no cluster.
+        del os.environ[CLUSTER]
 
 
 def refuse(error: Exception | str, code: int = EXIT_BAD_INPUT) -> NoReturn:

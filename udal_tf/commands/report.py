@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Sequence
 
 from udal_tf.commands import program
-from udal_tf.reporting import comparison, figures, page, plotting, run_figures, run_table, table_text, tables, terminal
+from udal_tf.reporting import comparison, figures, page, plotting, run_figures, run_table, table_text, tables
 from udal_tf.reporting.runs import LeftOut, Run, read_runs
 from udal_tf.run_dir import RESULT
 from udal_tf.storage import local, write_text
@@ -81,18 +81,19 @@ def write_report(
     return len(runs), left_out
 
 
+@program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    terminal.accept_any_text()
     parser = program.make_parser("python -m udal_tf.commands.report", __doc__)
-    parser.add_argument("folders", nargs="+", type=pathlib.Path, help="folders with runs, at any depth")
-    parser.add_argument("--out", default="report", type=pathlib.Path, help="folder to write to (default: report)")
+    parser.add_argument("folders", nargs="+", type=program.path, help="folders with runs, at any depth")
+    parser.add_argument("--out", default="report", type=program.path, help="folder to write to (default: report)")
     parser.add_argument(
         "--only_present",
         action="store_true",
         help="omit rows and columns without a run, and tables without any",
     )
     args = parser.parse_args(argv)
+    program.outlive_output()
     with program.bad_input_refused():
         program.load_plugins(args.plugin)
         local(args.out)

@@ -22,21 +22,27 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from udal_tf.commands import outputs, program
+from udal_tf.commands import program
 from udal_tf.data import settings
-from udal_tf.reporting import revision, terminal
+from udal_tf.reporting import revision
 from udal_tf.shown_names import command_line
 from udal_tf.sweep import driver, grids, listing, speeds
 from udal_tf.sweep.engines import ENGINES, ROOT, SweepError
 from udal_tf.sweep.jobs import Job
 
+# Far above any cluster's, so that a mistyped number is refused by name.
+MOST = 1_000_000_000
+
 
 def _resources(text: str) -> tuple[tuple[str, float], ...]:
     pairs = [part.partition("=") for part in text.split(",") if part]
     try:
-        return tuple((name, float(amount)) for name, _, amount in pairs)
+        found = tuple((name, float(amount)) for name, _, amount in pairs)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"must be NAME=NUMBER,…, got {text!r}") from error
+    if not all(name and 0 <= amount <= MOST for name, amount in found):
+        raise argparse.ArgumentTypeError(f"must be NAME=NUMBER,… with numbers from 0 to {MOST:,}, got {text!r}")
+    return found
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -47,26 +53,37 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="list the cells with their commands and cost, and exit")
     parser.add_argument("--dry_run", action="store_true", help="the same as --list")
     parser.add_argument("--only", default="*", help="only cells whose name matches this pattern, e.g. '*udal_fold[12]'")
-    parser.add_argument("--out", default="runs", type=pathlib.Path, help="folder of the cells' folders (default: runs)")
-    parser.add_argument("--retries", default=1, type=int, help="how often a failed cell is retried (default: 1)")
     parser.add_argument(
-        "--images_per_second", default=0.0, type=float, help="assumed training images per second, to estimate the hours"
+        "--out", default="runs", type=program.text_path, help="folder of the cells' folders (default: runs)"
+    )
+    parser.add_argument(
+        "--retries",
+        default=1,
+        type=program.number(0, 1_000_000),
+        help="how often a failed cell is retried (default: 1)",
+    )
+    parser.add_argument(
+        "--images_per_second",
+        default=0.0,
+        type=program.number(0, MOST, float),
+        help="assumed training images per second, to estimate the hours",
     )
     parser.add_argument(
         "--measure", action="store_true", help="time some steps of each kind of cell here, to estimate the hours"
     )
     parser.add_argument("--engine", default="local", choices=tuple(ENGINES))
-    parser.add_argument("--jobs", default=1, type=int, help="cells at a time (local; default: 1)")
+    parser.add_argument("--jobs", default=1, type=program.number(1, 10_000), help="cells at a time (local; default: 1)")
     parser.add_argument("--address", default="", help="Ray cluster (default: the current one, or a new local one)")
-    parser.add_argument("--num_cpus", default=1.0, type=float, help="cores of a Ray task (default: 1)")
-    parser.add_argument("--num_gpus", default=0.0, type=float, help="GPUs of a Ray task (default: 0)")
+    parser.add_argument(
+        "--num_cpus", default=1.0, type=program.number(0, MOST, float), help="cores of a Ray task (default: 1)"
+    )
+    parser.add_argument(
+        "--num_gpus", default=0.0, type=program.number(0, MOST, float), help="GPUs of a Ray task (default: 0)"
+    )
     parser.add_argument("--resources", default=(), type=_resources, help="other resources of a Ray task: TPU=4,…")
     args = parser.parse_args(own)
     args.python_path = os.environ.get("PYTHONPATH", "")
     args.further = [*further, *([f"--plugin={','.join(args.plugin)}"] if args.plugin else [])]
-    for name, lowest in (("jobs", 1), ("retries", 0), ("images_per_second", 0), ("num_cpus", 0), ("num_gpus", 0)):
-        if not getattr(args, name) >= lowest:
-            parser.error(f"--{name} must be at least {lowest}, got {getattr(args, name)}")
     return args
 
 
@@ -93,9 +110,9 @@ def _speeds(args: argparse.Namespace, cells: list[grids.Cell]) -> speeds.Speeds:
     return speeds.measured_speeds(cells) if args.measure else speeds.known_speeds(cells)
 
 
+@program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    terminal.accept_any_text()
     args = parse(argv)
     if not (ROOT / "run.py").exists():
         program.refuse(f"run.py and flags/ must be beside the package, got no {ROOT / 'run.py'}: use a checkout")
@@ -111,11 +128,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         counts = ", ".join(
             f"{states.count(state)} {state}" for state in (listing.FINISHED, listing.STARTED, listing.NEW)
         )
-        try:
-            print(f"{listed}\nEvery cell resolves: {counts}.", flush=True)
-        except BrokenPipeError:
-            outputs.stop_printing()
+        print(f"{listed}\nEvery cell resolves: {counts}.")
         return
+    program.outlive_output("the sweep")
     print(listed)
     notes, commit = args.out / "sweep", revision.commit()
     notes.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,6 @@ from udal_tf import crest_flags
 from udal_tf.commands import program
 from udal_tf.commands.help_text import help_text
 from udal_tf.data import settings
-from udal_tf.reporting import terminal
 from udal_tf.reporting.console import result_text
 from udal_tf.run_records import RunDirError
 
@@ -32,11 +31,13 @@ def _main(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)
     from udal_tf.data.dataset import DataError
     from udal_tf.training.checkpointing import CheckpointError
-    from udal_tf.training.distribute import DeviceError, WorkerLost
+    from udal_tf.training.distribute import DeviceError, WorkerLost, check_cluster
     from udal_tf.training.experiment import train_and_evaluate
     from udal_tf.training.loop import Interrupted, NonFiniteLoss, StorageError
 
+    program.outlive_output("training")
     try:
+        check_cluster(os.environ.get(program.CLUSTER, ""))
         result = train_and_evaluate(config)
     except (DataError, DeviceError, RunDirError) as error:
         program.refuse(error)
@@ -63,22 +64,15 @@ def _start_again(reason: str) -> None:
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
-def _parse(argv: list[str]) -> list[str]:
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        program.refuse(f"{error} (--help lists the allowed values)")
-
-
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Every flag of the command: our settings, and CReST's flags that translate into them."""
     config_module.define_flags(flag_values)
     crest_flags.define_flags(flag_values)
 
 
+@program.command
 def main() -> None:
     """Entry point; defines the flags and runs."""
-    terminal.accept_any_text()
     program.prepare_tensorflow()
     with program.bad_input_refused():
         config_module.load_plugins_on(sys.argv[1:])
@@ -86,4 +80,4 @@ def main() -> None:
     if {"--help", "-help", "-h"} & set(sys.argv[1:]):
         print(help_text(flags.FLAGS, sys.modules["__main__"].__doc__ or __doc__))
         return
-    app.run(_main, flags_parser=_parse)
+    app.run(_main, flags_parser=program.parse_flags)

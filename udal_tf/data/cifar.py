@@ -4,6 +4,7 @@ Canonical order is the order of the archives: batch 1 to 5, train.
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -115,18 +116,19 @@ def load(config: DataConfig) -> Source:
         location = crest_files.find(folders, crest_files.folder_name(edition.crest, config.imbalance))
         if location:
             return _from_crest_files(location, edition, config)
-    if location := tfds_folder.find(folders, edition.tfds):
-        return _from_tfds(location, edition)
+    from_tfds = functools.partial(_from_tfds, edition=edition)
+    if source := tfds_folder.newest_good(folders, [edition.tfds], from_tfds):
+        return source
     if location := cifar_archive.find(folders, edition.archive, edition.inner, (*edition.train, *edition.test)):
         return _from_archive(location, edition)
     try:
         tfds_folder.download(edition.tfds, folders[0], edition.url)
     except OSError as error:
         raise DataError(_not_found(config, edition, folders, str(error))) from error
-    location = tfds_folder.find(folders, edition.tfds)
-    if not location:
+    source = tfds_folder.newest_good(folders, [edition.tfds], from_tfds)
+    if not source:
         raise DataError(_not_found(config, edition, folders, "TFDS left no dataset folder"))
-    return _from_tfds(location, edition)
+    return source
 
 
 def _crest_files_serve(config: DataConfig, edition: Edition) -> bool:

@@ -57,25 +57,28 @@ def load(config: DataConfig) -> Source:
         location, read, starts = paths[0][0].parent, [path for pair in paths for path in pair], True
         source = f"IDX files in {location}"
     else:
-        found = tfds_folder.find(folders, TFDS_NAME)
+        found = tfds_folder.newest_good(folders, [TFDS_NAME], _from_tfds)
         if not found:
             try:
                 tfds_folder.download(TFDS_NAME, folders[0], URL)
             except OSError as error:
                 raise DataError(_not_found(folders, str(error))) from error
-            found = tfds_folder.find(folders, TFDS_NAME)
+            found = tfds_folder.newest_good(folders, [TFDS_NAME], _from_tfds)
         if not found:
             raise DataError(_not_found(folders, "the download left no such folder"))
-        location = found
-        arrays = [
-            tfds_folder.read_arrays(location, part.split, part.per_class * len(CLASS_NAMES), None)[:2] for part in PARTS
-        ]
+        location, arrays = found
         read, starts = [path for part in PARTS for path in tfds_folder.shard_files(location, part.split)], False
         source = f"TFDS {TFDS_NAME} {location.name}, in the order of its files"
     for part, (images, labels) in zip(PARTS, arrays, strict=True):
         _check(location, part, images, labels, starts)
     provenance = {"source": source, "sha256": {path.name: files.sha256(path) for path in read}}
     return Source.of_arrays(arrays, CLASS_NAMES, provenance)
+
+
+def _from_tfds(location: pathlib.Path) -> tuple[pathlib.Path, list[tuple[np.ndarray, np.ndarray]]]:
+    """The folder itself, and (images, labels) of each split."""
+    sizes = [(part.split, part.per_class * len(CLASS_NAMES)) for part in PARTS]
+    return location, [tfds_folder.read_arrays(location, split, size, None)[:2] for split, size in sizes]
 
 
 def _find_idx(folders: list[pathlib.Path]) -> list[tuple[pathlib.Path, pathlib.Path]] | None:

@@ -40,7 +40,7 @@ class Split:
 
 def groups() -> tuple[tuple[str, ...], dict[str, int]]:
     """Names of the 127 groups, and the group of each of the 1,000 WordNet ids."""
-    text = importlib.resources.files("udal_tf.data").joinpath(GROUPS_FILE).read_text()
+    text = importlib.resources.files("udal_tf.data").joinpath(GROUPS_FILE).read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
     return tuple(row[1] for row in rows), {wnid: g for g, row in enumerate(rows) for wnid in row[2].split()}
 
@@ -93,19 +93,24 @@ def _find(config: DataConfig) -> tuple[str, pathlib.Path, int]:
     """The kind of dataset found, its location, and the image size."""
     folders = files.data_dirs(config)
     resized = [config.image_size] if config.image_size else list(RESIZED)
-    candidates = [(tfds_folder.find(folders, "imagenet_resized", f"{side}x{side}"), side) for side in resized]
-    small = next(((found, side) for found, side in candidates if found), None)
+
+    def small() -> tuple[str, pathlib.Path, int] | None:
+        for side in resized:
+            if found := tfds_folder.newest_good(folders, ["imagenet_resized", f"{side}x{side}"], _complete):
+                return "tfds", found, side
+        return None
+
     # With --image_size=32 or 64, the public files of that size are preferred over resizing.
-    if small and config.image_size:
-        return "tfds", *small
+    if config.image_size and (found := small()):
+        return found
     for folder in folders:
         for location in (folder, folder / "imagenet"):
             if (location / FOLDERS["train"]).is_dir():
                 return "folders", location, config.image_size or SIZE
-    if whole := tfds_folder.find(folders, "imagenet2012"):
+    if whole := tfds_folder.newest_good(folders, ["imagenet2012"], _complete):
         return "tfds", whole, config.image_size or SIZE
-    if small:
-        return "tfds", *small
+    if not config.image_size and (found := small()):
+        return found
     raise DataError(
         f"{config.dataset}: no ImageNet found in {' or '.join(map(str, folders))}. Any one of these will do:\n"
         "  - folders named by WordNet id: train/<wnid>/*.JPEG and val/<wnid>/*.JPEG\n"
@@ -143,15 +148,26 @@ def _from_folders(location: pathlib.Path, split: str, config: DataConfig) -> Spl
     return Split(FileReader(root, names), np.array([name.split("/")[0] for name in names]), bad)
 
 
+def _complete(location: pathlib.Path) -> pathlib.Path:
+    """The prepared folder itself. Raises DataError if files are missing, by name."""
+    for split in IMAGES:
+        tfds_folder.shard_files(location, split)
+    _label_names(location)
+    return location
+
+
+def _label_names(location: pathlib.Path) -> np.ndarray:
+    try:
+        return np.array((location / "label.labels.txt").read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{location}: cannot read label.labels.txt, which names the classes ({getattr(error, 'strerror', error)})"
+        ) from error
+
+
 def _from_tfds(location: pathlib.Path, split: str, config: DataConfig) -> Split:
     """The records of a prepared folder, in order. The label order differs between TFDS datasets: use the names."""
-    shards = tfds_folder.shard_files(location, split)
-    try:
-        label_names = np.array((location / "label.labels.txt").read_text().split())
-    except OSError as error:
-        raise DataError(
-            f"{location}: cannot read label.labels.txt, which names the classes ({error.strerror})"
-        ) from error
+    shards, label_names = tfds_folder.shard_files(location, split), _label_names(location)
     index = _cached(config, files.fingerprint(shards, location, "tfrecord"), lambda: tfrecords.index(shards))
     labels = index.pop("label")
     if len(labels) and labels.max() >= len(label_names):

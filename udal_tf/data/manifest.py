@@ -1,12 +1,12 @@
 """Split manifests: JSON files that list, position by position, which images an experiment used."""
 
 import hashlib
-import json
 import pathlib
 from typing import Any
 
 import numpy as np
 
+from udal_tf import storage
 from udal_tf.config import DataConfig
 from udal_tf.data.dataset import DataError
 
@@ -34,11 +34,9 @@ def read(path: str | pathlib.Path) -> dict[str, Any]:
     """
     path = pathlib.Path(path).expanduser()
     try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise DataError(f"--split_manifest: cannot read {path} ({error.strerror})") from error
+        content = storage.read_json(path)
     except ValueError as error:
-        raise DataError(f"--split_manifest: {path} is not JSON: {error}") from error
+        raise DataError(f"--split_manifest: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"--split_manifest: {path} is not a manifest written by udal_tf.commands.crest_export")
     try:
@@ -54,7 +52,9 @@ def read(path: str | pathlib.Path) -> dict[str, Any]:
                 for name in (*SETTINGS, "source", "draw", "long_tailed", "train_labels_sha256", "files")
             },
         }
-    except (KeyError, TypeError, AttributeError) as error:
+    except DataError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise DataError(f"--split_manifest: {path} is incomplete: {error!r}") from error
 
 

@@ -1,53 +1,90 @@
 """Datasets prepared by TensorFlow Datasets: finding the folder, reading it in full, downloading it."""
 
-import json
+import glob
 import pathlib
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
+from absl import logging
 
+from udal_tf import storage
 from udal_tf.data.dataset import DataError
 
 # Without a network, TFDS itself retries for minutes before it gives up.
 PROBE_SECONDS = 10
+PREPARE_AGAIN = "Prepare it again with a current tensorflow-datasets."
 _BATCH = 1000
 
+R = TypeVar("R")
 
-def find(folders: Sequence[pathlib.Path], *names: str) -> pathlib.Path | None:
-    """The newest prepared version of a dataset, `<folder>/<name>[/<config>]/<version>/`, or None."""
+
+def newest_good(folders: Sequence[pathlib.Path], names: Sequence[str], read: Callable[[pathlib.Path], R]) -> R | None:
+    """What `read` makes of the newest prepared version of a dataset that it accepts; None if there is no version.
+
+    Args:
+      folders: searched in order for `<folder>/<name>[/<config>]/<version>/`; the first with a version is used.
+      names: the dataset's name, and its config if there are several.
+      read: raises DataError for a version that cannot be used, which is then logged.
+
+    Raises:
+      DataError: if there are versions, but none can be used.
+    """
+    found: list[pathlib.Path] = []
     for folder in folders:
-        found = [path.parent for path in folder.joinpath(*names).glob("*/dataset_info.json")]
-        versions = [path for path in found if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]
-        if versions:
-            return max(versions, key=lambda path: tuple(map(int, path.name.split("."))))
+        paths = [path.parent for path in folder.joinpath(*names).glob("*/dataset_info.json")]
+        found = [path for path in paths if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9}){2}", path.name)]
+        if found:
+            break
+    faults: list[str] = []
+    for location in sorted(found, key=lambda path: tuple(map(int, path.name.split("."))), reverse=True):
+        try:
+            accepted = read(location)
+        except DataError as error:
+            faults.append(str(error))
+            continue
+        if faults:
+            logging.warning("%s\nUsing the older version %s.", "\n".join(faults), location)
+        return accepted
+    if faults:
+        raise DataError("\n".join(faults))
     return None
 
 
 def shard_files(folder: pathlib.Path, split: str) -> list[pathlib.Path]:
     """The shards of a split in order. Raises DataError if some are missing or not TFRecord files."""
     info = description(folder)
-    name = info["name"]
-    split_info = next((entry for entry in info["splits"] if entry["name"] == split), None)
-    if split_info is None:
+    shards = info["splits"].get(split)
+    if shards is None:
         raise DataError(f"{folder}: no split {split!r}")
-    if info.get("fileFormat", "tfrecord") != "tfrecord":
-        raise DataError(f"{folder}: prepared as {info['fileFormat']}; prepare it with TFDS's default, tfrecord")
-    shards = sorted(folder.glob(f"{name}-{split}.tfrecord-*"))
-    if len(shards) != len(split_info["shardLengths"]):
-        raise DataError(f"{folder}: {len(shards)} of the {len(split_info['shardLengths'])} files of {split} exist")
-    return shards
+    if info["format"] != "tfrecord":
+        raise DataError(f"{folder}: prepared as {info['format']}; prepare it with TFDS's default, tfrecord")
+    found = sorted(folder.glob(f"{glob.escape(info['name'])}-{split}.tfrecord-*"))
+    if len(found) != shards:
+        raise DataError(f"{folder}: {len(found)} of the {shards} files of {split} exist")
+    return found
 
 
 def description(folder: pathlib.Path) -> dict[str, Any]:
-    """The content of dataset_info.json. Raises DataError if it cannot be read."""
+    """From dataset_info.json: "name", "format" of the files, and "splits", from names to the number of files.
+
+    Raises:
+      DataError: if it cannot be read, or is not as TFDS writes it.
+    """
     try:
-        return json.loads((folder / "dataset_info.json").read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: cannot read dataset_info.json ({error})") from error
+        info = storage.read_json(folder / "dataset_info.json")
+    except ValueError as error:
+        raise DataError(f"{error}\n{PREPARE_AGAIN}") from error
+    try:
+        splits = {str(split["name"]): len(split["shardLengths"]) for split in info["splits"]}
+        return {"name": str(info["name"]), "format": str(info.get("fileFormat", "tfrecord")), "splits": splits}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{folder}: dataset_info.json is damaged or of another version of TFDS ({error!r})\n{PREPARE_AGAIN}"
+        ) from error
 
 
 def read_arrays(
@@ -70,19 +107,33 @@ def read_arrays(
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
+    shard_files(folder, split)
     try:
         builder = tfds.builder_from_directory(str(folder))
-        features = builder.info.features
-        missing = {"image", "label"} - set(features) or ({"id"} - set(features) if id_prefix is not None else set())
-        if missing:
-            raise DataError(
-                f"{folder}: the images have no {', '.join(sorted(missing))}; this is an old or modified version.\n"
-                "Prepare it again with a current tensorflow-datasets."
-            )
-        number = builder.info.splits[split].num_examples if split in builder.info.splits else 0
-        if number != count:
-            raise DataError(f"{folder}: {number} images in {split}, expected {count}")
-        images = np.zeros((count, *features["image"].shape), np.uint8)
+        features, splits = dict(builder.info.features), dict(builder.info.splits)
+    except Exception as error:  # TFDS raises errors of many kinds for metadata that it does not understand.
+        reason = (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"{folder}: its metadata is damaged or of another version of TFDS ({type(error).__name__}: {reason:.200})\n"
+            f"{PREPARE_AGAIN}"
+        ) from error
+    missing = {"image", "label"} - set(features) or ({"id"} - set(features) if id_prefix is not None else set())
+    if missing:
+        raise DataError(
+            f"{folder}: the images have no {', '.join(sorted(missing))}; this is an old or modified version.\n"
+            f"{PREPARE_AGAIN}"
+        )
+    image, label = features["image"], features["label"]
+    if not isinstance(label, tfds.features.ClassLabel) or image.dtype != np.uint8 or None in image.shape:
+        raise DataError(
+            f"{folder}: the images must be uint8 of one size and have classes as labels, got {image} and {label}; this "
+            f"is an old or modified version.\n{PREPARE_AGAIN}"
+        )
+    number = splits[split].num_examples if split in splits else 0
+    if number != count:
+        raise DataError(f"{folder}: {number} images in {split}, expected {count}")
+    try:
+        images = np.zeros((count, *image.shape), np.uint8)
         labels = np.full(count, -1, np.int64)
         # One file after the other, so that the order does not depend on TFDS's interleaving.
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
@@ -99,15 +150,15 @@ def read_arrays(
             images[where], labels[where] = batch["image"], batch["label"]
             start += size
     except (tf.errors.OpError, OSError) as error:
-        raise DataError(f"{folder}: truncated or damaged ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{folder}: truncated or damaged ({str(error).splitlines()[0]})\n{PREPARE_AGAIN}") from error
     if np.any(labels < 0):
         gone = np.flatnonzero(labels < 0)
         raise DataError(f"{folder}: {len(gone)} of {count} images of {split} are missing, the first is {gone[0]}")
-    return images, labels, tuple(features["label"].names)
+    return images, labels, tuple(label.names)
 
 
 def _number(text: str, prefix: str, folder: pathlib.Path) -> int:
-    if not text.startswith(prefix) or not text[len(prefix) :].isdigit():
+    if not text.startswith(prefix) or not re.fullmatch("[0-9]{1,9}", text[len(prefix) :]):
         raise DataError(f"{folder}: id {text!r} is not {prefix}<number>")
     return int(text[len(prefix) :])
 

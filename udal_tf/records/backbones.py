@@ -22,8 +22,10 @@ _APPLICATION_SPEED = Speed(
 class WideResNetConfig(Section):
     """CReST's Wide ResNet-depth-width."""
 
-    depth: int = setting(28, "Depth of the Wide ResNet, 6n + 4.", low=10)
-    width: int = setting(2, "Width multiplier of the Wide ResNet; its first group has 16·width filters.", low=1)
+    depth: int = setting(28, "Depth of the Wide ResNet, 6n + 4.", low=10, high=10_000)
+    width: int = setting(
+        2, "Width multiplier of the Wide ResNet; its first group has 16·width filters.", low=1, high=1000
+    )
 
     def _check(self) -> None:
         if (self.depth - 4) % 6:

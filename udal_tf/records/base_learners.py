@@ -18,7 +18,7 @@ class ReMixMatchConfig(MixUpConfig):
     """ReMixMatch's views and auxiliary losses."""
 
     strong_views: int = setting(
-        2, "K, strong views per unlabeled image in ReMixMatch: 2 in DARP, 8 in ReMixMatch's paper.", low=1
+        2, "K, strong views per unlabeled image in ReMixMatch: 2 in DARP, 8 in ReMixMatch's paper.", low=1, high=100
     )
     premixup_weight: float = setting(0.5, "Weight of ReMixMatch's loss on a strong view without MixUp.", low=0)
     rotation_weight: float = setting(0.5, "Weight of ReMixMatch's rotation loss.", low=0)

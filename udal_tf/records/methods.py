@@ -13,7 +13,9 @@ from udal_tf.settings import Section, setting
 class CrestConfig(Section):
     """CReST's generations and selection (Wei et al. 2021)."""
 
-    generations: int = setting(1, "Number of generations of crest and crest+, --epochs each; the paper uses 6.", low=1)
+    generations: int = setting(
+        1, "Number of generations of crest and crest+, --epochs each; the paper uses 6.", low=1, high=1000
+    )
     select_alpha: float = setting(
         3.0, "α of CReST's selection: the larger, the more similar the fractions kept of each class.", above=0
     )
@@ -24,7 +26,7 @@ class DarpConfig(Section):
     """DARP's refinement of pseudo-labels (Kim et al. 2020)."""
 
     darp_warmup: float = setting(0.4, "Fraction of the run before DARP starts refining pseudo-labels.", low=0, high=1)
-    darp_every: int = setting(10, "Steps between refinements.", low=1)
+    darp_every: int = setting(10, "Steps between refinements.", low=1, high=100_000_000)
     darp_delta: float = setting(
         2.0, "δ: before a refinement, each class keeps its δ · total most confident entries.", above=0
     )

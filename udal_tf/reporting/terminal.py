@@ -4,7 +4,6 @@ A terminal gets bold headings, tables of its width and a progress bar. A file or
 and, during long work, a line at intervals. There are no box-drawing characters, which some encodings lack.
 """
 
-import io
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -25,17 +24,11 @@ _SPEED_OF = 3600.0
 Own = TypeVar("Own", bound="Progress")
 
 
-def accept_any_text() -> None:
-    """Makes standard output escape characters that its encoding lacks, instead of raising."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
 def console(stream: TextIO | None = None) -> Console:
     """A console on a stream, by default standard output: plain text of PLAIN_WIDTH unless it is a terminal."""
     stream = stream or sys.stdout
     on_screen = stream.isatty()
-    return Console(
+    made = Console(
         file=stream,
         force_terminal=on_screen,
         force_jupyter=False,
@@ -45,6 +38,9 @@ def console(stream: TextIO | None = None) -> Console:
         highlight=False,
         emoji=False,
     )
+    if made.width < 1:  # COLUMNS=0, or a terminal that does not know its width: nothing would be printed at all.
+        made.width = PLAIN_WIDTH
+    return made
 
 
 def table_text(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -7,15 +7,16 @@ Figure 3, so the points on its axes are ours.
 import dataclasses
 import hashlib
 import itertools
-import json
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from udal_tf import storage
 from udal_tf.config import Config, flat, given_on_command_line, is_identity, resolve
 from udal_tf.reporting import paper
 from udal_tf.reporting.runs import differing, shown, tuples
+from udal_tf.settings import bad_text
 
 # α_min on the horizontal axis of Figures 3a to 3c; 0.1 is the paper's choice, 0.5 CReST's.
 ALPHA_MINS = (0.0, 0.1, 0.25, 0.5)
@@ -153,8 +154,8 @@ def read_grid(path: pathlib.Path) -> list[Block]:
       ValueError: if the file is not such a list.
     """
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        listed = storage.read_json(path)
+    except ValueError as error:
         raise ValueError(f"the grid {path} must be a readable JSON file ({error})") from error
     if not isinstance(listed, list) or not listed:
         raise ValueError(f"the grid {path} must be a list of blocks, got {type(listed).__name__}")
@@ -162,8 +163,21 @@ def read_grid(path: pathlib.Path) -> list[Block]:
     for number, block in enumerate(listed, start=1):
         if not isinstance(block, dict) or set(block) - {"flagfile", "settings"}:
             raise ValueError(f"block {number} of {path} must be an object of flagfile and settings, got {block!r:.80}")
-        blocks.append(Block(block.get("flagfile", ""), block.get("settings", {})))
+        flagfile, given = block.get("flagfile", ""), block.get("settings", {})
+        if not isinstance(flagfile, str) or bad_text(flagfile):
+            raise ValueError(f"flagfile of block {number} of {path} must be the name of a file, got {flagfile!r:.80}")
+        if not isinstance(given, dict) or not all(map(_is_axis, given.values())):
+            raise ValueError(
+                f"settings of block {number} of {path} must be an object from settings to values or lists of them, "
+                f"got {given!r:.80}"
+            )
+        blocks.append(Block(flagfile, given))
     return blocks
+
+
+def _is_axis(value: Any) -> bool:
+    """Whether it is a setting's value or a list of values, some of which may be lists of several entries."""
+    return all(isinstance(one, (str, int, float, list)) for one in (value if isinstance(value, list) else [value]))
 
 
 def _assignments(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -64,6 +64,7 @@ def core_numbers() -> list[int]:
 
 def _in_child(cores: Sequence[int] | None, libc: ctypes.CDLL | None) -> None:
     """Runs between fork and exec: pins the cell to its cores, and has it save and exit if its sweep or worker dies."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Under nohup it is ignored, but it is how the sweep stops a cell.
     if libc:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if cores:

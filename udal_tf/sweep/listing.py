@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from udal_tf.config import differences
 from udal_tf.run_dir import RunDir
+from udal_tf.run_records import RunDirError
 from udal_tf.sweep.grids import Cell
 from udal_tf.sweep.speeds import Speeds
 
@@ -30,7 +31,11 @@ def images_done(cell: Cell, workdir: pathlib.Path) -> float:
     run_dir = RunDir(workdir)
     if run_dir.finished:
         return cell.images
-    return cell.images * min(1.0, run_dir.epochs / (train.epochs * generations))
+    try:
+        epochs = run_dir.epochs
+    except RunDirError:  # The run itself refuses the file, which is the reason logged for its failure.
+        return 0.0
+    return cell.images * min(1.0, epochs / (train.epochs * generations))
 
 
 def listing(cells: Sequence[Cell], states: Sequence[str], commands: Sequence[str], speeds: Speeds) -> str:

@@ -20,7 +20,7 @@ from udal_tf.methods.crest import select
 from udal_tf.methods.learner import Learner
 from udal_tf.records.methods import CrestConfig
 from udal_tf.run_dir import LABELED, RunDir, read_object
-from udal_tf.run_records import Generation, Result
+from udal_tf.run_records import AddedImages, Generation, Result, RunDirError
 from udal_tf.storage import write_json
 from udal_tf.training import loop
 from udal_tf.training.distribute import Workers
@@ -103,7 +103,7 @@ def train_generations(config: Config, data: SslData, run_dir: RunDir) -> Result:
     summaries, nothing = [], {"positions": [], "labels": [], "added": [0] * data.num_classes}
     for generation in range(count):
         own_dir, own_config = run_dir.generation(generation), _generation_config(config, generation)
-        added = read_object(own_dir / LABELED) if generation else nothing
+        added = _read_added(own_dir / LABELED) if generation else nothing
         own_data = _with_added(data, added)
         print(
             f"Generation {generation + 1} of {count}: {len(own_data.labeled)} labeled images, "
@@ -130,6 +130,19 @@ def train_generations(config: Config, data: SslData, run_dir: RunDir) -> Result:
     if workers.is_chief:
         run_dir.write_result(result)
     return result
+
+
+def _read_added(path: epath.Path) -> dict[str, Any]:
+    """The content of `labeled.json`. Raises RunDirError for another content."""
+    value = read_object(path)
+    added = AddedImages.from_json(value, f"{path}: ")
+    for name in ("positions", "labels"):
+        if positions_sha256(np.array(getattr(added, name), np.int64)) != value[f"{name}_sha256"]:
+            raise RunDirError(
+                f"{path}: {name} do not match their hash: restore the file from a backup, or remove {path.parent} to "
+                "train this generation from its start"
+            )
+    return value
 
 
 def _grow(learner: Learner, data: SslData, config: Config, path: epath.Path) -> None:

@@ -19,6 +19,7 @@ from udal_tf.methods.darp import PRIOR, stated_distribution
 from udal_tf.records.methods import DarpConfig
 from udal_tf.run_dir import PRIOR as PRIOR_FILE
 from udal_tf.run_dir import RunDir, read_object
+from udal_tf.run_records import EstimatedPrior, RunDirError
 from udal_tf.storage import write_json
 from udal_tf.training import loop
 from udal_tf.training.distribute import Workers
@@ -93,7 +94,10 @@ def _estimated_distribution(config: Config, data: SslData, run_dir: RunDir) -> n
         with workers.chief_first():
             if workers.is_chief:
                 write_json(path, estimated)
-    prior = np.array(read_object(path)["distribution"], np.float32)
+    estimate = EstimatedPrior.from_json(read_object(path), f"{path}: ").distribution
+    if len(estimate) != data.num_classes or not sum(estimate) > 0:
+        raise RunDirError(f"{path}: distribution must have a proportion for each of the {data.num_classes} classes")
+    prior = np.array(estimate, np.float32)
     print(f"Estimated class distribution of the unlabeled images: {', '.join(f'{p:.3f}' for p in prior)}")
     return prior / prior.sum()
 

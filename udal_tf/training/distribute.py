@@ -2,8 +2,10 @@
 
 import contextlib
 import functools
+import json
 import os
 import platform
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +16,9 @@ from udal_tf.config import DeviceConfig
 
 # Linux's limit on the CPU time of a container: "quota period" in microseconds, or "max period".
 _CPU_QUOTA = "/sys/fs/cgroup/cpu.max"
+# In TF_CONFIG.
+_ROLES = ("chief", "worker", "ps", "evaluator")
+_ADDRESS = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 
 class DeviceError(ValueError):
@@ -34,6 +39,50 @@ def usable_cores() -> int:
     return max(cores, 1)
 
 
+def check_cluster(text: str) -> None:
+    """Checks the content of TF_CONFIG: {"cluster": {role: ["host:port", …], …}, "task": {"type": role, "index": 0}}.
+
+    Args:
+      text: blank for no cluster.
+
+    Raises:
+      DeviceError: with what is wrong.
+    """
+    if not text.strip():
+        return
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DeviceError(f"TF_CONFIG is not valid JSON ({error}): got {text!r:.60}") from error
+    if found and (fault := _cluster_fault(found)):
+        raise DeviceError(f"TF_CONFIG {fault}; scripts/several_hosts.sh shows one that works, empty means no cluster")
+
+
+def _cluster_fault(found: Any) -> str:
+    """What is wrong with the JSON value in TF_CONFIG; "" for nothing."""
+    if not isinstance(found, dict):
+        return f"must hold an object, got {type(found).__name__}"
+    cluster, task = found.get("cluster"), found.get("task")
+    if not isinstance(cluster, dict) or not cluster:
+        return f'must have "cluster", an object from roles to lists of "host:port", got {cluster!r:.60}'
+    for role, hosts in cluster.items():
+        if role not in _ROLES:
+            return f'must have the roles {", ".join(_ROLES)} in "cluster", got {role!r:.60}'
+        addresses = hosts if isinstance(hosts, list) else []
+        if not addresses or not all(isinstance(one, str) and _ADDRESS.fullmatch(one) for one in addresses):
+            return f'must have a list of "host:port" for {role}, got {hosts!r:.60}'
+    if "ps" in cluster:
+        return 'must not have parameter servers ("ps"): the workers of --strategy=multi_worker share the weights'
+    if not isinstance(task, dict):
+        return f'must have "task", an object with "type" and "index", got {task!r:.60}'
+    role, index = task.get("type"), task.get("index")
+    if not isinstance(role, str) or role not in cluster:
+        return f'must have one of the roles {", ".join(cluster)} as "type" of "task", got {role!r:.60}'
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(cluster[role]):
+        return f'must have a number from 0 to {len(cluster[role]) - 1} as "index" of "task", got {index!r:.60}'
+    return ""
+
+
 def make_strategy(config: DeviceConfig) -> tf.distribute.Strategy:
     """The strategy selected by --strategy and --tpu; call it before anything else uses TensorFlow's devices.
 
@@ -41,7 +90,7 @@ def make_strategy(config: DeviceConfig) -> tf.distribute.Strategy:
     several GPUs, and otherwise TensorFlow's default device.
 
     Raises:
-      DeviceError: if the TPU or cluster cannot be reached.
+      DeviceError: if the TPU or cluster cannot be reached, or TF_CONFIG is malformed.
     """
     threads = config.threads or usable_cores()
     with contextlib.suppress(RuntimeError):  # Already set, if this process used TensorFlow before.
@@ -51,7 +100,10 @@ def make_strategy(config: DeviceConfig) -> tf.distribute.Strategy:
     if config.tpu:
         return _tpu_strategy(config.tpu)
     cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    workers = sum(len(tasks) for tasks in cluster.cluster_spec().as_dict().values())
+    try:
+        workers = sum(len(tasks) for tasks in cluster.cluster_spec().as_dict().values())
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DeviceError(f"TF_CONFIG does not describe a cluster ({error})") from error
     if kind == "auto":
         several_gpus = len(tf.config.list_physical_devices("GPU")) > 1
         kind = "multi_worker" if workers > 1 else "mirrored" if several_gpus else "one_device"

@@ -4,7 +4,9 @@ What holds this file together: everything that determines how a run is stopped, 
 """
 
 import contextlib
+import functools
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +25,7 @@ from udal_tf.models.build import build_model, load_pretrained
 from udal_tf.reporting import console, terminal
 from udal_tf.run_dir import CHECKPOINTS, RunDir
 from udal_tf.run_records import Result
+from udal_tf.stopping import StopRequest
 from udal_tf.training import record
 from udal_tf.training.checkpointing import Checkpoints
 from udal_tf.training.distribute import Workers, hardware
@@ -56,24 +59,6 @@ class Interrupted(RuntimeError):
     def __init__(self, signal_number: int, message: str):
         super().__init__(message)
         self.signal_number = signal_number
-
-
-class _StopRequest:
-    """Remembers SIGTERM or SIGINT until the loop can save."""
-
-    def __init__(self):
-        self.signal_number = 0
-
-    def __enter__(self):
-        self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def _handle(self, number, frame):
-        self.signal_number = number
-
-    def __exit__(self, *exception):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
 
 
 def make_learner(config: Config, data: SslData) -> Learner:
@@ -216,11 +201,12 @@ class _Run:
                 self.run_dir.write_model(model_facts(self.data))
                 if train.on_nan == "rollback" and not restored:
                     self.checkpoints.save(step)
-        with _StopRequest() as stop:
+        with StopRequest() as stop:
             while True:
                 with _storage(self.run_dir):
                     log = RunLog(self.run_dir, step) if self.workers.is_chief else None
                 progress = terminal.Progress(train.total_steps, "steps", step, shown=log is not None)
+                stop.say = functools.partial(progress.line, stream=sys.stderr)
                 try:
                     self._train(step, log, progress, stop)
                     break
@@ -252,7 +238,7 @@ class _Run:
         print(f"The loss of step {error.step} is not finite: resuming from {path} without that batch")
         return int(self.learner.step.numpy())
 
-    def _train(self, step: int, log: RunLog | None, progress: terminal.Progress, stop: _StopRequest) -> None:
+    def _train(self, step: int, log: RunLog | None, progress: terminal.Progress, stop: StopRequest) -> None:
         """Trains from a step to the end; only the chief, which has a `log`, evaluates and writes."""
         train = self.config.train
         on_device = self.config.device.input == "device"
@@ -277,7 +263,7 @@ class _Run:
             if step > 1:
                 count = max(1, min(2 * count, round(count * CALL_SECONDS / seconds)))
             # Workers must make calls of the same length and stop at the same step.
-            agreed_count, stopping = self.workers.agreed([count, bool(stop.signal_number)])
+            agreed_count, stopping = self.workers.agreed([count, bool(stop.number)])
             count = int(agreed_count)
             if step % train.steps_per_epoch == 0:
                 if log is not None:
@@ -288,8 +274,6 @@ class _Run:
                         log.append(row)
                         self.best.offer(log.rows)
                         self.early_look.after(row.epoch)
-                    optimizer = vars(self.config.optimizer)
-                    progress.line(console.epoch_text(log.rows[-1], train.epochs, self.data.class_names, optimizer))
                 totals = totals[:0]
             due = time.monotonic() - saved > 60 * train.checkpoint_minutes
             if step % train.steps_per_epoch == 0 or stopping or due:
@@ -298,9 +282,12 @@ class _Run:
                 if log is not None:
                     with _storage(self.run_dir):
                         self.checkpoints.save(step)
+                    if step % train.steps_per_epoch == 0:  # Only now, as an epoch that is printed is not to be lost.
+                        optimizer = vars(self.config.optimizer)
+                        progress.line(console.epoch_text(log.rows[-1], train.epochs, self.data.class_names, optimizer))
                 if stopping:
                     raise Interrupted(
-                        stop.signal_number or signal.SIGTERM,
+                        stop.number or signal.SIGTERM,
                         f"Stopped at step {step}, saved as {self.checkpoints.latest}; "
                         "the same command resumes from there.",
                     )
