@@ -12,6 +12,7 @@ from PIL import Image
 from udal_tf.config import resolve
 from udal_tf.data import custom_images, decoding, folder_listing, settings, sources
 from udal_tf.data.dataset import ArrayImages, DataError
+from udal_tf.data.originals import FileOriginals
 
 RED, GREEN, BLUE = (220, 20, 20), (20, 220, 20), (20, 20, 220)
 
@@ -118,7 +119,7 @@ def test_center_of_the_long_side_is_kept(tmp_path):
 def test_default_size_follows_the_images(tmp_path, side, expected):
     for i in range(3):
         save(tmp_path / f"{i}.png", RED, (side * 2, side))
-    assert custom_images.default_size(sorted(tmp_path.iterdir())) == expected
+    assert custom_images.default_size(FileOriginals(sorted(tmp_path.iterdir()))) == expected
 
 
 def test_image_size_is_kept_to(tmp_path):

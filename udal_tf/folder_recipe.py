@@ -28,6 +28,8 @@ FEW_LABELS = 5
 LOW_THRESHOLD = 0.8
 # From so many classes on, the settings of the next larger pool are used: the smallest networks are too narrow.
 MANY_CLASSES = 50
+# N_1 and M_1 of a recipe until the images have been looked at: as many as the classes are large enough for.
+AS_MANY = 100_000_000
 
 
 @dataclasses.dataclass(frozen=True)

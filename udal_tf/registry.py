@@ -240,7 +240,7 @@ R = TypeVar("R", bound=Record)
 
 @dataclasses.dataclass(frozen=True)
 class Family(Generic[R]):
-    """Records without end, each made of its name when it is looked up: every dataset of TensorFlow Datasets, for example.
+    """Records without end, each made of its name when it is looked up: for example, all datasets of TFDS.
 
     prefix: of their names, before a colon. usage: how such a name is written. label: what they are, in words.
     make: name -> record, or None if no record has this name.
@@ -253,7 +253,7 @@ class Family(Generic[R]):
 
 
 class Names(tuple):
-    """The names of a table's records as the values of a setting: listed with the families' usage, checked by look-up."""
+    """The names of a table's records as the values of a setting: listed with the families' usage, looked up in it."""
 
     table: "Table"
 

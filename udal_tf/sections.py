@@ -98,8 +98,8 @@ class DataConfig(Section):
     )
     images: str = setting(
         "",
-        "Summary of the images when the run starts (folder, tfds, data in memory): set automatically; a run resumes only "
-        "with the same images.",
+        "Summary of the images when the run starts (folder, tfds, data in memory): set automatically; a run resumes "
+        "only with the same images.",
     )
     cache_dir: str = setting("", "Folder for cached indices and images (default: ~/.cache/udal_tf).", identity=False)
 

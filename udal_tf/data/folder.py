@@ -9,6 +9,7 @@ from udal_tf.config import DataConfig
 from udal_tf.data import custom_images, folder_listing, settings
 from udal_tf.data.dataset import DataError, Source
 from udal_tf.data.folder_listing import HOLD_OUT, LABELED, TEST, Listing
+from udal_tf.data.originals import FileOriginals
 
 
 def load(config: DataConfig) -> Source:
@@ -30,7 +31,7 @@ def load(config: DataConfig) -> Source:
     listing = folder_listing.make_listing(folder_listing.read_folder(root))
     facts = settings.facts_of(listing, root, config)
     paths = [*listing.train, *listing.test]
-    images, size, bad = custom_images.load(paths, config)
+    images, size, bad = custom_images.load(FileOriginals(paths), config)
     listing = _without(listing, list(bad), root)
     train, test = images.split(len(listing.train))
     return Source(
