@@ -311,7 +311,7 @@ def _median_side(train: Split) -> tuple[int, bool]:
 def _read(location: pathlib.Path, config: DataConfig) -> Prepared:
     """Checks the features and reads the index of the splits that are used."""
     builder, features = tfds_folder.opened(location)
-    image, label = _features(location, builder, features)
+    image, label = example_keys(location, builder, features)
     class_names = tuple(map(str, features[label].names))
     for name in class_names:
         if fault := unfit(name):
@@ -347,7 +347,7 @@ def _read(location: pathlib.Path, config: DataConfig) -> Prepared:
     return Prepared(location, 1 if channels == 1 else 3, class_names, splits, test, unused)
 
 
-def _features(location: pathlib.Path, builder: Any, features: dict[str, Any]) -> tuple[str, str]:
+def example_keys(location: str | pathlib.Path, builder: Any, features: dict[str, Any]) -> tuple[str, str]:
     """The names of the image and of the label. Raises DataError if an example has not one of each."""
     import tensorflow_datasets as tfds
 
