@@ -61,6 +61,7 @@ class Dataset:
     resizable: whether --image_size chooses the side of its images.
     long_tailed: whether --imbalance and --beta describe it and appear in reports.
     by_folder: whether --data_dir determines the dataset (a custom one).
+    image_files: whether its images may be files of their own, anywhere below --data_dir.
     in_memory: whether its images are given to `udal_tf.train`, in Python, and not read from files.
     streamed_from: the side from which images are decoded when they are needed, random-resized crops at full size, and
       evaluated in ImageNet's central view (`data.encoded`); 0: never.
@@ -79,6 +80,7 @@ class Dataset:
     resizable: bool = False
     long_tailed: bool = True
     by_folder: bool = False
+    image_files: bool = False
     in_memory: bool = False
     streamed_from: int = 0
     speeds: Mapping[str, Speed] = dataclasses.field(default_factory=dict)

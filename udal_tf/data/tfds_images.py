@@ -134,10 +134,8 @@ def find(config: DataConfig) -> Prepared:
 def facts(config: DataConfig) -> FolderFacts:
     """What the recipe of a dataset without a record of its own depends on. Raises DataError as `find` and `load` do."""
     found = find(config)
-    train = found.splits[TRAIN]
-    train_labels = train.labels if found.test else train.labels[~_held_out(found)]
-    classes = len(found.class_names)
-    counts = np.bincount(train_labels, minlength=classes)
+    train, classes = found.splits[TRAIN], len(found.class_names)
+    counts = _counts(found, None if found.test else _held_out(found))
     further = len(found.splits[found.unlabeled].labels) if found.unlabeled else 0
     most_n1, most_m1 = _largest(counts, config, bool(further))
     n1 = most_n1 if config.n1 == AS_MANY else config.n1
@@ -192,13 +190,13 @@ def load(config: DataConfig) -> Source:
         in_test = good >= len(every_label) - len(labels[-1])
     else:
         in_test = np.append(held_out, np.zeros(len(every_label) - len(held_out), bool))[good]
+    whole = config.protocol == "crest" and _is_whole(config.imbalance, config.n1, _counts(found, held_out))
     every_label = every_label[good]
     train_labels, test_labels = every_label[~in_test], every_label[in_test]
     counts = np.bincount(train_labels[train_labels >= 0], minlength=len(found.class_names))
     for what, number in ((TRAIN, counts), (found.test or TRAIN, np.bincount(test_labels, minlength=len(counts)))):
         if number.min() == 0:
             raise DataError(f"{found.location}: no image of class {found.class_names[int(number.argmin())]} in {what}")
-    whole = config.protocol == "crest" and _is_whole(config.imbalance, config.n1, counts)
     return Source(
         train=images(np.flatnonzero(~in_test)),
         train_labels=train_labels,
@@ -279,6 +277,12 @@ def _largest(counts: np.ndarray, config: DataConfig, has_unlabeled: bool) -> tup
 def _held_out(found: Prepared) -> np.ndarray:
     """Mask of the training images that are tested on where there is no split for it."""
     return folder_listing.hold_out(found.splits[TRAIN].labels, len(found.class_names))
+
+
+def _counts(found: Prepared, held_out: np.ndarray | None) -> np.ndarray:
+    """Training images of each class, whether or not they can be read."""
+    labels = found.splits[TRAIN].labels
+    return np.bincount(labels if held_out is None else labels[~held_out], minlength=len(found.class_names))
 
 
 def _test_text(found: Prepared) -> str:

@@ -37,7 +37,7 @@ def find(model: TrainedModel, named: Sequence[str]) -> tuple[np.ndarray, str]:
             raise ValueError(f"none of {', '.join(named)} is a readable image")
         return np.stack(found), f"{len(found)} images given by the user"
     try:
-        if DATASETS[config.dataset].resizable:
+        if DATASETS[config.dataset].image_files:
             folder = files.data_dirs(config)[0]
             found = _readable(model, image_files.below(str(folder)))
             return (np.stack(found), f"{len(found)} images below {shown(folder)}") if found else (empty, "none found")

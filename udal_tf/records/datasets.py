@@ -130,6 +130,7 @@ RECORDS = (
         image_side=224,
         num_classes=127,
         resizable=True,
+        image_files=True,
         streamed_from=1,
         # Epochs and α: §4.4.2, an epoch being one pass over the 128,000 labeled images. What the paper leaves open
         # is from the ImageNet part of FixMatch's release, whose command for 10 % of the labels counts epochs in the
@@ -271,6 +272,7 @@ RECORDS = (
         label="custom dataset",
         load="udal_tf.data.folder:load",
         resizable=True,
+        image_files=True,
         long_tailed=False,
         by_folder=True,
         facts="udal_tf.data.settings:folder_facts",

@@ -5,6 +5,8 @@ from typing import Any
 
 from udal_tf import config as config_module
 from udal_tf.data import memory
+from udal_tf.data.dataset import DataError
+from udal_tf.data.settings import uses_unlabeled
 from udal_tf.run_records import Result
 from udal_tf.training.experiment import train_and_evaluate
 
@@ -42,6 +44,12 @@ def train(data: Any, workdir: str | os.PathLike[str] = "", **settings: Any) -> R
     given["image_size"] = arrays.images.shape[1]  # Images of one size are not resized.
     try:
         first = config_module.resolve({**given, "images": memory.give(arrays)})
-        return train_and_evaluate(config_module.resolve(given, memory.facts(first.data)))
+        config = config_module.resolve(given, memory.facts(first.data))
+        if config.data.beta == 1 and arrays.labeled == len(arrays.images) and uses_unlabeled(config):
+            raise DataError(
+                "data has no unlabeled images: give unlabeled=…, or beta below 1 to treat a part of the labeled ones as "
+                'unlabeled, or train on labels alone with base="supervised", method="none"'
+            )
+        return train_and_evaluate(config)
     finally:
         memory.forget(arrays)
