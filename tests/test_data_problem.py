@@ -143,9 +143,7 @@ def test_settings_that_contradict_each_other(given, match):
 
 
 def test_image_settings_are_refused_where_they_do_nothing():
-    with pytest.raises(
-        DataError, match="only apply to imagenet127, stl10lt, svhnlt, eurosatlt, food101lt, folder, tfds:NAME"
-    ):
+    with pytest.raises(DataError, match="only apply to imagenet127, .*folder, tfds:NAME"):
         sources.load(resolve({"skip_bad_images": True}).data)
 
 

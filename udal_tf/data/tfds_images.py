@@ -9,6 +9,7 @@ import pathlib
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from udal_tf.config import DataConfig
 from udal_tf.data import custom_images, decoding, files, folder_listing, longtail, tfds_folder, tfrecords
@@ -337,6 +338,9 @@ def _read(location: pathlib.Path, config: DataConfig) -> Prepared:
     splits = {TRAIN: split(TRAIN)}
     if np.any(splits[TRAIN].labels < 0):
         raise DataError(f"{location}: {np.sum(splits[TRAIN].labels < 0):,} images of {TRAIN} have no label")
+    counts = np.bincount(splits[TRAIN].labels, minlength=len(class_names))
+    if counts.min() == 0:
+        raise DataError(f"{location}: no image of class {shown(class_names[int(counts.argmin())])} in {TRAIN}")
     for name in UNLABELED:
         if name in available and len(splits) == 1:
             splits[name] = split(name)
@@ -359,7 +363,7 @@ def example_keys(location: str | pathlib.Path, builder: Any, features: dict[str,
     labels = [name for name, feature in features.items() if type(feature) is tfds.features.ClassLabel]
     supervised = builder.info.supervised_keys or ()
     usual = dict(zip(("image", "label"), supervised, strict=False)) if len(supervised) == 2 else {}
-    there = f"its features are {', '.join(f'{n} ({type(f).__name__})' for n, f in features.items())}"
+    there = f"its features are {', '.join(f'{n} ({type(f).__name__})' for n, f in sorted(features.items()))}"
 
     def one(kind: str, found: list[str]) -> str:
         preferred = [name for name in (usual.get(kind), kind) if name in found]
@@ -376,8 +380,9 @@ def example_keys(location: str | pathlib.Path, builder: Any, features: dict[str,
         )
     label = one("label", labels)
     feature = features[image]
-    if feature.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"{location}: {image} has values of type {np.dtype(feature.dtype).name}, not uint8 or uint16")
+    kind = tf.as_dtype(feature.dtype).name
+    if kind not in ("uint8", "uint16"):
+        raise DataError(f"{location}: {image} has values of type {kind}, not uint8 or uint16")
     if feature.shape[-1] not in (1, 3, 4):
         raise DataError(f"{location}: {image} has {feature.shape[-1]} channels, not 1 (gray), 3 (RGB) or 4 (RGBA)")
     return image, label

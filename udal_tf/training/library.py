@@ -47,8 +47,8 @@ def train(data: Any, workdir: str | os.PathLike[str] = "", **settings: Any) -> R
         config = config_module.resolve(given, memory.facts(first.data))
         if config.data.beta == 1 and arrays.labeled == len(arrays.images) and uses_unlabeled(config):
             raise DataError(
-                "data has no unlabeled images: give unlabeled=…, or beta below 1 to treat a part of the labeled ones as "
-                'unlabeled, or train on labels alone with base="supervised", method="none"'
+                "data has no unlabeled images: give unlabeled=…, or beta below 1 to treat a part of the labeled ones "
+                'as unlabeled, or train on labels alone with base="supervised", method="none"'
             )
         return train_and_evaluate(config)
     finally:
