@@ -140,7 +140,7 @@ def printed(exports, readings, model) -> dict[str, list[str]]:
 
 def run_without_us(program: str, folder: pathlib.Path) -> str:
     process = subprocess.run(
-        [sys.executable, "-I", "-c", WITHOUT_US + program], cwd=folder, capture_output=True, text=True
+        [sys.executable, "-I", "-B", "-c", WITHOUT_US + program], cwd=folder, capture_output=True, text=True
     )
     assert process.returncode == 0, process.stderr
     return process.stdout

@@ -13,6 +13,7 @@ stopping       stop signals of a process
 core, data, augment, models, reporting   arithmetic; images; views; networks; what is written about runs
 input, methods     batches; the training step and what methods add to it; neither imports the other
 training       a run from its config to its result
+keras_api      Keras's fit around the training step, batches and losses, for people who do not use the program
 inference      a trained model in use
 sweep          grids of runs and the engines that train them
 commands       what people type; they alone read flags and the environment
@@ -56,14 +57,17 @@ MAY_IMPORT = {
     "stopping": set(),
     "run_records": {""},
     "run_dir": {"config", "registry", "storage", "run_records", ""},
-    # Public, for training loops of the user's own: core under the names of the paper. Nothing in the package uses them.
+    # Public, for training loops of the user's own: core under the names of the paper, and losses for Keras. Nothing in
+    # the package uses them.
     "alignment": {"core"},
-    "losses": {"core"},
+    "losses": {"core", "keras_api"},
     "core": set(),
     **{floor: SETTINGS for floor in GROUND - {"core"}},
     "input": SETTINGS | GROUND,
     "methods": SETTINGS | GROUND,
     "training": SETTINGS | GROUND | {"input", "methods"},
+    # Beside inference: neither imports the other.
+    "keras_api": SETTINGS | GROUND | {"input", "methods", "training"},
     "inference": SETTINGS | GROUND | {"input", "methods", "training"},
     "sweep": SETTINGS | GROUND | {"input", "methods", "training", "inference"},
     "commands": SETTINGS | GROUND | {"input", "methods", "training", "inference", "sweep", "crest_flags"},

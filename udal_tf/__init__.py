@@ -28,6 +28,8 @@ def load(
 _MODULES = ("alignment", "losses")
 _OBJECTS = {
     "Data": "udal_tf.data.memory",
+    "SemiSupervisedModel": "udal_tf.keras_api.semi_supervised",
+    "batches": "udal_tf.keras_api.batches",
     "train": "udal_tf.training.library",
 }
 

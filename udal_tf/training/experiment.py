@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from udal_tf import registry
+from udal_tf.augment import randaugment
 from udal_tf.augment.views import make_views
 from udal_tf.config import Config
 from udal_tf.data import settings, sources
@@ -57,6 +58,9 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
         stated_prior(config.method, data.p_data, data.class_names)
     except ValueError as error:
         raise DataError(f"The settings do not fit {config.data.dataset}: {error}") from error
+    left_out = randaugment.left_out_text(config.augment.strong_ops, data.train.shape[-1])
+    if left_out and workers.is_chief:
+        print(left_out)
     with workers.chief_first():
         if workers.is_chief:
             run_dir.open()
