@@ -9,6 +9,7 @@ import shlex
 import pytest
 from absl import flags
 
+import udal_tf
 from udal_tf import config as config_module
 from udal_tf import crest_flags
 from udal_tf.registry import BASE_LEARNERS, DATASETS, METHODS
@@ -81,6 +82,8 @@ def known_flags() -> set[str]:
 def documented(name: str) -> bool:
     """Whether a dotted name of ours is a module, or a function, class or method with a docstring: on the API pages."""
     parts = name.split(".")
+    if len(parts) > 1 and parts[1] in udal_tf._OBJECTS:  # Handed on by the package.
+        parts[:1] = udal_tf._OBJECTS[parts[1]].split(".")
     for length in range(len(parts), 0, -1):
         place = ROOT.joinpath(*parts[:length])
         path = next((p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()), None)
