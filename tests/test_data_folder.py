@@ -302,7 +302,9 @@ def counted(monkeypatch):
     """The paths of the images that are decoded from now on."""
     decodings = []
     real = custom_images.pixels_or_fault
-    monkeypatch.setattr(custom_images, "pixels_or_fault", lambda path, size: decodings.append(path) or real(path, size))
+    monkeypatch.setattr(
+        custom_images, "pixels_or_fault", lambda path, *shape: decodings.append(path) or real(path, *shape)
+    )
     return decodings
 
 
@@ -340,15 +342,17 @@ def test_an_interrupted_start_keeps_what_it_decoded(tmp_path, monkeypatch):
     stops = [*listed.train, *listed.test][12]
     real, decodings = custom_images.pixels_or_fault, []
 
-    def interrupted(path, size):
+    def interrupted(path, *shape):
         if path == stops:
             raise KeyboardInterrupt
-        return real(path, size)
+        return real(path, *shape)
 
     monkeypatch.setattr(custom_images, "pixels_or_fault", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sources.load(config(root, tmp_path))
-    monkeypatch.setattr(custom_images, "pixels_or_fault", lambda path, size: decodings.append(path) or real(path, size))
+    monkeypatch.setattr(
+        custom_images, "pixels_or_fault", lambda path, *shape: decodings.append(path) or real(path, *shape)
+    )
     data = sources.load(config(root, tmp_path))
     assert sorted(decodings) == sorted([*listed.train, *listed.test][12:])
     assert colors(data.train, [0]).round().tolist() == [list(GREEN)]
@@ -358,7 +362,10 @@ def test_an_interrupted_start_keeps_what_it_decoded(tmp_path, monkeypatch):
 def test_a_file_that_becomes_readable_without_a_change_of_its_state_is_read(tmp_path, monkeypatch):
     root = make(tmp_path / "data")
     locked, real = root / "unlabeled" / "0.webp", custom_images.pixels_or_fault
-    rights = lambda path, size: "cannot be read (Permission denied)" if path == locked else real(path, size)  # noqa: E731
+
+    def rights(path, *shape):
+        return "cannot be read (Permission denied)" if path == locked else real(path, *shape)
+
     monkeypatch.setattr(custom_images, "pixels_or_fault", rights)
     refused(root, tmp_path, r"0.webp: cannot be read \(Permission denied\)", kept=21)
     monkeypatch.setattr(custom_images, "pixels_or_fault", real)
