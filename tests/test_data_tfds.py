@@ -10,7 +10,7 @@ from PIL import Image
 
 from udal_tf import registry
 from udal_tf.config import resolve
-from udal_tf.data import medmnist, settings, sources, tfds_images
+from udal_tf.data import medmnist, settings, sources, tfds_prepared
 from udal_tf.data.dataset import ArrayImages, DataError
 from udal_tf.data.encoded import EncodedImages
 from udal_tf.inference import image_files, real_images
@@ -347,7 +347,7 @@ def test_records_of_tfds_datasets(tmp_path, monkeypatch, dataset):
     with pytest.raises(DataError, match=r"images in train, expected"):
         sources.load(resolve(given(tmp_path, dataset)).data)
     counts = {split: len(found) for split, found in labels.items()}
-    monkeypatch.setitem(tfds_images.EDITIONS, dataset, tfds_images.Edition(name, counts))
+    monkeypatch.setitem(tfds_prepared.EDITIONS, dataset, tfds_prepared.Edition(name, counts))
     config = resolve(given(tmp_path, dataset, n1=4, m1=8, imbalance=4.0))
     assert config.data.protocol == "darp" and config.train.workdir.startswith(f"runs/{dataset}_g4_darp_")
     data = sources.load(config.data)

@@ -106,6 +106,13 @@ def test_known_labels_of_unlabeled_images_only_serve_to_count_right_pseudo_label
     np.testing.assert_allclose(data.true_distribution, [11 / 32, 11 / 32, 10 / 32], rtol=1e-6)
 
 
+def test_unlabeled_images_may_have_no_label_and_names_may_be_bytes():
+    names = tf.data.Dataset.from_tensor_slices((X, np.array(["ant", "bee", "cow"])[Y]))
+    found = arrays(labeled=names, unlabeled=(X_U, np.array(["ant", None] * 10, object)), class_names=())
+    assert found.class_names == ("ant", "bee", "cow") and found.labels[:3].tolist() == [0, 1, 2]
+    assert found.labels[12:].tolist() == [0, -1] * 10
+
+
 def test_without_test_images_a_fifth_of_each_class_is_held_out():
     found = arrays(labeled=(np.repeat(X, 3, axis=0), np.repeat(Y, 3)), test=None)
     assert np.bincount(found.test_labels).tolist() == [2, 2, 2] and found.labeled == 30 and found.held_out

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from udal_tf.config import DataConfig
-from udal_tf.data import folder_listing, longtail, tfds_images, ways_in
+from udal_tf.data import folder_listing, longtail, tfds_prepared, ways_in
 from udal_tf.data.dataset import DataError, Source
-from udal_tf.data.tfds_images import TEST, TRAIN, UNLABELED
+from udal_tf.data.tfds_prepared import TEST, TRAIN, UNLABELED
 from udal_tf.folder_recipe import FolderFacts
 from udal_tf.shown_names import shown, unfit
 
@@ -105,7 +105,7 @@ def _of_builder(builder: Any) -> Data:
             f"data: {builder.info.full_name} is not prepared in {builder.data_dir}: call its download_and_prepare()"
         )
     features = dict(builder.info.features)
-    image, label = tfds_images.example_keys(builder.info.full_name, builder, features)
+    image, label = tfds_prepared.example_keys(builder.info.full_name, builder, features)
     order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     splits = {
         name: builder.as_dataset(split=name, read_config=order, shuffle_files=False).map(

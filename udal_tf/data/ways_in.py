@@ -57,14 +57,9 @@ def read(part: Any, name: str, image_size: int, needs_labels: bool) -> Part:
     return Part(_stacked(images, name, image_size), labels, class_names)
 
 
-def labels_of(part: Any, name: str) -> np.ndarray | None:
-    """The labels of a part; None without any."""
-    return _columns(part, name)[1]
-
-
 def has_labels(part: Any) -> bool:
     """Whether a split can be tested on: all of its images have a label. Hidden ones are −1 in both libraries."""
-    labels = labels_of(part, "data")
+    labels = _labels_alone(part)
     return labels is not None and len(labels) > 0 and not (labels.dtype.kind in "iu" and labels.min() < 0)
 
 
@@ -81,7 +76,7 @@ def names_of(labels: np.ndarray) -> tuple[str, ...]:
     """
     if labels.dtype.kind in "iu":
         return tuple(map(str, range(int(labels.max()) + 1)))
-    return tuple(sorted(set(map(str, labels.tolist()))))
+    return tuple(sorted(set(map(_text, labels.tolist()))))
 
 
 def numbered(labels: np.ndarray | None, names: Sequence[str], part: str, unknown: bool = False) -> np.ndarray:
@@ -109,11 +104,26 @@ def numbered(labels: np.ndarray | None, names: Sequence[str], part: str, unknown
             )
         return labels.astype(np.int64)
     numbers = {name: number for number, name in enumerate(names)}
-    texts = [one.decode() if isinstance(one, bytes) else str(one) for one in labels.tolist()]
+    if unknown:
+        numbers[_text(None)] = -1
+    texts = [_text(one) for one in labels.tolist()]
     if strangers := [text for text in texts if text not in numbers]:
         there = ", ".join(map(shown, names[:5]))
         raise DataError(f"data: label {shown(strangers[0])!r} in {part} is none of the class names ({there}, …)")
     return np.array([numbers[text] for text in texts], np.int64)
+
+
+def _text(label: Any) -> str:
+    """A label as a class name; `tf.data` gives bytes."""
+    return label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
+
+
+def _labels_alone(part: Any) -> np.ndarray | None:
+    """The labels of a split, of a Hugging Face dataset without decoding its images."""
+    if hasattr(part, "features") and hasattr(part, "select_columns"):
+        image, label = _hugging_face_columns(part, "data")
+        return np.array([row[label] for row in part.select_columns([label])]) if label else None
+    return _columns(part, "data")[1]
 
 
 def _columns(part: Any, name: str) -> tuple[Any, np.ndarray | None, tuple[str, ...]]:
@@ -160,15 +170,18 @@ def _of_tf_data(dataset: tf.data.Dataset, name: str) -> tuple[Any, np.ndarray | 
 
 
 def _of_hugging_face(dataset: Any, name: str) -> tuple[Any, np.ndarray | None, tuple[str, ...]]:
+    image, label = _hugging_face_columns(dataset, name)
+    rows = [(row[image], row[label] if label else None) for row in dataset]
+    class_names = tuple(getattr((dataset.features or {}).get(label), "names", None) or ())
+    return [row[0] for row in rows], np.array([row[1] for row in rows]) if label else None, class_names
+
+
+def _hugging_face_columns(dataset: Any, name: str) -> tuple[str, str | None]:
     features = dataset.features or {}
-    columns = list(features) or list(dataset.column_names or ())
     kinds = {column: type(feature).__name__ for column, feature in features.items()}
     images = [column for column, kind in kinds.items() if kind == "Image"]
     classes = [column for column, kind in kinds.items() if kind == "ClassLabel"]
-    image, label = _named(columns, name, images, classes)
-    rows = [(row[image], row[label] if label else None) for row in dataset]
-    class_names = tuple(getattr(features.get(label), "names", None) or ())
-    return [row[0] for row in rows], np.array([row[1] for row in rows]) if label else None, class_names
+    return _named(list(features) or list(dataset.column_names or ()), name, images, classes)
 
 
 def _named(
