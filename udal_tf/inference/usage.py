@@ -5,6 +5,7 @@ import inspect
 from udal_tf.data import central_view, decoding
 from udal_tf.inference.exporting import IMAGES, PROBS
 from udal_tf.inference.trained import TrainedModel
+from udal_tf.registry import DATASETS
 
 # The file in an export that reads images.
 READER = "read_image.py"
@@ -65,7 +66,7 @@ def reader(model: TrainedModel) -> str:
 
 
 def _streamed(model: TrainedModel) -> bool:
-    return model.folder.config.records.dataset.streams(model.input_shape[0])
+    return DATASETS[model.folder.config.data.dataset].streams(model.input_shape[0])
 
 
 def contract(model: TrainedModel) -> str:
