@@ -14,6 +14,7 @@ from udal_tf.data import medmnist, settings, sources, tfds_prepared
 from udal_tf.data.dataset import ArrayImages, DataError
 from udal_tf.data.encoded import EncodedImages
 from udal_tf.inference import image_files, real_images
+from udal_tf.inference.model_card import training_command
 from udal_tf.reporting.names import dataset_name
 
 NAMES = ("ant", "bee", "cow")
@@ -370,6 +371,13 @@ def test_published_sizes_of_the_protocols():
         assert (data.n1, data.m1, data.imbalance) == sizes and data.protocol == "darp", name
     assert resolve({"dataset": "stl10lt", "protocol": "crest"}).data.beta == 1.0
     assert resolve({"dataset": "food101lt"}).data.image_size == 224
+
+
+def test_a_recorded_command_names_the_protocol_where_it_is_not_the_datasets_own():
+    assert "--protocol" not in training_command(resolve({"dataset": "stl10lt"}))
+    crest = resolve({"dataset": "stl10lt", "protocol": "crest"})
+    assert training_command(crest) == "python run.py --dataset=stl10lt --base=fixmatch --method=udal --protocol=crest"
+    assert "--protocol=darp" in training_command(resolve({"dataset": "cifar10lt", "protocol": "darp"}))
 
 
 def write_tissue(path, monkeypatch, **changed):

@@ -62,7 +62,7 @@ class Dataset:
     long_tailed: whether --imbalance and --beta describe it and appear in reports.
     by_folder: whether --data_dir determines the dataset (a custom one).
     image_files: whether its images may be files of their own, anywhere below --data_dir.
-    in_memory: whether its images are given to `udal_tf.train`, in Python, and not read from files.
+    in_memory: whether its images are given to ``udal_tf.train``, in Python, and not read from files.
     streamed_from: the side from which images are decoded when they are needed, random-resized crops at full size, and
       evaluated in ImageNet's central view (`data.encoded`); 0: never.
     speeds: measured, by the name of the backbone.

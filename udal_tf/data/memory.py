@@ -1,4 +1,4 @@
-"""Data that a Python program has in memory: `Data`, what `udal_tf.train` trains on, and the loader of its record.
+"""Data that a Python program has in memory: `Data`, what ``udal_tf.train`` trains on, and the loader of its record.
 
 Parts may be NumPy arrays, `tf.data` sets, Hugging Face datasets or splits of a TFDS builder (`udal_tf.data.ways_in`).
 """
@@ -54,7 +54,7 @@ class Arrays:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Labeled, unlabeled and test images for `udal_tf.train`.
+    """Labeled, unlabeled and test images for ``udal_tf.train``.
 
     Each part is a pair of arrays (images, labels), a `tf.data.Dataset` of single images and labels or a Hugging Face
     dataset with a column of images and one of class labels. Images are uint8 [N, H, W, C] or [N, H, W] of one size, or
@@ -78,7 +78,7 @@ _given: dict[str, Arrays] = {}
 
 
 def as_data(data: Any) -> Data:
-    """The `Data` in what `udal_tf.train` was given: itself, a mapping of its fields or of splits, or a TFDS builder.
+    """The `Data` in what ``udal_tf.train`` was given: itself, a mapping of its fields or of splits, or a TFDS builder.
 
     Raises:
       DataError: for anything else, naming it.
@@ -239,7 +239,7 @@ def facts(config: DataConfig) -> FolderFacts:
 
 
 def load(config: DataConfig) -> Source:
-    """The data given to `udal_tf.train`, as the images of a folder would be.
+    """The data given to ``udal_tf.train``, as the images of a folder would be.
 
     Raises:
       DataError: unless they have been given in this process; for settings that do not apply.

@@ -51,7 +51,8 @@ def training_command(config: Config) -> str:
     own_arch = flat(resolve(chosen).to_dict())
     del chosen["arch"]
     recipe = {**own_arch, **flat(resolve(chosen).to_dict())}
-    given = {name: value for name, value in chosen.items() if name != "protocol" or value != "crest"}
+    usual = config.records.dataset.recipe.get("protocol", "crest")
+    given = {name: value for name, value in chosen.items() if name != "protocol" or value != usual}
     for name, value in values.items():
         stated = (is_identity(name) or name == "data_dir") and name not in _FILLED_IN
         if stated and value != recipe[name]:

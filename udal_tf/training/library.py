@@ -22,7 +22,7 @@ def train(data: Any, workdir: str | os.PathLike[str] = "", **settings: Any) -> R
     run's identity, so that it is resumed with the same data alone.
 
     Args:
-      data: a `udal_tf.Data`; a dict of its fields; a dict of splits, such as Hugging Face's DatasetDict; or a builder
+      data: a ``udal_tf.Data``; a dict of its fields; a dict of splits, such as Hugging Face's DatasetDict; or a builder
         of TensorFlow Datasets whose data have been prepared.
       workdir: the work folder; by default runs/<name of the run>.
       settings: any setting by the name of its flag, such as ``epochs=30, method="crest+"``; others follow from the
