@@ -314,6 +314,14 @@ def test_no_train_split_no_such_imbalance_and_images_without_labels_are_refused(
         settings.resolve(given(tmp_path, imbalance=1000.0))
 
 
+def test_a_class_may_be_missing_in_the_test_split_but_not_in_training(tmp_path):
+    toy(tmp_path, train=examples([0, 1, 2] * 2, 1), test=examples([0, 1], 2))
+    assert loaded(tmp_path, beta=1.0)[1].provenance["test_counts"] == [1, 1, 0]
+    toy(tmp_path, "single", train=examples([0, 0, 0, 1, 1, 2], 1))
+    with pytest.raises(DataError, match="no image of class cow is left to train on"):
+        loaded(tmp_path, "tfds:single")
+
+
 def test_real_images_of_an_export_are_those_of_the_test_split(tmp_path):
     toy(tmp_path)
     config = settings.resolve(given(tmp_path))

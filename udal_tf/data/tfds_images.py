@@ -18,6 +18,7 @@ from udal_tf.data.originals import ShardOriginals
 from udal_tf.data.tfds_prepared import TEST, TRAIN, Prepared, Split, find
 from udal_tf.folder_recipe import AS_MANY, FolderFacts
 from udal_tf.registry import DATASETS
+from udal_tf.shown_names import shown
 
 # Image headers sampled, evenly over the training images, to estimate the image size.
 _HEADERS = 200
@@ -74,8 +75,7 @@ def load(config: DataConfig) -> Source:
         np.full_like(found.splits[n].labels, -1) if n == found.unlabeled else found.splits[n].labels for n in names
     ]
     every_label = np.concatenate(labels)
-    every = np.arange(len(every_label))
-    good = np.delete(every, list(bad))
+    good = np.delete(np.arange(len(every_label)), list(bad))
     if held_out is None:
         in_test = good >= len(every_label) - len(labels[-1])
     else:
@@ -84,9 +84,9 @@ def load(config: DataConfig) -> Source:
     every_label = every_label[good]
     train_labels, test_labels = every_label[~in_test], every_label[in_test]
     counts = np.bincount(train_labels[train_labels >= 0], minlength=len(found.class_names))
-    for what, number in ((TRAIN, counts), (found.test or TRAIN, np.bincount(test_labels, minlength=len(counts)))):
-        if number.min() == 0:
-            raise DataError(f"{found.location}: no image of class {found.class_names[int(number.argmin())]} in {what}")
+    if counts.min() == 0:  # Its only image is held out, or cannot be read.
+        name = shown(found.class_names[int(counts.argmin())])
+        raise DataError(f"{found.location}: no image of class {name} is left to train on")
     return Source(
         train=images(np.flatnonzero(~in_test)),
         train_labels=train_labels,
