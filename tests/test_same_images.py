@@ -10,7 +10,9 @@ from PIL import Image as PillowImage
 from sklearn.datasets import load_digits
 
 import udal_tf
+from udal_tf.commands import evaluate, predict, report, sweep
 from udal_tf.data import memory, settings
+from udal_tf.run_records import RunDirError
 from udal_tf.training.experiment import train_and_evaluate
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -158,6 +160,36 @@ def test_the_same_images_give_the_same_losses_scores_and_weights_to_the_last_bit
     images = splits()["test"][0]
     model = udal_tf.load(runs["arrays"])
     np.testing.assert_array_equal(udal_tf.load(runs[way]).logits(images), model.logits(images))
+
+
+def test_every_command_works_with_the_name_of_a_tfds_dataset(runs, files, tmp_path, call_command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    where = [f"--data_dir={files / 'tfds'}", f"--cache_dir={files / 'cache'}"]
+    tested = files / "folder" / "test"
+    (tmp_path / "grid.json").write_text(
+        json.dumps([{"settings": {"dataset": "tfds:some_digits", "fold": [1, 2], "epochs": 1, "image_size": 8}}])
+    )
+    said = {}
+    for command, *arguments in (
+        (predict, runs["tfds"], tested / "one"),
+        (evaluate, runs["tfds"], tested),
+        (report, runs["tfds"]),
+        (sweep, "grid.json", "--list", "--", *where),
+    ):
+        code, said[command], err = call_command(command.main, *arguments)
+        assert (code, err) == (0, ""), command.__name__
+    assert "30 images" in said[evaluate]
+    assert "TFDS some_digits" in (tmp_path / "report" / "report.html").read_text()
+    assert "tfds_some_digits_g1_b0.1_fixmatch_udal_fold2" in said[sweep] and "2 new" in said[sweep]
+    # Resumed, a finished run gives its result; with other files, none.
+    given = {**SETTINGS, "dataset": "tfds:some_digits", "beta": 1.0, "workdir": str(runs["tfds"])}
+    there = {"data_dir": str(files / "tfds"), "cache_dir": str(files / "cache")}
+    assert train_and_evaluate(settings.resolve({**given, **there})).steps == 4
+    data = splits()
+    data["train"] = (data["train"][0][::-1], data["train"][1][::-1])
+    write_tfds(tmp_path / "other", data)
+    with pytest.raises(RunDirError, match="belongs to a run on other images"):
+        train_and_evaluate(settings.resolve({**given, **there, "data_dir": str(tmp_path / "other")}))
 
 
 def test_classes_are_in_the_order_of_their_numbers_or_sorted_by_name_which_is_the_same_here(runs):
