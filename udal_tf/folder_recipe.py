@@ -43,6 +43,7 @@ class FolderFacts:
     side: the median short side in pixels, 0 if unknown.
     one_size: whether all images are squares of this side.
     images: a one-line summary of the images, part of the run's identity.
+    labels_sha256: of the CSV file with the labels, part of it, too; "" if folders give them.
     n1, m1: the largest N_1 and M_1 that the classes are large enough for; 0 for a dataset of sizes of its own.
     """
 
@@ -53,6 +54,7 @@ class FolderFacts:
     side: int
     one_size: bool
     images: str
+    labels_sha256: str = ""
     n1: int = 0
     m1: int = 0
 
@@ -112,6 +114,8 @@ def folder_recipe(facts: FolderFacts, given: Mapping[str, Any]) -> dict[str, Any
     if facts.classes >= MANY_CLASSES:
         place = min(place + 1, len(sizes) - 1)
     recipe = {"arch": arch, "image_size": side, "images": facts.images, **sizes[place].settings}
+    if facts.labels_sha256:
+        recipe["labels_sha256"] = facts.labels_sha256
     if arch == "wrn":
         if not given.get("image_size"):
             as_they_are = facts.one_size and SMALLEST <= side <= LARGEST and side % 4 == 0

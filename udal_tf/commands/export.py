@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Sequence
 
 from udal_tf.commands import model_arguments, outputs, program
+from udal_tf.shown_names import shown
 from udal_tf.storage import write_json, write_text
 
 FORMATS = ("savedmodel", "keras", "tflite", "onnx")
@@ -25,7 +26,7 @@ def _run(args: argparse.Namespace) -> None:
     """Exports as the arguments say."""
     program.prepare_tensorflow()
     with outputs.new_folder(args.out, args.overwrite, CARD) as folder:
-        from udal_tf.inference import exporting, model_card, real_images, usage
+        from udal_tf.inference import exporting, image_files, model_card, real_images, usage
 
         if missing := exporting.missing_packages(args.format):
             raise ValueError(
@@ -40,10 +41,12 @@ def _run(args: argparse.Namespace) -> None:
         export = model_card.Export(args.format, args.target_prior, source, differences, compared)
         write_text(folder / CARD, model_card.card(model, export))
         write_json(folder / CLASSES, model_card.facts(model, export))
-        write_text(folder / usage.READER, usage.reader(model))
+        if model.input_shape[-1] in image_files.FILE_CHANNELS:
+            write_text(folder / usage.READER, usage.reader(model))
     for kind, difference in differences.items():
         print(f"Largest difference in a probability on {kind} images: {difference:.1e}")
-    print(f"Written and checked: {args.out / exporting.FORMATS[args.format].file}; how to use it: {args.out / CARD}")
+    written, card = shown(args.out / exporting.FORMATS[args.format].file), shown(args.out / CARD)
+    print(f"Written and checked: {written}; how to use it: {card}")
 
 
 @program.command
@@ -57,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--images",
         nargs="+",
+        type=program.word,
         default=[],
         metavar="IMAGES",
         help="files, folders, patterns of images to compare on; default: some of the run's own data",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
+from absl import logging
 
 from udal_tf import storage
 from udal_tf.config import DataConfig
@@ -73,7 +74,7 @@ def sha256(path: pathlib.Path) -> str:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror})") from error
+        raise DataError(f"cannot read {shown(path)} ({error.strerror})") from error
     return digest.hexdigest()
 
 
@@ -97,7 +98,9 @@ def keep(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
         with storage.written_whole(path) as partial, open(partial, "wb") as file:
             write(file)
     except OSError as error:
-        raise DataError(f"cannot write {path} ({error.strerror}); choose another folder with --cache_dir") from error
+        raise DataError(
+            f"cannot write {shown(path)} ({error.strerror}); choose another folder with --cache_dir"
+        ) from error
 
 
 def bad_images(config: DataConfig, faults: Mapping[str, str]) -> str:
@@ -114,8 +117,11 @@ def cached_arrays(config: DataConfig, key: str, make: Callable[[], dict[str, Any
     """Arrays from the file of this key in the cache folder, where they are made first if it is missing."""
     path = cache_dir(config) / f"{key}.npz"
     if path.exists():
-        with np.load(path, allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files}
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                return {name: kept[name] for name in kept.files}
+        except Exception as error:  # A damaged file raises errors of many kinds; its checksums find any damage.
+            logging.info("%s is made again: %s", shown(path), error)
     arrays: dict[str, Any] = make()
     keep(path, lambda partial: np.savez(partial, **arrays))
     return arrays

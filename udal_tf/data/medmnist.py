@@ -8,6 +8,7 @@ import numpy as np
 from udal_tf.config import DataConfig
 from udal_tf.data import files
 from udal_tf.data.dataset import DataError, Source
+from udal_tf.shown_names import shown
 
 FILE = "tissuemnist.npz"
 URL = "https://zenodo.org/records/10519652/files/tissuemnist.npz"
@@ -38,7 +39,7 @@ def load(config: DataConfig) -> Source:
     path = next((folder / FILE for folder in folders if (folder / FILE).is_file()), None)
     if path is None:
         raise DataError(
-            f"{config.dataset}: no {FILE} in {' or '.join(map(str, folders))}. Nothing is downloaded: get it from\n"
+            f"{config.dataset}: no {FILE} in {' or '.join(map(shown, folders))}. Nothing is downloaded: get it from\n"
             f"  {URL}\nand set its folder with --data_dir."
         )
     parts = {split: _part(path, split) for split in ("train", "test")}
@@ -62,21 +63,21 @@ def _part(path: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         with np.load(path, allow_pickle=False) as content:
             missing = [name for name in names if name not in content.files]
             if missing:
-                raise DataError(f"{path}: no {', '.join(missing)}: not MedMNIST's file")
+                raise DataError(f"{shown(path)}: no {', '.join(missing)}: not MedMNIST's file")
             images, labels = (content[name] for name in names)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path}: truncated or damaged ({(str(error).splitlines() or [''])[0]})") from error
+        raise DataError(f"{shown(path)}: truncated or damaged ({(str(error).splitlines() or [''])[0]})") from error
     count = IMAGES[split]
     if images.shape != (count, SIDE, SIDE) or images.dtype != np.uint8:
         raise DataError(
-            f"{path}: {names[0]} must be uint8 [{count}, {SIDE}, {SIDE}], got {images.dtype} {list(images.shape)}"
+            f"{shown(path)}: {names[0]} must be uint8 [{count}, {SIDE}, {SIDE}], got {images.dtype} {list(images.shape)}"
         )
     if labels.shape not in ((count,), (count, 1)) or labels.dtype.kind not in "iu":
-        raise DataError(f"{path}: {names[1]} must be {count} integers, got {labels.dtype} {list(labels.shape)}")
+        raise DataError(f"{shown(path)}: {names[1]} must be {count} integers, got {labels.dtype} {list(labels.shape)}")
     labels = labels.reshape(-1).astype(np.int64)
     found = np.unique(labels).tolist()
     if found != list(range(len(CLASS_NAMES))):
-        raise DataError(f"{path}: the labels of {split} are {found}, not all of 0 to {len(CLASS_NAMES) - 1}")
+        raise DataError(f"{shown(path)}: the labels of {split} are {found}, not all of 0 to {len(CLASS_NAMES) - 1}")
     return images[..., np.newaxis], labels

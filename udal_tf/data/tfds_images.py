@@ -86,7 +86,7 @@ def load(config: DataConfig) -> Source:
     counts = np.bincount(train_labels[train_labels >= 0], minlength=len(found.class_names))
     if counts.min() == 0:  # Its only image is held out, or cannot be read.
         name = shown(found.class_names[int(counts.argmin())])
-        raise DataError(f"{found.location}: no image of class {name} is left to train on")
+        raise DataError(f"{shown(found.location)}: no image of class {name} is left to train on")
     return Source(
         train=images(np.flatnonzero(~in_test)),
         train_labels=train_labels,

@@ -107,7 +107,7 @@ def find(config: DataConfig) -> Prepared:
         for split, count in edition.images.items() if edition else ():
             here = len(found.splits[split].labels) if split in found.splits else 0
             if here != count:
-                raise DataError(f"{location}: {here:,} images in {split}, expected {count:,}")
+                raise DataError(f"{shown(location)}: {here:,} images in {split}, expected {count:,}")
         return found
 
     if wanted.version:
@@ -129,10 +129,10 @@ def _read(location: pathlib.Path, config: DataConfig) -> Prepared:
     class_names = tuple(map(str, features[label].names))
     for name in class_names:
         if fault := unfit(name):
-            raise DataError(f"{location}: the class name {shown(name)} {fault}")
+            raise DataError(f"{shown(location)}: the class name {shown(name)} {fault}")
     available = list(tfds_folder.description(location)["splits"])
     if TRAIN not in available:
-        raise DataError(f"{location}: no split {TRAIN}, only {', '.join(available) or 'none'}")
+        raise DataError(f"{shown(location)}: no split {TRAIN}, only {', '.join(available) or 'none'}")
 
     def split(name: str) -> Split:
         shards = tfds_folder.shard_files(location, name)
@@ -141,15 +141,15 @@ def _read(location: pathlib.Path, config: DataConfig) -> Prepared:
         labels = index.pop("label")
         if len(labels) and not -1 <= labels.min() <= labels.max() < len(class_names):
             strange = labels.min() if labels.min() < -1 else labels.max()
-            raise DataError(f"{location}: label {strange} in {name}, but there are {len(class_names)} classes")
+            raise DataError(f"{shown(location)}: label {strange} in {name}, but there are {len(class_names)} classes")
         return Split(shards, index, labels)
 
     splits = {TRAIN: split(TRAIN)}
     if np.any(splits[TRAIN].labels < 0):
-        raise DataError(f"{location}: {np.sum(splits[TRAIN].labels < 0):,} images of {TRAIN} have no label")
+        raise DataError(f"{shown(location)}: {np.sum(splits[TRAIN].labels < 0):,} images of {TRAIN} have no label")
     counts = np.bincount(splits[TRAIN].labels, minlength=len(class_names))
     if counts.min() == 0:
-        raise DataError(f"{location}: no image of class {shown(class_names[int(counts.argmin())])} in {TRAIN}")
+        raise DataError(f"{shown(location)}: no image of class {shown(class_names[int(counts.argmin())])} in {TRAIN}")
     for name in UNLABELED:
         if name in available and len(splits) == 1:
             splits[name] = split(name)
@@ -178,7 +178,7 @@ def example_keys(location: str | pathlib.Path, builder: Any, features: dict[str,
         preferred = [name for name in (usual.get(kind), kind) if name in found]
         if not found or (len(found) > 1 and not preferred):
             number = "several features" if found else "no feature"
-            raise DataError(f"{location}: {number} {'Image' if kind == 'image' else 'ClassLabel'}; {there}")
+            raise DataError(f"{shown(location)}: {number} {'Image' if kind == 'image' else 'ClassLabel'}; {there}")
         return preferred[0] if preferred else found[0]
 
     image = one("image", images)
@@ -191,16 +191,18 @@ def example_keys(location: str | pathlib.Path, builder: Any, features: dict[str,
     feature = features[image]
     kind = tf.as_dtype(feature.dtype).name
     if kind not in ("uint8", "uint16"):
-        raise DataError(f"{location}: {image} has values of type {kind}, not uint8 or uint16")
+        raise DataError(f"{shown(location)}: {image} has values of type {kind}, not uint8 or uint16")
     if feature.shape[-1] not in (1, 3, 4):
-        raise DataError(f"{location}: {image} has {feature.shape[-1]} channels, not 1 (gray), 3 (RGB) or 4 (RGBA)")
+        raise DataError(
+            f"{shown(location)}: {image} has {feature.shape[-1]} channels, not 1 (gray), 3 (RGB) or 4 (RGBA)"
+        )
     return image, label
 
 
 def _not_found(config: DataConfig, wanted: Parsed, folders: list[pathlib.Path]) -> str:
     """Where it was looked for, what is there instead, and the line that prepares it."""
     full = wanted.path + (f":{wanted.version}" if wanted.version else "")
-    lines = [f"{config.dataset}: no {full} found in {' or '.join(map(str, folders))}."]
+    lines = [f"{config.dataset}: no {full} found in {' or '.join(map(shown, folders))}."]
     for folder in folders:
         place = folder / wanted.path
         versions = sorted(path.parent.name for path in place.glob("*/dataset_info.json"))

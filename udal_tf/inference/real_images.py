@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from udal_tf.data import files, sources
+from udal_tf.data import custom_dataset, files, folder_listing, sources
 from udal_tf.data.dataset import DataError
 from udal_tf.inference import image_files
 from udal_tf.inference.trained import TrainedModel
+from udal_tf.records.datasets import FolderConfig
 from udal_tf.registry import DATASETS
 from udal_tf.shown_names import shown
 
@@ -37,6 +38,10 @@ def find(model: TrainedModel, named: Sequence[str]) -> tuple[np.ndarray, str]:
             raise ValueError(f"none of {', '.join(named)} is a readable image")
         return np.stack(found), f"{len(found)} images given by the user"
     try:
+        if isinstance(own, FolderConfig) and own.labels:
+            listing = folder_listing.make_listing(custom_dataset.read(config, own))
+            found = _readable(model, map(str, listing.test))
+            return (np.stack(found) if found else empty), f"{len(found)} images of {shown(own.labels)}"
         if DATASETS[config.dataset].image_files:
             folder = files.data_dirs(config)[0]
             found = _readable(model, image_files.below(str(folder)))

@@ -4,6 +4,7 @@ import inspect
 
 from udal_tf.data import central_view, decoding
 from udal_tf.inference.exporting import IMAGES, PROBS
+from udal_tf.inference.image_files import FILE_CHANNELS
 from udal_tf.inference.trained import TrainedModel
 from udal_tf.registry import DATASETS
 
@@ -43,16 +44,21 @@ def program(model: TrainedModel, format_name: str) -> str:
     """A Python program that runs the exported model on one image without udal_tf."""
     height, width, channels = model.input_shape
     imports, run = _RUN[format_name]
-    gray = ", channels=1" if channels == 1 else ""
+    if channels in FILE_CHANNELS:
+        gray = ", channels=1" if channels == 1 else ""
+        imports = [*imports, f"from {READER.removesuffix('.py')} import decode  # The file beside this card."]
+        images = f'decode("image.png", {height}{gray})[None]  # uint8 [1, {height}, {width}, {channels}].'
+    else:
+        imports = ["import numpy as np", *imports]
+        images = f'np.load("images.npy")  # uint8 [N, {height}, {width}, {channels}].'
     lines = [
         "import json",
         "",
         *imports,
-        f"from {READER.removesuffix('.py')} import decode  # The file beside this card.",
         "",
         'with open("classes.json", encoding="utf-8") as file:',
         '    class_names = json.load(file)["class_names"]',
-        f'images = decode("image.png", {height}{gray})[None]  # uint8 [1, {height}, {width}, {channels}].',
+        f"images = {images}",
         *run,
         "print(class_names[probs[0].argmax()], probs[0].max())",
     ]
@@ -78,10 +84,15 @@ def contract(model: TrainedModel) -> str:
         if _streamed(model)
         else ("the center square, as large as the short side", "NumPy and Pillow")
     )
+    reading = (
+        f", but images must be cropped and resized first: {part}, resized to {width} × {height} pixels, upright, "
+        f"transparency on white. `decode` in `{READER}` does this; it needs {needs}."
+    )
+    if channels not in FILE_CHANNELS:
+        colors, reading = f"{channels} channels as in training", "."
     return (
         f"Input: `{IMAGES}`, uint8 [N, {height}, {width}, {channels}], {colors}, 0 to 255. The model scales pixel "
-        f"values itself, but images must be cropped and resized first: {part}, resized to {width} × {height} pixels, "
-        f"upright, transparency on white. `decode` in `{READER}` does this; it needs {needs}.\n\n"
+        f"values itself{reading}\n\n"
         f"Output: `{PROBS}`, float32 [N, {len(model.class_names)}], a probability per class in the order of "
         "`classes.json`."
     )
