@@ -72,7 +72,8 @@ def _part(path: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     count = IMAGES[split]
     if images.shape != (count, SIDE, SIDE) or images.dtype != np.uint8:
         raise DataError(
-            f"{shown(path)}: {names[0]} must be uint8 [{count}, {SIDE}, {SIDE}], got {images.dtype} {list(images.shape)}"
+            f"{shown(path)}: {names[0]} must be uint8 [{count}, {SIDE}, {SIDE}], got {images.dtype} "
+            f"{list(images.shape)}"
         )
     if labels.shape not in ((count,), (count, 1)) or labels.dtype.kind not in "iu":
         raise DataError(f"{shown(path)}: {names[1]} must be {count} integers, got {labels.dtype} {list(labels.shape)}")

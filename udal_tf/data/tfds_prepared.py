@@ -193,9 +193,7 @@ def example_keys(location: str | pathlib.Path, builder: Any, features: dict[str,
     if kind not in ("uint8", "uint16"):
         raise DataError(f"{shown(location)}: {image} has values of type {kind}, not uint8 or uint16")
     if feature.shape[-1] not in (1, 3, 4):
-        raise DataError(
-            f"{shown(location)}: {image} has {feature.shape[-1]} channels, not 1 (gray), 3 (RGB) or 4 (RGBA)"
-        )
+        raise DataError(f"{shown(location)}: {image} has {feature.shape[-1]} channels, not 1, 3 (RGB) or 4 (RGBA)")
     return image, label
 
 
