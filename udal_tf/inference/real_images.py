@@ -42,7 +42,7 @@ def find(model: TrainedModel, named: Sequence[str]) -> tuple[np.ndarray, str]:
             listing = folder_listing.make_listing(custom_dataset.read(config, own))
             found = _readable(model, map(str, listing.test))
             return (np.stack(found) if found else empty), f"{len(found)} images of {shown(own.labels)}"
-        if DATASETS[config.dataset].resizable:
+        if DATASETS[config.dataset].image_files:
             folder = files.data_dirs(config)[0]
             found = _readable(model, image_files.below(str(folder)))
             return (np.stack(found), f"{len(found)} images below {shown(folder)}") if found else (empty, "none found")

@@ -6,6 +6,7 @@ from udal_tf.data import central_view, decoding
 from udal_tf.inference.exporting import IMAGES, PROBS
 from udal_tf.inference.image_files import FILE_CHANNELS
 from udal_tf.inference.trained import TrainedModel
+from udal_tf.registry import DATASETS
 
 # The file in an export that reads images.
 READER = "read_image.py"
@@ -66,8 +67,12 @@ def program(model: TrainedModel, format_name: str) -> str:
 
 def reader(model: TrainedModel) -> str:
     """The source of `read_image.py`, which reads an image file as the training did: a module of this package."""
-    module = central_view if model.folder.config.data.dataset == "imagenet127" else decoding
+    module = central_view if _streamed(model) else decoding
     return inspect.getsource(module)
+
+
+def _streamed(model: TrainedModel) -> bool:
+    return DATASETS[model.folder.config.data.dataset].streams(model.input_shape[0])
 
 
 def contract(model: TrainedModel) -> str:
@@ -76,7 +81,7 @@ def contract(model: TrainedModel) -> str:
     colors = "red, green, blue" if channels == 3 else "gray"
     part, needs = (
         ("the center square, 7/8 of the short side", "NumPy and TensorFlow")
-        if model.folder.config.data.dataset == "imagenet127"
+        if _streamed(model)
         else ("the center square, as large as the short side", "NumPy and Pillow")
     )
     reading = (
