@@ -34,15 +34,10 @@ def decoded(content: tf.Tensor, size: int) -> tf.Tensor:
     Raises:
       tf.errors.InvalidArgumentError: for another format or a damaged file.
     """
-    head = content + bytes(_HEADER)
-
-    def has(start: bytes, at: int = 0) -> tf.Tensor:
-        return tf.equal(tf.strings.substr(head, at, len(start)), start)
-
-    jpeg, png, gif = has(JPEG), has(PNG), has(b"GIF8")
-    bmp = has(b"BM") & (has(bytes([24, 0]), _BMP_BITS) | has(bytes([32, 0]), _BMP_BITS))
-    with tf.control_dependencies([tf.debugging.Assert(jpeg | png | gif | bmp, [REFUSED], name="known_format")]):
-        content = tf.identity(content)
+    jpeg, png, gif = _has(content, JPEG), _has(content, PNG), _has(content, b"GIF8")
+    bits = [_has(content, bytes([count, 0]), _BMP_BITS) for count in (24, 32)]
+    bmp = _has(content, b"BM") & tf.reduce_any(bits)
+    content = _only_if(jpeg | png | gif | bmp, REFUSED, content)
     image = tf.case(
         [
             (jpeg, lambda: _jpeg(content, size)),
@@ -54,6 +49,20 @@ def decoded(content: tf.Tensor, size: int) -> tf.Tensor:
     )
     image = tf.ensure_shape(image, [None, None, RGB])
     return _upright(image, tf.cond(jpeg | png, lambda: orientation(content), lambda: 1))
+
+
+def jpeg_or_png(content: tf.Tensor) -> tf.Tensor:
+    """The content [] itself. Raises tf.errors.InvalidArgumentError for another format."""
+    return _only_if(_has(content, JPEG) | _has(content, PNG), "image_bytes must be JPEG or PNG", content)
+
+
+def _has(content: tf.Tensor, part: bytes, at: int = 0) -> tf.Tensor:
+    return tf.equal(tf.strings.substr(content + bytes(_HEADER), at, len(part)), part)
+
+
+def _only_if(right: tf.Tensor, message: str, content: tf.Tensor) -> tf.Tensor:
+    with tf.control_dependencies([tf.debugging.Assert(right, [message], name="known_format")]):
+        return tf.identity(content)
 
 
 def _jpeg(content: tf.Tensor, size: int) -> tf.Tensor:
@@ -118,7 +127,7 @@ def orientation(content: tf.Tensor) -> tf.Tensor:
         found = text(at + 4, b"eXIf")
         return following, tf.where(found, at + 8, start), tf.where(found, following - 4, end)
 
-    jpeg = tf.equal(tf.strings.substr(content, 0, len(JPEG)), JPEG)
+    jpeg = _has(content, JPEG)
     _, start, end = tf.while_loop(
         lambda at, start, end: (at + 4 <= length) & (start < 0),
         lambda at, start, end: tf.cond(jpeg, lambda: in_jpeg(at, start, end), lambda: in_png(at, start, end)),
