@@ -29,7 +29,8 @@ def resizing(size: int, channels: int, central: bool) -> keras.Model:
 
     Returns:
       Keras model, float32 [N, H, W, C] with the integers 0 to 255 -> float32 [N, size, size, C], such integers again;
-      NaN for an image with any other value, for instance one of 16 bits or one scaled to [0, 1].
+      NaN for an image with any other value, for instance one of 16 bits or one scaled to [0, 1]. Another number of
+      channels is refused.
     """
     images = keras.Input((None, None, channels), name="any_size")
     # Ones along an axis count its pixels, whose number is known only when the model runs, also for no images at all.
@@ -47,7 +48,9 @@ def resizing(size: int, channels: int, central: bool) -> keras.Model:
     else:
         x = _rounded(ops.einsum("nhwc,pw->nhpc", images, _triangle(columns, width, short, size)))
         x = _rounded(ops.einsum("nhpc,qh->nqpc", x, _triangle(rows, height, short, size)))
-    return keras.Model(images, ops.multiply(x, _one_or_nan(images)), name="resize")
+    # The product with the identity refuses another number of channels, which a convolution may take for groups.
+    x = ops.einsum("nhwc,cd->nhwd", ops.multiply(x, _one_or_nan(images)), np.eye(channels, dtype=np.float32))
+    return keras.Model(images, x, name="resize")
 
 
 def gray(images):

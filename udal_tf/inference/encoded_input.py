@@ -13,7 +13,8 @@ from udal_tf.inference.any_size import RGB
 
 REFUSED = "image_bytes must be JPEG, PNG, GIF, or BMP with 24 or 32 bits per pixel"
 _ORIENTATION = 0x112
-# Entries of EXIF's directory that are looked at.
+# Segments of a file, bytes between them included, and entries of EXIF's directory that are looked at.
+_SEGMENTS = 10_000
 _ENTRIES = 128
 # Where BMP and PNG say how many bits a pixel or a value has, and a length that holds both places.
 _BMP_BITS, _PNG_BITS, _HEADER = 28, 24, 32
@@ -99,7 +100,7 @@ def _upright(image: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
 
 def orientation(content: tf.Tensor) -> tf.Tensor:
     """EXIF's orientation of a JPEG or PNG, 1 to 8; 1, upright, if it gives none or is damaged. Scalar int32."""
-    values = tf.cast(tf.io.decode_raw(content, tf.uint8), tf.int32)
+    values = tf.io.decode_raw(content, tf.uint8)
     length = tf.size(values)
 
     def number(at: tf.Tensor, count: int, little: tf.Tensor | bool = False) -> tf.Tensor:
@@ -132,6 +133,7 @@ def orientation(content: tf.Tensor) -> tf.Tensor:
         lambda at, start, end: (at + 4 <= length) & (start < 0),
         lambda at, start, end: tf.cond(jpeg, lambda: in_jpeg(at, start, end), lambda: in_png(at, start, end)),
         (tf.where(jpeg, 2, len(PNG)), -1, length),
+        maximum_iterations=_SEGMENTS,
     )
     little = text(start, b"II")
     directory = start + number(start + 4, 4, little)

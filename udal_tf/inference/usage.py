@@ -21,7 +21,7 @@ _RUN = {
     ),
     "keras": (
         ["import keras"],
-        ['probs = keras.models.load_model("model.keras").predict(images, verbose=0)'],
+        ['model = keras.models.load_model("model.keras")', "probs = model.predict(images, verbose=0)"],
     ),
     "tflite": (
         ["import tensorflow as tf  # Or, smaller: from ai_edge_litert.interpreter import Interpreter"],
