@@ -76,17 +76,17 @@ ARRAYS = {
     "rgba": np.zeros((1, 8, 8, 4), np.uint8),
     "deep": np.full((1, 8, 8, 1), 40_000, np.uint16),
 }
-# Runs a card's program, then its lines that read and predict with other files, and the latter with other arrays.
+# Runs the lines of a card's program that read and predict again with other files, and the latter with other arrays.
+# A SavedModel is loaded once for the programs that use it.
 OTHER_IMAGES = """
-import glob, json, os, sys, numpy
+import functools, glob, json, os, sys, numpy, tensorflow
+tensorflow.saved_model.load = functools.cache(tensorflow.saved_model.load)
 def outcome(call):
     try:
         return call()["probs"].tolist()
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-def other_images(program, files, arrays):
-    sys.modules.pop("read_image", None)
-    exec(program, own := {})
+def other_images(program, own, files, arrays):
     steps = [line for line in program.splitlines() if line.startswith(("images = ", "probs = "))]
     def run(code, **given):
         exec(code, own.update(given) or own)
@@ -191,31 +191,27 @@ def printed(exports, readings, model, camera) -> dict[str, list[str]]:
     """By format, the lines that its card's program prints, and the probabilities of its image: all in one process,
     one after the other and each in its folder, for TensorFlow's import takes longer than they do. The same process
     writes the pixels of `readings` beside their images."""
-    programs = {str(exports[name]): usage.program(model, name) for name in FORMATS}
-    started = "import json, os, numpy\n" + "".join(
+    programs = {name: (str(exports[name]), usage.program(model, name)) for name in FORMATS}
+    programs["serve_bytes"] = (str(exports["savedmodel"]), usage.encoded_program())
+    any_size = usage.program(model, "savedmodel").replace("serve_fixed", "serving_default")
+    programs["serving_default"] = (str(exports["savedmodel"]), any_size)
+    arrays, found = (exports["keras"].parent / name for name in ("arrays.npz", "elsewhere.json"))
+    np.savez(arrays, **ARRAYS)
+    started = f"{OTHER_IMAGES}\narrays, found = numpy.load({str(arrays)!r}), {{}}\n" + "".join(
         f"os.chdir({folder!r})\nsys.modules.pop('read_image', None)\nexec({program!r}, own := {{}})\n"
         f"print(json.dumps(own['probs'][0].tolist()) + {SEPARATOR!r})\n"
-        for folder, program in programs.items()
+        f"found[{name!r}] = other_images({program!r}, own, {str(camera)!r}, arrays)\n"
+        for name, (folder, program) in programs.items()
     )
+    started += f"json.dump(found, open({str(found)!r}, 'w'))\n"
     for one in readings.values():
         started += (
             f"os.chdir({str(one.folder)!r})\nsys.modules.pop('read_image', None)\nfor name in {one.names!r}:\n"
             f"    exec({one.program!r}.replace('image.png', 'images/' + name), own := {{}})\n"
             "    numpy.save(name + '.npy', own['images'])\n"
         )
-    programs = {name: (str(exports[name]), usage.program(model, name)) for name in FORMATS}
-    programs["serve_bytes"] = (str(exports["savedmodel"]), usage.encoded_program())
-    any_size = usage.program(model, "savedmodel").replace("serve_fixed", "serving_default")
-    programs["serving_default"] = (str(exports["savedmodel"]), any_size)
-    arrays = exports["keras"].parent / "arrays.npz"
-    np.savez(arrays, **ARRAYS)
-    started += (
-        f"{OTHER_IMAGES}\nfound = {{}}\nfor name, (folder, program) in {programs!r}.items():\n"
-        f"    os.chdir(folder)\n    found[name] = other_images(program, {str(camera)!r}, numpy.load({str(arrays)!r}))\n"
-        f"json.dump(found, open({str(arrays.parent / 'elsewhere.json')!r}, 'w'))\n"
-    )
     outputs = run_without_us(started, exports["keras"]).split(SEPARATOR)
-    return {name: output.strip().splitlines() for name, output in zip([*FORMATS, "end"], outputs, strict=True)}
+    return {name: output.strip().splitlines() for name, output in zip([*programs, "end"], outputs, strict=True)}
 
 
 def run_without_us(program: str, folder: pathlib.Path) -> str:
@@ -231,7 +227,7 @@ def test_the_blocker_keeps_this_package_out(tmp_path):
         run_without_us("import udal_tf", tmp_path)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [*FORMATS, "serve_bytes"])
 def test_the_cards_program_agrees_in_a_process_without_this_package(printed, model, real, name):
     output = printed[name]
     expected = model.predict(real[:1], target_prior=TARGET)
