@@ -159,3 +159,17 @@ def test_no_wrong_byte_in_exif_keeps_the_loop_from_ending(decoded):
     for at in range(2, content.index(b"Exif") + 40):
         changed = content[:at] + bytes([255 * (at % 2)]) + content[at + 1 :]
         assert 1 <= int(orientation(changed)) <= 8, at
+
+
+def test_imagenets_encoded_images_have_the_pixels_of_its_reader(tmp_path):
+    pixels = tf.function(
+        encoded_input.reader(SIZE, 3, central=True), input_signature=[tf.TensorSpec([None], tf.string)]
+    )
+    exif = Image.Exif()
+    exif[0x112] = 6
+    contents = [encoded(image(50, 70), "JPEG", exif=exif), encoded(image(16, 16), "PNG"), png(16, 0, 1)]
+    for i, content in enumerate(contents):
+        (tmp_path / str(i)).write_bytes(content)
+    expected = [central_view.decode(tmp_path / str(i), SIZE) for i in range(3)]
+    np.testing.assert_array_equal(pixels(contents), expected)
+    assert pixels(contents[:0]).shape == (0, SIZE, SIZE, 3)

@@ -5,12 +5,17 @@ training, EXIF's orientation is followed, transparency lies on white, 16 bits be
 1/2, 1/4 or 1/8 of its size. What differs: the transparency of GIF is not followed.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
-from udal_tf.data.central_view import JPEG, PNG
+from udal_tf.data.central_view import JPEG, PNG, center_view
 from udal_tf.data.decoding import BACKGROUND
+from udal_tf.inference import any_size
 from udal_tf.inference.any_size import RGB
 
+# Images of a batch that are decoded in parallel.
+PARALLEL = 8
 REFUSED = "image_bytes must be JPEG, PNG, GIF, or BMP with 24 or 32 bits per pixel"
 _ORIENTATION = 0x112
 # Segments of a file, bytes between them included, and entries of EXIF's directory that are looked at.
@@ -20,6 +25,34 @@ _ENTRIES = 128
 _BMP_BITS, _PNG_BITS, _HEADER = 28, 24, 32
 # JPEG's markers of the metadata that cameras write and of the pixels' start.
 _APP1, _SCAN = 0xE1, 0xDA
+
+
+def reader(size: int, channels: int, central: bool) -> Callable[[tf.Tensor], tf.Tensor]:
+    """How encoded images become a network's input, as the training read files.
+
+    Args:
+      size: side of the result.
+      channels: 3 for RGB, 1 for gray.
+      central: whether the view is that of ImageNet-127, of a JPEG or PNG as TensorFlow decodes it.
+
+    Returns:
+      [N] string -> [N, size, size, channels] uint8, in a graph; raises tf.errors.InvalidArgumentError for another
+      format and a damaged file.
+    """
+    resize = any_size.resizing(size, RGB, central=False)
+
+    def one(content: tf.Tensor) -> tf.Tensor:
+        if central:
+            return center_view(jpeg_or_png(content), size)
+        image = decoded(content, size)
+        return tf.cast(resize(tf.cast(image, tf.float32)[tf.newaxis])[0], tf.uint8)
+
+    def pixels(contents: tf.Tensor) -> tf.Tensor:
+        spec = tf.TensorSpec([size, size, RGB], tf.uint8)
+        images = tf.map_fn(one, contents, fn_output_signature=spec, parallel_iterations=PARALLEL)
+        return images if channels == RGB else tf.cast(any_size.gray(tf.cast(images, tf.float32)), tf.uint8)
+
+    return pixels
 
 
 def decoded(content: tf.Tensor, size: int) -> tf.Tensor:

@@ -49,7 +49,7 @@ class Real:
     """Real images to compare on.
 
     Attributes:
-      images: [N, H, W, C] uint8, network input; N may be 0.
+      images: [N, H, W, C] uint8, network input, the classes in turn; N may be 0.
       paths: the files that they come from; empty if they come from none.
       words: where they come from.
     """
@@ -157,8 +157,8 @@ def _array(path: str, channels: int) -> np.ndarray:
 def _made(images: np.ndarray, folder: pathlib.Path) -> Iterator[str]:
     """Files of other sizes and kinds, made of a few of the images [N, H, W, C]; those named *.array.png are plain."""
     size = images.shape[1]
-    for i in np.unique(np.linspace(0, len(images) - 1, MADE_OF).astype(int)):
-        image = Image.fromarray(images[i].squeeze(-1) if images.shape[-1] == 1 else images[i])
+    for i, pixels in enumerate(images[:MADE_OF]):  # The classes take turns.
+        image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
         for width, height in _SIZES:
             path = folder / f"{i}_{width}.array.png"
             image.resize((width, height), Image.Resampling.BICUBIC).save(path)

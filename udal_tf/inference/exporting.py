@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from udal_tf.augment import views
-from udal_tf.data import central_view
 from udal_tf.inference import any_size, encoded_input, export_check
 from udal_tf.inference.export_check import ANY_SIZE, ENCODED, FIXED, ExportError, Run
 from udal_tf.inference.trained import TrainedModel
@@ -30,8 +29,6 @@ LITE_SIGNATURE = "serving_default"
 # Largest allowed difference of a probability; TensorFlow Lite uses its own kernels.
 TOLERANCE = 1e-5
 LITE_TOLERANCE = 1e-3
-# Encoded images of a batch that are decoded in parallel.
-PARALLEL = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,28 +102,10 @@ def exportable(model: TrainedModel, shift: np.ndarray, calibration: np.ndarray |
         network,
         keras.Model(fixed, probs(fixed), name=model.network.name),
         keras.Model(any_images, probs(any_size.resizing(size, channels, central)(any_images)), name=model.network.name),
-        _pixels_of_bytes(size, channels, central),
+        encoded_input.reader(size, channels, central),
         model.class_names,
         calibration,
     )
-
-
-def _pixels_of_bytes(size: int, channels: int, central: bool) -> Callable[[tf.Tensor], tf.Tensor]:
-    """[N] encoded images -> uint8 [N, size, size, channels], as the training read files."""
-    resize = any_size.resizing(size, any_size.RGB, False)
-
-    def one(content: tf.Tensor) -> tf.Tensor:
-        if central:
-            return central_view.center_view(encoded_input.jpeg_or_png(content), size)
-        image = encoded_input.decoded(content, size)
-        return tf.cast(resize(tf.cast(image, tf.float32)[tf.newaxis])[0], tf.uint8)
-
-    def pixels(contents: tf.Tensor) -> tf.Tensor:
-        spec = tf.TensorSpec([size, size, any_size.RGB], tf.uint8)
-        images = tf.map_fn(one, contents, fn_output_signature=spec, parallel_iterations=PARALLEL)
-        return images if channels == any_size.RGB else tf.cast(any_size.gray(tf.cast(images, tf.float32)), tf.uint8)
-
-    return pixels
 
 
 def _signature(network: keras.Model) -> tf.TensorSpec:
