@@ -6,11 +6,16 @@ bicubic filter. Here both are products with a matrix of filter weights for each 
 that a saved model needs no code of this package. They agree with training to one level of 255.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from udal_tf.data import central_view
+
+# What Keras's operations take and return: symbolic while the model is made.
+Tensor = Any
 
 LEVELS = 255
 # The channels of a decoded file.
@@ -53,18 +58,18 @@ def resizing(size: int, channels: int, central: bool) -> keras.Model:
     return keras.Model(images, x, name="resize")
 
 
-def gray(images):
+def gray(images: Tensor) -> Tensor:
     """[…, 3] float32 with integers 0 to 255 -> […, 1], as Pillow converts RGB to L."""
     red, green, blue = (ops.multiply(images[..., c : c + 1], float(_LUMA[c])) for c in range(RGB))
     return ops.floor(ops.divide(red + green + blue + float(1 << 15), float(1 << 16)))
 
 
-def _rounded(values):
+def _rounded(values: Tensor) -> Tensor:
     """Half a level up, as Pillow does it."""
     return ops.floor(ops.add(values, 0.5))
 
 
-def _one_or_nan(images):
+def _one_or_nan(images: Tensor) -> Tensor:
     """[N, 1, 1, 1]: 1, or 0/0 for an image with a value that is no integer from 0 to 255."""
     inside = ops.logical_and(ops.greater_equal(images, 0.0), ops.less_equal(images, float(LEVELS)))
     valid = ops.cast(ops.logical_and(inside, ops.equal(images, ops.floor(images))), "float32")
@@ -72,7 +77,7 @@ def _one_or_nan(images):
     return ops.divide(valid, valid)
 
 
-def _distances(ones, start, side, size: int):
+def _distances(ones: Tensor, start: Tensor, side: Tensor, size: int) -> Tensor:
     """[size, L]: how far each pixel of an axis is from the center of each pixel of the result, in widths of the filter.
 
     Args:
@@ -87,13 +92,13 @@ def _distances(ones, start, side, size: int):
     return ops.divide(ops.abs(ops.subtract(pixels, centers)), ops.maximum(scale, 1.0))
 
 
-def _triangle(ones, length, side, size: int):
+def _triangle(ones: Tensor, length: Tensor, side: Tensor, size: int) -> Tensor:
     """[size, L]: the weights of Pillow's bilinear filter, which also reads beyond the square where there are pixels."""
     start = ops.multiply(ops.subtract(length, side), 0.5)
     return _normalized(ops.relu(ops.subtract(1.0, _distances(ones, start, side, size))))
 
 
-def _bicubic(ones, length, side, size: int):
+def _bicubic(ones: Tensor, length: Tensor, side: Tensor, size: int) -> Tensor:
     """[size, L]: the weights of TensorFlow's bicubic filter (Keys, a = −1/2) on the pixels of the square alone."""
     start = ops.floor(ops.multiply(ops.subtract(length, side), 0.5))
     x = _distances(ones, start, side, size)
@@ -105,5 +110,5 @@ def _bicubic(ones, length, side, size: int):
     return _normalized(ops.multiply(weights, ops.cast(inside, "float32")))
 
 
-def _normalized(weights):
+def _normalized(weights: Tensor) -> Tensor:
     return ops.divide(weights, ops.sum(weights, axis=1, keepdims=True))

@@ -103,7 +103,7 @@ def _jpeg(content: tf.Tensor, size: int) -> tf.Tensor:
     """A JPEG at 1, 1/2, 1/4 or 1/8 of its size, at least twice the result's, as Pillow's `draft` chooses."""
     times = tf.reduce_min(tf.io.extract_jpeg_shape(content)[:2]) // (2 * size)
 
-    def at(ratio: int):
+    def at(ratio: int) -> Callable[[], tf.Tensor]:
         # The slower transform is the one that Pillow uses.
         return lambda: tf.io.decode_jpeg(content, RGB, ratio, dct_method="INTEGER_ACCURATE")
 

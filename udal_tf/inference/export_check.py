@@ -170,12 +170,9 @@ def _made(images: np.ndarray, folder: pathlib.Path) -> Iterator[str]:
         exif[_EXIF_ORIENTATION] = 6
         large = color.resize((_LARGE * size, _LARGE * size), Image.Resampling.BICUBIC)
         color.putalpha(alpha)
-        for name, made, options in (
-            ("transparent.png", color, {}),
-            ("deep.png", Image.fromarray(deep), {}),
-            ("turned.jpg", color.convert("RGB"), {"exif": exif}),
-            ("large.jpg", large, {}),
-        ):
-            path = folder / f"{i}_{name}"
-            made.save(path, **options)
-            yield str(path)
+        turned = folder / f"{i}_turned.jpg"
+        color.convert("RGB").save(turned, exif=exif)
+        yield str(turned)
+        for name, made in (("rgba.png", color), ("deep.png", Image.fromarray(deep)), ("large.jpg", large)):
+            made.save(folder / f"{i}_{name}")
+            yield str(folder / f"{i}_{name}")
