@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from udal_tf.config import MethodConfig, TrainConfig, resolve
+from udal_tf.config import MethodConfig, resolve
 from udal_tf.methods.darp import PRIOR, DarpTables
 from udal_tf.methods.method import Problem, make_method
 from udal_tf.records.methods import DarpConfig
@@ -15,13 +15,17 @@ from udal_tf.registry import METHODS
 PROBS = np.float32([[0.7, 0.3], [0.6, 0.4], [0.8, 0.2]])
 
 
-def make_tables(pool=3, every=2, warmup_steps=4):
-    return DarpTables(pool, 2, warmup_steps, every, delta=10.0)
+WARMUP_STEPS = 4
+
+
+def make_tables(pool=3, every=2):
+    return DarpTables(pool, 2, every, delta=10.0)
 
 
 def call(tables, step, probs=PROBS, rows=(0, 1, 2), shares=(0.5, 0.5)):
     step = tf.constant(step, tf.int64)
-    return tables(tf.constant(probs), tf.constant(rows, tf.int64), step, tf.constant(shares)).numpy()
+    rows = tf.constant(rows, tf.int64)
+    return tables(tf.constant(probs), rows, step, tf.constant(shares), WARMUP_STEPS).numpy()
 
 
 def test_predictions_pass_unchanged_during_the_warm_up_and_are_remembered():
@@ -48,11 +52,12 @@ def test_it_moves_to_the_distribution_of_the_call():
 @pytest.mark.parametrize(("prepared", "totals"), [({}, [1.8, 1.2]), ({PRIOR: np.float32([0.3, 0.7])}, [0.9, 2.1])])
 def test_the_method_takes_a_prior_of_its_own_before_that_of_the_unlabeled_set(prepared, totals):
     problem = Problem(np.float32([0.5, 0.5]), pool_size=3, prepared=prepared)
-    own, train = DarpConfig(darp_warmup=0.5, darp_every=2, darp_delta=10.0), TrainConfig(epochs=2, steps_per_epoch=4)
-    method = make_method(METHODS["darp"], own, problem, MethodConfig(method="darp"), train)
+    own = DarpConfig(darp_warmup=0.5, darp_every=2, darp_delta=10.0)
+    method = make_method(METHODS["darp"], own, problem, MethodConfig(method="darp"))
     step = types.SimpleNamespace(
         batch={"rows_u": tf.constant([0, 1, 2], tf.int64)},
         number=tf.constant(4, tf.int64),
+        total_steps=8,
         values={"p_unlabeled": tf.constant([0.6, 0.4])},
     )
     np.testing.assert_allclose(method.refined(step, tf.constant(PROBS)).numpy().sum(axis=0), totals, atol=1e-4)
@@ -78,7 +83,7 @@ def test_eager_equals_graph():
     for step in range(8):
         ours = call(eager, step)
         at = tf.constant([0, 1, 2], tf.int64), tf.constant(step, tf.int64)
-        theirs = compiled(tf.constant(PROBS), *at, tf.constant([0.5, 0.5]))
+        theirs = compiled(tf.constant(PROBS), *at, tf.constant([0.5, 0.5]), WARMUP_STEPS)
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 

@@ -364,12 +364,31 @@ def test_a_file_that_becomes_readable_without_a_change_of_its_state_is_read(tmp_
     assert len(sources.load(config(root, tmp_path)).unlabeled_only) == 5
 
 
-@pytest.mark.parametrize("name", ["facts.json", "images.npy", "states.npy"])
-def test_a_damaged_cache_is_made_again(tmp_path, name):
+DAMAGE = {
+    "cut": lambda content: content[:40] + b"\0",
+    "empty": lambda content: b"",
+    "another header": lambda content: content[:11] + b"(" * 60 + content[71:],
+    "an archive": lambda content: b"PK\x03\x04" + content,
+    "not UTF-8": lambda content: b"\xff" + content,
+    "a list": lambda content: b"[]",
+    "a number": lambda content: b"7",
+    "nested": lambda content: b"[" * 100_000,
+    "infinite": lambda content: b'{"version": 2, "size": Infinity, "bad": {}}',
+    "faults of no file": lambda content: content.replace(b"{}", b'{"99": "gone"}'),
+    "one byte": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+}
+
+
+@pytest.mark.parametrize(
+    "name, damage",
+    [(name, damage) for name in ("facts.json", "images.npy", "states.npy") for damage in DAMAGE
+     if (name, damage) != ("images.npy", "one byte")],
+)  # fmt: skip
+def test_a_damaged_cache_is_made_again(tmp_path, name, damage):
     root = make(tmp_path / "data")
     before = sources.load(config(root, tmp_path))
     (damaged,) = (tmp_path / "cache").rglob(name)
-    damaged.write_bytes(damaged.read_bytes()[:40] + b"\0")
+    damaged.write_bytes(DAMAGE[damage](damaged.read_bytes()))
     after = sources.load(config(root, tmp_path))
     np.testing.assert_array_equal(after.train.fetch(np.arange(16)), before.train.fetch(np.arange(16)))
 

@@ -10,7 +10,16 @@ EQUATIONS = [
     f"udal_tf.core.{name}"
     for name in ("alignment", "label_shift", "losses", "mixup", "moving_average", "pseudo_labels", "schedules")
 ]
-OTHERS = ["udal_tf.alignment", "udal_tf.losses", "udal_tf.augment.rotations", "udal_tf.augment.views"]
+OTHERS = [
+    "udal_tf.alignment",
+    "udal_tf.losses",
+    "udal_tf.augment.randaugment",
+    "udal_tf.augment.rotations",
+    "udal_tf.augment.views",
+    "udal_tf.keras_api.losses",
+    "udal_tf.keras_api.semi_supervised",
+    "udal_tf.keras_api.state",
+]
 
 
 @pytest.mark.parametrize("name", EQUATIONS + OTHERS)

@@ -1,6 +1,7 @@
 """Imports go downward only. The layers in plain words, lowest first:
 
 shown_names    names of files and classes as people see them
+storage        files written whole, and read only where reading ends
 settings       what a setting is: a field that knows its help and its allowed values
 class_distribution   class distributions that a user states
 registry       what can be chosen by name, each a record; plugins add to it
@@ -8,11 +9,12 @@ folder_recipe  settings that follow from what lies in a folder
 records        the program's own datasets, base learners, methods and backbones
 sections       the settings that every run has
 config         every setting of a run, made of what a user gave
-storage, run_records, run_dir   files written whole; what a run says of itself; the folder of a run
+run_records, run_dir   what a run says of itself; the folder of a run
 stopping       stop signals of a process
 core, data, augment, models, reporting   arithmetic; images; views; networks; what is written about runs
 input, methods     batches; the training step and what methods add to it; neither imports the other
 training       a run from its config to its result
+keras_api      Keras's fit around the training step, batches and losses, for people who do not use the program
 inference      a trained model in use
 sweep          grids of runs and the engines that train them
 commands       what people type; they alone read flags and the environment
@@ -44,26 +46,29 @@ MAY_IMPORT = {
     "": {"inference"},  # Inside of `load`, when it is called.
     "shown_names": set(),
     "settings": set(),
-    "class_distribution": set(),
+    "class_distribution": {"shown_names", "storage"},
     "folder_recipe": set(),
-    "registry": {"settings"},
+    "registry": {"settings", "shown_names", "storage"},
     "records": {"settings", "class_distribution", "registry"},
     # The records themselves come by way of the registry.
     "sections": {"settings", "class_distribution", "registry"},
-    "config": {"settings", "class_distribution", "registry", "sections"},
-    "crest_flags": {"config"},
-    "storage": set(),
+    "config": {"settings", "class_distribution", "registry", "sections", "shown_names", "storage"},
+    "crest_flags": {"config", "shown_names"},
+    "storage": {"shown_names"},
     "stopping": set(),
     "run_records": {""},
-    "run_dir": {"config", "registry", "storage", "run_records", ""},
-    # Public, for training loops of the user's own: core under the names of the paper. Nothing in the package uses them.
+    "run_dir": {"config", "registry", "shown_names", "storage", "run_records", ""},
+    # Public, for training loops of the user's own: core under the names of the paper, and losses for Keras. Nothing in
+    # the package uses them.
     "alignment": {"core"},
-    "losses": {"core"},
+    "losses": {"core", "keras_api"},
     "core": set(),
     **{floor: SETTINGS for floor in GROUND - {"core"}},
     "input": SETTINGS | GROUND,
     "methods": SETTINGS | GROUND,
     "training": SETTINGS | GROUND | {"input", "methods"},
+    # Beside inference: neither imports the other.
+    "keras_api": SETTINGS | GROUND | {"input", "methods", "training"},
     "inference": SETTINGS | GROUND | {"input", "methods", "training"},
     "sweep": SETTINGS | GROUND | {"input", "methods", "training", "inference"},
     "commands": SETTINGS | GROUND | {"input", "methods", "training", "inference", "sweep", "crest_flags"},

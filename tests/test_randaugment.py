@@ -216,7 +216,6 @@ def test_largest_uniform_is_the_last_op():
         ({"layers": -1}, "at least 0, got -1"),
         ({"probability": 1.5}, r"in \[0, 1\], got 1.5"),
         ({"images": np.zeros((2, 8, 8, 3), np.float32)}, r"images must be uint8 \[.*got float32"),
-        ({"images": np.zeros((2, 8, 8, 4), np.uint8)}, "1 or 3 channels"),
         ({"uniforms": np.zeros((2, 3), np.float32)}, r"uniforms must be float32 \[2, 8\], got float32 \(2, 3\)"),
     ],
 )

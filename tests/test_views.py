@@ -135,7 +135,7 @@ def test_cutout_centres_are_rounded_uniforms_and_the_square_is_clipped():
     [
         ({"crop_padding": 8}, (8, 9, 3), "less than the shorter side of 8 x 9, got 8"),
         ({"cutout": 0.2}, (8, 8, 3), "use 0 or at least 0.25"),
-        ({}, (32, 32, 2), "1 or 3 channels, got 2"),
+        ({}, (32, 32, 0), "at least one channel, got 0"),
     ],
 )
 def test_settings_that_do_not_fit_the_size_are_refused(settings, shape, message):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # Importing the package does not import TensorFlow.
     from udal_tf.inference.trained import TrainedModel
@@ -25,7 +24,17 @@ def load(
     return trained.load(workdir, weights, unfinished, batch_size)
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in ("alignment", "losses"):  # Imported on first use, as they import TensorFlow.
+# Imported on first use, as they import TensorFlow.
+_MODULES = ("alignment", "losses")
+_OBJECTS = {
+    "SemiSupervisedModel": "udal_tf.keras_api.semi_supervised",
+    "batches": "udal_tf.keras_api.batches",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
         return importlib.import_module(f"udal_tf.{name}")
+    if name in _OBJECTS:
+        return getattr(importlib.import_module(_OBJECTS[name]), name)
     raise AttributeError(f"module 'udal_tf' has no attribute {name!r}")

@@ -41,6 +41,7 @@ class FolderFacts:
     side: the median short side in pixels, 0 if unknown.
     one_size: whether all images are squares of this side.
     images: a one-line summary of the folder, part of the run's identity.
+    labels_sha256: of the CSV file with the labels, part of it, too; "" if folders give them.
     """
 
     classes: int
@@ -50,6 +51,7 @@ class FolderFacts:
     side: int
     one_size: bool
     images: str
+    labels_sha256: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +109,8 @@ def folder_recipe(facts: FolderFacts, given: Mapping[str, Any]) -> dict[str, Any
     if facts.classes >= MANY_CLASSES:
         place = min(place + 1, len(sizes) - 1)
     recipe = {"arch": arch, "image_size": side, "images": facts.images, **sizes[place].settings}
+    if facts.labels_sha256:
+        recipe["labels_sha256"] = facts.labels_sha256
     if arch == "wrn":
         if not given.get("image_size"):
             as_they_are = facts.one_size and SMALLEST <= side <= LARGEST and side % 4 == 0

@@ -6,8 +6,10 @@
 * MixMatch, §3.1: `squared_error`, of pseudo-labels from `average_views` and `sharpen`; `mixup` by `mixing_weights`
 * Weight decay: `l2`
 * KL divergence, Appendix A.1: `kl_divergence`
+* For Keras's `compile`, where all images are labeled: `LogitAdjustedCrossentropy`, Eq. 3, and `UDALCrossentropy`,
+  Eq. 6, whose α `AlphaSchedule` moves
 
-These are the functions of `udal_tf.core` that training uses. Losses are per example: the expectations of the paper are
+The functions are those of `udal_tf.core` that training uses. They are per example: the expectations of the paper are
 means over the whole batch, in which examples that are not confident count as zeros.
 
 >>> import tensorflow as tf
@@ -22,8 +24,12 @@ means over the whole batch, in which examples that are not confident count as ze
 from udal_tf.core.losses import cross_entropy, kl_divergence, l2, squared_error, weighted
 from udal_tf.core.mixup import mixing_weights, mixup
 from udal_tf.core.pseudo_labels import average_views, pseudo_labels, sharpen
+from udal_tf.keras_api.losses import AlphaSchedule, LogitAdjustedCrossentropy, UDALCrossentropy
 
 __all__ = [
+    "AlphaSchedule",
+    "LogitAdjustedCrossentropy",
+    "UDALCrossentropy",
     "average_views",
     "cross_entropy",
     "kl_divergence",

@@ -16,7 +16,9 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
+from udal_tf import storage
 from udal_tf.settings import Section
+from udal_tf.shown_names import shown
 
 # α of p_target: Eq. 10's α_t, or 0 throughout, which makes p_target uniform (logit adjustment).
 SCHEDULED = "scheduled"
@@ -344,12 +346,14 @@ def load_plugin(path: str | pathlib.Path, sha256: str = "") -> tuple[str, str]:
     if sha256 in _imported:
         return str(path), sha256
     try:
-        content = path.read_bytes()
+        content = storage.read_bytes(path)
     except OSError as error:
-        raise PluginError(f"the plugin {path} cannot be read: {error.strerror}") from error
+        raise PluginError(f"the plugin {shown(path)} cannot be read: {error.strerror}") from error
     found = hashlib.sha256(content).hexdigest()
     if sha256 and found != sha256:
-        raise PluginError(f"the plugin {path} has changed: its SHA-256 was {sha256[:12]}…, and now is {found[:12]}…")
+        raise PluginError(
+            f"the plugin {shown(path)} has changed: its SHA-256 was {sha256[:12]}…, and now is {found[:12]}…"
+        )
     if found not in _imported:
         _import(path, content, found)
     return str(path), found
@@ -367,5 +371,5 @@ def _import(path: pathlib.Path, content: bytes, sha256: str) -> None:
         sys.modules.pop(name)
         for table, records in zip(TABLES, before, strict=True):
             table._records = records  # noqa: SLF001
-        raise PluginError(f"the plugin {path} fails: {type(error).__name__}: {error}") from error
+        raise PluginError(f"the plugin {shown(path)} fails: {type(error).__name__}: {error}") from error
     _imported[sha256] = path

@@ -84,6 +84,14 @@ class DataConfig(Section):
     draw: str = setting(
         "seed0", "How the long-tailed set is subsampled: seed<k>, at random, or first_n, each class's first images."
     )
+    validation: float = setting(
+        0.0,
+        "Fraction of the labeled images of each class, selected at random by --fold, that are held from training to "
+        "choose the best epoch by; one of each class stays in training, so a class with one label has none. 0: none; "
+        "then the test images choose it, or val/ in a custom dataset.",
+        low=0,
+        high=0.9,
+    )
     split_manifest: str = setting(
         "", "A split_manifest.json written by udal_tf.commands.crest_export: use exactly its images."
     )
@@ -301,6 +309,13 @@ class TrainConfig(Section):
     batch_size: int = setting(64, "Labeled images per step, over all devices.", low=1, high=LARGEST_BATCH)
     unlabeled_ratio: int = setting(7, "Unlabeled images per labeled image in a step.", low=1, high=10_000)
     eval_batch_size: int = setting(100, "Images per evaluation batch.", low=1, high=LARGEST_BATCH, identity=False)
+    patience: int = setting(
+        0,
+        "Stop after so many epochs without a better balanced accuracy on the validation images (--validation, or val/ "
+        "in a custom dataset); 0: train all epochs.",
+        low=0,
+        high=10_000_000,
+    )
     seed: int = setting(
         0, "Seed for the initial weights, the order of the images and their augmentation.", low=0, high=4_000_000
     )

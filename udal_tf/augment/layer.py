@@ -12,7 +12,7 @@ class RandAugment(keras.layers.Layer):
     It compiles under XLA, whose generator gives different random numbers for the same seed.
 
     Args:
-      ops: names of the operations to choose from.
+      ops: names of the operations to choose from; Color only where images have 1 or 3 channels.
       layers: operations chosen per image.
       probability: that a chosen operation is applied.
       seed: of the layer's own generator; None picks one at random.

@@ -1,7 +1,8 @@
 """The photometric operations of RandAugment, which change pixel values and move no pixel.
 
-All map uint8 images [B, H, W, C] with 1 or 3 channels to uint8 images of the same shape; level is [B, 1, 1, 1]
-float32 in [0, 1]. They reproduce CReST third_party/augment_ops.py exactly.
+All map uint8 images [B, H, W, C] to uint8 images of the same shape; level is [B, 1, 1, 1] float32 in [0, 1]. They
+reproduce CReST third_party/augment_ops.py exactly on three channels; on other numbers of channels each channel is
+treated as an image of its own, and `color`, which mixes channels, has no meaning beyond one.
 """
 
 import tensorflow as tf
@@ -18,6 +19,8 @@ _SMOOTH_CENTER = 5.0 / 13.0
 _SMOOTH_AROUND = 1.0 / 13.0
 
 _VALUES = 256
+# Channels whose mix by luma weights is gray.
+RGB = 3
 _SOLARIZE_ADD_BELOW = 128
 
 
@@ -52,9 +55,13 @@ def brightness(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
 
 
 def contrast(images: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
-    """Blend of the image's mean gray, rounded to an integer, and the image by the enhancement factor."""
-    _, height, width, _ = images.shape
-    total = tf.reduce_sum(tf.cast(gray(images), tf.int32), axis=[1, 2, 3], keepdims=True)
+    """Blend of the image's mean gray, rounded to an integer, and the image by the enhancement factor.
+
+    Where the channels are not red, green and blue, each is blended with its own mean.
+    """
+    _, height, width, channels = images.shape
+    values = gray(images) if channels == RGB else images
+    total = tf.reduce_sum(tf.cast(values, tf.int32), axis=[1, 2], keepdims=True)
     mean = tf.cast(total, tf.float32) / float(height * width)
     return _blend(tf.floor(mean + 0.5), images, level)
 

@@ -1,8 +1,9 @@
 """RandAugment as CReST runs it, with each operation applied to a whole batch at once.
 
-Source: CReST data/augment_ops.py and third_party/rand_augment.py. Departures: images may have one channel; the
-largest translation is 10/32 of the side at every size unless set otherwise. That equals CReST's at 32, 96 and 128
-pixels (it takes 100 pixels at 256, and 0.3 of the side, truncated to an integer, at other sizes).
+Source: CReST data/augment_ops.py and third_party/rand_augment.py. Departures: images may have any number of channels,
+unless it is 1 or 3 without Color (`for_channels`); the largest translation is 10/32 of the side at every size unless
+set otherwise. That equals CReST's at 32, 96 and 128 pixels (it takes 100 pixels at 256, and 0.3 of the side, truncated
+to an integer, at other sizes).
 """
 
 from collections.abc import Sequence
@@ -32,6 +33,9 @@ _LEVELED = {
 }
 _GEOMETRIC = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
 OPS = (*_PLAIN, *_LEVELED, *_GEOMETRIC)
+# Blends with a gray image: the identity on one channel, and without meaning where three are not red, green and blue.
+_OF_COLORS = ("Color",)
+_CHANNELS_WITH_GRAY = (1, photometric.RGB)
 
 _MAX_DEGREES = 30.0
 _MAX_SHEAR = 0.3
@@ -49,8 +53,8 @@ def apply_op(
     """One operation on every image of a batch.
 
     Args:
-        images: [B, H, W, C] uint8, C 1 or 3; H, W and C static.
-        op: one of OPS.
+        images: [B, H, W, C] uint8; H, W and C static.
+        op: one of OPS; Color only for 1 or 3 channels.
         level: [B] or scalar in [0, 1], the strength; AutoContrast, Equalize, Invert and Identity ignore it.
         sign: [B] or scalar, 1 or -1: the direction of Rotate, ShearX, ShearY, TranslateX and TranslateY.
         max_translation: of TranslateX and TranslateY at level 1, as a fraction of the side.
@@ -59,10 +63,12 @@ def apply_op(
         [B, H, W, C] uint8.
 
     Raises:
-        ValueError: for an unknown op, or images of another dtype or shape.
+        ValueError: for an unknown op, Color on other numbers of channels, or images of another dtype or shape.
     """
     images = _checked_images(images)
     check_ops((op,))
+    if not for_channels((op,), images.shape[-1]):
+        raise ValueError(f"{op} needs images with 1 or 3 channels, got {images.shape[-1]}")
     level = tf.broadcast_to(tf.cast(level, tf.float32), tf.shape(images)[:1])
     if op in _GEOMETRIC:
         amount = level * tf.cast(sign, tf.float32)
@@ -102,9 +108,9 @@ def rand_augment(
     """Applies `layers` randomly chosen operations to each image.
 
     Args:
-        images: [B, H, W, C] uint8, C 1 or 3; H, W and C static.
+        images: [B, H, W, C] uint8; H, W and C static.
         uniforms: [B, layers · UNIFORMS_PER_LAYER] float32, uniform in [0, 1), see layer_choices.
-        ops: the operations to choose from, a subset of OPS.
+        ops: the operations to choose from, a subset of OPS; those of them that `for_channels` keeps are used.
         layers: number of operations per image.
         probability: that a chosen operation is applied.
         static_shapes: False groups the images by operation, for the least work; True applies every operation to
@@ -118,7 +124,8 @@ def rand_augment(
         ValueError: for unknown ops, settings out of range, or images or uniforms of another dtype or shape.
     """
     images = _checked_images(images)
-    check_settings(ops, layers, probability)
+    check_settings(ops, layers, probability, images.shape[-1])
+    ops = for_channels(ops, images.shape[-1])
     uniforms = checked("uniforms", uniforms, tf.float32, [images.shape[0], layers * UNIFORMS_PER_LAYER])
     for layer in range(layers):
         columns = uniforms[:, layer * UNIFORMS_PER_LAYER : (layer + 1) * UNIFORMS_PER_LAYER]
@@ -136,13 +143,34 @@ def check_ops(ops: Sequence[str]) -> None:
             raise ValueError(f"RandAugment operations must be among {', '.join(OPS)}, got {op!r}")
 
 
-def check_settings(ops: Sequence[str], layers: int, probability: float) -> None:
-    """Raises ValueError for settings that `rand_augment` would refuse."""
+def for_channels(ops: Sequence[str], channels: int) -> tuple[str, ...]:
+    """The operations that have a meaning for images with this number of channels: without Color unless it is 1 or 3.
+
+    Example:
+      >>> for_channels(("Color", "Contrast", "Rotate"), channels=13)
+      ('Contrast', 'Rotate')
+    """
+    return tuple(op for op in ops if channels in _CHANNELS_WITH_GRAY or op not in _OF_COLORS)
+
+
+def left_out_text(ops: Sequence[str], channels: int) -> str:
+    """A sentence that names what `for_channels` leaves out; empty if that is nothing."""
+    left_out = ", ".join(dict.fromkeys(op for op in ops if op not in for_channels(ops, channels)))
+    return left_out and f"RandAugment leaves out {left_out}, which mixes colors: the images have {channels} channels"
+
+
+def check_settings(ops: Sequence[str], layers: int, probability: float, channels: int = photometric.RGB) -> None:
+    """Raises ValueError for settings that `rand_augment` would refuse for images with this number of channels."""
     check_ops(ops)
     if layers < 0:
         raise ValueError(f"the number of RandAugment layers must be at least 0, got {layers}")
     if layers > 0 and not ops:
         raise ValueError(f"RandAugment needs at least one operation for its {layers} layers, got none")
+    if layers > 0 and not for_channels(ops, channels):
+        raise ValueError(
+            f"{', '.join(dict.fromkeys(ops))} needs images with 1 or 3 channels, and these have {channels}: name "
+            "another operation"
+        )
     if not 0.0 <= probability <= 1.0:
         raise ValueError(f"the probability of a RandAugment operation must be in [0, 1], got {probability}")
 
@@ -205,6 +233,6 @@ def _largest_motion(op, images, max_translation):
 def _checked_images(images):
     images = checked("images", images, tf.uint8, [None, None, None, None])
     _, height, width, channels = images.shape
-    if height is None or width is None or channels not in (1, 3):
-        raise ValueError(f"images must have a static height and width and 1 or 3 channels, got {images.shape}")
+    if not (height and width and channels):
+        raise ValueError(f"images must have a static height, width and number of channels, got {images.shape}")
     return images

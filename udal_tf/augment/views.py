@@ -102,7 +102,8 @@ def make_views(config: AugmentConfig, height: int, width: int, channels: int, st
         config: the augmentation section: crop and flip (weak and strong view), RandAugment and cutout.
         height: of every image.
         width: of every image.
-        channels: of every image, 1 or 3.
+        channels: of every image; unless it is 1 or 3, RandAugment does without the operations that mix colors (see
+          `randaugment.for_channels`).
         static_shapes: see `randaugment.rand_augment`.
 
     Returns:
@@ -154,14 +155,14 @@ def make_views(config: AugmentConfig, height: int, width: int, channels: int, st
 
 
 def _check(config: AugmentConfig, height: int, width: int, channels: int) -> None:
-    if channels not in (1, 3):
-        raise ValueError(f"views need images with 1 or 3 channels, got {channels}")
+    if channels < 1:
+        raise ValueError(f"views need images with at least one channel, got {channels}")
     if config.crop == "pad" and not 0 <= config.crop_padding < min(height, width):
         raise ValueError(
             f"crop_padding reflects the image, so it must be at least 0 and less than the shorter side of "
             f"{height} x {width}, got {config.crop_padding}"
         )
-    randaugment.check_settings(config.strong_ops, config.strong_layers, config.strong_probability)
+    randaugment.check_settings(config.strong_ops, config.strong_layers, config.strong_probability, channels)
     if not 0.0 <= config.cutout <= 1.0:
         raise ValueError(f"cutout is a fraction of the side and must be in [0, 1], got {config.cutout}")
     if config.cutout > 0 and _cutout_half(min(height, width), config.cutout) < 1:

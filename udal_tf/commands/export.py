@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Sequence
 
 from udal_tf.commands import model_arguments, outputs, program
+from udal_tf.shown_names import shown
 from udal_tf.storage import write_json, write_text
 
 FORMATS = ("savedmodel", "keras", "tflite", "onnx")
@@ -51,13 +52,14 @@ def _run(args: argparse.Namespace) -> None:
         export = model_card.Export(args.format, args.target_prior, source, differences, real.words, loss)
         write_text(folder / CARD, model_card.card(model, export))
         write_json(folder / CLASSES, model_card.facts(model, export))
-        write_text(folder / usage.READER, usage.reader(model))
+        if exporting.reads_files(model):
+            write_text(folder / usage.READER, usage.reader(model))
     if loss:
         print(loss.said())
     else:
         for kind, difference in differences.items():
             print(f"Largest difference in a probability on {kind}: {difference:.1e}")
-    print(f"Written and checked: {args.out / file}; how to use it: {args.out / CARD}")
+    print(f"Written and checked: {shown(args.out / file)}; how to use it: {shown(args.out / CARD)}")
 
 
 @program.command
@@ -78,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--images",
         nargs="+",
+        type=program.word,
         default=[],
         metavar="IMAGES",
         help="files, folders, patterns of images to compare on; default: some of the run's own data",

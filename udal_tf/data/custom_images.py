@@ -7,7 +7,6 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import io
-import json
 import os
 import pathlib
 import shutil
@@ -24,6 +23,7 @@ from udal_tf.data.dataset import ArrayImages, DataError, Images, crops_of
 from udal_tf.data.decoding import ImageError, image_size
 from udal_tf.data.reading import Pixels, pixels_or_fault
 from udal_tf.folder_recipe import LARGEST, small_side
+from udal_tf.shown_names import shown
 
 # Datasets up to this size are held in memory; larger ones stay on disk.
 IN_MEMORY_BYTES = 512 << 20
@@ -63,9 +63,10 @@ class Decoded:
     def __init__(self, path: pathlib.Path):
         self._images = np.load(path, mmap_mode="r", allow_pickle=False)
 
-    def split(self, count: int) -> tuple[Images, Images]:
-        """The first `count` images and the others."""
-        return self._part(self._images[:count]), self._part(self._images[count:])
+    def split(self, count: int, after: int = 0) -> tuple[Images, Images]:
+        """Without the images up to `after`: the first `count` images and the others."""
+        end = after + count
+        return self._part(self._images[after:end]), self._part(self._images[end:])
 
     def _part(self, images: np.memmap) -> Images:
         if self._images.nbytes <= IN_MEMORY_BYTES:
@@ -92,17 +93,23 @@ class _Kept:
     def read(cls, folder: pathlib.Path) -> "_Kept | None":
         """The content of a folder; None if there is none, it is damaged, or it is of another version."""
         try:
-            facts = json.loads((folder / FACTS_FILE).read_text())
+            facts = storage.read_json(folder / FACTS_FILE)
             if facts["version"] != _VERSION:
                 return None
             images = np.load(folder / IMAGES_FILE, mmap_mode="r", allow_pickle=False)
             states = np.load(folder / STATES_FILE, allow_pickle=False)
             bad = {int(position): str(fault) for position, fault in facts["bad"].items()}
             size = int(facts["size"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            whole = images.shape == (len(states), size, size, CHANNELS) and images.dtype == np.uint8
+            whole = whole and states.shape[1:] == (_STATE_BYTES,) and states.dtype == np.uint8
+        except Exception:  # Damaged files raise errors of many kinds; what they held is made again.
             return None
-        whole = images.shape == (len(states), size, size, CHANNELS) and images.dtype == np.uint8
         return cls(images, states, size, bad) if whole else None
+
+    def holds(self, states: Sequence[bytes]) -> bool:
+        """Whether the images, and the faults of the others, are those of files with these states, in order."""
+        good = [state for position, state in enumerate(states) if position not in self.bad]
+        return len(good) + len(self.bad) == len(states) and self.states.tobytes() == b"".join(good)
 
 
 def load(paths: Sequence[pathlib.Path], config: DataConfig) -> tuple[Decoded, int, dict[int, str]]:
@@ -124,6 +131,8 @@ def load(paths: Sequence[pathlib.Path], config: DataConfig) -> tuple[Decoded, in
     key = hashlib.sha256(repr((_VERSION, config.image_size)).encode() + b"".join(states)).hexdigest()[:24]
     folder = files.cache_dir(config) / f"{_PREFIX}{key}"
     kept = _Kept.read(folder)
+    if kept and not kept.holds(states):
+        kept = None
     # A file that could not be read may have become readable without a change of its state: its rights, for example.
     if kept is None or any(not isinstance(pixels_or_fault(paths[i], kept.size), str) for i in kept.bad):
         size = kept.size if kept else config.image_size or default_size(paths)
@@ -133,7 +142,7 @@ def load(paths: Sequence[pathlib.Path], config: DataConfig) -> tuple[Decoded, in
             bad = _make(folder, paths, states, size)
         except OSError as error:
             raise DataError(
-                f"cannot write below {folder.parent} ({error.strerror}); choose another folder with --cache_dir"
+                f"cannot write below {shown(folder.parent)} ({error.strerror}); choose another folder with --cache_dir"
             ) from error
     else:
         size, bad = kept.size, kept.bad
@@ -161,8 +170,8 @@ def _make(folder: pathlib.Path, paths: Sequence[pathlib.Path], states: Sequence[
     needed, free = len(paths) * size * size * CHANNELS, shutil.disk_usage(folder.parent).free
     if needed > free:
         raise DataError(
-            f"{folder.parent}: {len(paths)} images of {size}×{size} need {needed >> 20} MB, only {free >> 20} MB "
-            "are free; choose a smaller --image_size or another --cache_dir"
+            f"{shown(folder.parent)}: {len(paths)} images of {size}×{size} need {needed >> 20} MB, only {free >> 20} "
+            "MB are free; choose a smaller --image_size or another --cache_dir"
         )
     part = folder.with_name(f"{folder.name}-part")
     earlier = _earlier(folder.parent, set(states), size)
@@ -198,7 +207,7 @@ def _finish(file: BinaryIO, folder: pathlib.Path, states: Sequence[bytes], bad: 
     """Writes the header of the array file for as many images as there are states, and the folder's other files."""
     file.write(_header(len(states), size))
     np.save(folder / STATES_FILE, np.frombuffer(b"".join(states), np.uint8).reshape(-1, _STATE_BYTES))
-    (folder / FACTS_FILE).write_text(json.dumps({"version": _VERSION, "size": size, "bad": bad}))
+    storage.write_json(folder / FACTS_FILE, {"version": _VERSION, "size": size, "bad": bad})
 
 
 def _pixels(

@@ -71,7 +71,7 @@ def sha256(path: pathlib.Path) -> str:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror})") from error
+        raise DataError(f"cannot read {shown(path)} ({error.strerror})") from error
     return digest.hexdigest()
 
 
@@ -95,7 +95,9 @@ def keep(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
         with storage.written_whole(path) as partial, open(partial, "wb") as file:
             write(file)
     except OSError as error:
-        raise DataError(f"cannot write {path} ({error.strerror}); choose another folder with --cache_dir") from error
+        raise DataError(
+            f"cannot write {shown(path)} ({error.strerror}); choose another folder with --cache_dir"
+        ) from error
 
 
 def bad_images(config: DataConfig, faults: Mapping[str, str]) -> str:

@@ -155,6 +155,42 @@ def fold_split(labels: np.ndarray, beta: float, fold: int, num_classes: int) -> 
     return np.concatenate(labeled), np.concatenate(rest)
 
 
+def validation_counts(counts: np.ndarray, fraction: float) -> np.ndarray:
+    """How many labeled images of each class --validation takes: at least one, and never the last one.
+
+    Args:
+      counts: [C] labeled images of each class.
+      fraction: of each class, in (0, 1).
+
+    Returns:
+      [C] int64.
+
+    >>> validation_counts(np.array([40, 3, 2, 1]), 0.2).tolist()
+    [8, 1, 1, 0]
+    """
+    counts = np.asarray(counts, np.int64)
+    return np.minimum(np.maximum(np.round(fraction * counts).astype(np.int64), 1), np.maximum(counts - 1, 0))
+
+
+def validation_mask(labels: np.ndarray, fraction: float, fold: int, num_classes: int) -> np.ndarray:
+    """Which labeled images --validation takes, at random from each class.
+
+    Args:
+      labels: [n] integer, of the labeled images.
+      fraction, num_classes: as in `validation_counts`.
+      fold: the seed; its random numbers are others than those that choose the labeled images.
+
+    Returns:
+      [n] bool.
+    """
+    generator = np.random.default_rng(fold)
+    mask = np.zeros(len(labels), bool)
+    wanted = validation_counts(np.bincount(labels, minlength=num_classes), fraction)
+    for positions, count in zip(_positions(labels, num_classes), wanted, strict=True):
+        mask[generator.choice(positions, count, replace=False)] = True
+    return mask
+
+
 def darp_split(
     labels: np.ndarray, labeled_counts: Sequence[int], unlabeled_counts: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,12 @@
 """Makes the semi-supervised problem of a config: the long-tailed subset and its labeled/unlabeled split (§4.2)."""
 
+from typing import Any
+
 import numpy as np
 
 from udal_tf.config import DataConfig
 from udal_tf.data import longtail, manifest
-from udal_tf.data.dataset import DataError, Source, SslData
+from udal_tf.data.dataset import DataError, Held, Source, SslData
 from udal_tf.data.manifest import positions_sha256
 
 
@@ -39,6 +41,8 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
             f"{config.dataset}: no labeled image of class {source.class_names[labeled_counts.index(0)]}; "
             "every class needs at least one"
         )
+    labeled, validation, of_validation = _validation(config, source, labels, labeled)
+    labeled_counts = _counts(labels[labeled], num_classes)
     unlabeled = np.concatenate([labeled, others])
     p_data = (
         longtail.geometric_prior(config.imbalance, num_classes)
@@ -54,6 +58,7 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
         "labeled_sha256": positions_sha256(labeled),
         "unlabeled_sha256": positions_sha256(unlabeled),
     }
+    provenance |= of_validation
     if np.any(labels < 0):
         provenance["unlabeled_of_unknown_class"] = int(np.sum(labels[unlabeled] < 0))
     return SslData(
@@ -70,6 +75,7 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
         p_unlabeled=p_data,
         provenance=provenance,
         skipped=source.skipped,
+        validation=validation,
     )
 
 
@@ -96,6 +102,39 @@ def _darp(config: DataConfig, labels: np.ndarray, num_classes: int) -> tuple[np.
             config.m1, config.imbalance_u or config.imbalance, config.unlabeled_shape, num_classes
         ),
     )
+
+
+def _validation(
+    config: DataConfig, source: Source, labels: np.ndarray, labeled: np.ndarray
+) -> tuple[np.ndarray, Held | None, dict[str, Any]]:
+    """The positions that remain labeled, the validation images, and what the provenance says of them.
+
+    Raises:
+      DataError: if there are none to take, or if the dataset has its own.
+    """
+    if not config.validation:
+        held, where = source.validation, source.validation_from
+    elif source.validation is not None:
+        raise DataError(
+            f"{config.dataset}: --validation={config.validation:g} takes labeled images for validation, and "
+            f"{source.validation_from} holds some already: leave one of them out"
+        )
+    else:
+        mask = longtail.validation_mask(labels[labeled], config.validation, config.fold, len(source.class_names))
+        if not mask.any():
+            raise DataError(
+                f"{config.dataset}: --validation={config.validation:g} needs a class with at least two labeled images; "
+                "all have one, which stays in training"
+            )
+        held, where = Held(source.train, labeled[mask], labels[labeled[mask]]), f"{config.validation:g} of the labels"
+        labeled = labeled[~mask]
+    if held is None:
+        return labeled, None, {}
+    counts = _counts(held.labels, len(source.class_names))
+    said: dict[str, Any] = {"validation": where, "validation_counts": counts}
+    if without := [name for name, count in zip(source.class_names, counts, strict=True) if not count]:
+        said["no_validation"] = without
+    return labeled, held, said
 
 
 def _counts(labels: np.ndarray, num_classes: int) -> list[int]:

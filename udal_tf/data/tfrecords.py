@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from udal_tf.data.dataset import DataError
+from udal_tf.shown_names import shown
 
 _HEADER = 12
 _FOOTER = 4
@@ -48,9 +49,9 @@ def index(shards: Sequence[pathlib.Path], image_key: str = "image", label_key: s
             with open(shard, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 found = [_locate(content, *record, image_key, label_key) for record in _records(content)]
         except OSError as error:
-            raise DataError(f"{shard}: cannot be read ({error.strerror})") from error
+            raise DataError(f"{shown(shard)}: cannot be read ({error.strerror})") from error
         except (ValueError, IndexError, struct.error) as error:
-            raise DataError(f"{shard}: truncated, or not TFRecords of images ({error})") from error
+            raise DataError(f"{shown(shard)}: truncated, or not TFRecords of images ({error})") from error
         tables.append(np.array([(number, *entry) for entry in found], np.int64))
     columns = np.concatenate(tables)
     return {

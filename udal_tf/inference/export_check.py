@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
+from udal_tf.inference.image_files import FILE_CHANNELS
 from udal_tf.inference.trained import TrainedModel
 from udal_tf.shown_names import shown
 
@@ -59,6 +60,12 @@ class Real:
     words: str = ""
 
 
+def reads_files(model: TrainedModel) -> bool:
+    """Whether image files become input of the network: square, and gray or RGB."""
+    height, width, channels = model.input_shape
+    return height == width and channels in FILE_CHANNELS
+
+
 def compare(
     model: TrainedModel, shift: np.ndarray, runs: Mapping[str, Run], real: Real, limit: float
 ) -> dict[str, float]:
@@ -85,7 +92,7 @@ def compare(
     if FIXED in runs:
         _refuses(runs[FIXED], model.input_shape)
     wrong = max(found.values()) > limit
-    if ANY_SIZE in runs or ENCODED in runs:
+    if reads_files(model) and (ANY_SIZE in runs or ENCODED in runs):
         with tempfile.TemporaryDirectory() as folder:
             made = list(_made(real.images if len(real.images) else random, pathlib.Path(folder)))
             originals = [path for path in real.paths if path.lower().endswith(_ORIGINALS)][:ORIGINALS]

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from udal_tf.augment import views
 from udal_tf.inference import any_size, encoded_input, export_check
-from udal_tf.inference.export_check import ANY_SIZE, ENCODED, FIXED, ExportError, Run
+from udal_tf.inference.export_check import ANY_SIZE, ENCODED, FIXED, ExportError, Run, reads_files
 from udal_tf.inference.trained import TrainedModel
 from udal_tf.models.stock import stock_copy
 
@@ -38,16 +38,17 @@ class Networks:
     Attributes:
       network: float32 [N, H, W, C] in [−1, 1] -> logits [N, C].
       fixed: uint8 [N, H, W, C] -> probabilities [N, C].
-      any_size: float32 [N, any, any, C] with integers 0 to 255 -> probabilities [N, C]; see `any_size.resizing`.
-      pixels: [N] encoded images -> uint8 [N, H, W, C], in a TensorFlow graph.
+      any_size: float32 [N, any, any, C] with integers 0 to 255 -> probabilities [N, C]; see `any_size.resizing`. None
+        if image files are not read for this network.
+      pixels: [N] encoded images -> uint8 [N, H, W, C], in a TensorFlow graph; None as well.
       class_names: C names.
       calibration: uint8 [M, H, W, C], what int8 is calibrated on; None for floating point.
     """
 
     network: keras.Model
     fixed: keras.Model
-    any_size: keras.Model
-    pixels: Callable[[tf.Tensor], tf.Tensor]
+    any_size: keras.Model | None
+    pixels: Callable[[tf.Tensor], tf.Tensor] | None
     class_names: Sequence[str]
     calibration: np.ndarray | None = None
 
@@ -97,14 +98,17 @@ def exportable(model: TrainedModel, shift: np.ndarray, calibration: np.ndarray |
         return keras.layers.Softmax(name=PROBS)(network(keras.layers.Rescaling(views.SCALE, name="scale")(x)))
 
     fixed = keras.Input(model.input_shape, dtype="uint8", name=IMAGES)
-    any_images = keras.Input((None, None, channels), name=IMAGES)
-    return Networks(
-        network,
-        keras.Model(fixed, probs(fixed), name=model.network.name),
-        keras.Model(any_images, probs(any_size.resizing(size, channels, central)(any_images)), name=model.network.name),
-        encoded_input.reader(size, channels, central),
-        model.class_names,
-        calibration,
+    networks = Networks(
+        network, keras.Model(fixed, probs(fixed), name=model.network.name), None, None, model.class_names, calibration
+    )
+    if not reads_files(model):
+        return networks
+    images = keras.Input((None, None, channels), name=IMAGES)
+    resized = any_size.resizing(size, channels, central)(images)
+    return dataclasses.replace(
+        networks,
+        any_size=keras.Model(images, probs(resized), name=model.network.name),
+        pixels=encoded_input.reader(size, channels, central),
     )
 
 
@@ -112,29 +116,28 @@ def _signature(network: keras.Model) -> tf.TensorSpec:
     return tf.TensorSpec(network.input_shape, tf.uint8, name=IMAGES)
 
 
-def _checked(images: tf.Tensor, network: keras.Model) -> tf.Tensor:
-    """The images, in a graph that refuses other sizes: the shapes of a signature are not checked when it is called."""
-    return tf.cast(tf.ensure_shape(images, network.input_shape), network.inputs[0].dtype)
+def _on_checked(network: keras.Model) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """A graph that refuses other sizes: the shapes of a signature are not checked when it is called."""
+
+    def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        images = tf.cast(tf.ensure_shape(images, network.input_shape), network.inputs[0].dtype)
+        return {PROBS: network(images, training=False)}
+
+    return serve
 
 
 def _write_savedmodel(networks: Networks, path: pathlib.Path) -> None:
     archive = keras.export.ExportArchive()
-    archive.track(networks.any_size)
-    archive.add_endpoint(
-        SIGNATURES[ANY_SIZE],
-        lambda images: {PROBS: networks.any_size(_checked(images, networks.any_size), training=False)},
-        input_signature=[_signature(networks.any_size)],
-    )
-    archive.add_endpoint(
-        SIGNATURES[FIXED],
-        lambda images: {PROBS: networks.fixed(_checked(images, networks.fixed), training=False)},
-        input_signature=[_signature(networks.fixed)],
-    )
-    archive.add_endpoint(
-        SIGNATURES[ENCODED],
-        lambda image_bytes: {PROBS: networks.fixed(networks.pixels(image_bytes), training=False)},
-        input_signature=[tf.TensorSpec([None], tf.string, name=BYTES)],
-    )
+    default, pixels = networks.any_size or networks.fixed, networks.pixels
+    archive.track(default)
+    for takes, network in ((ANY_SIZE, default), (FIXED, networks.fixed)):
+        archive.add_endpoint(SIGNATURES[takes], _on_checked(network), input_signature=[_signature(network)])
+    if pixels is not None:
+        archive.add_endpoint(
+            SIGNATURES[ENCODED],
+            lambda image_bytes: {PROBS: networks.fixed(pixels(image_bytes), training=False)},
+            input_signature=[tf.TensorSpec([None], tf.string, name=BYTES)],
+        )
     archive.write_out(str(path), verbose=False)
 
 
@@ -145,11 +148,11 @@ def _load_savedmodel(path: pathlib.Path) -> Mapping[str, Run]:
         name = BYTES if takes == ENCODED else IMAGES
         return lambda images: signatures[SIGNATURES[takes]](**{name: tf.constant(images)})[PROBS].numpy()
 
-    return {takes: runner(takes) for takes in SIGNATURES}
+    return {takes: runner(takes) for takes, name in SIGNATURES.items() if name in signatures}
 
 
 def _write_keras(networks: Networks, path: pathlib.Path) -> None:
-    networks.any_size.save(path)
+    (networks.any_size or networks.fixed).save(path)
 
 
 def _load_keras(path: pathlib.Path) -> Mapping[str, Run]:

@@ -11,7 +11,7 @@ from udal_tf.inference.exporting import FORMATS, PROBS
 from udal_tf.inference.quantizing import Loss
 from udal_tf.inference.trained import TrainedModel
 from udal_tf.inference.workfolder import BEST_EPOCH
-from udal_tf.run_records import Result
+from udal_tf.run_records import TEST, Result
 from udal_tf.shown_names import command_line, shown
 
 # Classes with fewer labeled or fewer test images are listed in the limitations.
@@ -19,9 +19,9 @@ FEW_LABELED = 10
 FEW_TESTED = 30
 _VARIANTS = {"last": ("ema", "ema_la"), "best": ("ema", "ema_la"), "raw": ("raw", "raw_la")}
 # Settings that a run fills in itself.
-_FILLED_IN = ("images", "plugin_sha256")
+_FILLED_IN = ("images", "labels_sha256", "plugin_sha256")
 # Facts of the data that are per-class counts, shown in the table of classes.
-_COUNTS = ("labeled_counts", "unlabeled_counts", "test_counts")
+_COUNTS = ("labeled_counts", "unlabeled_counts", "validation_counts", "test_counts")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +55,8 @@ def training_command(config: Config) -> str:
     recipe = {**own_arch, **flat(resolve(chosen).to_dict())}
     given = {name: value for name, value in chosen.items() if name != "protocol" or value != "crest"}
     for name, value in values.items():
-        stated = (is_identity(name) or name == "data_dir") and name not in _FILLED_IN
-        if stated and value != recipe[name]:
+        stated = (is_identity(name) or name in ("data_dir", "labels")) and name not in _FILLED_IN
+        if stated and value != recipe.get(name):
             given.setdefault(name, value)
     words = [f"--{name}={','.join(map(str, v)) if isinstance(v, (list, tuple)) else v}" for name, v in given.items()]
     return command_line(["python", "run.py", *words])
@@ -125,9 +125,11 @@ def _checked(export: Export) -> str:
 
 
 def _weights(model: TrainedModel) -> str:
+    row = model.folder.row
+    compared_by = row.scored_on if row else TEST
     return {
         "last": "EMA weights at the end of training",
-        "best": "EMA weights of the best epoch on the test images",
+        "best": f"EMA weights of the best epoch on the {compared_by} images",
         "raw": "raw weights at the end of training",
     }[model.weights]
 
@@ -148,7 +150,7 @@ def _prior(export: Export) -> str:
 
 
 def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> str:
-    row, variants = model.folder.row, _VARIANTS[model.weights]
+    scored, variants = model.folder.scores, _VARIANTS[model.weights]
     columns: dict[str, list] = {"class": list(model.class_names)}
     grown = model.folder.config.generations > 1
     labeled = "labeled, pseudo-labels included" if grown else "labeled"
@@ -159,26 +161,27 @@ def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> st
     if export.target_prior is not None:
         target = priors.target_prior(export.target_prior, model.class_names, model.p_data)
         columns["target prior"] = [f"{prior:.4f}" for prior in target]
-    if row:
-        tested = _tested(model)
+    if scored:
+        found, scored_on = scored
+        tested = _tested(model) if scored_on == TEST else []
         if tested:
             columns["tested"] = tested
         for title, variant in zip(("recall, %", "recall with LA (Inf), %"), variants, strict=True):
-            recall = row.test.per_class_recall[variant]
+            recall = found.per_class_recall[variant]
             columns[title] = ["–" if value is None else f"{100 * value:.1f}" for value in recall]
     lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
     lines += [" | ".join(map(str, cells)) for cells in zip(*columns.values(), strict=True)]
     table = "\n".join(f"| {line} |" for line in lines)
-    if not row:
+    if not scored:
         return f"{table}\n\nThese weights were saved in mid-epoch and were not tested."
     scores = "; ".join(
-        f"{name}: accuracy {100 * row.test.accuracy[variant]:.1f} %, balanced accuracy "
-        f"{100 * row.test.balanced_accuracy[variant]:.1f} %"
+        f"{name}: accuracy {100 * found.accuracy[variant]:.1f} %, balanced accuracy "
+        f"{100 * found.balanced_accuracy[variant]:.1f} %"
         for name, variant in zip(
             ("without LA (Inf)", "with LA (Inf) to the uniform distribution"), variants, strict=True
         )
     )
-    return f"On the test images of the run, {scores}.\n\n{table}"
+    return f"On the {scored_on} images of the run, {scores}.\n\n{table}"
 
 
 def _tested(model: TrainedModel) -> list[int]:

@@ -78,10 +78,13 @@ def images(model: TrainedModel, named: bool, real: Real) -> Images:
             "--quantize=int8 needs images to calibrate on, and the training data is not available "
             f"({shown(str(error).splitlines()[0])}): give --images"
         ) from error
+    calibration = fetched(source.train, in_turn(source.train_labels, MOST_CALIBRATED))
+    if not len(source.test):
+        return Images(calibration, calibration, None, f"training images of {config.dataset}; it has no test images")
     tested = in_turn(source.test_labels, MOST_COMPARED)
     which = "the test images" if len(tested) == len(source.test) else "test images, as many of each class as there are"
     return Images(
-        fetched(source.train, in_turn(source.train_labels, MOST_CALIBRATED)),
+        calibration,
         fetched(source.test, tested),
         source.test_labels[tested],
         f"{which} of {config.dataset}",

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from udal_tf.data import files, sources
+from udal_tf.data import custom_dataset, files, folder_listing, sources
 from udal_tf.data.dataset import DataError, Images
 from udal_tf.inference import image_files
 from udal_tf.inference.export_check import Real
 from udal_tf.inference.trained import TrainedModel
+from udal_tf.records.datasets import FolderConfig
 from udal_tf.registry import DATASETS
 from udal_tf.shown_names import shown
 
@@ -40,6 +41,10 @@ def find(model: TrainedModel, named: Sequence[str]) -> Real:
             raise ValueError(f"none of {', '.join(named)} is a readable image")
         return Real(images, paths, f"{len(paths)} images given by the user")
     try:
+        if isinstance(own, FolderConfig) and own.labels:
+            listing = folder_listing.make_listing(custom_dataset.read(config, own))
+            images, paths = _readable(model, map(str, listing.test))
+            return Real(images, paths, f"{len(paths)} images of {shown(own.labels)}")
         if DATASETS[config.dataset].resizable:
             folder = files.data_dirs(config)[0]
             images, paths = _readable(model, image_files.below(str(folder)))

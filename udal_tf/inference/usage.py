@@ -5,7 +5,7 @@ from typing import Any
 
 from udal_tf.data import central_view, decoding
 from udal_tf.inference.export_check import ANY_SIZE, ENCODED, FIXED
-from udal_tf.inference.exporting import BYTES, IMAGES, LITE_SIGNATURE, PROBS, SIGNATURES
+from udal_tf.inference.exporting import BYTES, IMAGES, LITE_SIGNATURE, PROBS, SIGNATURES, reads_files
 from udal_tf.inference.trained import TrainedModel
 
 # The file in an export that reads images.
@@ -44,16 +44,21 @@ def program(model: TrainedModel, format_name: str) -> str:
     """A Python program that runs the exported model on one image without udal_tf."""
     height, width, channels = model.input_shape
     imports, run = _RUN[format_name]
-    gray = ", channels=1" if channels == 1 else ""
+    if reads_files(model):
+        gray = ", channels=1" if channels == 1 else ""
+        imports = [*imports, f"from {READER.removesuffix('.py')} import decode  # The file beside this card."]
+        images = f'decode("image.png", {height}{gray})[None]  # uint8 [1, {height}, {width}, {channels}].'
+    else:
+        imports = ["import numpy as np", *imports]
+        images = f'np.load("images.npy")  # uint8 [N, {height}, {width}, {channels}].'
     lines = [
         "import json",
         "",
         *imports,
-        f"from {READER.removesuffix('.py')} import decode  # The file beside this card.",
         "",
         'with open("classes.json", encoding="utf-8") as file:',
         '    class_names = json.load(file)["class_names"]',
-        f'images = decode("image.png", {height}{gray})[None]  # uint8 [1, {height}, {width}, {channels}].',
+        f"images = {images}",
         *run,
         "print(class_names[probs[0].argmax()], probs[0].max())",
     ]
@@ -84,6 +89,8 @@ def encoded_program() -> str:
 
 def without_reader(model: TrainedModel, format_name: str) -> list[str]:
     """What a format takes besides the pixels of `read_image.py`, in paragraphs of Markdown."""
+    if not reads_files(model):
+        return []
     size, _, channels = model.input_shape
     any_size = (
         f"uint8 [N, any, any, {channels}]: images of any size, upright, all images of a call of one size. The model "
@@ -120,6 +127,8 @@ def inputs(model: TrainedModel, format_name: str) -> dict[str, Any]:
     """The input and, for a SavedModel, the other signatures, JSON-ready."""
     fixed: dict[str, Any] = {"name": IMAGES, "dtype": "uint8", "shape": [None, *model.input_shape]}
     default = fixed | {"shape": [None, None, None, model.input_shape[2]]}
+    if not reads_files(model):
+        return {"input": fixed}
     if format_name != "savedmodel":
         return {"input": default if format_name == "keras" else fixed}
     encoded = {"name": BYTES, "dtype": "string", "shape": [None]}
@@ -140,11 +149,15 @@ def contract(model: TrainedModel, format_name: str) -> str:
         else ("the center square, as large as the short side", "NumPy and Pillow")
     )
     own = ", which this format also does itself, see below" if format_name in ("savedmodel", "keras") else ""
+    reading = (
+        f". Images are cropped and resized first{own}: {part}, resized to {width} × {height} pixels, upright, "
+        f"transparency on white. `decode` in `{READER}` does this with any file as the training did; it needs {needs}."
+    )
+    if not reads_files(model):
+        colors, reading = f"{channels} channels as in training", "."
     return (
         f"Input: `{IMAGES}`, uint8 [N, {height}, {width}, {channels}], {colors}, 0 to 255. The model scales pixel "
-        f"values itself. Images are cropped and resized first{own}: {part}, resized to {width} × {height} pixels, "
-        f"upright, transparency on white. `decode` in `{READER}` does this with any file as the training did; it needs "
-        f"{needs}.\n\n"
+        f"values itself{reading}\n\n"
         f"Output: `{PROBS}`, float32 [N, {len(model.class_names)}], a probability per class in the order of "
         "`classes.json`."
     )

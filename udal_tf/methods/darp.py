@@ -26,23 +26,24 @@ class DarpTables(tf.Module):
     Args:
       pool_size: M, number of images in the unlabeled set.
       num_classes: C.
-      warmup_steps: steps before the first refinement.
       every: steps between refinements.
       delta: of `core.darp.remove_small_entries`.
 
     Source: DARP's train.py and training_functions.py.
     """
 
-    def __init__(self, pool_size: int, num_classes: int, warmup_steps: int, every: int, delta: float):
+    def __init__(self, pool_size: int, num_classes: int, every: int, delta: float):
         super().__init__(name="darp_tables")
-        self._pool_size, self._warmup_steps, self._every, self._delta = pool_size, warmup_steps, every, delta
+        self._pool_size, self._every, self._delta = pool_size, every, delta
         uniform = tf.fill([pool_size, num_classes], 1.0 / num_classes)
         everywhere = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
         self.predictions = tf.Variable(uniform, name="predictions", **everywhere)
         self.refined = tf.Variable(uniform, name="refined", **everywhere)
         self.residual = tf.Variable(0.0, name="residual", **everywhere)
 
-    def __call__(self, probs: tf.Tensor, rows: tf.Tensor, step: tf.Tensor, distribution: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, probs: tf.Tensor, rows: tf.Tensor, step: tf.Tensor, distribution: tf.Tensor, warmup_steps: int
+    ) -> tf.Tensor:
         """Stores the predictions of a batch and returns its pseudo-labels.
 
         Args:
@@ -50,6 +51,7 @@ class DarpTables(tf.Module):
           rows: [U] int64, the images' indices in the unlabeled set.
           step: scalar.
           distribution: [C] float32, the set's class distribution.
+          warmup_steps: steps before the first refinement.
 
         Returns:
           [U, C] float32: the DARP-refined pseudo-labels, or `probs` during the warm-up.
@@ -57,8 +59,8 @@ class DarpTables(tf.Module):
         at = gathered(rows)[:, tf.newaxis]
         self.predictions.assign(tf.tensor_scatter_nd_update(self.predictions, at, gathered(probs)))
         step = tf.cast(step, tf.int64)
-        warm = step >= self._warmup_steps
-        due = warm & ((step - self._warmup_steps) % self._every == 0)
+        warm = step >= warmup_steps
+        due = warm & ((step - warmup_steps) % self._every == 0)
         totals = self._pool_size * distribution
         refined, residual = tf.cond(
             due, lambda: self._solved(totals), lambda: (tf.identity(self.refined), tf.identity(self.residual))
@@ -85,13 +87,8 @@ class Darp(Method):
     def __init__(self, setup: Setup):
         super().__init__(setup)
         own, problem = of_kind(DarpConfig, setup.settings), setup.problem
-        self.tables = DarpTables(
-            problem.pool_size,
-            setup.num_classes,
-            int(own.darp_warmup * setup.train.total_steps),
-            own.darp_every,
-            own.darp_delta,
-        )
+        self.tables = DarpTables(problem.pool_size, setup.num_classes, own.darp_every, own.darp_delta)
+        self._warmup = own.darp_warmup
         prior = problem.prepared.get(PRIOR)
         self._prior = None if prior is None else tf.constant(prior, tf.float32)
 
@@ -101,7 +98,8 @@ class Darp(Method):
 
     def refined(self, step: Step, probs: tf.Tensor) -> tf.Tensor:
         distribution = step.values[P_UNLABELED] if self._prior is None else self._prior
-        return self.tables(probs, step.batch["rows_u"], step.number, distribution)
+        warmup_steps = int(self._warmup * step.total_steps)
+        return self.tables(probs, step.batch["rows_u"], step.number, distribution, warmup_steps)
 
     def monitors(self) -> dict[str, tf.Tensor]:
         return {"darp_residual": tf.identity(self.tables.residual)}

@@ -62,6 +62,11 @@ def _distribution(name: str, probs, num_classes: int) -> tf.Tensor:
     return probs
 
 
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """All layers of the model, including those inside of other layers."""
+    return list(model._flatten_layers(include_self=False))
+
+
 class Learner(tf.Module):
     """A model in training: weights, their EMA, the optimizer and the moving average of predictions.
 
@@ -72,8 +77,8 @@ class Learner(tf.Module):
       model: Keras model, images [B, H, W, C] in [−1, 1] -> logits [B, C], which a Dense on the features gives.
       problem: what is known about the data.
       method: settings of the base learner and the method.
-      optimizer: its settings.
-      train: length of the run and batch sizes.
+      optimizer: its settings, and those of the EMA and the weight decay; see `use_optimizer` for other optimizers.
+      train: length of the run and batch sizes; see `begin_schedules` for a length that is not known yet.
       own: the sections of the base learner and the method; missing ones have their defaults.
 
     Raises:
@@ -90,7 +95,8 @@ class Learner(tf.Module):
         own: Own = Own(),  # noqa: B008 (frozen)
     ):
         super().__init__(name="learner")
-        num_classes = model.output_shape[-1]
+        # A subclassed model does not tell its output's shape.
+        num_classes = getattr(model, "output_shape", (None, len(problem.p_data)))[-1]
         self.p_data = p_data = _distribution("p_data", problem.p_data, num_classes)
         self._p_unlabeled = p_data
         if problem.p_unlabeled is not None:
@@ -106,30 +112,21 @@ class Learner(tf.Module):
         # Tracked here, so that they are in the checkpoint.
         self.heads = dict(self.network.heads)
         self.second_head = self.heads.get(SECOND_HEAD)
-        self.method = make_method(record, own.method, problem, method, train)
+        self.method = make_method(record, own.method, problem, method)
         self._seed = problem.seed
         self._trained = [*model.trainable_variables, *(v for h in self.heads.values() for v in h.trainable_variables)]
         self._method, self._train = method, train
         self._ema_decay, self._ema_warmup = optimizer.ema_decay, optimizer.ema_warmup
-        self._decayed = [
-            v
-            for layer in (*model.layers, *self.heads.values())
-            if not isinstance(layer, (FusedBatchNorm, keras.layers.BatchNormalization))
-            for v in layer.trainable_variables
+        normalizing = [
+            layer for layer in layers_of(model) if isinstance(layer, (FusedBatchNorm, keras.layers.BatchNormalization))
         ]
-        self.optimizer = _make_optimizer(optimizer, train.total_steps)
-        # Coefficient of Σw²/2 in the loss.
-        self._l2_weight = optimizer.weight_decay
+        not_decayed = [v for layer in normalizing for v in layer.trainable_variables]
+        excluded = {id(v) for v in not_decayed}
+        self._decayed = [v for v in self._trained if id(v) not in excluded]
+        keras_optimizer = _make_optimizer(optimizer, train.total_steps)
         if optimizer.optimizer == "adamw":
-            self._l2_weight = 0.0
-            decayed = {id(v) for v in self._decayed}
-            self.optimizer.exclude_from_weight_decay([v for v in self._trained if id(v) not in decayed])
-        self.optimizer.build(self._trained)
-        # Gradients of float16 layers underflow unless the loss is scaled up; if they overflow, the step is skipped.
-        scales = any(layer.compute_dtype == "float16" for layer in model.layers)
-        self._scaling = keras.optimizers.LossScaleOptimizer(self.optimizer) if scales else None
-        if self._scaling:
-            self._scaling.build(self._trained)
+            keras_optimizer.exclude_from_weight_decay(not_decayed)
+        self.use_optimizer(keras_optimizer, l2_weight=0.0 if optimizer.optimizer == "adamw" else optimizer.weight_decay)
         # Steps done; counted separately, as the optimizer does not count steps that overflow.
         self.step = tf.Variable(
             0, dtype=tf.int64, trainable=False, name="step", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
@@ -155,6 +152,36 @@ class Learner(tf.Module):
             aggregation=tf.VariableAggregation.MEAN,
         )
 
+    def use_optimizer(self, optimizer: keras.optimizers.Optimizer, l2_weight: float) -> None:
+        """Trains with this optimizer, before the first step or instead of the present one.
+
+        Args:
+          optimizer: any of Keras; wrapped to scale the loss if the model has float16 layers.
+          l2_weight: coefficient of Σw²/2 in the loss, over all weights but those of batch norm.
+        """
+        self._l2_weight = l2_weight
+        # Gradients of float16 layers underflow unless the loss is scaled up; if they overflow, the step is skipped.
+        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer) and any(
+            layer.compute_dtype == "float16" for layer in layers_of(self.model)
+        ):
+            optimizer.build(self._trained)
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer.build(self._trained)
+        scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        self.scaling = optimizer if scales else None
+        self.optimizer = optimizer.inner_optimizer if scales else optimizer
+
+    def begin_schedules(self, steps_per_epoch: int, epochs: int, step: int = 0) -> bool:
+        """Starts the schedules of α and of the method anew, for this many epochs, as if `step` steps had been done.
+
+        Returns:
+          Whether the length has changed, so that a step that is compiled already must be compiled again.
+        """
+        length = dataclasses.replace(self._train, steps_per_epoch=steps_per_epoch, epochs=epochs)
+        changed, self._train = length != self._train, length
+        self.step.assign(step)
+        return changed
+
     def begin_averages(self) -> None:
         """Restarts the EMA weights from the model's weights, for weights loaded after construction."""
         for average, variable in zip(self.ema, self.network.averaged, strict=True):
@@ -176,7 +203,8 @@ class Learner(tf.Module):
         progress = schedules.epoch_progress(self.step, self._train.steps_per_epoch, self._train.epochs)
         alpha = schedules.alpha(progress, self._method.alpha_min, self._method.k)
         values = {P_DATA: self.p_data, P_UNLABELED: self.p_unlabeled(), P_MODEL: self.p_model(), ALPHA: alpha}
-        return Step(batch, tf.identity(self.step), progress, self.network, self.method, values, self._seed)
+        number, total = tf.identity(self.step), self._train.total_steps
+        return Step(batch, number, total, progress, self.network, self.method, values, self._seed)
 
     def _ramp(self) -> tf.Tensor:
         return schedules.linear_ramp(self.step, self._method.unlabeled_ramp * self._train.total_steps)
@@ -218,16 +246,18 @@ class Learner(tf.Module):
             loss = loss_l + ramp * self._method.unlabeled_weight * loss_u + self._l2_weight * l2
             for name, part in parts_beside.items():
                 loss += part.weight * (ramp if part.ramped else 1.0) * auxiliary[name]
-            scaled_loss = loss if self._scaling is None else self._scaling.scale_loss(loss)
+            for regularization in self.model.losses:
+                loss += tf.cast(regularization, tf.float32) / replicas
+            scaled_loss = loss if self.scaling is None else self.scaling.scale_loss(loss)
         metrics = {"loss": loss, "loss_labeled": loss_l, "loss_unlabeled": loss_u, "loss_l2": l2}
         metrics.update({f"loss_{name}": value for name, value in auxiliary.items()})
         whole_batch = {**self._monitors(step.aligner), **parts.monitors}
         metrics.update({name: tf.cast(value, tf.float32) / replicas for name, value in whole_batch.items()})
 
-        if self._scaling is None:
+        if self.scaling is None:
             self.optimizer.apply(tape.gradient(loss, self._trained), self._trained)
         else:
-            self._scaling.apply(tape.gradient(scaled_loss, self._trained), self._trained)
+            self.scaling.apply(tape.gradient(scaled_loss, self._trained), self._trained)
         decay = moving_average.warmed_decay(self._ema_decay, self.step) if self._ema_warmup else self._ema_decay
         for average, variable in zip(self.ema, self.network.averaged, strict=True):
             average.assign(decay * average + (1.0 - decay) * variable.value)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from udal_tf import registry
-from udal_tf.config import MethodConfig, TrainConfig
+from udal_tf.config import MethodConfig
 from udal_tf.methods.losses import Auxiliary
 from udal_tf.settings import Section
 
@@ -47,13 +47,15 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What a method is constructed from: its record, its own section or None, the data, and the run's settings."""
+    """What a method is constructed from: its record, its own section or None, the data, and the method's settings.
+
+    The length of the run is known to each `Step` alone, as `Model.fit` states it when everything is constructed.
+    """
 
     record: registry.Method
     settings: Section | None
     problem: Problem
     config: MethodConfig
-    train: TrainConfig
 
     @property
     def num_classes(self) -> int:
@@ -123,9 +125,7 @@ class Method(tf.Module):
         return None
 
 
-def make_method(
-    record: registry.Method, own: Section | None, problem: Problem, config: MethodConfig, train: TrainConfig
-) -> Method:
+def make_method(record: registry.Method, own: Section | None, problem: Problem, config: MethodConfig) -> Method:
     """The method of a record, with its own section or the defaults."""
-    setup = Setup(record, registry.section_of(record, own), problem, config, train)
+    setup = Setup(record, registry.section_of(record, own), problem, config)
     return registry.resolved(record.behavior)(setup)

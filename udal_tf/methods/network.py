@@ -12,7 +12,8 @@ class Network:
     """A model with additional linear heads on its features, all computed in one forward pass.
 
     Args:
-      model: images [B, H, W, C] in [−1, 1] -> logits [B, C]; its last layer is a Dense on the features.
+      model: images [B, H, W, C] in [−1, 1] -> logits [B, C]; if heads are added, a functional or sequential model whose
+        last layer is a Dense on the features.
       second_head: whether a second Dense layer, of the same size, predicts instead of the model's last layer.
       heads: by name, further layers on the features that are not used in evaluation.
 
@@ -20,6 +21,9 @@ class Network:
       heads: all of them by name, the second one as SECOND_HEAD.
       evaluated: the Keras model that predicts.
       averaged: the variables with an EMA: all trainable ones of `evaluated`, and the model's own last layer.
+
+    Raises:
+      ValueError: if heads are to be added and the model's features cannot be found.
     """
 
     def __init__(
@@ -27,26 +31,30 @@ class Network:
     ):
         self.model, self.heads = model, dict(heads or {})
         self.evaluated, self.averaged = model, list(model.trainable_variables)
-        features = model.layers[-1].input
+        if not second_head and not self.heads:
+            self._models: dict[tuple[str, ...], keras.Model] = {(): model}
+            return
+        images, features, logits = _features(model)
         if second_head:
             head = keras.layers.Dense(model.output_shape[-1], dtype="float32", name=SECOND_HEAD)
-            self.evaluated = keras.Model(model.input, head(features), name=model.name)
+            self.evaluated = keras.Model(images, head(features), name=model.name)
             self.averaged += head.trainable_variables
             self.heads[SECOND_HEAD] = head
         outputs = {name: head(features) for name, head in self.heads.items()}
-        self._models: dict[tuple[str, ...], keras.Model] = {(): model}
+        self._models = {(): model}
         for names in (self._names(False), self._names(True)):
             if names not in self._models:
-                self._models[names] = keras.Model(model.input, [model.output, *(outputs[name] for name in names)])
+                self._models[names] = keras.Model(images, [logits, *(outputs[name] for name in names)])
 
     def _names(self, all_heads: bool) -> tuple[str, ...]:
         return tuple(name for name in self.heads if all_heads or name == SECOND_HEAD)
 
     def __call__(self, images: tf.Tensor, all_heads: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Logits of the model, and by name those of the second head or of all heads, in training mode."""
+        """Logits of the model, and by name those of the second head or of all heads, in training mode, in float32."""
         names = self._names(all_heads)
-        logits = self._models[names](images, training=True)
-        return (logits[0], dict(zip(names, logits[1:], strict=True))) if names else (logits, {})
+        outputs = self._models[names](images, training=True)
+        logits, *others = [tf.cast(values, tf.float32) for values in (outputs if names else [outputs])]
+        return logits, dict(zip(names, others, strict=True))
 
     def logits(self, images: tf.Tensor, averages: list[tf.Variable] | None = None) -> tf.Tensor:
         """Logits [B, C] of `evaluated` in inference mode, with its own weights or with these averages of `averaged`."""
@@ -54,4 +62,21 @@ class Network:
         if averages is not None:
             by_variable = {id(v): average for v, average in zip(self.averaged, averages, strict=True)}
             weights = [by_variable[id(v)] for v in weights]
-        return self.evaluated.stateless_call(weights, self.evaluated.non_trainable_variables, images, training=False)[0]
+        fixed = self.evaluated.non_trainable_variables
+        return tf.cast(self.evaluated.stateless_call(weights, fixed, images, training=False)[0], tf.float32)
+
+
+def _features(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
+    """The model's images, the features [B, F] that its last layer is given, and its logits."""
+    last = model.layers[-1] if model.layers else None
+    if isinstance(last, keras.layers.Dense) and isinstance(model, keras.Sequential):
+        images = features = keras.Input(model.input_shape[1:], name="images")
+        for layer in model.layers[:-1]:
+            features = layer(features)
+        return images, features, last(features)
+    if isinstance(last, keras.layers.Dense) and hasattr(model, "input"):
+        return model.input, last.input, model.output
+    raise ValueError(
+        "a further head on the network's features needs a functional or sequential Keras model that ends in a Dense "
+        f"layer, and {model.name} ends in {type(last).__name__}"
+    )

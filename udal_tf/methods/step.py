@@ -25,6 +25,7 @@ class Step:
     Attributes:
       batch: this replica's part, as `input.pipeline` describes it.
       number: scalar int64, steps done before.
+      total_steps: length of the run.
       progress: scalar, t/T of Eq. 10.
       network: the model and its heads.
       values: the distributions and numbers that `aligner` reads by name; a method may change them within a step.
@@ -39,13 +40,15 @@ class Step:
         self,
         batch: dict[str, tf.Tensor],
         number: tf.Tensor,
+        total_steps: int,
         progress: tf.Tensor,
         network: Network,
         method: Method,
         values: dict[str, tf.Tensor],
         seed: int,
     ):
-        self.batch, self.number, self.progress, self.network = batch, number, progress, network
+        self.batch, self.number, self.total_steps = batch, number, total_steps
+        self.progress, self.network = progress, network
         self.logits: dict[str, tf.Tensor] = {}
         self.heads: dict[str, dict[str, tf.Tensor]] = {name: {} for name in network.heads}
         self.targets: tf.Tensor | None = None

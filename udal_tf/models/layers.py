@@ -6,6 +6,7 @@ import tensorflow as tf
 BATCH_NORM_EPSILON = 1e-3
 
 
+@keras.saving.register_keras_serializable(package="udal_tf")
 class FusedBatchNorm(keras.layers.Layer):
     """Batch normalization over the last axis in one fused kernel; Keras 3's own layer runs several small ones.
 

@@ -1,6 +1,9 @@
 """The datasets: the settings that the paper, CReST or our own measurements give for each."""
 
+import dataclasses
+
 from udal_tf.registry import Dataset, Speed
+from udal_tf.settings import Section, setting
 
 # Runs of UDAL on the embedded datasets: 288,000 images of digits-LT in 65 s, 172,800 of Fashion-MNIST-LT in 161 s.
 _TWO_CORES = "as measured on two cores (docs/results.md)"
@@ -8,6 +11,40 @@ _CIFAR_DARP = {"n1": 1500, "m1": 3000}
 # Table 4 reports CReST+ after 2,000, 4,000 and 6,000 epochs: three generations. The selection's exponent is 0.7
 # (BUILD_NOTES.md: both readings of a public configuration).
 _IMAGENET_CREST = {"generations": 3, "epochs": 2000, "select_alpha": 1 / 0.7}
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderConfig(Section):
+    """Where a custom dataset's classes are written down: in the names of folders, or in a CSV file."""
+
+    labels: str = setting(
+        "",
+        "CSV file whose first line is file,label or file,label,split, with a line for each image, so that no file has "
+        "to be moved. File names are relative to --data_dir (without it, to the CSV file's folder) or absolute; an "
+        "image with an empty label is unlabeled; split is train, val or test (default: train).",
+        identity=False,
+    )
+    labels_sha256: str = setting(
+        "",
+        "SHA-256 of the content of --labels, or of Hugging Face's metadata.csv: set automatically; a run resumes only "
+        "with the same content.",
+    )
+    layout: str = setting(
+        "auto",
+        "Which folders hold what: `udal`, labeled/<class>, unlabeled/ and optionally val/<class> and test/<class>; "
+        "`torchvision`, train/<class>, val/<class> and test/<class>, and unlabeled/; `huggingface`, metadata.csv with "
+        "the columns file_name,label, for the whole folder or in train/, validation/ and test/; `auto`, the first or "
+        "the second, by what is there.",
+        choices=("auto", "udal", "torchvision", "huggingface"),
+    )
+
+    def _check(self) -> None:
+        if self.labels and self.layout != "auto":
+            raise ValueError(
+                f"--labels={self.labels} says the class of each file, and --layout={self.layout} that the folders do: "
+                "leave one of them out"
+            )
+
 
 RECORDS = (
     Dataset(
@@ -121,6 +158,7 @@ RECORDS = (
         name="folder",
         label="custom dataset",
         load="udal_tf.data.folder:load",
+        settings=FolderConfig,
         resizable=True,
         long_tailed=False,
         by_folder=True,
