@@ -58,6 +58,7 @@ def samples() -> dict[str, list[bytes]]:
         "WEBP": [(rgb, {"exif": EXIF}), (rgba, {"lossless": True}), (rgb, {"save_all": True, "append_images": [rgba]})],
         "GIF": [(palette, {"transparency": 3}), (palette, {"save_all": True, "append_images": [gray]})],
         "BMP": [(rgb, {}), (palette, {}), (rgb.convert("1"), {}), (rgba, {})],
+        "DIB": [(rgb, {}), (palette, {}), (rgba, {})],
         "TIFF": [
             (rgb, {"tiffinfo": {274: 6}}),
             (rgba, {"compression": "tiff_lzw"}),

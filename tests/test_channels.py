@@ -11,7 +11,8 @@ from udal_tf import registry
 from udal_tf.augment import randaugment, views
 from udal_tf.augment.layer import RandAugment
 from udal_tf.config import AugmentConfig, resolve
-from udal_tf.data.dataset import Source
+from udal_tf.data.dataset import DataError, Source
+from udal_tf.inference import usage
 from udal_tf.run_dir import RESULT
 from udal_tf.training.experiment import train_and_evaluate
 
@@ -128,4 +129,9 @@ def test_the_program_trains_on_them_and_prints_once_what_is_left_out(undrawn, tm
     train_and_evaluate(resolve({"dataset": "bands", **SHORT, "workdir": str(workdir)}))
     assert capsys.readouterr().out.count("RandAugment leaves out Color, which mixes colors") == 1
     assert (workdir / RESULT).is_file()
-    assert udal_tf.load(workdir).predict(images(3, 8, 8, 4)).probs.shape == (3, 4)
+    model = udal_tf.load(workdir)
+    assert model.predict(images(3, 8, 8, 4)).probs.shape == (3, 4)
+    with pytest.raises(DataError, match=r"a\.png: the network takes images with 4 channels, which are not read from"):
+        model.predict(["a.png"])
+    assert 'np.load("images.npy")  # uint8 [N, 8, 8, 4].' in usage.program(model, "savedmodel")
+    assert "4 channels as in training, 0 to 255" in usage.contract(model)

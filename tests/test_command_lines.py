@@ -80,6 +80,19 @@ def test_an_empty_value_as_of_an_unset_variable_is_refused(name):
         given_on_command_line([f"--{name}="])
 
 
+@pytest.fixture
+def nested_flagfile(tmp_path):
+    (tmp_path / "outer.flags").write_text("# A device, which may have no end.\n--flagfile=/dev/null\n")
+    return f"--flagfile={tmp_path / 'outer.flags'}"
+
+
+@pytest.mark.parametrize("flag", ["--flagfile=/dev/null", "--unlabeled_prior=/dev/null", "--plugin=/dev/null", ""])
+def test_devices_and_pipes_are_refused_as_files_of_settings(flag, nested_flagfile):
+    """/dev/null in place of /dev/zero and of pipes, which would hang a version that reads them."""
+    with pytest.raises(ValueError, match="/dev/null( cannot be read)?: not a regular file"):
+        resolve(given_on_command_line([flag or nested_flagfile]))
+
+
 RUN = ["run", "a.png"]
 REFUSED = [
     (predict, [*RUN, "--top_k=0"], "--top_k: must be a whole number from 1 to 1,000,000, got 0"),
@@ -94,6 +107,19 @@ REFUSED = [
     (export, ["run", "caf\udce9", "--format=keras"], "OUT: must be valid UTF-8"),
     (report, [""], "folders: must not be empty"),
     (report, ["runs", "--out="], "--out: must not be empty"),
+    (predict, ["run", ""], "IMAGES: must not be empty"),
+    (predict, ["run", "a\0.png"], r"IMAGES: must be without NUL bytes, got 'a\x00.png'"),
+    (predict, [*RUN, "--target_prior="], "--target_prior: must not be empty"),
+    (predict, [*RUN, "--plugin="], "--plugin: must not be empty"),
+    (export, ["run", "out", "--format=keras", "--images", ""], "--images: must not be empty"),
+    (export, ["run", "out", "--format=keras", "--images", "\0"], "--images: must be without NUL bytes"),
+    (inspect, [""], "folder: must not be empty"),
+    (inspect, ["photos\0"], "folder: must be without NUL bytes"),
+    (inspect, ["photos", "--out="], "--out: must not be empty"),
+    (sweep, [""], "grid: must not be empty"),
+    (sweep, ["digits", "--address="], "--address: must not be empty"),
+    (sweep, ["digits", "--address=\0"], "--address: must be without NUL bytes"),
+    (sweep, ["digits", "--only="], "--only: must not be empty"),
     (sweep, ["digits", "--jobs=0"], "--jobs: must be a whole number from 1 to 10,000, got 0"),
     (sweep, ["digits", "--jobs=99999999999"], "--jobs: must be a whole number from 1 to 10,000"),
     (sweep, ["digits", "--retries=-1"], "--retries: must be a whole number from 0 to 1,000,000"),
@@ -109,6 +135,12 @@ def test_every_command_refuses_by_name(call_command, command, arguments, words):
     code, out, err = call_command(command.main, *arguments)
     assert (code, out) == (2, "")
     assert f"error: argument {words}" in err
+
+
+def test_a_sweep_that_cannot_write_names_the_folder(call_command, tmp_path):
+    (tmp_path / "file").touch()
+    code, _, err = call_command(sweep.main, "digits", "--only=*fold1", f"--out={tmp_path / 'file' / 'runs'}")
+    assert (code, err) == (2, f"error: {tmp_path}/file/runs/sweep: Not a directory\n")
 
 
 @pytest.mark.parametrize("command", [evaluate, export, inspect, predict, report, sweep])

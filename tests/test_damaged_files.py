@@ -1,6 +1,7 @@
 """The JSON files of a run, damaged by copies, editors and other versions: named, with exit code 2, in every command."""
 
 import json
+import os
 import pathlib
 import shutil
 
@@ -154,6 +155,12 @@ def test_a_reader_of_json_names_file_and_reason(tmp_path):
     (tmp_path / "deep.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match="deep.json cannot be read: its JSON is nested too deeply"):
         read_json(tmp_path / "deep.json")
+
+
+def test_a_pipe_instead_of_json_is_named_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(ValueError, match="config.json cannot be read: not a regular file"):
+        read_json(tmp_path / "config.json")
 
 
 ADDED = {

@@ -152,6 +152,16 @@ def test_index_is_kept_and_made_anew_when_a_folder_changes(tmp_path, monkeypatch
     assert len(looked_at) == sum(TRAIN.values()) and len(source.train) == sum(TRAIN.values())
 
 
+@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-30], lambda content: b"PK" * 50])
+def test_a_damaged_index_is_made_again(tmp_path, damage):
+    root = write_folders(tmp_path / "data")
+    imagenet127.load(config(root, tmp_path))
+    for path in (tmp_path / "cache").iterdir():
+        path.write_bytes(damage(path.read_bytes()))
+    assert_images(imagenet127.load(config(root, tmp_path)))
+    assert_images(imagenet127.load(config(root, tmp_path)))
+
+
 def refused(root, tmp_path, match, **given):
     before = sorted(root.rglob("*"))
     with pytest.raises(DataError, match=match):
@@ -250,6 +260,24 @@ def test_the_real_table(monkeypatch):
     assert names[group_of["n01440764"]] == names[group_of["n01443537"]]
     assert len({group_of[wnid] for wnid in ("n01440764", "n02106662", "n02123045")}) >= 2
     assert imagenet127.IMAGES == {"train": 1_281_167, "validation": 50_000}
+
+
+def test_an_image_that_cannot_be_decoded_in_training_is_named(tmp_path):
+    """Its first and last bytes are right, so that it is found only when a batch has it."""
+    write_folders(tmp_path / "imagenet")
+    for path in (tmp_path / "imagenet" / "train").rglob("*.JPEG"):
+        good = path.read_bytes()
+        if path.parent.name != "n01":
+            path.write_bytes(good[:40] + bytes(len(good) - 60) + good[-20:])
+    settings = {
+        "dataset": "imagenet127", "data_dir": str(tmp_path / "imagenet"), "image_size": 32, "beta": 0.5,
+        "batch_size": 2, "unlabeled_ratio": 2, "epochs": 1, "steps_per_epoch": 1, "workdir": str(tmp_path / "run"),
+    }  # fmt: skip
+    named = (
+        r"^imagenet127: an image cannot be read: .*/train/n0[2-5]/n0\d_\d{3}.JPEG: truncated or damaged.\nReplace it"
+    )
+    with pytest.raises(DataError, match=named):
+        train_and_evaluate(resolve(settings))
 
 
 def test_the_recipe_trains_its_network_on_random_resized_crops(tmp_path):

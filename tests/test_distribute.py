@@ -33,6 +33,9 @@ WEIGHT_TOLERANCE, MOMENTUM_TOLERANCE = 1e-5, 1e-4
 TINY = {"epochs": 1, "steps_per_epoch": 3, "batch_size": 8, "unlabeled_ratio": 2}
 # Long enough for a worker to be killed in its midst.
 LONGER = {"epochs": 3, "steps_per_epoch": 5, "batch_size": 8, "unlabeled_ratio": 2, "threshold": 0.12}
+# Ends after epoch 3, as nothing moves enough to change a prediction; the weights of epoch 1 are then scored.
+EARLY = {**TINY, "epochs": 5, "validation": 0.3, "beta": 0.3, "patience": 2, "learning_rate": 1e-9,
+         "schedule": "constant", "batch_norm_momentum": 1.0}  # fmt: skip
 
 
 class Rounded(crest.Predictor):
@@ -83,7 +86,7 @@ def tasks() -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Holds one_device, replicas, workers, each with a work folder per training; workers also trained `longer`."""
+    """Holds one_device, replicas, workers, each with a work folder per training; workers also did LONGER and EARLY."""
     folder = tmp_path_factory.mktemp("distribute")
     synced = {training: {**settings, "sync_batch_norm": True} for training, settings in TRAININGS.items()}
     one_process = {
@@ -91,10 +94,17 @@ def folder(tmp_path_factory):
         "replicas": ("mirrored", synced | {"unsynced": {**TRAININGS["fixmatch"], "sync_batch_norm": False}}),
     }
     assert_ended(Started(train_each, folder, one_process, cwd=folder))
-    under = {"workers": ("multi_worker", synced | {"longer": LONGER})}
+    under = {"workers": ("multi_worker", synced | {"longer": LONGER, "early": EARLY})}
     for worker in [Started(train_each, folder, under, cwd=folder, environment=task) for task in tasks()]:
         assert_ended(worker)
     return folder
+
+
+def test_workers_end_early_together_and_one_of_them_scores_the_best_epoch(folder):
+    result = json.loads((folder / "workers" / "early" / "result.json").read_text(encoding="utf-8"))
+    assert (result["steps"], result["best"]["epoch"]) == (9, 1)
+    # The weights hardly differ, so neither do the scores.
+    assert result["best"]["test"] == {name: result[name] for name in result["best"]["test"]}
 
 
 def rows(workdir: pathlib.Path) -> list[dict]:

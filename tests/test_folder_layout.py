@@ -64,12 +64,10 @@ def listed(root):
         (renamed(test="valid"), ["reading valid/ as test/"]),
         (renamed(test="testing"), ["reading testing/ as test/"]),
         ([*GOOD, "val/cat/0.png"],
-         ["not used: val/, as test/ is there to test on and no images are needed for validation; move them into "
-          "labeled/ to train on them"]),
+         ["val/ chooses the best epoch; the test images are read at the end only"]),
         ([*renamed(labeled="train"), "val/cat/0.png"],
          ["reading train/ as labeled/",
-          "not used: val/, as test/ is there to test on and no images are needed for validation; move them into "
-          "train/ to train on them"]),
+          "val/ chooses the best epoch; the test images are read at the end only"]),
         ([*GOOD, "train/cat/0.png", "train/dog/0.png"],
          ["not used: train/, as labeled/ is there; move its images there to train on them"]),
         ([*GOOD, "extra/a/0.png"], ["not used: extra/, which has images"]),

@@ -310,6 +310,14 @@ def test_a_batch_without_a_fixed_size_or_without_names_is_refused():
         make().fit(X, Y, verbose=0)
 
 
+def test_pseudo_labels_are_said_to_be_right_only_where_labels_are_known():
+    model = make()
+    known = udal_tf.batches(X, Y, XU, np.arange(60) % CLASSES, batch_size=4, unlabeled_ratio=2, augment=AUGMENT)
+    for given, said in ((known, True), (batches(), False)):
+        history = model.fit(given, epochs=1, steps_per_epoch=1, verbose=0).history
+        assert ("confident_correct" in history) == said and "confident" in history
+
+
 def ends_in(activation=None, classes=CLASSES, layer=None):
     last = [keras.layers.Dense(classes, activation=activation), *([layer] if layer else [])]
     return keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *last])

@@ -1,17 +1,21 @@
 """Names on one line wherever people see them, and those that no class can have."""
 
+import ast
 import collections
 import csv
 import io
 import json
 import os
+import pathlib
+import re
 import subprocess
 import types
 
 import numpy as np
 import pytest
 
-from udal_tf.commands import evaluate, model_arguments, predict
+from udal_tf import shown_names
+from udal_tf.commands import evaluate, inspect, model_arguments, predict, report, sweep
 from udal_tf.data import formats
 from udal_tf.inference import assessment, image_files
 from udal_tf.reporting import assessment_plots, console, plotting
@@ -43,7 +47,9 @@ def test_what_breaks_a_line_is_escaped_and_nothing_else(name, text):
 def test_a_class_may_have_any_name_that_stays_on_a_line():
     assert [unfit(name) for name in ("cat", "ネコ", "می\u200cخواهم", "a b/c")] == [""] * 4
     assert unfit("a\nb") == unfit("a\u2028b") == "has a line break or another control character"
-    assert unfit(os.fsdecode(b"\xff")) == "is not UTF-8"
+    assert unfit(os.fsdecode(b"\xff")) == unfit("\ud800") == "is not UTF-8"
+    # As an ASCII locale without Python's UTF-8 mode gives it.
+    assert unfit("ä".encode().decode("ascii", "surrogateescape")) == "cannot be read in this locale (set PYTHONUTF8=1)"
 
 
 # A line break, a terminal's command, and a byte that is not UTF-8.
@@ -111,6 +117,51 @@ def test_a_command_has_one_line_and_gives_a_shell_the_arguments_back(argument):
     assert len(line.splitlines()) == 1
     told = subprocess.run(["bash", "-c", line], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"})
     assert told.stdout == os.fsencode(argument)
+
+
+@pytest.mark.parametrize(
+    "main, arguments",
+    [
+        (evaluate.main, ["no\nrun", "."]),
+        (inspect.main, ["{}"]),
+        (inspect.main, [".", "--", "--flagfile={}"]),
+        (predict.main, ["run", "*{}"]),
+        (predict.main, ["run", ".", "--out=there/{}"]),
+        (predict.main, ["run", "a", "--plugin={}"]),
+        (report.main, ["{}"]),
+        (sweep.main, ["there/{}", "--list"]),
+        (sweep.main, ["digits", "--list", "--plugin={}"]),
+    ],
+)
+def test_errors_name_a_path_on_one_line(call_command, tmp_path, monkeypatch, main, arguments):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / AWKWARD).touch()
+    code, out, err = call_command(main, *(argument.replace("{}", AWKWARD) for argument in arguments))
+    assert (code, out) == (2, "")
+    assert "error: " in err.splitlines()[0] and err.encode("ascii") and "\x1b" not in err
+    assert r"a\n\x1b[2J" in err or r"no\nrun" in err
+
+
+# That of a variable, as Keras names it.
+NO_FILE = ("kernel.path",)
+# Expressions that have a path which a user names, or which lies below one.
+PATH = re.compile(r"(\w+\.)*_?(path|folder|root|roots|shard|workdir|location|parent|latest|split_manifest|pretrained)")
+
+
+def test_every_message_shows_its_paths():
+    package, unshown = pathlib.Path(shown_names.__file__).parent, []
+    for file in sorted(package.rglob("*.py")):
+        for statement in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(statement, ast.Raise):
+                parts = (part for part in ast.walk(statement) if isinstance(part, ast.FormattedValue))
+                texts = [ast.unparse(part.value) for part in parts if part.conversion != ord("r")]
+                unshown += [
+                    f"{file.name}:{statement.lineno}: {text}"
+                    for text in texts
+                    if PATH.fullmatch(text) and text not in NO_FILE
+                ]
+    assert unshown == []
 
 
 def test_figures_have_the_name_on_one_line():

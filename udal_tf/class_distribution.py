@@ -9,6 +9,9 @@ import math
 import pathlib
 from collections.abc import Iterable, Sequence
 
+from udal_tf import storage
+from udal_tf.shown_names import shown
+
 # Values of --unlabeled_prior other than a distribution: p_data, estimated during training, or uniform.
 LABELED = "labeled"
 ESTIMATE = "estimate"
@@ -28,14 +31,14 @@ def read(path: str | pathlib.Path) -> tuple[str, ...]:
     Example: a file with the lines "dog 3" and "cat 1" gives ("cat=1.0", "dog=3.0").
     """
     try:
-        text = pathlib.Path(path).expanduser().read_text(encoding="utf-8")
+        text = storage.read_bytes(pathlib.Path(path).expanduser()).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise ValueError(f"{shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     try:
         entries = _from_json(text) if text.lstrip()[:1] in ("[", "{") else _from_lines(text)
         checked(entries)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{shown(path)}: {error}") from error
     return entries
 
 

@@ -13,13 +13,15 @@ has are in `sections.py`; settings of one particular dataset, base learner, meth
 import dataclasses
 import functools
 import json
+import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
-from udal_tf import class_distribution, registry
+from udal_tf import class_distribution, registry, storage
 from udal_tf.class_distribution import ESTIMATE, LABELED, UNIFORM
 from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, TABLES, R, Record, Records, Table
 from udal_tf.sections import (
@@ -35,6 +37,7 @@ from udal_tf.sections import (
     TrainConfig,
 )
 from udal_tf.settings import S, Section, allowed, of_kind
+from udal_tf.shown_names import shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +77,11 @@ class Config:
         object.__setattr__(self, "own", Own(**own))
         for section in filter(None, own.values()):
             section.check_run(self)
+        if self.train.patience and self.records.method.generational:
+            raise ValueError(
+                f"--patience={self.train.patience} cannot be used with --method={self.records.method.name}, whose "
+                "generations all have --epochs epochs: leave it out"
+            )
 
     @property
     def records(self) -> Records:
@@ -220,7 +228,7 @@ def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
     if facts and dataset.recipe_from_facts:
         recipe |= registry.resolved(dataset.recipe_from_facts)(facts, given)
     by_protocol = recipe.pop("protocols", {})
-    protocol = by_protocol.get(given.get("protocol", "crest"), {})
+    protocol = by_protocol.get(given.get("protocol", recipe.get("protocol", "crest")), {})
     by_base = recipe.pop("bases", {}).get(base.name, {})
     by_method = {**method.preset_with(base.name), **recipe.pop("methods", {}).get(method.name, {})}
     preset = {**base.preset, **recipe, **protocol, **by_base, **by_method}
@@ -251,11 +259,13 @@ def _default_workdir(config: Config) -> str:
     images = f"{data.dataset}_g{data.imbalance:g}"
     if DATASETS[data.dataset].by_folder:
         # TensorFlow writes to no folder whose name is not UTF-8, which images may well lie in.
-        own = pathlib.PurePath(data.data_dir).name.encode("utf-8", "replace").decode("utf-8").replace("?", "_")
-        images = "_".join(filter(None, (data.dataset, own)))
+        names = pathlib.PurePath(data.data_dir).name, pathlib.PurePath(getattr(config.own.dataset, "labels", "")).stem
+        own = (name.encode("utf-8", "replace").decode("utf-8").replace("?", "_") for name in names)
+        images = "_".join(filter(None, (data.dataset, *own)))
     what = f"{images}{beta}_{method.base}_{method.method}_fold{data.fold}"
     if method.unlabeled_prior != (LABELED,):
         what += f"_prior_{method.unlabeled_prior[0] if len(method.unlabeled_prior) == 1 else 'stated'}"
+    what = re.sub("[/:]", "_", what)  # Of the names of TFDS's datasets.
     return f"runs/{what}" + (f"_seed{train.seed}" if train.seed else "")
 
 
@@ -320,6 +330,18 @@ def given_on_command_line(arguments: Sequence[str]) -> dict[str, Any]:
     return given_in(flag_values)
 
 
+class _RegularFlagfiles(flags.FlagValues):
+    """Flags whose flagfiles, nested ones too, are no pipes and no devices, which absl would read for ever."""
+
+    def _get_flag_file_lines(self, filename: str, parsed_file_stack: list[str] | None = None) -> list[str]:
+        if filename and os.path.exists(filename):  # absl names one that is missing.
+            try:
+                storage.check_regular(filename)
+            except OSError as error:
+                raise ValueError(f"--flagfile={shown(filename)}: {error.strerror}") from error
+        return super()._get_flag_file_lines(filename, parsed_file_stack)
+
+
 def load_plugins_on(arguments: Sequence[str]) -> None:
     """Imports the plugins named by arguments of `run.py` or their flagfiles, so that their flags can be defined.
 
@@ -327,7 +349,7 @@ def load_plugins_on(arguments: Sequence[str]) -> None:
       ValueError: if a flagfile cannot be read.
       PluginError: see `registry.load_plugin`.
     """
-    only_plugin = flags.FlagValues()
+    only_plugin = _RegularFlagfiles()
     flags.DEFINE_list("plugin", [], "", only_plugin)
     try:
         only_plugin(["", *arguments], known_only=True)

@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 
 from udal_tf.config import Config, given_in, resolve
+from udal_tf.shown_names import shown
 
 # Fixed in this program: CReST's flag is accepted with this value and refused with any other.
 _FIXED = {
@@ -223,5 +224,5 @@ def resolve_command_line(
             )
         workdir = str(pathlib.Path(crest["model_dir"]) / pathlib.Path(config.train.workdir).name)
         config = resolve({**settings, "workdir": workdir})
-        notes.append(f"--model_dir={crest['model_dir']} is --workdir={workdir}")
+        notes.append(f"--model_dir={shown(crest['model_dir'])} is --workdir={shown(workdir)}")
     return config, notes

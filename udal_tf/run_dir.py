@@ -14,6 +14,7 @@ from udal_tf import __version__, storage
 from udal_tf.config import Config, differences
 from udal_tf.registry import PluginError
 from udal_tf.run_records import FORMAT, EpochRow, ModelFacts, Result, RunDirError, check_format
+from udal_tf.shown_names import shown
 
 CONFIG = "config.json"
 RESULT = "result.json"
@@ -42,7 +43,7 @@ def read_object(path: epath.Path) -> dict[str, Any]:
     except ValueError as error:
         raise RunDirError(str(error)) from error
     if not isinstance(value, dict):
-        raise RunDirError(f"{path} must hold an object, got {type(value).__name__}")
+        raise RunDirError(f"{shown(path)} must hold an object, got {type(value).__name__}")
     return value
 
 
@@ -95,7 +96,7 @@ class RunDir:
         try:
             return Config.from_dict({k: v for k, v in value.items() if k not in ("format", "udal_tf")})
         except PluginError as error:
-            raise RunDirError(f"{self.path}: {error}") from error
+            raise RunDirError(f"{shown(self.path)}: {error}") from error
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise RunDirError(f"{self / CONFIG} is not a config of this program ({error})") from error
 
@@ -215,11 +216,11 @@ class OwnRunDir(RunDir):
         try:
             self._check()
         except OSError as error:
-            raise RunDirError(f"--workdir {self.path} cannot be read: {error.strerror or error}") from error
+            raise RunDirError(f"--workdir {shown(self.path)} cannot be read: {error.strerror or error}") from error
 
     def _check(self) -> None:
         if self.path.exists() and not self.path.is_dir():
-            raise RunDirError(f"--workdir must be a folder, got the file {self.path}")
+            raise RunDirError(f"--workdir must be a folder, got the file {shown(self.path)}")
         names = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
         # Left behind by a run that was killed before its config was written.
         others = {name for name in names - {LOCK} if not re.fullmatch(rf"{CONFIG}\.\d+{storage.PARTIAL}", name)}
@@ -227,8 +228,8 @@ class OwnRunDir(RunDir):
             self._check_is_ours()
         elif others:
             raise RunDirError(
-                f"--workdir must be a new or empty folder or one of an earlier run, got {self.path}, which holds "
-                f"something else ({min(others)}, …): choose another --workdir"
+                f"--workdir must be a new or empty folder or one of an earlier run, got {shown(self.path)}, which "
+                f"holds something else ({min(others)}, …): choose another --workdir"
             )
 
     def _check_is_ours(self) -> None:
@@ -237,15 +238,22 @@ class OwnRunDir(RunDir):
         except RunDirError as error:
             raise RunDirError(f"{error}: choose another --workdir") from error
         different = "\n  ".join(differences(self._config, theirs))
+        ours, labels = self._config.own.dataset, getattr(theirs.own.dataset, "labels_sha256", "")
+        if labels and labels != getattr(ours, "labels_sha256", ""):
+            raise RunDirError(
+                f"--workdir {self.path} belongs to a run on other labels; those of "
+                f"{getattr(ours, 'labels', '') or 'the folder'} are not the ones that it started with:\n  {different}\n"
+                "Choose another --workdir to train with them, or restore the file."
+            )
         if self._config.data.images != theirs.data.images:
             raise RunDirError(
-                f"--workdir {self.path} belongs to a run on other images; some were added, removed or replaced since "
-                f"it started, which may also change the recipe:\n  {different}\n"
+                f"--workdir {shown(self.path)} belongs to a run on other images; some were added, removed or replaced "
+                f"since it started, which may also change the recipe:\n  {different}\n"
                 "Choose another --workdir to train on the current images, or restore those that it started with."
             )
         if different:
             raise RunDirError(
-                f"--workdir {self.path} belongs to a run with other settings:\n  {different}\n"
+                f"--workdir {shown(self.path)} belongs to a run with other settings:\n  {different}\n"
                 "Use the same settings to resume it, or choose another --workdir."
             )
 
@@ -261,9 +269,11 @@ class OwnRunDir(RunDir):
             if not self.begun:
                 self.write_config(self._config)
         except BlockingIOError as error:
-            raise RunDirError(f"--workdir {self.path} is in use by another process: wait for it or stop it") from error
+            raise RunDirError(
+                f"--workdir {shown(self.path)} is in use by another process: wait for it or stop it"
+            ) from error
         except OSError as error:
-            raise RunDirError(f"--workdir {self.path} cannot be written: {error.strerror or error}") from error
+            raise RunDirError(f"--workdir {shown(self.path)} cannot be written: {error.strerror or error}") from error
 
     def close(self) -> None:
         """Releases the lock, so that the same process can resume the run."""

@@ -18,6 +18,9 @@ FORMAT = 3
 # Annotations of the fields below; a plain float may be NaN.
 Fraction = Annotated[float, "a number from 0 to 1"]
 Finite = Annotated[float, "a finite number"]
+# The sets of images that scores are of.
+TEST = "test"
+VALIDATION = "validation"
 R = TypeVar("R", bound="Record")
 
 
@@ -153,7 +156,7 @@ class ClassesByWeights(_OfWeights):
 
 @dataclasses.dataclass(frozen=True)
 class Scores(Record):
-    """Test scores."""
+    """Scores on one set of images."""
 
     accuracy: ByWeights
     balanced_accuracy: ByWeights
@@ -176,6 +179,8 @@ class EpochRow(Record):
 
     seconds: of training, since the run's start.
     train: means over the epoch's steps.
+    test: on the test images; None if the run has validation images, as the test images are then read at the end only.
+    validation: on those; None if there are none.
     p_model, p_target, p_unlabeled: [C], sum to 1.
     pseudo_labels: None for a base learner without pseudo-labels.
     """
@@ -184,16 +189,38 @@ class EpochRow(Record):
     epoch: int
     seconds: Finite
     train: Mapping[str, float]
-    test: Scores
+    test: Scores | None = dataclasses.field(default=None, kw_only=True)
+    validation: Scores | None = dataclasses.field(default=None, kw_only=True)
     p_model: list[float]
     p_target: list[float]
     p_unlabeled: list[float]
     pseudo_labels: PseudoLabelCounts | None = None
 
+    def __post_init__(self) -> None:
+        _ = self.scores
+
+    @property
+    def scored_on(self) -> str:
+        """The images that `scores` are of: "validation" or "test"."""
+        return TEST if self.validation is None else VALIDATION
+
+    @property
+    def scores(self) -> Scores:
+        """The scores by which epochs are compared."""
+        found = self.validation or self.test
+        if found is None:
+            raise RunDirError("row test is missing, and so is row validation")
+        return found
+
 
 def best_row(rows: Sequence[EpochRow]) -> EpochRow:
     """The epoch with the highest balanced accuracy of the EMA weights; the first one if several are equal."""
-    return max(rows, key=lambda row: row.test.balanced_accuracy.ema)
+    return max(rows, key=lambda row: row.scores.balanced_accuracy.ema)
+
+
+def out_of_patience(rows: Sequence[EpochRow], patience: int) -> bool:
+    """Whether the last `patience` epochs were no better than the best one before them; never with a patience of 0."""
+    return bool(patience and rows) and rows[-1].epoch - best_row(rows).epoch >= patience
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,11 +233,17 @@ class Confusion(Record):
 
 @dataclasses.dataclass(frozen=True)
 class BestEpoch(Record):
-    """The epoch whose weights are in `best/`."""
+    """The epoch whose weights are in `best/`.
+
+    balanced_accuracy: by which it was chosen: on the validation images if there are any, else on the test images.
+    validation, test: its scores on both, if there are validation images; else None.
+    """
 
     epoch: int
     step: int
     balanced_accuracy: Fraction
+    validation: Scores | None = None
+    test: Scores | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,8 +290,10 @@ def _check_classes(class_names: Sequence[str], values: Sequence[Any], name: str,
 
 @dataclasses.dataclass(frozen=True)
 class Result(Scores):
-    """A finished run: the last epoch's scores, and everything needed to reproduce them.
+    """A finished run: the last epoch's test scores, and everything needed to reproduce them.
 
+    validation: the last epoch's scores on the validation images; None if there are none.
+    median_ema_accuracy: of the test images, so None with validation images.
     config: settings by section.
     p_data, p_unlabeled: [C].
     steps, seconds: over all generations.
@@ -268,7 +303,7 @@ class Result(Scores):
 
     confusion: Confusion
     best: BestEpoch
-    median_ema_accuracy: MedianAccuracy
+    median_ema_accuracy: MedianAccuracy | None = dataclasses.field(default=None, kw_only=True)
     config: Mapping[str, Mapping[str, Any]]
     class_names: list[str]
     p_data: list[Fraction]
@@ -281,6 +316,7 @@ class Result(Scores):
     commit: str
     versions: Mapping[str, str]
     generations: list[Generation] | None = None
+    validation: Scores | None = None
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> "Result":

@@ -13,13 +13,15 @@ from typing import Any
 
 from udal_tf import class_distribution
 from udal_tf.class_distribution import ESTIMATE, LABELED, UNIFORM
-from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, Table
+from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, Names, Table
 from udal_tf.settings import Section, bad_text, setting
 
 # What messages call the values of --unlabeled_prior.
 PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of class proportions"
 # The value of --pretrained for random initial weights.
 NO_WEIGHTS = "none"
+# The values of --unlabeled_shape (`udal_tf.data.longtail.unlabeled_counts`).
+UNLABELED_SHAPES = ("same", "uniform", "reversed", "middle", "head-tail")
 # Far above what anybody trains, so that a mistyped number is refused by name instead of exhausting the memory.
 MOST_IMAGES = 100_000_000
 MOST_STEPS = 100_000_000
@@ -47,7 +49,7 @@ RANDAUGMENT_OPS = (
 
 
 def _names(table: Table) -> Any:
-    return lambda: tuple(table)
+    return lambda: Names.of(table)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,23 +80,34 @@ class DataConfig(Section):
     unlabeled_shape: str = setting(
         "same",
         "Class sizes of the unlabeled images (protocol darp only): the same order as the labeled ones, M_1 images of "
-        "every class, or the reversed order.",
-        choices=("same", "uniform", "reversed"),
+        "every class, the reversed order, or an order in which the classes in the middle, or those at both ends, are "
+        "the largest.",
+        choices=UNLABELED_SHAPES,
     )
     draw: str = setting(
         "seed0", "How the long-tailed set is subsampled: seed<k>, at random, or first_n, each class's first images."
+    )
+    validation: float = setting(
+        0.0,
+        "Fraction of the labeled images of each class, selected at random by --fold, that are held from training to "
+        "choose the best epoch by; one of each class stays in training, so a class with one label has none. 0: none; "
+        "then the test images choose it, or val/ in a custom dataset.",
+        low=0,
+        high=0.9,
     )
     split_manifest: str = setting(
         "", "A split_manifest.json written by udal_tf.commands.crest_export: use exactly its images."
     )
     image_size: int = setting(
-        0, "Image size in pixels (imagenet127, folder); 0: the dataset's default.", low=0, high=8192
+        0, "Image size in pixels, for datasets of images of any size; 0: the dataset's default.", low=0, high=8192
     )
-    skip_bad_images: bool = setting(False, "Skip and count images that cannot be read (imagenet127, folder).")
+    skip_bad_images: bool = setting(
+        False, "Skip and count images that cannot be read; for datasets of image files or of encoded images."
+    )
     images: str = setting(
         "",
-        "Summary of the images in the folder when the run starts (folder): set automatically; a run resumes only with "
-        "the same images.",
+        "Summary of the images when the run starts (folder, tfds, data in memory): set automatically; a run resumes "
+        "only with the same images.",
     )
     cache_dir: str = setting("", "Folder for cached indices and images (default: ~/.cache/udal_tf).", identity=False)
 
@@ -305,6 +318,13 @@ class TrainConfig(Section):
     batch_size: int = setting(64, "Labeled images per step, over all devices.", low=1, high=LARGEST_BATCH)
     unlabeled_ratio: int = setting(7, "Unlabeled images per labeled image in a step.", low=1, high=10_000)
     eval_batch_size: int = setting(100, "Images per evaluation batch.", low=1, high=LARGEST_BATCH, identity=False)
+    patience: int = setting(
+        0,
+        "Stop after so many epochs without a better balanced accuracy on the validation images (--validation, or val/ "
+        "in a custom dataset); 0: train all epochs.",
+        low=0,
+        high=10_000_000,
+    )
     seed: int = setting(
         0, "Seed for the initial weights, the order of the images and their augmentation.", low=0, high=4_000_000
     )

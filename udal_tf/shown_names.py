@@ -41,7 +41,11 @@ def command_line(arguments: Iterable[str]) -> str:
 def unfit(name: str) -> str:
     """Why a name cannot be that of a class, which tables, figures and files of every format show; "" if it can."""
     if any(unicodedata.category(sign) == "Cs" for sign in name):
-        return "is not UTF-8"
+        try:
+            name.encode("ascii", "surrogateescape").decode("utf-8")
+        except UnicodeError:
+            return "is not UTF-8"
+        return "cannot be read in this locale (set PYTHONUTF8=1)"
     return "has a line break or another control character" if any(map(_breaks, name)) else ""
 
 

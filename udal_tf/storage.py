@@ -1,16 +1,20 @@
-"""Local paths, and atomic writes: a file is written completely or not at all."""
+"""Local paths, reading regular files, and atomic writes: a file is written completely or not at all."""
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from etils import epath
+
+from udal_tf.shown_names import shown
 
 # Suffix of incomplete files and folders, after the process id.
 PARTIAL = ".partial"
@@ -57,17 +61,30 @@ def written_whole(path: str | os.PathLike) -> Iterator[epath.Path]:
             partial.unlink(missing_ok=True)
 
 
+def check_regular(path: str | os.PathLike) -> None:
+    """Raises OSError for a pipe, a socket or a device, reading which may never end, and for what is not there."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """The content of a regular file. Raises OSError."""
+    check_regular(path)
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def read_json(path: str | os.PathLike) -> Any:
     """The value in a JSON file, which is UTF-8 whatever the locale. Raises ValueError with the file and the reason."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
+        return json.loads(read_bytes(path).decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise ValueError(f"{shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except RecursionError as error:
-        raise ValueError(f"{path} cannot be read: its JSON is nested too deeply") from error
+        raise ValueError(f"{shown(path)} cannot be read: its JSON is nested too deeply") from error
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read: it is not valid JSON ({error})") from error
+        raise ValueError(f"{shown(path)} cannot be read: it is not valid JSON ({error})") from error
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -20,6 +20,7 @@ from udal_tf.commands import program
 from udal_tf.commands.help_text import section_text
 from udal_tf.config import DataConfig
 from udal_tf.settings import bad_text
+from udal_tf.shown_names import shown
 
 if TYPE_CHECKING:  # At run time TensorFlow is imported only after the settings have been checked.
     import numpy as np
@@ -58,10 +59,10 @@ def export(config: DataConfig, out: str | pathlib.Path) -> pathlib.Path:
     edition = cifar.EDITIONS[config.dataset]
     folder = pathlib.Path(out) / "cifar-lt" / crest_files.folder_name(edition.crest, config.imbalance)
     if folder.exists():
-        raise DataError(f"{folder} exists already; remove it or choose another --out")
+        raise DataError(f"{shown(folder)} exists already; remove it or choose another --out")
     source = sources.load_source(config)
     try:
-        pool = long_tailed_pool(source, config)
+        pool = long_tailed_pool(source, source.train_labels, config)
     except ValueError as error:
         raise DataError(f"{config.dataset}: {error}") from error
     labels = source.train_labels[pool]
@@ -117,7 +118,7 @@ def _main(argv: list[str]) -> None:
             raise ValueError(f"--out must be {fault}, got {flags.FLAGS.out!r}")
         program.outlive_output()
         folder = export(config_module.from_flags().data, flags.FLAGS.out)
-    print(f"Written: {folder}\nCReST reads it with ML_DATA={flags.FLAGS.out}")
+    print(f"Written: {shown(folder)}\nCReST reads it with ML_DATA={flags.FLAGS.out}")
 
 
 @program.command

@@ -1,11 +1,12 @@
 """`udal-evaluate WORKDIR DIR`: how good a model is on images whose classes are known.
 
   udal-evaluate runs/mine photos/test --out=evaluation
+  udal-evaluate runs/mine --labels=labels.csv --out=evaluation
 
-DIR has one folder per class, named like the model's classes. Every score is reported without adjustment and with
-LA (Inf) for --target_prior. The folder of --out gets evaluation.json with everything, per_class.csv, confusion.csv,
-predictions.csv with every image, confusion.png, reliability.png (the reliability diagram) and mistakes.png, the most
-confident mistakes.
+DIR has one folder per class, named like the model's classes; or a CSV file gives the class of each image. Every score
+is reported without adjustment and with LA (Inf) for --target_prior. The folder of --out gets evaluation.json with
+everything, per_class.csv, confusion.csv, predictions.csv with every image, confusion.png, reliability.png (the
+reliability diagram) and mistakes.png, the most confident mistakes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from udal_tf.commands import model_arguments, outputs, program
-from udal_tf.data import formats
+from udal_tf.data import formats, label_files
 from udal_tf.shown_names import shown
 from udal_tf.storage import csv_row, write_json, write_text
 
@@ -42,7 +43,11 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
 
     shift = model.shift(args.target_prior, args.source_prior)
     unread: image_files.Unread = collections.Counter()
-    paths, labels, unknown = image_files.by_class(args.folder, model.class_names, args.skip_unknown, unread)
+    if args.labels:
+        table = label_files.read(args.labels, args.folder or args.labels.parent)
+        paths, labels, unknown = image_files.by_labels(table, model.class_names, args.split, args.skip_unknown)
+    else:
+        paths, labels, unknown = image_files.by_class(args.folder, model.class_names, args.skip_unknown, unread)
     with model_arguments.ImageProgress(len(paths)) as bar:
         predicted = assessment.predict(model, paths, labels, shift, bar.image)
     target = priors.target_prior(args.target_prior, model.class_names, model.p_data)
@@ -50,7 +55,7 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
         "workdir": str(args.workdir),
         "weights": model.weights,
         "step": model.folder.step,
-        "images": str(args.folder),
+        "images": str(args.labels or args.folder),
         "count": len(predicted.paths),
         "unreadable": predicted.unreadable,
         "not_read": formats.not_read_lines(unread),
@@ -135,13 +140,30 @@ def _run(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = model_arguments.model_parser("udal-evaluate", __doc__, prior="uniform")
-    parser.add_argument("folder", type=program.path, metavar="DIR", help="folder with one folder per class")
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=program.path,
+        metavar="DIR",
+        help="folder with one folder per class; with --labels, that of relative file names (default: the CSV file's)",
+    )
+    parser.add_argument(
+        "--labels", type=program.path, metavar="FILE", help="CSV file with lines file,label[,split], as in training"
+    )
+    parser.add_argument(
+        "--split",
+        default=label_files.TEST,
+        choices=label_files.SPLITS,
+        help="images of --labels to evaluate on, if it has a column split (default: test)",
+    )
     parser.add_argument(
         "--out", default="evaluation", type=program.path, help="folder to write to (default: evaluation)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation in the folder of --out")
-    parser.add_argument("--skip_unknown", action="store_true", help="skip folders of classes unknown to the model")
+    parser.add_argument("--skip_unknown", action="store_true", help="skip images of classes unknown to the model")
     args = parser.parse_args(argv)
+    if not args.folder and not args.labels:
+        parser.error("give DIR, a folder with one folder per class, or --labels=FILE")
     program.outlive_output()
     with program.bad_input_refused():
         code = _run(args)

@@ -3,6 +3,7 @@
   udal-inspect DIR                                  # or: python -m udal_tf.commands.inspect DIR
   udal-inspect DIR --json --no_timing > found.json
   udal-inspect DIR -- --arch=mobilenetv2 --pretrained=weights.h5
+  udal-inspect DIR --labels=labels.csv              # or without DIR, if the names are relative to the CSV file
 
 Prints counts per class, sizes, files that are not read or cannot be, duplicates, images that look alike across training
 and test or across classes; warnings; the command that trains on the folder and the settings it resolves to; and an
@@ -22,12 +23,13 @@ import numpy as np
 from udal_tf import config as config_module
 from udal_tf.commands import outputs, program
 from udal_tf.config import Config
-from udal_tf.data import data_checks, decoding, folder_listing, inspection, settings
+from udal_tf.data import custom_dataset, data_checks, decoding, folder_listing, inspection, settings
 from udal_tf.data.errors import DataError
 from udal_tf.data.folder_layout import LABELED, TEST, UNLABELED
 from udal_tf.data.folder_listing import Folder
 from udal_tf.data.inspection import ImageRecord
 from udal_tf.folder_recipe import LARGEST, folder_recipe
+from udal_tf.records.datasets import FolderConfig
 from udal_tf.reporting import contact_sheet, terminal
 from udal_tf.reporting.inspection_text import inspection_text
 from udal_tf.sections import NO_WEIGHTS
@@ -45,7 +47,7 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
 
     Args:
       folder: to inspect.
-      given: settings of `run.py` that belong to the recommended command.
+      given: settings of `run.py` that belong to the recommended command, those that name the folder among them.
       sheet: where to write the contact sheet.
       timed: whether to time some steps of the run.
 
@@ -58,20 +60,18 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
       DataError: if no image to train on can be read.
       ValueError: for settings that do not fit the folder.
     """
-    given = {"dataset": "folder", "data_dir": str(folder.root), **given}
-    if given["dataset"] != "folder":
-        raise ValueError(f"only --dataset=folder is inspected, got --dataset={given['dataset']}")
     config = config_module.resolve(given)
     if config.model.pretrained != NO_WEIGHTS and not pathlib.Path(config.model.pretrained).expanduser().is_file():
-        raise ValueError(f"--pretrained={config.model.pretrained} is not a file")
+        raise ValueError(f"--pretrained={shown(config.model.pretrained)} is not a file")
     problems = folder_listing.problems(folder, config.data.beta, settings.uses_unlabeled(config))
     recipe: dict[str, Any] | None = None
     test_images = 0
     if not problems:
         listing = folder_listing.make_listing(folder)
         facts = settings.facts_of(listing, folder.root, config.data)
+        to_evaluate = listing.test if listing.validation is None else listing.validation
         config, recipe = config_module.resolve(given, facts), folder_recipe(facts, given)
-        test_images = len(listing.test)
+        test_images = len(to_evaluate)
     size = config.data.image_size or LARGEST
     images = _read_images(folder, size)
     found = {"folder": str(folder.root), **inspection.summary(folder, images)}
@@ -101,7 +101,7 @@ def _emptied(folder: Folder, found: Mapping[str, Any]) -> list[str]:
     """The classes none of whose images can be read."""
     parts = (LABELED,) if folder.test is None else (LABELED, TEST)
     return [
-        f"{shown(folder.part(part) / one['name'])}: none of its images can be read"
+        f"{folder.place(part, one['name'])}: none of its images can be read"
         for one in found["classes"]
         for part in parts
         if not one[part]
@@ -116,7 +116,8 @@ def _recommendation(
         given = {**given, "skip_bad_images": True}
     arguments = [f"--{name}={_shown(value)}" for name, value in given.items()]
     of_the_base = recipe.get("bases", {}).get(config.method.base, {})
-    chosen = {name: value for name, value in {**recipe, **of_the_base}.items() if name not in ("bases", "images")}
+    derived = ("bases", "images", "labels_sha256")
+    chosen = {name: value for name, value in {**recipe, **of_the_base}.items() if name not in derived}
     return {
         "command": command_line(["python", "run.py", *arguments]),
         "settings": {name: value for name, value in sorted(chosen.items()) if name not in given},
@@ -160,12 +161,28 @@ def _timing(config: Config, num_classes: int, test_images: int) -> dict[str, flo
     return dataclasses.asdict(timing.measure(config, num_classes, test_images))
 
 
+def _dataset(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that name the dataset."""
+    named = {"data_dir": args.folder, "labels": args.labels, "layout": args.layout}
+    return {"dataset": "folder", **{name: str(value) for name, value in named.items() if value}}
+
+
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     own, settings_given = program.split_settings(argv)
     parser = program.make_parser("udal-inspect", __doc__)
-    parser.add_argument("folder", type=pathlib.Path, help="folder with labeled/, unlabeled/ and optionally test/")
     parser.add_argument(
-        "--out", type=pathlib.Path, help=f"PNG file of the contact sheet (default: inspect_<folder>/{SHEET})"
+        "folder",
+        nargs="?",
+        type=program.path,
+        metavar="DIR",
+        help="folder with labeled/, unlabeled/ and optionally val/ and test/; or of the files that --labels names",
+    )
+    parser.add_argument(
+        "--labels", type=program.path, metavar="FILE", help="CSV file with lines file,label[,split], as in training"
+    )
+    parser.add_argument("--layout", help="which folders hold what, as in training")
+    parser.add_argument(
+        "--out", type=program.path, help=f"PNG file of the contact sheet (default: inspect_<folder>/{SHEET})"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing contact sheet")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON instead of text")
@@ -175,8 +192,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _sheet_path(args: argparse.Namespace) -> pathlib.Path:
-    path = args.out or pathlib.Path(f"inspect_{args.folder.resolve().name}") / SHEET
+def _sheet_path(args: argparse.Namespace, root: pathlib.Path) -> pathlib.Path:
+    path = args.out or pathlib.Path(f"inspect_{root.resolve().name}") / SHEET
     if path.suffix.lower() != ".png":
         raise ValueError(f"--out must name a .png file, got {shown(path)}")
     if path.is_dir():
@@ -195,8 +212,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         program.load_plugins(args.plugin)
         given = config_module.given_on_command_line(args.settings)
         given |= {"plugin": args.plugin} if args.plugin else {}
-        folder = folder_listing.read_folder(args.folder)
-        found = inspect(folder, given, _sheet_path(args), timed=not args.no_timing)
+        given = _dataset(args) | given
+        config = config_module.resolve(given)
+        if config.data.dataset != "folder":
+            raise ValueError(f"only --dataset=folder is inspected, got --dataset={config.data.dataset}")
+        root = pathlib.Path(config.data.data_dir).expanduser() if config.data.data_dir else None
+        folder = custom_dataset.read(config.data, config.own_section(FolderConfig), root)
+        found = inspect(folder, given, _sheet_path(args, folder.root), timed=not args.no_timing)
     print(json.dumps(found, indent=2, ensure_ascii=False) if args.json else inspection_text(found))
 
 

@@ -35,8 +35,8 @@ def model_parser(
         "--weights",
         default="last",
         choices=("last", "best", "raw"),
-        help="EMA weights at the end (last), EMA weights of the epoch with the best test accuracy (best), or the raw "
-        "weights at the end (raw); default: last",
+        help="EMA weights at the end (last), EMA weights of the epoch with the best balanced accuracy on the "
+        "validation images, without any on the test images (best), or the raw weights at the end (raw); default: last",
     )
     parser.add_argument(
         "--unfinished", action="store_true", help="use the last checkpoint of a run that is not finished"
@@ -44,6 +44,7 @@ def model_parser(
     parser.add_argument(
         "--target_prior",
         default=prior,
+        type=program.word,
         metavar="uniform|train|FILE",
         help="apply LA (Inf) for this class distribution of the images: uniform, that of the run's labeled images "
         "(train), or a file of proportions (JSON, or lines `name proportion`); "

@@ -66,6 +66,6 @@ def check_writable(folder: pathlib.Path) -> None:
 
 def _check(path: pathlib.Path, overwrite: bool, replaceable: bool) -> None:
     if path.exists() and not replaceable:
-        raise ValueError(f"{path} exists already and was not written by this command: choose another name")
+        raise ValueError(f"{shown(path)} exists already and was not written by this command: choose another name")
     if path.exists() and not overwrite:
-        raise ValueError(f"{path} exists already: choose another name, or give --overwrite")
+        raise ValueError(f"{shown(path)} exists already: choose another name, or give --overwrite")

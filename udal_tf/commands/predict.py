@@ -101,7 +101,7 @@ def write_predictions(
 
 def _parser() -> argparse.ArgumentParser:
     parser = model_arguments.model_parser("udal-predict", __doc__)
-    parser.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders, patterns")
+    parser.add_argument("images", nargs="+", type=program.word, metavar="IMAGES", help="files, folders, patterns")
     parser.add_argument(
         "--top_k", type=program.number(1, 1_000_000), default=1, help="how many classes to print per image (default: 1)"
     )

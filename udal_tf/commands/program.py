@@ -14,7 +14,8 @@ from absl import flags
 
 from udal_tf import registry
 from udal_tf.commands.streams import OutputLost, Streams
-from udal_tf.settings import bad_text
+from udal_tf.settings import NO_NUL, bad_text
+from udal_tf.shown_names import shown
 from udal_tf.stopping import EXIT_SIGNAL
 
 EXIT_FAILED = 1
@@ -67,7 +68,7 @@ def outlive_output(work: str = "") -> None:
 
 
 def _paths(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, text.split(",")))
+    return tuple(map(word, text.split(",")))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -103,13 +104,18 @@ def make_parser(name: str, about: str | None, exit_codes: str | None = None) -> 
     return parser
 
 
-def path(text: str) -> pathlib.Path:
-    """The type of an argument that is a path; refuses what no file can be called, such as an unset shell variable."""
+def word(text: str) -> str:
+    """The type of an argument that names something; refuses what no name can be, such as an unset shell variable."""
     if not text:
         raise argparse.ArgumentTypeError("must not be empty")
     if "\0" in text:
-        raise argparse.ArgumentTypeError(f"must be without NUL bytes, got {text!r}")
-    return pathlib.Path(text)
+        raise argparse.ArgumentTypeError(f"must be {NO_NUL}, got {text!r:.60}")
+    return text
+
+
+def path(text: str) -> pathlib.Path:
+    """As `word`, for a path."""
+    return pathlib.Path(word(text))
 
 
 def text_path(text: str) -> pathlib.Path:
@@ -168,9 +174,12 @@ def prepare_tensorflow() -> None:
 
 
 def refuse(error: Exception | str, code: int = EXIT_BAD_INPUT) -> NoReturn:
-    """Ends the process with the reason on standard error."""
-    reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
-    print(f"error: {reason}", file=sys.stderr)
+    """Ends the process with the reason on standard error, without what moves the cursor or cannot be encoded."""
+    reason = (
+        f"{shown(str(error.filename))}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+    )
+    lines = str(reason).split("\n")
+    print("error: " + "\n".join(map(shown, lines)), file=sys.stderr)
     sys.exit(code)
 
 

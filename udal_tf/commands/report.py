@@ -15,6 +15,7 @@ from udal_tf.commands import program
 from udal_tf.reporting import comparison, figures, page, plotting, run_figures, run_table, table_text, tables
 from udal_tf.reporting.runs import LeftOut, Run, read_runs
 from udal_tf.run_dir import RESULT
+from udal_tf.shown_names import shown
 from udal_tf.storage import local, write_text
 
 PAGE = "report.html"
@@ -59,8 +60,8 @@ def write_report(
     """
     runs, left_out = read_runs(roots)
     if not runs:
-        named = "".join(f"\n  {one.label}: {one.reason}" for one in left_out)
-        raise ValueError(f"no finished run ({RESULT}) below {', '.join(map(str, roots))}{named}")
+        named = "".join(f"\n  {shown(one.label)}: {one.reason}" for one in left_out)
+        raise ValueError(f"no finished run ({RESULT}) below {', '.join(map(shown, roots))}{named}")
     _clear(out)
     sketches, bad_rows = _sketches(runs)
     left_out = [*left_out, *bad_rows]
@@ -99,12 +100,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         local(args.out)
         for folder in args.folders:
             if not folder.is_dir():
-                raise ValueError(f"{folder} must be a folder with runs, and is not")
+                raise ValueError(f"{shown(folder)} must be a folder with runs, and is not")
         processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         count, left_out = write_report(args.folders, args.out, processes, args.only_present)
     for one in left_out:
-        print(f"left out: {one.label}: {one.reason}")
-    print(f"{count} {'run' if count == 1 else 'runs'}, {len(left_out)} left out: {args.out / PAGE}")
+        print(f"left out: {shown(one.label)}: {one.reason}")
+    print(f"{count} {'run' if count == 1 else 'runs'}, {len(left_out)} left out: {shown(args.out / PAGE)}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from udal_tf.commands import program
 from udal_tf.data import settings
 from udal_tf.reporting import revision
-from udal_tf.shown_names import command_line
+from udal_tf.shown_names import command_line, shown
 from udal_tf.sweep import driver, grids, listing, speeds
 from udal_tf.sweep.engines import ENGINES, ROOT, SweepError
 from udal_tf.sweep.jobs import Job
@@ -49,10 +49,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; `further` has the flags of `run.py`."""
     own, further = program.split_settings(argv)
     parser = program.make_parser("python -m udal_tf.commands.sweep", __doc__)
-    parser.add_argument("grid", help=f"{', '.join(grids.GRIDS)}, or a JSON file")
+    parser.add_argument("grid", type=program.word, help=f"{', '.join(grids.GRIDS)}, or a JSON file")
     parser.add_argument("--list", action="store_true", help="list the cells with their commands and cost, and exit")
     parser.add_argument("--dry_run", action="store_true", help="the same as --list")
-    parser.add_argument("--only", default="*", help="only cells whose name matches this pattern, e.g. '*udal_fold[12]'")
+    parser.add_argument(
+        "--only",
+        default="*",
+        type=program.word,
+        help="only cells whose name matches this pattern, e.g. '*udal_fold[12]'",
+    )
     parser.add_argument(
         "--out", default="runs", type=program.text_path, help="folder of the cells' folders (default: runs)"
     )
@@ -73,7 +78,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--engine", default="local", choices=tuple(ENGINES))
     parser.add_argument("--jobs", default=1, type=program.number(1, 10_000), help="cells at a time (local; default: 1)")
-    parser.add_argument("--address", default="", help="Ray cluster (default: the current one, or a new local one)")
+    parser.add_argument(
+        "--address", type=program.word, help="Ray cluster (default: the current one, or a new local one)"
+    )
     parser.add_argument(
         "--num_cpus", default=1.0, type=program.number(0, MOST, float), help="cores of a Ray task (default: 1)"
     )
@@ -133,7 +140,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     program.outlive_output("the sweep")
     print(listed)
     notes, commit = args.out / "sweep", revision.commit()
-    notes.mkdir(parents=True, exist_ok=True)
+    with program.bad_input_refused():
+        notes.mkdir(parents=True, exist_ok=True)
     jobs = {
         cell.name: (
             cell,
@@ -159,13 +167,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, reason in failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     if failed:
-        print(f"Logs and reasons of failures: {notes}", file=sys.stderr)
+        print(f"Logs and reasons of failures: {shown(notes)}", file=sys.stderr)
     if number:
         print("Stopped; the same command resumes the sweep.")
         sys.exit(program.EXIT_SIGNAL + number)
     if failed:
         sys.exit(program.EXIT_FAILED)
-    print(f"All {len(cells)} cells are finished: python -m udal_tf.commands.report {args.out} --out=report")
+    report = command_line(("python", "-m", "udal_tf.commands.report", str(args.out), "--out=report"))
+    print(f"All {len(cells)} cells are finished: {report}")
 
 
 if __name__ == "__main__":

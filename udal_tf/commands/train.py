@@ -12,6 +12,7 @@ from udal_tf.commands.help_text import help_text
 from udal_tf.data import settings
 from udal_tf.reporting.console import result_text
 from udal_tf.run_records import RunDirError
+from udal_tf.shown_names import shown
 
 # How often a worker restarts because another one was lost, and the environment variable that counts it.
 MOST_RESTARTS = 50
@@ -50,7 +51,7 @@ def _main(argv: list[str]) -> None:
         _start_again(str(error))
     folder = config.train.workdir
     print(f"\n{result_text(result)}")
-    print(f"\n{result.steps} steps in {result.seconds:.0f} s. Results, metrics and images: {folder}")
+    print(f"\n{result.steps} steps in {result.seconds:.0f} s. Results, metrics and images: {shown(folder)}")
 
 
 def _start_again(reason: str) -> None:

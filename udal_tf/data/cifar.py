@@ -13,6 +13,7 @@ import numpy as np
 from udal_tf.config import DataConfig
 from udal_tf.data import cifar_archive, crest_files, files, longtail, manifest, tfds_folder
 from udal_tf.data.dataset import DataError, Source
+from udal_tf.shown_names import shown
 
 OTHER_DRAW = "same protocol, different draw ({draw})"
 
@@ -146,7 +147,7 @@ def _from_crest_files(location: pathlib.Path, edition: Edition, config: DataConf
     if (location / manifest.FILE_NAME).exists():
         export = manifest.read(location / manifest.FILE_NAME)
         if export["files"] != hashes:
-            raise DataError(f"{location}: the files do not match the hashes in {manifest.FILE_NAME}")
+            raise DataError(f"{shown(location)}: the files do not match the hashes in {manifest.FILE_NAME}")
         source, draw = f"files that crest_export wrote from {export['source']}", export["draw"]
     train, train_labels = crest_files.read(paths[crest_files.TRAIN_FILE])
     test, test_labels = crest_files.read(paths[crest_files.EVAL_FILE])
@@ -193,7 +194,9 @@ def _checked(
         _check_counts(location, labels, [each] * classes)
         first = tuple(labels[: len(start)].tolist())
         if first != start:
-            raise DataError(f"{location}: not in canonical order: the first labels are {first}, expected {start}")
+            raise DataError(
+                f"{shown(location)}: not in canonical order: the first labels are {first}, expected {start}"
+            )
     facts = {
         "source": source,
         "folder": str(location),
@@ -205,12 +208,14 @@ def _checked(
 
 def _check_counts(location: pathlib.Path, labels: np.ndarray, expected: list[int]) -> None:
     if labels.min() < 0 or labels.max() >= len(expected):
-        raise DataError(f"{location}: labels from {labels.min()} to {labels.max()}, expected 0 to {len(expected) - 1}")
+        raise DataError(
+            f"{shown(location)}: labels from {labels.min()} to {labels.max()}, expected 0 to {len(expected) - 1}"
+        )
     counts = np.bincount(labels, minlength=len(expected)).tolist()
     if counts != expected:
         c = next(c for c in range(len(expected)) if counts[c] != expected[c])
         raise DataError(
-            f"{location}: wrong class counts: {sum(counts)} images, expected {sum(expected)}; "
+            f"{shown(location)}: wrong class counts: {sum(counts)} images, expected {sum(expected)}; "
             f"class {c} has {counts[c]}, expected {expected[c]}"
         )
 
@@ -220,7 +225,8 @@ def _not_found(config: DataConfig, edition: Edition, folders: list[pathlib.Path]
     crest = crest_files.folder_name(edition.crest, config.imbalance)
     return "\n".join(
         [
-            f"{config.dataset}: no {edition.tfds} found in {' or '.join(map(str, folders))}. Any one of these will do:",
+            f"{config.dataset}: no {edition.tfds} found in {' or '.join(map(shown, folders))}. Any one of these will "
+            "do:",
             f"  - CReST's files: cifar-lt/{crest}/{crest_files.TRAIN_FILE} and {crest_files.EVAL_FILE}"
             + ("" if _crest_files_serve(config, edition) else " (not for these settings, which need another subset)"),
             f"  - TensorFlow Datasets' folder: {edition.tfds}/<version>/",

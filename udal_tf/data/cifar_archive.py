@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from udal_tf.data.dataset import DataError
+from udal_tf.shown_names import shown
 
 SIDE, CHANNELS = 32, 3
 IMAGE_BYTES = SIDE * SIDE * CHANNELS
@@ -58,7 +59,7 @@ def read(
         images, labels = where[member]
         if len(content) != record * len(labels):
             raise DataError(
-                f"{location}: {member} has {len(content)} bytes, expected {record * len(labels)}: truncated, or "
+                f"{shown(location)}: {member} has {len(content)} bytes, expected {record * len(labels)}: truncated, or "
                 "not CIFAR's binary version"
             )
         rows = np.frombuffer(content, np.uint8).reshape(-1, record)
@@ -66,7 +67,7 @@ def read(
         images[:] = rows[:, label_bytes:].reshape(-1, CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1)
         seen.add(member)
     if missing := sorted(set(where) - seen):
-        raise DataError(f"{location}: truncated, or not CIFAR's binary version: {', '.join(missing)} not found")
+        raise DataError(f"{shown(location)}: truncated, or not CIFAR's binary version: {', '.join(missing)} not found")
     return arrays
 
 
@@ -85,4 +86,4 @@ def _contents(location: pathlib.Path, inner: str, members: list[str], most: int)
                 if name and (content := archive.extractfile(entry) if entry.isreg() else None):
                     yield name, content.read(most + 1)
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        raise DataError(f"{location}: truncated or damaged ({error}); download it again") from error
+        raise DataError(f"{shown(location)}: truncated or damaged ({error}); download it again") from error

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from udal_tf.data.dataset import DataError
+from udal_tf.shown_names import shown
 
 TRAIN_FILE, EVAL_FILE = "train.tfrecords", "eval.tfrecords"
 SIDE, CHANNELS = 32, 3
@@ -45,15 +46,15 @@ def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
             records = records.numpy()
             sizes = {len(record) for record in records}
             if sizes != {SIDE * SIDE * CHANNELS}:
-                raise DataError(f"{path}: images of {sorted(sizes)} bytes; CReST's records have 3072")
+                raise DataError(f"{shown(path)}: images of {sorted(sizes)} bytes; CReST's records have 3072")
             planes = np.frombuffer(b"".join(records), np.uint8).reshape(-1, CHANNELS, SIDE, SIDE)
             images.append(planes.transpose(0, 2, 3, 1))
             labels.append(values.numpy())
     except tf.errors.OpError as error:
         reason = error.message.splitlines()[0]
-        raise DataError(f"{path}: truncated, damaged or not CReST's records ({reason})") from error
+        raise DataError(f"{shown(path)}: truncated, damaged or not CReST's records ({reason})") from error
     if not images:
-        raise DataError(f"{path}: it has no records")
+        raise DataError(f"{shown(path)}: it has no records")
     return np.concatenate(images), np.concatenate(labels)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from udal_tf.data.folder_layout import LABELED, NAMED, TEST, UNLABELED, counted, named, spelling
+from udal_tf.data.folder_layout import LABELED, NAMED, TEST, UNLABELED, VALIDATION, counted, named, spelling
 from udal_tf.folder_recipe import FEW_LABELS
 from udal_tf.shown_names import shown
 
@@ -51,6 +51,8 @@ def _leaks(found: Mapping[str, Any]) -> _Warnings:
     for kind, parts, consequence in (
         ("labeled_in_test", (LABELED, TEST), "the model has seen them in training, so test scores are too high"),
         ("unlabeled_in_test", (UNLABELED, TEST), "training uses them without labels, so test scores may be too high"),
+        ("labeled_in_val", (LABELED, VALIDATION), "the model has seen them in training, so they favor later epochs"),
+        ("val_in_test", (VALIDATION, TEST), "the epoch is chosen by them, so its test scores are too high"),
         ("labeled_in_unlabeled", (LABELED, UNLABELED), "harmless, but they are counted twice"),
     ):
         if both := [group for group in groups if set(parts) <= set(group["parts"])]:

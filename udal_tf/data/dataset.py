@@ -90,6 +90,20 @@ def crops_of(images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
 
 
 @dataclasses.dataclass(frozen=True)
+class Held:
+    """Images that are held from training. images; positions: int64 [N], those that count; labels: int64 [N]."""
+
+    images: Images
+    positions: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, images: Images, labels: np.ndarray) -> "Held":
+        """All of these images."""
+        return cls(images, np.arange(len(labels)), labels)
+
+
+@dataclasses.dataclass(frozen=True)
 class Source:
     """What a loader read: train and test images with their labels, and where they came from.
 
@@ -104,6 +118,10 @@ class Source:
       draw: how the long-tailed subset was chosen, for the provenance; `{draw}` stands for --draw.
       files: number of source files of equal length in canonical order (see `longtail.subset`).
       skipped: path and fault of each image file that --skip_bad_images left out.
+      hidden: int64 positions in `train` that are unlabeled although their label is known, which only serves to tell
+        how many pseudo-labels are right.
+      validation: images to choose the best epoch by, None if the dataset has none of its own.
+      validation_from: where they are from, in words.
     """
 
     train: Images
@@ -117,6 +135,9 @@ class Source:
     draw: str = "{draw}"
     files: int = 1
     skipped: tuple[tuple[str, str], ...] = ()
+    hidden: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    validation: Held | None = None
+    validation_from: str = ""
 
     @classmethod
     def of_arrays(cls, parts: Iterable[tuple[np.ndarray, np.ndarray]], *given: Any, **options: Any) -> "Source":
@@ -137,6 +158,7 @@ class SslData:
     p_unlabeled: [C] float32, the assumed class distribution of the unlabeled pool; sums to 1.
     prepared: what a method computed before training, by name.
     skipped: as in `Source`.
+    validation: images to choose the best epoch by, in no other set; None: the test images choose it.
     """
 
     train: Images
@@ -153,6 +175,7 @@ class SslData:
     provenance: dict[str, Any]
     prepared: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
+    validation: Held | None = None
 
     @property
     def num_classes(self) -> int:

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 # Pillow's names of the formats that are read; others, such as PostScript, would start programs or need a choice.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
 BACKGROUND = (255, 255, 255)
 # The largest gray value of 16 bits.
 _SIXTEEN = 65535

@@ -1,5 +1,6 @@
 """Images that stay encoded on disk and are read, decoded and cropped on demand, so that memory is no limit."""
 
+import collections
 import os
 import pathlib
 import threading
@@ -13,9 +14,12 @@ from udal_tf.data.central_view import CHANNELS, DAMAGED, PNG, center_view, decod
 from udal_tf.data.crops import crop_boxes
 from udal_tf.data.dataset import DataError
 from udal_tf.data.decoding import irregular
+from udal_tf.shown_names import shown
 
 # Images of a batch that are decoded in parallel.
 PARALLEL = 16
+# Batches that may be made ahead of the one that is used, and of which one may hold an image that cannot be decoded.
+_BATCHES_REMEMBERED = 256
 # Last bytes of the formats.
 _JPEG_END = b"\xff\xd9"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -66,6 +70,10 @@ class ShardReader:
     def read(self, position: int) -> bytes:
         return os.pread(self._descriptor(int(self._shard[position])), self._length[position], self._offset[position])
 
+    def place(self, position: int) -> tuple[int, int, int]:
+        """Index of its file, first byte and number of bytes."""
+        return int(self._shard[position]), int(self._offset[position]), int(self._length[position])
+
     def name(self, position: int) -> str:
         return f"image at byte {self._offset[position]} of {self._shards[self._shard[position]]}"
 
@@ -90,9 +98,25 @@ class EncodedImages:
         self.shape = (size, size, CHANNELS)
         self._reader = reader
         self._chosen = np.arange(len(reader)) if chosen is None else chosen
+        self._lately: collections.deque[np.ndarray] = collections.deque(maxlen=_BATCHES_REMEMBERED)
 
     def __len__(self) -> int:
         return len(self._chosen)
+
+    def fault(self) -> str:
+        """The first image lately read that cannot be decoded whole, by name with what is wrong, or "".
+
+        Batches are made in graphs, whose errors name no file.
+        """
+        for position in np.unique(np.concatenate([np.zeros(0, np.int64), *self._lately])):
+            try:
+                content = self._reader.read(position)
+                fault = foreign(content)
+            except OSError as error:
+                fault = f"cannot be read ({error.strerror})"
+            if fault := fault or _decoding_fault(content):
+                return f"{shown(self._reader.name(position))}: {fault}"
+        return ""
 
     def fetch(self, positions: tf.Tensor) -> tf.Tensor:
         """The center square of each image, 7/8 of the short side, resized; see `center_view`."""
@@ -120,10 +144,11 @@ class EncodedImages:
 
     def _read(self, positions: np.ndarray) -> np.ndarray:
         contents = []
+        self._lately.append(self._chosen[positions])
         for position in self._chosen[positions]:
             content = self._reader.read(position)
             if fault := foreign(content):
-                raise DataError(f"{self._reader.name(position)}: {fault}")
+                raise DataError(f"{shown(self._reader.name(position))}: {fault}")
             contents.append(content)
         return np.array(contents, object)
 
@@ -160,6 +185,10 @@ def file_fault(path: str | pathlib.Path) -> str:
             content = file.read()
     except OSError as error:
         return f"cannot be read ({error.strerror})"
+    return _decoding_fault(content)
+
+
+def _decoding_fault(content: bytes) -> str:
     try:
         decoded(tf.constant(content))
     except Exception:  # TensorFlow's own, and whatever else a damaged file makes of it.

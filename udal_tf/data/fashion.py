@@ -11,6 +11,7 @@ import numpy as np
 from udal_tf.config import DataConfig
 from udal_tf.data import files, tfds_folder
 from udal_tf.data.dataset import DataError, Source
+from udal_tf.shown_names import shown
 
 # Where the Debian and Ubuntu package dataset-fashion-mnist installs them.
 SYSTEM_FOLDERS = (pathlib.Path("/usr/share/datasets/fashion-mnist"), pathlib.Path("/usr/share/dataset-fashion-mnist"))
@@ -101,32 +102,40 @@ def _read_idx(path: pathlib.Path, axes: int) -> np.ndarray:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
             content = file.read()
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: truncated or damaged ({error})") from error
+        raise DataError(f"{shown(path)}: truncated or damaged ({error})") from error
     header = 4 + 4 * axes
     if len(content) < header or content[:4] != bytes([0, 0, _IDX_UNSIGNED_BYTE, axes]):
-        raise DataError(f"{path}: not an IDX file of unsigned bytes with {axes} axes")
+        raise DataError(f"{shown(path)}: not an IDX file of unsigned bytes with {axes} axes")
     shape = struct.unpack(f">{axes}I", content[4:header])
     if len(content) - header != int(np.prod(shape)):
-        raise DataError(f"{path}: {len(content) - header} bytes of content, its header states {int(np.prod(shape))}")
+        raise DataError(
+            f"{shown(path)}: {len(content) - header} bytes of content, its header states {int(np.prod(shape))}"
+        )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
 def _check(location: pathlib.Path, part: Part, images: np.ndarray, labels: np.ndarray, starts: bool) -> None:
     expected = [part.per_class] * len(CLASS_NAMES)
     if images.shape != (len(labels), SIDE, SIDE, 1):
-        raise DataError(f"{location}: {part.split} images {list(images.shape)} for {len(labels)} labels, not 28×28")
+        raise DataError(
+            f"{shown(location)}: {part.split} images {list(images.shape)} for {len(labels)} labels, not 28×28"
+        )
     if labels.max() >= len(expected) or np.bincount(labels, minlength=len(expected)).tolist() != expected:
         counts = np.bincount(labels).tolist()
-        raise DataError(f"{location}: wrong class counts in {part.split}: {counts}, expected {part.per_class} each")
+        raise DataError(
+            f"{shown(location)}: wrong class counts in {part.split}: {counts}, expected {part.per_class} each"
+        )
     first = tuple(labels[: len(part.start)].tolist())
     if starts and first != part.start:
-        raise DataError(f"{location}: first {part.split} labels are {first}, not {part.start} as in Fashion-MNIST")
+        raise DataError(
+            f"{shown(location)}: first {part.split} labels are {first}, not {part.start} as in Fashion-MNIST"
+        )
 
 
 def _not_found(folders: list[pathlib.Path], reason: str) -> str:
     return "\n".join(
         [
-            f"fashionlt: no Fashion-MNIST found in {', '.join(map(str, [*folders, *SYSTEM_FOLDERS]))}.",
+            f"fashionlt: no Fashion-MNIST found in {', '.join(map(shown, [*folders, *SYSTEM_FOLDERS]))}.",
             "Any one of these will do:",
             "  - the Debian or Ubuntu package: apt-get install dataset-fashion-mnist",
             "  - the four IDX files, " + ", ".join(name for part in PARTS for name in part.names) + " (or .gz)",

@@ -1,7 +1,7 @@
-"""Which folder holds the labeled, the unlabeled and the test images of a custom dataset, and advice where none does.
+"""Which folder holds the labeled, the unlabeled, the validation and the test images of a custom dataset.
 
-The names are `labeled`, `unlabeled` and `test`; other spellings and the names of other programs are understood where
-no other folder could be meant. Reads names only.
+The names are `labeled`, `unlabeled`, `val` and `test`; other spellings and the names of other programs are understood
+where no other folder could be meant. Reads names only, and gives advice where no folder is labeled.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import difflib
 import os
 import pathlib
 import unicodedata
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 
 from udal_tf.data import files
 from udal_tf.data.errors import DataError
@@ -19,12 +19,26 @@ from udal_tf.shown_names import shown
 LABELED = "labeled"
 UNLABELED = "unlabeled"
 TEST = "test"
+VALIDATION = "val"
 # Names of each part, by preference; `spelling` is applied before they are compared.
+_LABELED, _TRAIN = ("labeled", "labelled"), ("train", "training")
+_TEST, _VAL = ("test", "testing"), ("val", "valid", "validation")
 NAMES = {
-    LABELED: (("labeled", "labelled"), ("train", "training")),
+    LABELED: (_LABELED, _TRAIN),
     UNLABELED: (("unlabeled", "unlabelled"),),
-    TEST: (("test", "testing"), ("val", "valid", "validation")),
+    TEST: (_TEST, _VAL),
 }
+# The values of --layout: the names above; ours alone; those of torchvision's ImageFolder; metadata.csv of Hugging Face.
+AUTO = "auto"
+UDAL = "udal"
+TORCHVISION = "torchvision"
+HUGGING_FACE = "huggingface"
+_NAMES_IN: Mapping[str, Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    AUTO: NAMES,
+    UDAL: {**NAMES, LABELED: (_LABELED,), TEST: (_TEST,)},
+    TORCHVISION: {**NAMES, LABELED: ((), _TRAIN)},
+}
+METADATA = "metadata.csv"
 # The usual suffix of each format that is read.
 LOOKED_FOR = ", ".join(group[0] for group in SUFFIXES.values() if group[0] in IMAGE_SUFFIXES)
 # Names that a message lists before it only counts the others.
@@ -40,7 +54,7 @@ class Layout:
 
     Attributes:
       root: the folder.
-      parts: LABELED, UNLABELED or TEST -> its folder; the last two may be missing.
+      parts: LABELED, UNLABELED, VALIDATION or TEST -> its folder; all but the first may be missing.
       notes: what is understood under another name, and what beside them is not used, for people.
     """
 
@@ -51,13 +65,15 @@ class Layout:
     @property
     def is_torchvision(self) -> bool:
         """Whether the names are those of torchvision's ImageFolder and nothing is unlabeled."""
-        return UNLABELED not in self.parts and spelling(self.parts[LABELED].name) in NAMES[LABELED][1]
+        labeled = self.parts.get(LABELED)
+        return labeled is not None and UNLABELED not in self.parts and spelling(labeled.name) in _TRAIN
 
 
-def expected() -> str:
+def expected(layout: str = AUTO) -> str:
     """The expected layout, for messages."""
+    labeled = NAMES[LABELED][layout == TORCHVISION][0]
     return (
-        f"Expected: {LABELED}/<class>/ with images for at least two classes, {UNLABELED}/ with more images, and\n"
+        f"Expected: {labeled}/<class>/ with images for at least two classes, {UNLABELED}/ with more images, and\n"
         f"optionally {TEST}/<class>/ with the same classes. Images: {LOOKED_FOR}."
     )
 
@@ -68,17 +84,35 @@ def spelling(name: str) -> str:
     return "".join(plain.replace("_", " ").replace("-", " ").split())
 
 
-def find(root: pathlib.Path) -> Layout:
-    """The parts of a custom dataset. Raises DataError if none is labeled, or if two folders could be the same part."""
+def find(root: pathlib.Path, layout: str = AUTO) -> Layout:
+    """The parts of a custom dataset. Raises DataError if none is labeled, or if two folders could be the same part.
+
+    `val/` holds validation images where another folder holds those to test on; alone it is taken for the latter, as in
+    ImageNet, except with --layout=udal.
+
+    Args:
+      root: the folder.
+      layout: the value of --layout, except HUGGING_FACE.
+    """
     if not root.is_dir():
         raise DataError(f"{shown(root)} {'is not a folder' if root.exists() else 'does not exist'}.\n{expected()}")
     entries = files.listed(root, "folder")
     folders = [entry for entry in entries if entry.is_dir()]
-    parts = {part: found for part in NAMES if (found := _part(root, folders, part))}
+    names = _NAMES_IN[layout]
+    parts = {part: found for part in names if (found := _part(root, folders, part, names[part]))}
     if LABELED not in parts:
-        raise DataError(f"{shown(root)} has no folder {LABELED}/{_instead(root, entries, folders)}.\n{expected()}")
+        labeled = (_TRAIN if layout == TORCHVISION else _LABELED)[0]
+        instead = _instead(root, entries, folders) if layout == AUTO else f" (--layout={layout})"
+        raise DataError(f"{shown(root)} has no folder {labeled}/{instead}.\n{expected(layout)}")
+    left = [folder for folder in folders if folder not in parts.values()]
+    if (TEST in parts or layout == UDAL) and (validation := _part(root, left, VALIDATION, ((), _VAL))):
+        parts[VALIDATION] = validation
     renamed = [f"{shown(folder.name)}/ as {part}/" for part, folder in parts.items() if folder.name != part]
     notes = [f"reading {', '.join(renamed)}"] if renamed else []
+    if VALIDATION in parts:
+        notes.append(
+            f"{shown(parts[VALIDATION].name)}/ chooses the best epoch; the test images are read at the end only"
+        )
     used = {os.path.realpath(folder) for folder in parts.values()}
     for folder in folders:
         if os.path.realpath(folder) not in used and (note := _unused(folder, parts)):
@@ -117,9 +151,11 @@ def named(names: Iterable[str]) -> str:
     return ", ".join(map(shown, names[:NAMED])) + more
 
 
-def _part(root: pathlib.Path, folders: Sequence[pathlib.Path], part: str) -> pathlib.Path | None:
-    """The folder of a part. Raises DataError if it could be either of two."""
-    for rank, names in enumerate(NAMES[part]):
+def _part(
+    root: pathlib.Path, folders: Sequence[pathlib.Path], part: str, names_by_rank: Sequence[Sequence[str]]
+) -> pathlib.Path | None:
+    """The folder of a part, by its names in order of preference. Raises DataError if it could be either of two."""
+    for rank, names in enumerate(names_by_rank):
         # Links to one folder are one; its usual name comes first.
         by_target: dict[str, pathlib.Path] = {}
         for folder in sorted(folders, key=lambda folder: (folder.name != part, folder.name)):
@@ -141,14 +177,9 @@ def _has_classes(folder: pathlib.Path, part: str) -> bool:
 def _unused(folder: pathlib.Path, parts: dict[str, pathlib.Path]) -> str:
     """What to say of a folder that is no part of the dataset; "" if it has no images."""
     name = shown(folder.name)
-    if spelling(folder.name) in NAMES[TEST][1]:
-        return (
-            f"not used: {name}/, as {shown(parts[TEST].name)}/ is there to test on and no images are needed for "
-            f"validation; move them into {shown(parts[LABELED].name)}/ to train on them"
-            if TEST in parts
-            else f"not used: {name}/, which has no class folders; rename it to {TEST}/ once it has"
-        )
-    if spelling(folder.name) in NAMES[LABELED][1]:
+    if spelling(folder.name) in _VAL:
+        return f"not used: {name}/, which has no class folders; rename it to {TEST}/ once it has"
+    if spelling(folder.name) in _TRAIN:
         return f"not used: {name}/, as {shown(parts[LABELED].name)}/ is there; move its images there to train on them"
     for part in NAMES:
         if part not in parts and _named_like(folder, part):
@@ -181,6 +212,8 @@ def _instead(root: pathlib.Path, entries: Sequence[pathlib.Path], folders: Seque
     """What a folder without labeled images contains, as the end of a sentence."""
     if not entries:
         return ": it is empty"
+    if tables := with_metadata(root):
+        return f", but {named(f'{table.relative_to(root)}' for table in tables)}: give --layout={HUGGING_FACE}"
     for folder in folders:
         if _named_like(folder, LABELED):
             few = "" if _has_classes(folder, LABELED) else ", with a folder for each class in it"
@@ -197,6 +230,12 @@ def _instead(root: pathlib.Path, entries: Sequence[pathlib.Path], folders: Seque
     if classes:
         return f", but the folders {named(classes)}: if these are your classes, move them into {shown(root / LABELED)}"
     return f", but {named(entry.name for entry in entries)}"
+
+
+def with_metadata(root: pathlib.Path) -> list[pathlib.Path]:
+    """The metadata.csv of Hugging Face's ImageFolder, of the whole folder or of the parts in it."""
+    places = [root, *(entry for entry in _readable(root) if entry.is_dir() and os.access(entry, os.R_OK | os.X_OK))]
+    return [place / METADATA for place in places if (place / METADATA).is_file()]
 
 
 def _is_labeled(entry: pathlib.Path) -> bool:

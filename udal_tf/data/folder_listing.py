@@ -1,7 +1,8 @@
-"""Lists a custom dataset's folder: labeled/<class>/…, unlabeled/…, and optionally test/<class>/….
+"""Lists a custom dataset's folder: labeled/<class>/…, unlabeled/…, and optionally val/<class>/… and test/<class>/….
 
-Reads file names only, no pixels; needs no TensorFlow. `folder_layout` says which folder is which. What is found, why
-training would refuse it, and the input of a run are in one file, as they have to agree.
+Reads file names only, no pixels; needs no TensorFlow. `folder_layout` says which folder is which; `custom_dataset` also
+fills a `Folder` from the lines of a CSV file. What is found, why training would refuse it, and the input of a run are
+in one file, as they have to agree.
 """
 
 import collections
@@ -9,14 +10,13 @@ import dataclasses
 import os
 import pathlib
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from udal_tf.config import DataConfig
 from udal_tf.data import files, folder_layout, formats
 from udal_tf.data.errors import DataError
-from udal_tf.data.folder_layout import LABELED, LOOKED_FOR, TEST, UNLABELED, expected, spelling
+from udal_tf.data.folder_layout import LABELED, LOOKED_FOR, TEST, UNLABELED, VALIDATION, expected, spelling
 from udal_tf.shown_names import shown, unfit
 
 # Without test/, this fraction of each class is held out, the same images for every fold and seed.
@@ -41,6 +41,9 @@ class Folder:
       loose: images directly in labeled/ or test/, outside any class folder.
       unread: (folder below the root, suffix) -> number of files that are not read; for `formats.not_read_lines`.
       notes: what people should know about the layout, a sentence each.
+      validation: as `test`.
+      table: the name of the CSV file that says all this, "" if the folders do.
+      sha256: of its content.
     """
 
     layout: folder_layout.Layout
@@ -50,6 +53,9 @@ class Folder:
     loose: list[pathlib.Path]
     unread: Unread
     notes: tuple[str, ...]
+    validation: dict[str, list[pathlib.Path]] | None = None
+    table: str = ""
+    sha256: str = ""
 
     @property
     def root(self) -> pathlib.Path:
@@ -65,8 +71,14 @@ class Folder:
         return self.unread.total() + len(self.loose)
 
     def part(self, name: str) -> pathlib.Path:
-        """The folder of LABELED, UNLABELED or TEST, or where it would be."""
+        """The folder of LABELED, UNLABELED, VALIDATION or TEST, or where it would be."""
         return self.layout.parts.get(name, self.root / name)
+
+    def place(self, part: str, class_name: str) -> str:
+        """Where the images of a class are, for messages."""
+        if self.table:
+            return f"{shown(self.table)}: class {shown(class_name)}" + ("" if part == LABELED else f", split {part}")
+        return shown(self.part(part) / class_name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +97,27 @@ class Listing:
     held_out: bool
     unread: Unread
     notes: tuple[str, ...]
+    validation: list[pathlib.Path] | None = None
+    validation_labels: np.ndarray | None = None
+    sha256: str = ""
+
+    @property
+    def paths(self) -> list[pathlib.Path]:
+        """All files: to train on, to validate on, to test on."""
+        return [*self.train, *(self.validation or ()), *self.test]
 
 
-def read_folder(root: pathlib.Path) -> Folder:
-    """The files below `root`. Raises DataError if it has no labeled classes, saying what is there instead."""
-    layout = folder_layout.find(root)
+def name_below(path: pathlib.Path, root: pathlib.Path) -> str:
+    """The name of a file relative to `root`, or its whole name if it is elsewhere, as a CSV file allows."""
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def read_folder(root: pathlib.Path, layout_name: str = folder_layout.AUTO) -> Folder:
+    """The files below `root`. Raises DataError if it has no labeled classes, saying what is there instead.
+
+    layout_name: the value of --layout, except `huggingface`.
+    """
+    layout = folder_layout.find(root, layout_name)
     unread: Unread = collections.Counter()
     parts = layout.parts
     labeled, loose = _by_class(root, parts[LABELED], unread)
@@ -99,13 +127,14 @@ def read_folder(root: pathlib.Path) -> Folder:
         among = f" (images outside any class folder: {len(loose)})" if loose else ""
         found = f"class folders: {len(labeled)}, at least two are needed{among}"
         raise DataError(f"{shown(parts[LABELED])}: {found}.\n{expected()}")
-    test = None
-    if TEST in parts:
-        test, loose_in_test = _by_class(root, parts[TEST], unread)
-        loose = loose + loose_in_test
-    unlabeled = _images_in(root, parts[UNLABELED], parts[UNLABELED], unread) if UNLABELED in parts else []
+    held = {}
+    for part in (TEST, VALIDATION):
+        if part in parts:
+            held[part], loose_in_part = _by_class(root, parts[part], unread)
+            loose = loose + loose_in_part
+    unlabeled = images_in(root, parts[UNLABELED], parts[UNLABELED], unread) if UNLABELED in parts else []
     notes = (*layout.notes, *_unlabeled_notes(parts, unlabeled, tuple(labeled)))
-    return Folder(layout, labeled, unlabeled, test, loose, unread, notes)
+    return Folder(layout, labeled, unlabeled, held.get(TEST), loose, unread, notes, held.get(VALIDATION))
 
 
 def problems(folder: Folder, beta: float = 1.0, unlabeled_needed: bool = True) -> list[str]:
@@ -119,19 +148,21 @@ def problems(folder: Folder, beta: float = 1.0, unlabeled_needed: bool = True) -
     for part, by_class in ((LABELED, folder.labeled), (TEST, folder.test or {})):
         for name, paths in by_class.items():
             if not paths:
-                place = folder.part(part) / name
-                found.append(
-                    f"{shown(place)}: no images of this class (looked for {LOOKED_FOR}){_unread_in(folder, place)}"
-                )
+                unread = _unread_in(folder, folder.part(part) / name)
+                found.append(f"{folder.place(part, name)}: no images of this class (looked for {LOOKED_FOR}){unread}")
     if folder.test is None:
+        images_to_test = "test images" if folder.table else f"{TEST}/ folder"
         for name, paths in folder.labeled.items():
             if len(paths) == 1:
                 found.append(
-                    f"{shown(folder.part(LABELED) / name)}: 1 image and no {TEST}/ folder: it cannot be used for both "
-                    f"training and test. Add images, or a {TEST}/ folder."
+                    f"{folder.place(LABELED, name)}: 1 image and no {images_to_test}: it cannot be used for both "
+                    f"training and test. Add images, or {'' if folder.table else 'a '}{images_to_test}."
                 )
     else:
         found += _class_problems(folder, folder.test)
+    found += _unknown_classes(folder, VALIDATION, folder.validation or ())
+    if folder.validation is not None and not any(folder.validation.values()):
+        found.append(f"{shown(folder.part(VALIDATION))}: no images (looked for {LOOKED_FOR})")
     if unlabeled_needed and beta == 1 and not folder.unlabeled:
         found.append(no_unlabeled(folder))
     return found
@@ -139,6 +170,11 @@ def problems(folder: Folder, beta: float = 1.0, unlabeled_needed: bool = True) -
 
 def no_unlabeled(folder: Folder) -> str:
     """What is said of a folder without unlabeled images."""
+    if folder.table:
+        return (
+            f"{shown(folder.table)}: no unlabeled images. Add lines with an empty label, or lower --beta to treat a "
+            "part of the labeled images as unlabeled, or train on labels alone with --base=supervised --method=none."
+        )
     labeled, place = shown(folder.part(LABELED).name), folder.part(UNLABELED)
     if folder.layout.is_torchvision:
         return (
@@ -163,11 +199,14 @@ def make_listing(folder: Folder) -> Listing:
         raise DataError(problem)
     labeled, labels = _flat(folder.labeled, folder.class_names)
     if folder.test is None:
-        held_out = _hold_out(labels, len(folder.class_names))
+        held_out = hold_out(labels, len(folder.class_names))
         test, test_labels = [labeled[i] for i in np.flatnonzero(held_out)], labels[held_out]
         labeled, labels = [labeled[i] for i in np.flatnonzero(~held_out)], labels[~held_out]
     else:
         test, test_labels = _flat(folder.test, folder.class_names)
+    validation, validation_labels = None, None
+    if folder.validation is not None:
+        validation, validation_labels = _flat(folder.validation, folder.class_names)
     return Listing(
         class_names=folder.class_names,
         train=[*labeled, *folder.unlabeled],
@@ -178,6 +217,9 @@ def make_listing(folder: Folder) -> Listing:
         held_out=folder.test is None,
         unread=folder.unread,
         notes=folder.notes,
+        validation=validation,
+        validation_labels=validation_labels,
+        sha256=folder.sha256,
     )
 
 
@@ -189,27 +231,30 @@ def left_out(listing: Listing) -> dict[str, list[str]]:
     return {name: lines for name, lines in said.items() if lines}
 
 
-def root_of(config: DataConfig) -> pathlib.Path:
-    """The folder given by --data_dir. Raises DataError if it is not given or cannot be read."""
-    if not config.data_dir:
-        raise DataError(f"{config.dataset}: --data_dir must name your folder.\n{expected()}")
-    return files.data_dirs(config)[0]
-
-
-def _class_problems(folder: Folder, test: Iterable[str]) -> list[str]:
+def _class_problems(folder: Folder, test: Mapping[str, Sequence[pathlib.Path]]) -> list[str]:
     """Classes of the test images that differ from those of the labeled ones."""
-    place, labeled = shown(folder.part(TEST)), shown(folder.part(LABELED).name)
-    unknown = [name for name in test if name not in folder.labeled]
     missing = [name for name in folder.labeled if name not in test]
-    if unknown and (deep := folder_layout.too_deep(folder.part(TEST))):
+    found = _unknown_classes(folder, TEST, test)
+    if found and folder_layout.too_deep(folder.part(TEST)):
+        return found
+    if folder.table:
+        without = [f"{folder.place(TEST, name)}: no images" for name in missing]
+    else:
+        without = [f"{shown(folder.part(TEST))}: no folder for class {shown(name)}" for name in missing]
+    return [*found, *(f"{one}, so its recall cannot be measured" for one in without)]
+
+
+def _unknown_classes(folder: Folder, part: str, names: Iterable[str]) -> list[str]:
+    """Classes of the images to test or to validate on that have no labeled images. A CSV file has been checked."""
+    names = list(names)
+    unknown = [name for name in names if name not in folder.labeled]
+    if unknown and (deep := folder_layout.too_deep(folder.part(part))):
         return [deep]
-    found = []
+    found, labeled = [], shown(folder.part(LABELED).name)
     for name in unknown:
-        like = [other for other in missing if spelling(other) == spelling(name)]
+        like = [one for one in folder.labeled if one not in names and spelling(one) == spelling(name)]
         hint = f"; {labeled}/{shown(like[0])} differs only in spelling: give both the same name" if like else ""
-        found.append(f"{place}: class {shown(name)} has no images in {labeled}/{hint}")
-    for name in missing:
-        found.append(f"{place}: no folder for class {shown(name)}, so its recall cannot be measured")
+        found.append(f"{shown(folder.part(part))}: class {shown(name)} has no images in {labeled}/{hint}")
     return found
 
 
@@ -258,11 +303,11 @@ def _by_class(
             continue
         if fault := unfit(entry.name):
             raise DataError(f"{shown(entry)}: the name of a class folder {fault}: rename it")
-        found[entry.name] = _images_in(root, folder, entry, unread)
+        found[entry.name] = images_in(root, folder, entry, unread)
     return found, loose
 
 
-def _images_in(root: pathlib.Path, part: pathlib.Path, folder: pathlib.Path, unread: Unread) -> list[pathlib.Path]:
+def images_in(root: pathlib.Path, part: pathlib.Path, folder: pathlib.Path, unread: Unread) -> list[pathlib.Path]:
     """Images at any depth, sorted by path; counts the other files. Links to folders are followed, each once.
 
     A link to a folder above is not followed: the images of one class would be counted for another.
@@ -307,11 +352,12 @@ def _sort(entry: pathlib.Path, kind: int, images: list[pathlib.Path], unread: Un
 
 def _flat(by_class: dict[str, list[pathlib.Path]], names: Sequence[str]) -> tuple[list[pathlib.Path], np.ndarray]:
     """All images, class by class, and the class of each."""
-    labels = np.repeat(np.arange(len(names)), [len(by_class[name]) for name in names]).astype(np.int64)
-    return [path for name in names for path in by_class[name]], labels
+    ordered = [by_class.get(name, []) for name in names]
+    labels = np.repeat(np.arange(len(names)), list(map(len, ordered))).astype(np.int64)
+    return [path for paths in ordered for path in paths], labels
 
 
-def _hold_out(labels: np.ndarray, num_classes: int) -> np.ndarray:
+def hold_out(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Mask of the labeled images that become the test set: a fifth of each class, at least one."""
     generator = np.random.RandomState(HOLD_OUT_SEED)
     held_out = np.zeros(len(labels), bool)

@@ -9,8 +9,6 @@ import dataclasses
 import importlib.resources
 import os
 import pathlib
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +17,7 @@ from udal_tf.data import files, tfds_folder, tfrecords
 from udal_tf.data.dataset import DataError, Source
 from udal_tf.data.encoded import EncodedImages, FileReader, Reader, ShardReader, file_fault
 from udal_tf.registry import DATASETS
+from udal_tf.shown_names import shown
 
 GROUPS_FILE = "imagenet127.tsv"
 # Images of ILSVRC 2012, by TFDS's split names.
@@ -72,7 +71,7 @@ def load(config: DataConfig) -> Source:
         labels[split] = np.array([group_of[wnid] for wnid in part.wnids[good].tolist()], np.int64)
     counts = np.bincount(labels["train"], minlength=len(names))
     if counts.min() == 0:
-        raise DataError(f"{location}: no images of group {names[int(counts.argmin())]}")
+        raise DataError(f"{shown(location)}: no images of group {names[int(counts.argmin())]}")
     facts["imbalance"] = round(float(counts.max() / counts.min()), 1)
     facts["test"] = "imbalanced: accuracy and balanced accuracy differ"
     return Source(
@@ -112,7 +111,7 @@ def _find(config: DataConfig) -> tuple[str, pathlib.Path, int]:
     if not config.image_size and (found := small()):
         return found
     raise DataError(
-        f"{config.dataset}: no ImageNet found in {' or '.join(map(str, folders))}. Any one of these will do:\n"
+        f"{config.dataset}: no ImageNet found in {' or '.join(map(shown, folders))}. Any one of these will do:\n"
         "  - folders named by WordNet id: train/<wnid>/*.JPEG and val/<wnid>/*.JPEG\n"
         "  - TensorFlow Datasets' folder imagenet2012/<version>/\n"
         "  - TensorFlow Datasets' folder imagenet_resized/64x64/<version>/ or 32x32 (for --image_size=64 or 32)\n"
@@ -124,10 +123,12 @@ def _from_folders(location: pathlib.Path, split: str, config: DataConfig) -> Spl
     """All files below <split>/<wnid>/, by class and name. Scanned once, and again when a folder has changed."""
     root = location / FOLDERS[split]
     if not root.is_dir():
-        raise DataError(f"{location}: {FOLDERS['train']}/ exists, but {FOLDERS[split]}/ does not")
+        raise DataError(f"{shown(location)}: {FOLDERS['train']}/ exists, but {FOLDERS[split]}/ does not")
     classes = [entry for entry in files.listed(root, config.dataset) if entry.is_dir()]
     if not classes:
-        raise DataError(f"{root}: no folders named by WordNet id; sort the images into {root.name}/<wnid>/")
+        raise DataError(
+            f"{shown(root)}: no folders named by WordNet id; sort the images into {shown(root.name)}/<wnid>/"
+        )
 
     def faults_of(names: list[str]) -> list[str]:
         with concurrent.futures.ThreadPoolExecutor(_SCAN_THREADS) as pool:
@@ -138,7 +139,7 @@ def _from_folders(location: pathlib.Path, split: str, config: DataConfig) -> Spl
         suspects = np.array([bool(fault) for fault in faults_of(names)], bool)
         return {"names": np.array([os.fsencode(name) for name in names]), "suspects": suspects}
 
-    index = _cached(config, files.fingerprint(classes, location, "folders"), scan)
+    index = files.cached_arrays(config, f"imagenet127-{files.fingerprint(classes, location, 'folders')}", scan)
     names = [os.fsdecode(name) for name in index["names"].tolist()]
     # Repairing a file does not change its folder's modification time, so the suspects are checked again.
     suspects = np.flatnonzero(index["suspects"]).tolist()
@@ -161,37 +162,30 @@ def _label_names(location: pathlib.Path) -> np.ndarray:
         return np.array((location / "label.labels.txt").read_text(encoding="utf-8").split())
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{location}: cannot read label.labels.txt, which names the classes ({getattr(error, 'strerror', error)})"
+            f"{shown(location)}: cannot read label.labels.txt, which names the classes "
+            f"({getattr(error, 'strerror', error)})"
         ) from error
 
 
 def _from_tfds(location: pathlib.Path, split: str, config: DataConfig) -> Split:
     """The records of a prepared folder, in order. The label order differs between TFDS datasets: use the names."""
     shards, label_names = tfds_folder.shard_files(location, split), _label_names(location)
-    index = _cached(config, files.fingerprint(shards, location, "tfrecord"), lambda: tfrecords.index(shards))
+    key = f"imagenet127-{files.fingerprint(shards, location, 'tfrecord')}"
+    index = files.cached_arrays(config, key, lambda: tfrecords.index(shards))
     labels = index.pop("label")
     if len(labels) and labels.max() >= len(label_names):
-        raise DataError(f"{location}: label {labels.max()}, but {len(label_names)} names in label.labels.txt")
+        raise DataError(f"{shown(location)}: label {labels.max()}, but {len(label_names)} names in label.labels.txt")
     return Split(ShardReader(shards, **index), label_names[labels], {})
-
-
-def _cached(config: DataConfig, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, np.ndarray]:
-    """An index from the cache folder, where it is made first if it is missing."""
-    path = files.cache_dir(config) / f"imagenet127-{key}.npz"
-    if path.exists():
-        with np.load(path, allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files}
-    index: dict[str, Any] = make()
-    files.keep(path, lambda partial: np.savez(partial, **index))
-    return index
 
 
 def _check(location: pathlib.Path, split: str, part: Split, group_of: dict[str, int]) -> None:
     found = set(np.unique(part.wnids).tolist())
     if strange := sorted(found - set(group_of)):
-        shown = ", ".join(strange[: files.NAMED])
-        raise DataError(f"{location}: {shown} in {split} are not WordNet ids of ILSVRC 2012's classes")
+        named = ", ".join(strange[: files.NAMED])
+        raise DataError(f"{shown(location)}: {named} in {split} are not WordNet ids of ILSVRC 2012's classes")
     if missing := sorted(set(group_of) - found):
-        raise DataError(f"{location}: {len(missing)} classes of {split} have no images, the first is {missing[0]}")
+        raise DataError(
+            f"{shown(location)}: {len(missing)} classes of {split} have no images, the first is {missing[0]}"
+        )
     if len(part.wnids) != IMAGES[split]:
-        raise DataError(f"{location}: {len(part.wnids)} images in {split}, ILSVRC 2012 has {IMAGES[split]}")
+        raise DataError(f"{shown(location)}: {len(part.wnids)} images in {split}, ILSVRC 2012 has {IMAGES[split]}")

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from udal_tf.data import decoding, formats, near_duplicates, reading
-from udal_tf.data.folder_layout import LABELED, TEST, UNLABELED
-from udal_tf.data.folder_listing import Folder
+from udal_tf.data.folder_layout import LABELED, TEST, UNLABELED, VALIDATION
+from udal_tf.data.folder_listing import Folder, name_below
 
-PARTS = (LABELED, UNLABELED, TEST)
+PARTS = (LABELED, UNLABELED, VALIDATION, TEST)
 _THREADS = os.cpu_count() or 1
 _AT_A_TIME = 256
 _PIXEL_HASH_BYTES = 16
@@ -70,6 +70,7 @@ def read_images(folder: Folder, size: int, progress: Callable[[int], None] = lam
     """
     tasks = [(path, LABELED, name) for name, paths in folder.labeled.items() for path in paths]
     tasks += [(path, UNLABELED, _class_in_path(path, folder)) for path in folder.unlabeled]
+    tasks += [(path, VALIDATION, name) for name, paths in (folder.validation or {}).items() for path in paths]
     tasks += [(path, TEST, name) for name, paths in (folder.test or {}).items() for path in paths]
     images: list[ImageRecord] = []
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
@@ -85,15 +86,17 @@ def summary(folder: Folder, images: Sequence[ImageRecord]) -> dict[str, Any]:
 
     Returns:
       "classes": for each class its name and counts of readable images, `unlabeled` None if no folder name tells;
-      "counts" per part; "imbalance" γ of the classes with labels, None if there are none; "beta", the labeled fraction
-      of all training images, or None; "held_out": whether a fifth is to be held out for testing; "short_side" and
-      "long_by_short", each with min, median and max; "modes": Pillow's, with counts; "gray": count per part; "blank":
-      images nearly of one color; "sixteen_bit": how many there are and the "dark" ones, no value of which needs more
-      than 12 bits; "layout": notes; "loose", "ignored_files"; "not_read": folder, suffix and count, and
-      "not_read_lines", the same for people; "unreadable": file and fault; "duplicates": groups of files with equal
-      pixels, and whether with equal bytes; "near_duplicates": pairs that look alike.
+      "counts" per part, VALIDATION only if there is one; "imbalance" γ of the classes with labels, None if there
+      are none; "beta", the labeled fraction of all training images, or None; "held_out": whether a fifth is to be
+      held out for testing; "short_side" and "long_by_short", each with min, median and max; "modes": Pillow's,
+      with counts; "gray": count per part; "blank": images nearly of one color; "sixteen_bit": how many there are
+      and the "dark" ones, no value of which needs more than 12 bits; "layout": notes; "loose", "ignored_files";
+      "not_read": folder, suffix and count, and "not_read_lines", the same for people; "unreadable": file and
+      fault; "duplicates": groups of files with equal pixels, and whether with equal bytes; "near_duplicates":
+      pairs that look alike.
     """
     good = [image for image in images if not image.fault]
+    parts = [part for part in PARTS if part != VALIDATION or folder.validation is not None]
     of_part = {part: [image for image in good if image.part == part] for part in PARTS}
     by_class = {part: collections.Counter(image.class_name for image in of_part[part]) for part in PARTS}
     names = list(folder.labeled) + [name for name in folder.test or () if name not in folder.labeled]
@@ -112,21 +115,21 @@ def summary(folder: Folder, images: Sequence[ImageRecord]) -> dict[str, Any]:
     in_training = len(of_part[LABELED]) + len(of_part[UNLABELED])
     return {
         "classes": classes,
-        "counts": {part: len(of_part[part]) for part in PARTS},
+        "counts": {part: len(of_part[part]) for part in parts},
         "imbalance": max(labeled) / min(labeled) if labeled else None,
         "beta": len(of_part[LABELED]) / in_training if in_training else None,
         "held_out": folder.test is None,
         "short_side": _spread([min(image.width, image.height) for image in good]),
         "long_by_short": _spread([_elongation(image) for image in good]),
         "modes": dict(collections.Counter(image.mode for image in good).most_common()),
-        "gray": {part: sum(image.gray for image in of_part[part]) for part in PARTS},
+        "gray": {part: sum(image.gray for image in of_part[part]) for part in parts},
         "blank": [image.path for image in good if image.blank],
         "sixteen_bit": {
             "count": sum(_is_sixteen_bit(image.mode) for image in good),
             "dark": [image.path for image in good if image.dark],
         },
         "layout": list(folder.notes),
-        "loose": [str(path.relative_to(folder.root)) for path in folder.loose],
+        "loose": [name_below(path, folder.root) for path in folder.loose],
         "ignored_files": folder.ignored - len(folder.loose),
         "not_read": [
             {"folder": place, "suffix": suffix, "count": count}
@@ -210,7 +213,7 @@ def _of(images: Sequence[ImageRecord]) -> dict[str, Any]:
 
 
 def _read(path: pathlib.Path, part: str, class_name: str, root: pathlib.Path, size: int) -> ImageRecord:
-    name = str(path.relative_to(root))
+    name = name_below(path, root)
     try:
         width, height, mode = decoding.header(path)
         content = path.read_bytes()
@@ -242,6 +245,8 @@ def _is_sixteen_bit(mode: str) -> bool:
 
 def _class_in_path(path: pathlib.Path, folder: Folder) -> str:
     """The class that a subfolder of unlabeled/ is named after, or ""."""
+    if not path.is_relative_to(folder.part(UNLABELED)):
+        return ""  # Named in a CSV file.
     first = path.relative_to(folder.part(UNLABELED)).parts[0]
     return first if first in folder.labeled else ""
 

@@ -9,6 +9,7 @@ import numpy as np
 from udal_tf import storage
 from udal_tf.config import DataConfig
 from udal_tf.data.dataset import DataError
+from udal_tf.shown_names import shown
 
 FORMAT = "udal_tf split manifest 1"
 FILE_NAME = "split_manifest.json"
@@ -38,7 +39,7 @@ def read(path: str | pathlib.Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"--split_manifest: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise DataError(f"--split_manifest: {path} is not a manifest written by udal_tf.commands.crest_export")
+        raise DataError(f"--split_manifest: {shown(path)} is not a manifest written by udal_tf.commands.crest_export")
     try:
         return {
             **content,
@@ -55,13 +56,13 @@ def read(path: str | pathlib.Path) -> dict[str, Any]:
     except DataError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise DataError(f"--split_manifest: {path} is incomplete: {error!r}") from error
+        raise DataError(f"--split_manifest: {shown(path)} is incomplete: {error!r}") from error
 
 
 def _checked(part: dict[str, Any], name: str, path: pathlib.Path) -> np.ndarray:
     positions = np.asarray(part["positions"], np.int64)
     if positions_sha256(positions) != part["sha256"]:
-        raise DataError(f"--split_manifest: the positions of {name} in {path} do not match their hash")
+        raise DataError(f"--split_manifest: the positions of {name} in {shown(path)} do not match their hash")
     return positions
 
 
@@ -79,20 +80,22 @@ def read_split(config: DataConfig, labels: np.ndarray) -> tuple[np.ndarray, np.n
     for name in SETTINGS:
         if content[name] != getattr(config, name):
             raise DataError(
-                f"--split_manifest={config.split_manifest} was made with --{name}={content[name]}, "
+                f"--split_manifest={shown(config.split_manifest)} was made with --{name}={content[name]}, "
                 f"this run has --{name}={getattr(config, name)}"
             )
     if config.fold not in content["folds"]:
-        raise DataError(f"--split_manifest={config.split_manifest} has no fold {config.fold}")
+        raise DataError(f"--split_manifest={shown(config.split_manifest)} has no fold {config.fold}")
     if content["train_labels_sha256"] != positions_sha256(labels):
         raise DataError(
-            f"--split_manifest={config.split_manifest} is for other images, or for another order of the same:\n"
+            f"--split_manifest={shown(config.split_manifest)} is for other images, or for another order of the same:\n"
             f"it was made from {content['source']}; the labels here have a different hash"
         )
     fold = content["folds"][config.fold]
     every = np.concatenate([fold["labeled"], fold["rest"]])
     if not np.array_equal(np.sort(every), np.sort(content["subset"])) or len(np.unique(every)) != len(every):
-        raise DataError(f"--split_manifest={config.split_manifest}: fold {config.fold} does not partition its subset")
+        raise DataError(
+            f"--split_manifest={shown(config.split_manifest)}: fold {config.fold} does not partition its subset"
+        )
     if every.min() < 0 or every.max() >= len(labels):
-        raise DataError(f"--split_manifest={config.split_manifest} has positions outside 0…{len(labels) - 1}")
+        raise DataError(f"--split_manifest={shown(config.split_manifest)} has positions outside 0…{len(labels) - 1}")
     return fold["labeled"], fold["rest"], f"{content['draw']}, from {pathlib.Path(config.split_manifest).name}"

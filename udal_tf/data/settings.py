@@ -14,10 +14,11 @@ import numpy as np
 from udal_tf import config as config_module
 from udal_tf import registry
 from udal_tf.config import Config, DataConfig
-from udal_tf.data import decoding, folder_listing, longtail
+from udal_tf.data import custom_dataset, decoding, folder_listing, longtail
 from udal_tf.data.errors import DataError
 from udal_tf.data.folder_listing import Listing
 from udal_tf.folder_recipe import FolderFacts
+from udal_tf.records.datasets import FolderConfig
 
 # Image headers sampled, evenly over the listing, to estimate the image size.
 HEADERS = 200
@@ -34,10 +35,10 @@ def resolve(given: Mapping[str, Any]) -> Config:
       DataError: if the folder cannot be used.
     """
     config = config_module.resolve(given)
-    facts = config.records.dataset.facts
+    facts, own = config.records.dataset.facts, config.own.dataset
     if not facts:
         return config
-    found = registry.resolved(facts)(config.data)
+    found = registry.resolved(facts)(config.data, *([own] if own else []))
     if isinstance(found, FolderFacts):
         check_unlabeled(config, found.unlabeled)
     return config_module.resolve(given, found)
@@ -51,32 +52,36 @@ def uses_unlabeled(config: Config) -> bool:
 def check_unlabeled(config: Config, count: int) -> None:
     """Checks the number of images of a custom dataset that are unlabeled only. Raises DataError if a run needs some."""
     if config.data.dataset == "folder" and config.data.beta == 1 and not count and uses_unlabeled(config):
-        folder = folder_listing.read_folder(folder_listing.root_of(config.data))
+        folder = custom_dataset.read(config.data, config.own_section(FolderConfig))
         raise DataError(folder_listing.no_unlabeled(folder))
 
 
-def folder_facts(config: DataConfig) -> FolderFacts:
-    """The facts that a folder's recipe depends on. Raises DataError as `read_folder` and `make_listing` do."""
-    root = folder_listing.root_of(config)
-    return facts_of(folder_listing.make_listing(folder_listing.read_folder(root)), root, config)
+def folder_facts(config: DataConfig, own: FolderConfig | None = None) -> FolderFacts:
+    """The facts that a folder's recipe depends on. Raises DataError as `custom_dataset.read` and `make_listing` do."""
+    folder = custom_dataset.read(config, own or FolderConfig())
+    return facts_of(folder_listing.make_listing(folder), folder.root, config)
 
 
 def facts_of(listing: Listing, root: pathlib.Path, config: DataConfig) -> FolderFacts:
     """The facts about a folder that has been listed."""
-    num_classes, paths = len(listing.class_names), [*listing.train, *listing.test]
+    num_classes, paths = len(listing.class_names), listing.paths
     in_labeled, _ = longtail.fold_split(listing.train_labels, config.beta, config.fold, num_classes)
     counts = np.bincount(listing.train_labels[in_labeled], minlength=num_classes)
+    to_validate = longtail.validation_counts(counts, config.validation) if config.validation else np.zeros_like(counts)
+    counts = counts - to_validate
     side, one_size = _median_side([paths[i] for i in np.linspace(0, len(paths) - 1, HEADERS).astype(int)])
     known = np.bincount(listing.train_labels[listing.train_labels >= 0], minlength=num_classes)
+    validation = "" if listing.validation is None else f"{len(listing.validation)} to validate; "
     return FolderFacts(
         classes=num_classes,
         labeled=int(counts.sum()),
         smallest=int(counts.min()),
-        unlabeled=len(listing.train) - int(counts.sum()),
+        unlabeled=len(listing.train) - int(counts.sum()) - int(to_validate.sum()),
         side=side,
         one_size=one_size,
         images=f"{num_classes} classes; {known.sum()} labeled; {len(listing.train) - known.sum()} unlabeled; "
-        f"{len(listing.test)} to test; names and sizes {_names_and_sizes(paths, root)}",
+        f"{validation}{len(listing.test)} to test; names and sizes {_names_and_sizes(paths, root)}",
+        labels_sha256=listing.sha256,
     )
 
 
@@ -101,5 +106,5 @@ def _names_and_sizes(paths: Sequence[pathlib.Path], root: pathlib.Path) -> str:
             length = os.stat(path).st_size
         except OSError:
             length = -1  # For example a broken link; reported when it is decoded.
-        digest.update(f"{path.relative_to(root)}\0{length}\n".encode("utf-8", "replace"))
+        digest.update(f"{folder_listing.name_below(path, root)}\0{length}\n".encode("utf-8", "replace"))
     return digest.hexdigest()[:12]

@@ -13,6 +13,7 @@ from absl import logging
 
 from udal_tf import storage
 from udal_tf.data.dataset import DataError
+from udal_tf.shown_names import shown
 
 # Without a network, TFDS itself retries for minutes before it gives up.
 PROBE_SECONDS = 10
@@ -59,12 +60,12 @@ def shard_files(folder: pathlib.Path, split: str) -> list[pathlib.Path]:
     info = description(folder)
     shards = info["splits"].get(split)
     if shards is None:
-        raise DataError(f"{folder}: no split {split!r}")
+        raise DataError(f"{shown(folder)}: no split {split!r}")
     if info["format"] != "tfrecord":
-        raise DataError(f"{folder}: prepared as {info['format']}; prepare it with TFDS's default, tfrecord")
+        raise DataError(f"{shown(folder)}: prepared as {info['format']}; prepare it with TFDS's default, tfrecord")
     found = sorted(folder.glob(f"{glob.escape(info['name'])}-{split}.tfrecord-*"))
     if len(found) != shards:
-        raise DataError(f"{folder}: {len(found)} of the {shards} files of {split} exist")
+        raise DataError(f"{shown(folder)}: {len(found)} of the {shards} files of {split} exist")
     return found
 
 
@@ -83,8 +84,28 @@ def description(folder: pathlib.Path) -> dict[str, Any]:
         return {"name": str(info["name"]), "format": str(info.get("fileFormat", "tfrecord")), "splits": splits}
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{folder}: dataset_info.json is damaged or of another version of TFDS ({error!r})\n{PREPARE_AGAIN}"
+            f"{shown(folder)}: dataset_info.json is damaged or of another version of TFDS ({error!r})\n{PREPARE_AGAIN}"
         ) from error
+
+
+def opened(folder: pathlib.Path) -> tuple[Any, dict[str, Any]]:
+    """The builder of a prepared folder, and its features by name.
+
+    Raises:
+      DataError: for metadata that TFDS does not understand, and for examples that are not a dict of features.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(str(folder))
+        features, _ = dict(builder.info.features), dict(builder.info.splits)
+    except Exception as error:  # TFDS raises errors of many kinds for metadata that it does not understand.
+        reason = (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"{shown(folder)}: its metadata is damaged or of another version of TFDS ({type(error).__name__}: "
+            f"{reason:.200})\n{PREPARE_AGAIN}"
+        ) from error
+    return builder, features
 
 
 def read_arrays(
@@ -108,30 +129,23 @@ def read_arrays(
     import tensorflow_datasets as tfds
 
     shard_files(folder, split)
-    try:
-        builder = tfds.builder_from_directory(str(folder))
-        features, splits = dict(builder.info.features), dict(builder.info.splits)
-    except Exception as error:  # TFDS raises errors of many kinds for metadata that it does not understand.
-        reason = (str(error).splitlines() or [""])[0]
-        raise DataError(
-            f"{folder}: its metadata is damaged or of another version of TFDS ({type(error).__name__}: {reason:.200})\n"
-            f"{PREPARE_AGAIN}"
-        ) from error
+    builder, features = opened(folder)
+    splits = dict(builder.info.splits)
     missing = {"image", "label"} - set(features) or ({"id"} - set(features) if id_prefix is not None else set())
     if missing:
         raise DataError(
-            f"{folder}: the images have no {', '.join(sorted(missing))}; this is an old or modified version.\n"
+            f"{shown(folder)}: the images have no {', '.join(sorted(missing))}; this is an old or modified version.\n"
             f"{PREPARE_AGAIN}"
         )
     image, label = features["image"], features["label"]
     if not isinstance(label, tfds.features.ClassLabel) or image.dtype != np.uint8 or None in image.shape:
         raise DataError(
-            f"{folder}: the images must be uint8 of one size and have classes as labels, got {image} and {label}; this "
-            f"is an old or modified version.\n{PREPARE_AGAIN}"
+            f"{shown(folder)}: the images must be uint8 of one size and have classes as labels, got {image} and "
+            f"{label}; this is an old or modified version.\n{PREPARE_AGAIN}"
         )
     number = splits[split].num_examples if split in splits else 0
     if number != count:
-        raise DataError(f"{folder}: {number} images in {split}, expected {count}")
+        raise DataError(f"{shown(folder)}: {number} images in {split}, expected {count}")
     try:
         images = np.zeros((count, *image.shape), np.uint8)
         labels = np.full(count, -1, np.int64)
@@ -146,20 +160,24 @@ def read_arrays(
             else:
                 where = np.array([_number(text.decode(), id_prefix, folder) for text in batch["id"]])
             if where.max() >= count:
-                raise DataError(f"{folder}: image number {where.max()} in {split}, expected 0…{count - 1}")
+                raise DataError(f"{shown(folder)}: image number {where.max()} in {split}, expected 0…{count - 1}")
             images[where], labels[where] = batch["image"], batch["label"]
             start += size
     except (tf.errors.OpError, OSError) as error:
-        raise DataError(f"{folder}: truncated or damaged ({str(error).splitlines()[0]})\n{PREPARE_AGAIN}") from error
+        raise DataError(
+            f"{shown(folder)}: truncated or damaged ({str(error).splitlines()[0]})\n{PREPARE_AGAIN}"
+        ) from error
     if np.any(labels < 0):
         gone = np.flatnonzero(labels < 0)
-        raise DataError(f"{folder}: {len(gone)} of {count} images of {split} are missing, the first is {gone[0]}")
+        raise DataError(
+            f"{shown(folder)}: {len(gone)} of {count} images of {split} are missing, the first is {gone[0]}"
+        )
     return images, labels, tuple(label.names)
 
 
 def _number(text: str, prefix: str, folder: pathlib.Path) -> int:
     if not text.startswith(prefix) or not re.fullmatch("[0-9]{1,9}", text[len(prefix) :]):
-        raise DataError(f"{folder}: id {text!r} is not {prefix}<number>")
+        raise DataError(f"{shown(folder)}: id {text!r} is not {prefix}<number>")
     return int(text[len(prefix) :])
 
 

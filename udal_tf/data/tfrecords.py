@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from udal_tf.data.dataset import DataError
+from udal_tf.shown_names import shown
 
 _HEADER = 12
 _FOOTER = 4
@@ -48,9 +49,9 @@ def index(shards: Sequence[pathlib.Path], image_key: str = "image", label_key: s
             with open(shard, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 found = [_locate(content, *record, image_key, label_key) for record in _records(content)]
         except OSError as error:
-            raise DataError(f"{shard}: cannot be read ({error.strerror})") from error
+            raise DataError(f"{shown(shard)}: cannot be read ({error.strerror})") from error
         except (ValueError, IndexError, struct.error) as error:
-            raise DataError(f"{shard}: truncated, or not TFRecords of images ({error})") from error
+            raise DataError(f"{shown(shard)}: truncated, or not TFRecords of images ({error})") from error
         tables.append(np.array([(number, *entry) for entry in found], np.int64))
     columns = np.concatenate(tables)
     return {
@@ -120,8 +121,9 @@ def _locate(content: mmap.mmap, at: int, end: int, image_key: str, label_key: st
                 for _, _, c, d in _fields(content, a, b):
                     if key == image_key and kind == _BYTES_LIST:
                         image = c, d - c
-                    elif key == label_key and kind == _INT64_LIST:
+                    elif key == label_key and kind == _INT64_LIST and d > c:
                         label, _ = _varint(content, c)
     if image is None or label is None:
         raise ValueError(f"a record without {image_key if image is None else label_key}")
-    return *image, label
+    # Negative numbers, such as −1 for an unknown label, are written as their complement of 64 bits.
+    return *image, label - (1 << 64) if label >> 63 else label

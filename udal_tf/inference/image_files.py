@@ -12,7 +12,9 @@ from udal_tf.data.files import NAMED, passed_over
 from udal_tf.data.folder_layout import LOOKED_FOR, TEST
 from udal_tf.data.folder_layout import named as first_names
 from udal_tf.data.formats import is_image_name, not_read_lines, suffix_of
+from udal_tf.data.label_files import Table
 from udal_tf.data.reading import Pixels, pixels_or_fault
+from udal_tf.registry import DATASETS
 from udal_tf.shown_names import shown
 
 # (folder or class, suffix in lower case) -> number of files that are no images by their names.
@@ -21,16 +23,21 @@ Unread = collections.Counter[tuple[str, str]]
 AHEAD = 256
 
 
+# Gray or RGB.
+FILE_CHANNELS = (1, 3)
+
+
 def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | os.PathLike], Pixels]:
     """How an image file becomes a network's input: as in the evaluation during training.
 
-    A custom dataset uses the center square as large as the short side; ImageNet-127 one of 7/8 of the short side.
+    A custom dataset uses the center square as large as the short side; images that training streams, such as those of
+    ImageNet-127, one of 7/8 of the short side.
     Datasets that are arrays have no image files: files are then read as in a custom dataset, and converted to gray for
     a network with one channel.
 
     Args:
       dataset: a run's --dataset.
-      input_shape: (H, W, C) of its network; H = W, C is 1 or 3.
+      input_shape: (H, W, C) of its network. Files are read if H = W and C is 1 or 3; else that is what is wrong.
 
     Returns:
       path -> pixels [H, W, C] uint8, or what is wrong in one line.
@@ -43,7 +50,12 @@ def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | o
         except ValueError as error:
             return str(error)
 
-    return from_imagenet if dataset == "imagenet127" else lambda path: pixels_or_fault(path, size, channels)
+    if channels not in FILE_CHANNELS:
+        return lambda path: (
+            f"the network takes images with {channels} channels, which are not read from files: predict them as an "
+            "array (udal_tf.load)"
+        )
+    return from_imagenet if DATASETS[dataset].streams(size) else lambda path: pixels_or_fault(path, size, channels)
 
 
 def read_ahead(paths: Iterable[str], read: Callable[[str], Pixels], threads: int) -> Iterator[tuple[str, Pixels]]:
@@ -139,10 +151,11 @@ def by_class(
       ValueError: if there is no class folder or no image, or a folder of an unknown class without `skip_unknown`.
     """
     if not folder.is_dir():
-        raise ValueError(f"{shown(folder)} must be a folder with one folder per class")
+        hint = "; a CSV file of labels is given with --labels" if folder.suffix.lower() in (".csv", ".tsv") else ""
+        raise ValueError(f"{shown(folder)} must be a folder with one folder per class{hint}")
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not passed_over(entry.name))
     unknown = [name for name in names if name not in class_names]
-    known = ", ".join(class_names[:NAMED]) + (", …" if len(class_names) > NAMED else "")
+    known = _some(class_names)
     if len(unknown) == len(names):
         hint = f"; did you mean {shown(folder / TEST)}?" if TEST in names else ""
         raise ValueError(f"{shown(folder)} has no folder named like one of the model's classes ({known}){hint}")
@@ -163,6 +176,45 @@ def by_class(
             f"no images below the class folders in {shown(folder)} (looked for {LOOKED_FOR}){_also(unread)}"
         )
     return paths, labels, unknown
+
+
+def by_labels(
+    table: Table, class_names: Sequence[str], split: str, skip_unknown: bool = False
+) -> tuple[list[str], list[int], list[str]]:
+    """The images that a CSV file gives a class.
+
+    Args:
+      table: the file's images.
+      class_names: the model's classes.
+      split: whose images are meant; without a column of that name, all are.
+      skip_unknown: whether to ignore images of other classes.
+
+    Returns:
+      as `by_class`.
+
+    Raises:
+      ValueError: if there is no such image, or one of an unknown class without `skip_unknown`.
+    """
+    rows = [row for row in table.rows if row.label and (row.split == split or not table.has_split)]
+    if not rows:
+        others = sorted({row.split for row in table.rows if row.label})
+        there = f"; there are labels in split {', '.join(others)}: give --split" if others else ""
+        raise ValueError(f"{shown(table.file)}: no image with a label in split {split}{there}")
+    unknown = [row for row in rows if row.label not in class_names]
+    names = sorted({row.label for row in unknown})
+    if unknown and not skip_unknown:
+        raise ValueError(
+            f"{unknown[0].where}: the model knows no class {first_names(names)} (it knows {_some(class_names)}). "
+            "Correct the labels, or leave these images out with --skip_unknown"
+        )
+    rows = [row for row in rows if row.label in class_names]
+    if not rows:
+        raise ValueError(f"{shown(table.file)}: no image of one of the model's classes ({_some(class_names)})")
+    return [str(row.path) for row in rows], [class_names.index(row.label) for row in rows], names
+
+
+def _some(class_names: Sequence[str]) -> str:
+    return ", ".join(map(shown, class_names[:NAMED])) + (", …" if len(class_names) > NAMED else "")
 
 
 def _also(unread: Unread) -> str:

@@ -6,11 +6,13 @@ from typing import Any
 
 from udal_tf import __version__
 from udal_tf.config import Config, flat, is_identity, resolve
-from udal_tf.inference import priors, usage
-from udal_tf.inference.exporting import FORMATS, IMAGES, PROBS
+from udal_tf.inference import export_check, priors, usage
+from udal_tf.inference.exporting import FORMATS, PROBS
+from udal_tf.inference.quantizing import Loss
 from udal_tf.inference.trained import TrainedModel
 from udal_tf.inference.workfolder import BEST_EPOCH
-from udal_tf.run_records import Result
+from udal_tf.reporting.runs import call_text
+from udal_tf.run_records import TEST, Result
 from udal_tf.shown_names import command_line, shown
 
 # Classes with fewer labeled or fewer test images are listed in the limitations.
@@ -18,9 +20,9 @@ FEW_LABELED = 10
 FEW_TESTED = 30
 _VARIANTS = {"last": ("ema", "ema_la"), "best": ("ema", "ema_la"), "raw": ("raw", "raw_la")}
 # Settings that a run fills in itself.
-_FILLED_IN = ("images", "plugin_sha256")
+_FILLED_IN = ("images", "labels_sha256", "plugin_sha256")
 # Facts of the data that are per-class counts, shown in the table of classes.
-_COUNTS = ("labeled_counts", "unlabeled_counts", "test_counts")
+_COUNTS = ("labeled_counts", "unlabeled_counts", "validation_counts", "test_counts")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Export:
       source_prior: its kind.
       differences: see `exporting.export`.
       compared: where the real images came from.
+      quantized: what int8 changes; None for floating point.
     """
 
     format: str
@@ -40,6 +43,7 @@ class Export:
     source_prior: str
     differences: dict[str, float]
     compared: str
+    quantized: Loss | None = None
 
 
 def training_command(config: Config) -> str:
@@ -50,11 +54,14 @@ def training_command(config: Config) -> str:
     own_arch = flat(resolve(chosen).to_dict())
     del chosen["arch"]
     recipe = {**own_arch, **flat(resolve(chosen).to_dict())}
-    given = {name: value for name, value in chosen.items() if name != "protocol" or value != "crest"}
+    usual = config.records.dataset.recipe.get("protocol", "crest")
+    given = {name: value for name, value in chosen.items() if name != "protocol" or value != usual}
     for name, value in values.items():
-        stated = (is_identity(name) or name == "data_dir") and name not in _FILLED_IN
-        if stated and value != recipe[name]:
+        stated = (is_identity(name) or name in ("data_dir", "labels")) and name not in _FILLED_IN
+        if stated and value != recipe.get(name):
             given.setdefault(name, value)
+    if config.records.dataset.in_memory:
+        return call_text(given)
     words = [f"--{name}={','.join(map(str, v)) if isinstance(v, (list, tuple)) else v}" for name, v in given.items()]
     return command_line(["python", "run.py", *words])
 
@@ -68,7 +75,8 @@ def facts(model: TrainedModel, export: Export) -> dict[str, Any]:
     return {
         "class_names": list(model.class_names),
         "format": export.format,
-        "input": {"name": IMAGES, "dtype": "uint8", "shape": [None, *model.input_shape]},
+        **usage.inputs(model, export.format),
+        "quantized": "int8" if export.quantized else None,
         "output": {"name": PROBS, "dtype": "float32", "shape": [None, len(model.class_names)]},
         "la_inf": prior,
         "weights": model.weights,
@@ -83,16 +91,15 @@ def card(model: TrainedModel, export: Export) -> str:
     data = folder.result.data if folder.result else {}
     trained = f"`--base={config.method.base} --method={config.method.method}`"
     state = "" if folder.result else " **Training was not finished.**"
-    compared = " and ".join(f"{value:.1e} on {kind} images" for kind, value in export.differences.items())
     parts = [
         f"# Image classifier: {len(model.class_names)} classes, {config.data.dataset}",
         f"A {model.network.name} network trained by udal-tf {folder.facts.udal_tf} with {trained}: "
         f"{_weights(model)}, step {folder.step:,} of {config.train.total_steps:,}.{state}",
         "## Use",
-        usage.contract(model),
+        usage.contract(model, export.format),
         f"```python\n{usage.program(model, export.format)}\n```",
-        f"Its probabilities differ from those of the original network by at most {compared}; the limit is "
-        f"{FORMATS[export.format].tolerance:g}. Real images: {export.compared}.",
+        *usage.without_reader(model, export.format),
+        _checked(export),
         "## Prior",
         _prior(export),
         "## Classes and test results",
@@ -109,10 +116,24 @@ def card(model: TrainedModel, export: Export) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _checked(export: Export) -> str:
+    """How far the export is from the original, and on which images this was measured."""
+    limit, real = FORMATS[export.format].tolerance, f"Real images: {export.compared}."
+    if export.quantized:
+        return f"Weights and activations are int8. {export.quantized.said()} {real}"
+    resized = f", and {export_check.RESIZED_TOLERANCE:g} where it resizes" if len(export.differences) > 2 else ""
+    return (
+        "Its probabilities differ from those of the original network by at most "
+        f"{export_check.said(export.differences)}; the limit is {limit:g}{resized}. {real}"
+    )
+
+
 def _weights(model: TrainedModel) -> str:
+    row = model.folder.row
+    compared_by = row.scored_on if row else TEST
     return {
         "last": "EMA weights at the end of training",
-        "best": "EMA weights of the best epoch on the test images",
+        "best": f"EMA weights of the best epoch on the {compared_by} images",
         "raw": "raw weights at the end of training",
     }[model.weights]
 
@@ -133,7 +154,7 @@ def _prior(export: Export) -> str:
 
 
 def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> str:
-    row, variants = model.folder.row, _VARIANTS[model.weights]
+    scored, variants = model.folder.scores, _VARIANTS[model.weights]
     columns: dict[str, list] = {"class": list(model.class_names)}
     grown = model.folder.config.generations > 1
     labeled = "labeled, pseudo-labels included" if grown else "labeled"
@@ -144,26 +165,27 @@ def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> st
     if export.target_prior is not None:
         target = priors.target_prior(export.target_prior, model.class_names, model.p_data)
         columns["target prior"] = [f"{prior:.4f}" for prior in target]
-    if row:
-        tested = _tested(model)
+    if scored:
+        found, scored_on = scored
+        tested = _tested(model) if scored_on == TEST else []
         if tested:
             columns["tested"] = tested
         for title, variant in zip(("recall, %", "recall with LA (Inf), %"), variants, strict=True):
-            recall = row.test.per_class_recall[variant]
+            recall = found.per_class_recall[variant]
             columns[title] = ["–" if value is None else f"{100 * value:.1f}" for value in recall]
     lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
     lines += [" | ".join(map(str, cells)) for cells in zip(*columns.values(), strict=True)]
     table = "\n".join(f"| {line} |" for line in lines)
-    if not row:
+    if not scored:
         return f"{table}\n\nThese weights were saved in mid-epoch and were not tested."
     scores = "; ".join(
-        f"{name}: accuracy {100 * row.test.accuracy[variant]:.1f} %, balanced accuracy "
-        f"{100 * row.test.balanced_accuracy[variant]:.1f} %"
+        f"{name}: accuracy {100 * found.accuracy[variant]:.1f} %, balanced accuracy "
+        f"{100 * found.balanced_accuracy[variant]:.1f} %"
         for name, variant in zip(
             ("without LA (Inf)", "with LA (Inf) to the uniform distribution"), variants, strict=True
         )
     )
-    return f"On the test images of the run, {scores}.\n\n{table}"
+    return f"On the {scored_on} images of the run, {scores}.\n\n{table}"
 
 
 def _tested(model: TrainedModel) -> list[int]:

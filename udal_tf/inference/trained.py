@@ -19,6 +19,7 @@ from udal_tf.inference.workfolder import LAST, RAW, WEIGHTS, ModelError, WorkFol
 from udal_tf.methods.method import Method, make_method
 from udal_tf.methods.network import Network
 from udal_tf.models.build import build_model
+from udal_tf.shown_names import shown
 from udal_tf.training.distribute import usable_cores
 from udal_tf.training.weights import problem_of, restore_weights
 
@@ -123,12 +124,12 @@ class TrainedModel:
             if kind == priors.OWN:
                 return priors.own_prior(config.method.method, self.p_data, p_target)
         except ValueError as error:
-            raise ModelError(f"{self.folder.run_dir.path}: {error}") from error
+            raise ModelError(f"{shown(self.folder.run_dir.path)}: {error}") from error
         if self.folder.result:  # --la_prior=label_average or target, as it was at the end.
             return np.array(self.folder.result.la_prior.distribution, np.float32)
         raise ModelError(
-            f"{self.folder.run_dir.path}: --la_prior={kind} is known only at the end of training; use the source prior "
-            f"{priors.LABELED} for now"
+            f"{shown(self.folder.run_dir.path)}: --la_prior={kind} is known only at the end of training; use the "
+            f"source prior {priors.LABELED} for now"
         )
 
     def shift(self, target_prior: priors.Stated | None, source_prior: str = "") -> np.ndarray:
@@ -178,7 +179,7 @@ class TrainedModel:
 
     def _all_logits(self, paths: Sequence[str]) -> np.ndarray:
         found = list(self.logits_of_files(paths))
-        faults = [f"  {path}: {value}" for path, value in found if isinstance(value, str)]
+        faults = [f"  {shown(path)}: {value}" for path, value in found if isinstance(value, str)]
         if faults:
             more = [f"  and {len(faults) - NAMED} more"] if len(faults) > NAMED else []
             raise DataError("\n".join([f"{len(faults)} images cannot be read:", *faults[:NAMED], *more]))
@@ -193,7 +194,7 @@ def load(
     Args:
       workdir: the run's --workdir; with several generations, the last one's model is loaded.
       weights: `last`, the EMA weights at the end; `best`, the EMA weights of the epoch with the highest balanced
-        accuracy on the test images; `raw`, the weights at the end without EMA.
+        accuracy on the validation images (without any, on the test images); `raw`, the weights at the end without EMA.
       unfinished: whether to accept an unfinished run, with its last checkpoint.
       batch_size: images per forward pass; 0: chosen by image size.
 
@@ -221,8 +222,8 @@ def _network(folder: WorkFolder, weights: str, input_shape: tuple[int, int, int]
         # What TensorFlow raises for damaged files and for those of a different network.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"the weights {folder.checkpoint} cannot be read: {reason}. Restore a good copy, or use other weights "
-            f"({', '.join(WEIGHTS)})"
+            f"the weights {shown(folder.checkpoint)} cannot be read: {reason}. Restore a good copy, or use other "
+            f"weights ({', '.join(WEIGHTS)})"
         ) from error
     if weights != RAW:
         for variable, average in zip(network.averaged, averages, strict=True):

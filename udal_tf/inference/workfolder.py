@@ -7,11 +7,12 @@ import tensorflow as tf
 
 from udal_tf.config import Config
 from udal_tf.run_dir import BEST, CHECKPOINTS, CONFIG, RunDir
-from udal_tf.run_records import EpochRow, ModelFacts, Result, RunDirError
+from udal_tf.run_records import TEST, EpochRow, ModelFacts, Result, RunDirError, Scores
+from udal_tf.shown_names import shown
 
 # EMA weights of the last checkpoint.
 LAST = "last"
-# EMA weights of the epoch with the highest balanced accuracy on the test images.
+# EMA weights of the epoch with the highest balanced accuracy on the validation images; without any, the test images.
 BEST_EPOCH = "best"
 # The last checkpoint's weights without EMA.
 RAW = "raw"
@@ -44,6 +45,21 @@ class WorkFolder:
     step: int
     row: EpochRow | None
 
+    @property
+    def scores(self) -> tuple[Scores, str] | None:
+        """The scores of the weights, and whether they are of the test or the validation images; None in mid-epoch.
+
+        With validation images only the last and the best epoch of a finished run have test scores.
+        """
+        row, result = self.row, self.result
+        if row is None:
+            return None
+        test = row.test
+        if test is None and result:
+            of_best = result.best.test if row.step == result.best.step else None
+            test = of_best or Scores(result.accuracy, result.balanced_accuracy, result.per_class_recall)
+        return (test, TEST) if test else (row.scores, row.scored_on)
+
 
 def read(workdir: str | os.PathLike, weights: str = LAST, unfinished: bool = False) -> WorkFolder:
     """Finds the model of a run; with several generations, the last one's.
@@ -69,16 +85,16 @@ def _read(run_dir: RunDir, weights: str, unfinished: bool) -> WorkFolder:
     config, (generation, part) = run_dir.config(), _with_model(run_dir)
     if not part:
         raise ModelError(
-            f"{run_dir.path} has no model yet: the run was interrupted before its first checkpoint; run the same "
-            "training command again"
+            f"{shown(run_dir.path)} has no model yet: the run was interrupted before its first checkpoint; run the "
+            "same training command again"
         )
     result = run_dir.result() if run_dir.finished else None
     last = tf.train.latest_checkpoint(str(part / CHECKPOINTS))
     if not result and not unfinished:
-        raise ModelError(f"{run_dir.path} is not finished: {_progress(config, generation, _step(last))}")
+        raise ModelError(f"{shown(run_dir.path)} is not finished: {_progress(config, generation, _step(last))}")
     path = tf.train.latest_checkpoint(str(part / BEST)) if weights == BEST_EPOCH else last
     if not path:
-        raise ModelError(f"{part.path} has no {BEST}/ with weights: use weights={LAST}")
+        raise ModelError(f"{shown(part.path)} has no {BEST}/ with weights: use weights={LAST}")
     rows = {row.step: row for row in part.rows()}
     return WorkFolder(run_dir, config, part.model(), result, path, _step(path), rows.get(_step(path)))
 
@@ -87,15 +103,15 @@ def _check_is_run_dir(run_dir: RunDir) -> None:
     path = run_dir.path
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
-        raise ModelError(f"{path} must be the work folder of a run, but {what}")
+        raise ModelError(f"{shown(path)} must be the work folder of a run, but {what}")
     if run_dir.begun:
         return
     above = RunDir(path.parent)
     if above.begun and path in [part.path for part in above.generations().values()]:
-        raise ModelError(f"{path} is one generation of a run: give its parent folder, {above.path}")
+        raise ModelError(f"{shown(path)} is one generation of a run: give its parent folder, {shown(above.path)}")
     raise ModelError(
-        f"{path} is not the work folder of a run: it has no {CONFIG}. Give the run's --workdir, or the folder that "
-        "the run printed at its end"
+        f"{shown(path)} is not the work folder of a run: it has no {CONFIG}. Give the run's --workdir, or the folder "
+        "that the run printed at its end"
     )
 
 

@@ -1,1 +1,1 @@
-"""The methods for people with a Keras model, arrays or a training loop of their own: `udal_tf.SemiSupervisedModel`."""
+"""The methods for people with a Keras model, arrays or a training loop of their own; see `semi_supervised`."""

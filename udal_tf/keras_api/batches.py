@@ -73,6 +73,11 @@ class Batches:
             raise ValueError(f"the labels have {self.num_classes} classes, and the model has {num_classes}")
         return self._maker(learner.base)
 
+    @property
+    def knows_labels_u(self) -> bool:
+        """Whether labels of unlabeled images are known."""
+        return UNLABELED in self.sets and bool(tf.reduce_all(self.sets[UNLABELED].labels >= 0))
+
     def _maker(self, base: BaseLearner) -> BatchMaker:
         needed = {of_set for _, of_set, _ in base.views}
         if needed - set(self.sets):
@@ -106,7 +111,11 @@ def endless(maker: BatchMaker, strategy: tf.distribute.Strategy, first_step: tf.
             shifted = lambda at, replica: maker(start + at, replica)  # noqa: E731
             return training_batches(shifted, 0, _ENDLESS, replicas, own * number, own)
 
-        return first.flat_map(batches_from).prefetch(tf.data.AUTOTUNE)
+        # Said to be so, as otherwise the last batch could be a smaller one.
+        whole = first.flat_map(batches_from).apply(
+            tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        )
+        return whole.prefetch(tf.data.AUTOTUNE)
 
     if replicas == 1:
         return from_step(None)

@@ -35,12 +35,14 @@ class _ShiftedCrossentropy(keras.losses.Loss):
         raise NotImplementedError
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """[B] float32, the loss of each example."""
         logits = _checked_logits(tf.convert_to_tensor(y_pred), len(self._p_data))
         targets, valid = _checked_targets(tf.cast(y_true, tf.float32), len(self._p_data))
         per_example = losses.cross_entropy(targets, tf.cast(logits, tf.float32) + self.shift())
         return tf.where(valid, per_example, np.nan)
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments."""
         return {**super().get_config(), "class_counts": self.class_counts, "dtype": self.dtype}
 
 
@@ -56,18 +58,17 @@ class LogitAdjustedCrossentropy(_ShiftedCrossentropy):
     Train with it and predict with the logits as they are: they are already adjusted, so LA (Inf) must not be applied
     as well.
 
+    Labels `y_true` are [B] or [B, 1], 0 to C−1, or [B, C], one-hot or distributions, as of label smoothing and MixUp.
+    Others raise `tf.errors.InvalidArgumentError`; under XLA (`jit_compile`), which cannot raise errors, their loss is
+    NaN. `y_pred` are logits [B, C]. A network that ends in a softmax is refused where that can be seen: by the
+    operation that made `y_pred` while a step is traced, which `fit` always does, and by the values in an eager call.
+
     Args:
       class_counts: [C], numbers of labeled images per class, all above 0.
       tau: τ ≥ 0; 1 in Eq. 3, 0 is plain cross-entropy.
       reduction: as in Keras.
       name: as in Keras.
       dtype: as in Keras.
-
-    Calling it:
-      y_true: [B] or [B, 1], labels 0…C−1; or [B, C], one-hot or distributions (label smoothing, MixUp). Others raise
-        `tf.errors.InvalidArgumentError`; under XLA (`jit_compile`), which cannot raise errors, their loss is NaN.
-      y_pred: [B, C], logits. A network that ends in a softmax is refused where that can be seen: by the operation that
-        made y_pred while a step is traced, which `fit` always does, and by the values in an eager call.
 
     Raises:
       ValueError: for class counts or τ out of range, outputs of another number of classes, and probabilities.
@@ -87,9 +88,11 @@ class LogitAdjustedCrossentropy(_ShiftedCrossentropy):
         self.tau = _within("tau", tau, 0.0)
 
     def shift(self) -> tf.Tensor:
+        """[C] float32, τ·log(p_data·C). Eq. 3."""
         return self.tau * alignment.log_ratio(self._p_data, alignment.tempered(self._p_data, 0.0))
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments."""
         return {**super().get_config(), "tau": self.tau}
 
 
@@ -106,7 +109,8 @@ class UDALCrossentropy(_ShiftedCrossentropy):
     >>> round(float(loss(labels, logits)), 4)
     0.752
 
-    α begins at 1 and stays there unless `AlphaSchedule`, or `set_progress` in a loop of your own, moves it.
+    α begins at 1 and stays there unless `AlphaSchedule`, or `set_progress` in a loop of your own, moves it. Labels and
+    logits are those of `LogitAdjustedCrossentropy`.
 
     Args:
       class_counts: [C], numbers of labeled images per class, all above 0.
@@ -116,10 +120,6 @@ class UDALCrossentropy(_ShiftedCrossentropy):
       reduction: as in Keras.
       name: as in Keras.
       dtype: as in Keras.
-
-    Calling it:
-      y_true: as for `LogitAdjustedCrossentropy`.
-      y_pred: likewise.
 
     Raises:
       ValueError: as for `LogitAdjustedCrossentropy`.
@@ -152,9 +152,11 @@ class UDALCrossentropy(_ShiftedCrossentropy):
         self._alpha.assign(schedules.alpha(_within("progress", progress, 0.0, 1.0), self.alpha_min, self.k))
 
     def shift(self) -> tf.Tensor:
+        """[C] float32, log(p_data / p̃_α). Eq. 6."""
         return alignment.log_ratio(self._p_data, alignment.tempered(self._p_data, self._alpha))
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments, with α as it is now."""
         return {**super().get_config(), "alpha_min": self.alpha_min, "k": self.k, "alpha": self.alpha}
 
 
@@ -169,14 +171,17 @@ class AlphaSchedule(keras.callbacks.Callback):
     """
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Refuses a model without the loss."""
         if not self._losses():
             raise ValueError("AlphaSchedule needs a model compiled with loss=udal_tf.losses.UDALCrossentropy(…)")
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Moves α to that of the epoch."""
         for loss in self._losses():
             loss.set_progress(epoch / self.params["epochs"])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Logs α."""
         if logs is not None:
             logs["alpha"] = self._losses()[0].alpha
 

@@ -152,6 +152,7 @@ class SemiSupervisedModel(keras.Model):
         self.network = network
         self.num_classes = len(prior)
         self._takes_uint8, self._weight_decay = takes_uint8, weight_decay
+        self._knows_labels_u = True
         self._defaults = self._shown = self._checked_view(weights, logit_adjustment)
         problem = Problem(
             p_data=prior,
@@ -200,10 +201,15 @@ class SemiSupervisedModel(keras.Model):
           **options: Keras's others: run_eagerly, steps_per_execution.
 
         Raises:
-          ValueError: for a loss.
+          ValueError: for a loss, and for steps_per_execution above 1 on several devices, where Keras fails with it.
         """
         if options.get("loss") is not None:
             raise ValueError("compile needs no loss: the base learner and the method have theirs")
+        if options.get("steps_per_execution", 1) > 1 and self.distribute_strategy.num_replicas_in_sync > 1:
+            raise ValueError(
+                "steps_per_execution must be 1 on several devices, where Keras fails with more, got "
+                f"{options['steps_per_execution']}"
+            )
         optimizer = keras.optimizers.get(optimizer)
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         weight_decay = self._weight_decay
@@ -234,9 +240,10 @@ class SemiSupervisedModel(keras.Model):
         """As Keras's `fit`.
 
         Args:
-          x: `udal_tf.batches(…)`, or a tf.data set of dicts: "x_l", "x_w", "x_s" (float32 [n, H, W, C], the base
-            learner's views), "labels_l" (integer [B]), for DARP "rows_u" (index of each unlabeled image), and, if
-            known, "labels_u", for monitoring alone. Batches must be of one size (`drop_remainder=True`).
+          x: what `udal_tf.keras_api.batches.batches` returns, or a tf.data set of dicts: "x_l", "x_w", "x_s" (float32
+            [n, H, W, C], the base learner's views), "labels_l" (integer [B]), for DARP "rows_u" (index of each
+            unlabeled image), and, if known, "labels_u", for monitoring alone. Batches must be of one size
+            (`drop_remainder=True`).
           y: nothing; labels are in the batches.
           callbacks: any; they see the means over the epoch's steps of what a step measures.
           **options: Keras's others; `validation_data` is (images, labels) or batches of them.
@@ -249,6 +256,7 @@ class SemiSupervisedModel(keras.Model):
                 "fit takes batches with labeled and unlabeled images, not x and y: udal_tf.batches makes them"
             )
         schedule = _Schedule(options.get("initial_epoch", 0))
+        known = x.knows_labels_u if isinstance(x, Batches) else None
         if isinstance(x, Batches):
             maker = x.for_model(self._learner, self._arguments["base"], self.num_classes)
             options.setdefault("steps_per_epoch", x.steps_per_epoch)
@@ -259,6 +267,7 @@ class SemiSupervisedModel(keras.Model):
             x = endless(maker, self.distribute_strategy, schedule.first_step)
         elif not isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             raise ValueError(f"fit takes udal_tf.batches or a tf.data set of such batches, got {type(x).__name__}")
+        self._know_labels("labels_u" in x.element_spec if known is None else known)
         images = x.element_spec.get("x_l") if isinstance(x.element_spec, Mapping) else None
         if not isinstance(getattr(self.network, "input_shape", None), tuple) and isinstance(images, tf.TensorSpec):
             # A subclassed network shows what it returns only for images of a known size.
@@ -298,6 +307,8 @@ class SemiSupervisedModel(keras.Model):
 
     def train_step(self, data) -> dict[str, tf.Tensor]:
         scalars, _ = self._learner.counted_train_step(self._completed(data))
+        if not self._knows_labels_u:
+            scalars.pop("confident_correct", None)
         names = sorted(scalars)
         # Each replica's values are its part of a sum.
         values = tf.stack([tf.cast(scalars[name], tf.float32) for name in names])
@@ -339,11 +350,13 @@ class SemiSupervisedModel(keras.Model):
         super().export(filepath, format, verbose, input_signature, **options)
 
     def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes: the network and the arguments."""
         network = keras.saving.serialize_keras_object(self.network)
         return {"network": network, **self._arguments, "takes_uint8": self._takes_uint8}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects=None) -> SemiSupervisedModel:
+        """The model that `get_config` describes, with new weights."""
         network = keras.saving.deserialize_keras_object(config.pop("network"), custom_objects=custom_objects)
         return cls(network, **config)
 
@@ -369,6 +382,11 @@ class SemiSupervisedModel(keras.Model):
             raise ValueError("the number of batches is not known: give fit steps_per_epoch, which α_t needs")
         if self._learner.begin_schedules(steps_per_epoch, epochs, initial_epoch * steps_per_epoch):
             self.make_train_function(force=True)
+
+    def _know_labels(self, known: bool) -> None:
+        """Whether steps say how many pseudo-labels are right; a Python value, so the step is traced anew."""
+        if known != self._knows_labels_u:
+            self._knows_labels_u, self.train_function = known, None
 
     @contextlib.contextmanager
     def _viewed(self, weights: str | None, logit_adjustment: bool | None) -> Iterator[None]:

@@ -33,18 +33,22 @@ class TrainingState(keras.layers.Layer):
 
     @property
     def variables(self) -> list:
+        """All variables: of the layer, and what it keeps."""
         return [*super().variables, *self._kept]
 
     @property
     def weights(self) -> list:
+        """All weights: of the layer, and what it keeps."""
         return [*super().weights, *self._kept]
 
     @property
     def non_trainable_variables(self) -> list:
+        """All variables that no optimizer moves: of the layer, and what it keeps."""
         return [*super().non_trainable_variables, *self._kept]
 
     @property
     def non_trainable_weights(self) -> list:
+        """All weights that no optimizer moves: of the layer, and what it keeps."""
         return [*super().non_trainable_weights, *self._kept]
 
     def save_own_variables(self, store) -> None:

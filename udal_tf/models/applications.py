@@ -13,6 +13,7 @@ import tensorflow as tf
 from udal_tf.config import ModelConfig
 from udal_tf.registry import BACKBONES
 from udal_tf.sections import NO_WEIGHTS
+from udal_tf.shown_names import shown
 
 # ImageNet's mean and standard deviation per channel (red, green, blue), as in Keras Applications: of pixels in 0…255
 # for "caffe", in 0…1 for "torch".
@@ -133,7 +134,7 @@ def load_pretrained(model: keras.Model, arch: str, path: str | pathlib.Path) -> 
     """
     path = pathlib.Path(path).expanduser()
     if not path.is_file():
-        raise ValueError(f"--pretrained={path} is not a file")
+        raise ValueError(f"--pretrained={shown(path)} is not a file")
     # Loaded into a bare backbone, so that the layers added before and after it do not change its layout.
     plain = _backbone(arch, input_shape=model.input_shape[1:])
     kernels = [v for v in plain.trainable_variables if len(v.shape) > 1]
@@ -149,7 +150,7 @@ def load_pretrained(model: keras.Model, arch: str, path: str | pathlib.Path) -> 
             layer.set_weights(source.get_weights())
     except (OSError, ValueError, KeyError) as error:  # What Keras and h5py raise for other files.
         raise ValueError(
-            f"--pretrained={path} does not hold the weights of {BACKBONES[arch].keras_name} without its top "
+            f"--pretrained={shown(path)} does not hold the weights of {BACKBONES[arch].keras_name} without its top "
             f"({str(error).strip().splitlines()[0]})"
         ) from error
 

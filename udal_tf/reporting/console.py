@@ -77,7 +77,7 @@ def epoch_text(
 
     optimizer: the settings of that section.
     """
-    train, test, balanced = row.train, row.test.accuracy, row.test.balanced_accuracy
+    train, test, balanced = row.train, row.scores.accuracy, row.scores.balanced_accuracy
     parts = [f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}", f"loss {train['loss']:.4f}"]
     if "confident" in train:
         parts.append(f"confident {100 * train['confident']:5.1f} %")
@@ -85,7 +85,7 @@ def epoch_text(
     if train.get("darp_residual", 0.0) > RESIDUAL_WORTH_REPORTING:
         parts.append(f"DARP residual {100 * train['darp_residual']:.1f} % of the unlabeled images")
     scores = (f"{title} {100 * test[key]:.1f} ({100 * balanced[key]:.1f})" for key, title in SCORE_COLUMNS.items())
-    parts.append("test accuracy (balanced) " + ", ".join(scores))
+    parts.append(f"{row.scored_on} accuracy (balanced) " + ", ".join(scores))
     lines = ["  ".join(parts), *ema_warnings(test, row.step, optimizer or {})]
     counts = row.pseudo_labels
     if counts and (row.epoch == FIRST_CHECK or row.epoch % CHECK_EVERY == 0):
@@ -166,10 +166,18 @@ def result_text(result: Result) -> str:
     rows = [row("accuracy", result.accuracy), row("balanced accuracy", result.balanced_accuracy)]
     for c, name in enumerate(result.class_names):
         rows.append(row(f"recall of {name}", {key: result.per_class_recall[key][c] for key in SCORE_COLUMNS}))
+    best, chosen = result.best, []
+    if best.test:
+        rows.append(row(f"best epoch {best.epoch}, accuracy", best.test.accuracy))
+        rows.append(row(f"best epoch {best.epoch}, balanced accuracy", best.test.balanced_accuracy))
+        chosen.append(
+            f"Epoch {best.epoch} has the best balanced accuracy on the validation images, "
+            f"{_percent(best.balanced_accuracy)} %; the other rows are of the last epoch"
+        )
     table, train = table_text(["test, %", *SCORE_COLUMNS.values()], rows), result.config.get("train", {})
     # Of the last generation, as each starts with new weights.
     steps = train.get("epochs", 0) * train.get("steps_per_epoch", 0)
-    return "\n".join([table, *ema_warnings(result.accuracy, steps, result.config.get("optimizer", {}))])
+    return "\n".join([table, *chosen, *ema_warnings(result.accuracy, steps, result.config.get("optimizer", {}))])
 
 
 def _percent(fraction: float | None) -> str:

@@ -1,6 +1,7 @@
 """Fonts for names in any script: Matplotlib's default lacks Chinese, Japanese, Korean, Thai, Indic scripts and more."""
 
 import functools
+import warnings
 
 import matplotlib
 from absl import logging
@@ -8,6 +9,8 @@ from matplotlib import font_manager
 
 # A placeholder font: it maps every code point to a box.
 _BOXES = "Last Resort"
+# Characters that have been said to be in no font.
+_said: set[int] = set()
 
 
 def families(text: str) -> list[str]:
@@ -39,7 +42,16 @@ def _further(missing: frozenset[int]) -> tuple[str, ...]:
             break
         chosen.append(best)
         missing -= _covered(regular[best])
+    _say_once(missing)
     return tuple(chosen)
+
+
+def _say_once(missing: frozenset[int]) -> None:
+    """Names the characters that no font has, instead of Matplotlib, which warns of each at every drawing."""
+    if new := missing - _said:
+        _said.update(new)
+        logging.warning("no installed font has %s: drawn as boxes", "".join(map(chr, sorted(new))))
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)
 
 
 def _list_new_fonts() -> None:

@@ -30,6 +30,8 @@ def inspection_text(found: Mapping[str, Any]) -> str:
 def _head(found: Mapping[str, Any]) -> str:
     counts = found["counts"]
     test = "a fifth of the labeled images held out for testing" if found["held_out"] else f"{counts['test']:,} test"
+    if "val" in counts:
+        test = f"{counts['val']:,} for validation, {test}"
     return (
         f"{shown(found['folder'])}: {len(found['classes'])} classes, {counts['labeled']:,} labeled images, "
         f"{counts['unlabeled']:,} unlabeled, {test}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from etils import epath
 
-from udal_tf import storage
+from udal_tf import shown_names, storage
 from udal_tf.config import Config, flat, is_identity, resolve
 from udal_tf.folder_recipe import FolderFacts
 from udal_tf.registry import DATASETS
@@ -89,7 +89,8 @@ class Run:
             FolderFacts(**facts) if facts else None,
         )
         # Derived from the images and the plugin's code, not set.
-        return {name: value for name, value in different.items() if name not in ("images", "plugin_sha256")}
+        derived = ("images", "labels_sha256", "plugin_sha256")
+        return {name: value for name, value in different.items() if name not in derived}
 
     @property
     def draw(self) -> str:
@@ -111,6 +112,8 @@ class Run:
         given = {name: self.settings[name] for name in ("dataset", "base", "method")}
         given |= {"plugin": self.settings["plugin"]} if self.settings["plugin"] else {}
         given |= {**self.deviations, "fold": self.fold}
+        if DATASETS[given["dataset"]].in_memory:
+            return call_text(given)
         return " ".join(["python run.py", *(f"--{name}={shown(value)}" for name, value in given.items())])
 
     def rows(self) -> list[EpochRow]:
@@ -125,6 +128,12 @@ def shown(value: Any) -> str:
     if isinstance(value, float) and float(f"{value:g}") == value:
         return f"{value:g}"
     return str(value)
+
+
+def call_text(given: Mapping[str, Any]) -> str:
+    """The call that trains on data in memory with these settings: `udal_tf.train(data, base='fixmatch')`."""
+    words = [f"{name}={value!r}" for name, value in given.items() if name != "dataset"]
+    return f"udal_tf.train({', '.join(['data', *words])})"
 
 
 def tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +203,7 @@ def read_runs(roots: Iterable[str | os.PathLike]) -> tuple[list[Run], list[LeftO
             try:
                 runs.append(read_run(folder, label))
             except RunDirError as error:
-                left_out.append(LeftOut(label, str(error).replace(f"{folder}/", "")))
+                left_out.append(LeftOut(label, str(error).replace(f"{shown_names.shown(folder)}/", "")))
     unique: dict[Any, Run] = {}
     for run in runs:
         key = (tuple(sorted(run.identity.items(), key=lambda item: item[0])), run.fold, run.draw)

@@ -165,10 +165,10 @@ def setting_text(deviations: Mapping[str, Any]) -> str:
 
 
 def _folder_name(run: Run) -> str:
-    """The folder of a custom dataset; empty for a standard one."""
+    """The folder of a custom dataset, or its CSV file; empty for a standard one."""
     if not DATASETS[run.settings["dataset"]].by_folder:
         return ""
-    return shown_names.shown(pathlib.PurePath(run.settings["data_dir"]).name)
+    return shown_names.shown(pathlib.PurePath(run.settings["data_dir"] or run.settings.get("labels", "")).name)
 
 
 def dataset_text(run: Run) -> str:

@@ -33,7 +33,7 @@ def _label_classes(axes: Axes, class_names: list[str]) -> None:
 
 
 def training_curves(rows: Sequence[EpochRow], path: pathlib.Path) -> None:
-    """Losses, test accuracy, and the fractions of confident and of correct pseudo-labels, by epoch."""
+    """Losses, test or validation accuracy, and the fractions of confident and of correct pseudo-labels, by epoch."""
     losses = (
         ("total", GRAY, "-", "loss"), ("labeled", BLUE, "-", "loss_labeled"),
         ("unlabeled", ORANGE, "-", "loss_unlabeled"),
@@ -46,10 +46,11 @@ def training_curves(rows: Sequence[EpochRow], path: pathlib.Path) -> None:
         ("confident", BLUE, "-", "confident"), ("confident and correct", GREEN, "-", "confident_correct"),
         ("100 · α", GRAY, "--", "alpha"),
     )  # fmt: skip
+    scored_on = rows[0].scored_on
     panels = {
         ("Training loss", "loss, nats"): [(*one, [row.train[n] for row in rows]) for *one, n in losses],
-        ("Test accuracy", "test accuracy, %"): [
-            (*one, [100 * row.test.accuracy[n] for row in rows]) for *one, n in weights
+        (f"{scored_on.capitalize()} accuracy", f"{scored_on} accuracy, %"): [
+            (*one, [100 * row.scores.accuracy[n] for row in rows]) for *one, n in weights
         ],
         ("Pseudo-labels and α", "unlabeled images, %"): [
             (*one, [100 * row.train[n] for row in rows]) for *one, n in fractions if n in rows[0].train

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from udal_tf import storage
+from udal_tf import shown_names, storage
 from udal_tf.config import Config, flat, given_on_command_line, is_identity, resolve
 from udal_tf.reporting import paper
 from udal_tf.reporting.runs import differing, shown, tuples
@@ -169,20 +169,26 @@ def read_grid(path: pathlib.Path) -> list[Block]:
     try:
         listed = storage.read_json(path)
     except ValueError as error:
-        raise ValueError(f"the grid {path} must be a readable JSON file ({error})") from error
+        raise ValueError(f"the grid {shown_names.shown(path)} must be a readable JSON file ({error})") from error
     if not isinstance(listed, list) or not listed:
-        raise ValueError(f"the grid {path} must be a list of blocks, got {type(listed).__name__}")
+        raise ValueError(f"the grid {shown_names.shown(path)} must be a list of blocks, got {type(listed).__name__}")
     blocks = []
     for number, block in enumerate(listed, start=1):
         if not isinstance(block, dict) or set(block) - {"flagfile", "settings"}:
-            raise ValueError(f"block {number} of {path} must be an object of flagfile and settings, got {block!r:.80}")
+            raise ValueError(
+                f"block {number} of {shown_names.shown(path)} must be an object of flagfile and settings, got "
+                f"{block!r:.80}"
+            )
         flagfile, given = block.get("flagfile", ""), block.get("settings", {})
         if not isinstance(flagfile, str) or bad_text(flagfile):
-            raise ValueError(f"flagfile of block {number} of {path} must be the name of a file, got {flagfile!r:.80}")
+            raise ValueError(
+                f"flagfile of block {number} of {shown_names.shown(path)} must be the name of a file, got "
+                f"{flagfile!r:.80}"
+            )
         if not isinstance(given, dict) or not all(map(_is_axis, given.values())):
             raise ValueError(
-                f"settings of block {number} of {path} must be an object from settings to values or lists of them, "
-                f"got {given!r:.80}"
+                f"settings of block {number} of {shown_names.shown(path)} must be an object from settings to values "
+                f"or lists of them, got {given!r:.80}"
             )
         blocks.append(Block(flagfile, given))
     return blocks
@@ -204,7 +210,7 @@ def cell_name(config: Config) -> str:
     values = tuples(flat(config.to_dict()))
     named: tuple[str, ...] = ("dataset", "imbalance", "protocol", "base", "method", "seed")
     named += ("beta",) if config.data.protocol == "crest" else ()
-    named += ("data_dir",) if config.records.dataset.by_folder else ()
+    named += tuple(n for n in ("data_dir", "labels") if n in values) if config.records.dataset.by_folder else ()
     named += ("plugin", "plugin_sha256") if config.plugins.plugin else ()
     identity = {n: v for n, v in values.items() if is_identity(n) and n not in ("fold", "plugin_sha256")}
     further = differing(identity, {name: values[name] for name in named})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from udal_tf.config import differences
 from udal_tf.run_dir import RunDir
 from udal_tf.run_records import RunDirError
+from udal_tf.shown_names import shown
 from udal_tf.sweep.grids import Cell
 from udal_tf.sweep.speeds import Speeds
 
@@ -21,7 +22,7 @@ def state_of(cell: Cell, workdir: pathlib.Path) -> str:
         return NEW
     different = differences(cell.config, run_dir.config())
     if different:
-        raise ValueError(f"{workdir} belongs to a run with other settings: {'; '.join(different)}")
+        raise ValueError(f"{shown(workdir)} belongs to a run with other settings: {'; '.join(different)}")
     return FINISHED if run_dir.finished else STARTED
 
 

@@ -4,6 +4,8 @@ import tensorflow as tf
 from absl import logging
 from etils import epath
 
+from udal_tf.shown_names import shown
+
 KEPT_CHECKPOINTS = 3
 # The file in which TensorFlow lists complete checkpoints.
 LIST_OF_CHECKPOINTS = "checkpoint"
@@ -61,14 +63,14 @@ class Checkpoints:
                 self.latest = path
                 return path
             except Exception as error:  # Damaged files raise various errors: OpError, IndexError, RuntimeError, …
-                problems.append(f"{path}: {(str(error).splitlines() or [type(error).__name__])[0]}")
+                problems.append(f"{shown(path)}: {(str(error).splitlines() or [type(error).__name__])[0]}")
                 logging.warning("The checkpoint %s cannot be read; trying the one before it.", problems[-1])
         listed = self._folder / LIST_OF_CHECKPOINTS
         if listed.exists():
             raise CheckpointError(
                 "None of the checkpoints can be read:\n  "
                 + "\n  ".join(problems or [f"{listed} exists, but none of the files it lists"])
-                + f"\nRestore them from a backup, or remove {self._folder} to train from the start."
+                + f"\nRestore them from a backup, or remove {shown(self._folder)} to train from the start."
             )
         return None
 

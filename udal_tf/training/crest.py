@@ -21,6 +21,7 @@ from udal_tf.methods.learner import Learner
 from udal_tf.records.methods import CrestConfig
 from udal_tf.run_dir import LABELED, RunDir, read_object
 from udal_tf.run_records import AddedImages, Generation, Result, RunDirError
+from udal_tf.shown_names import shown
 from udal_tf.storage import write_json
 from udal_tf.training import loop
 from udal_tf.training.distribute import Workers
@@ -135,12 +136,12 @@ def train_generations(config: Config, data: SslData, run_dir: RunDir) -> Result:
 def _read_added(path: epath.Path) -> dict[str, Any]:
     """The content of `labeled.json`. Raises RunDirError for another content."""
     value = read_object(path)
-    added = AddedImages.from_json(value, f"{path}: ")
+    added = AddedImages.from_json(value, f"{shown(path)}: ")
     for name in ("positions", "labels"):
         if positions_sha256(np.array(getattr(added, name), np.int64)) != value[f"{name}_sha256"]:
             raise RunDirError(
-                f"{path}: {name} do not match their hash: restore the file from a backup, or remove {path.parent} to "
-                "train this generation from its start"
+                f"{shown(path)}: {name} do not match their hash: restore the file from a backup, or remove "
+                f"{shown(path.parent)} to train this generation from its start"
             )
     return value
 

@@ -20,6 +20,7 @@ from udal_tf.records.methods import DarpConfig
 from udal_tf.run_dir import PRIOR as PRIOR_FILE
 from udal_tf.run_dir import RunDir, read_object
 from udal_tf.run_records import EstimatedPrior, RunDirError
+from udal_tf.shown_names import shown
 from udal_tf.storage import write_json
 from udal_tf.training import loop
 from udal_tf.training.distribute import Workers
@@ -94,9 +95,11 @@ def _estimated_distribution(config: Config, data: SslData, run_dir: RunDir) -> n
         with workers.chief_first():
             if workers.is_chief:
                 write_json(path, estimated)
-    estimate = EstimatedPrior.from_json(read_object(path), f"{path}: ").distribution
+    estimate = EstimatedPrior.from_json(read_object(path), f"{shown(path)}: ").distribution
     if len(estimate) != data.num_classes or not sum(estimate) > 0:
-        raise RunDirError(f"{path}: distribution must have a proportion for each of the {data.num_classes} classes")
+        raise RunDirError(
+            f"{shown(path)}: distribution must have a proportion for each of the {data.num_classes} classes"
+        )
     prior = np.array(estimate, np.float32)
     print(f"Estimated class distribution of the unlabeled images: {', '.join(f'{p:.3f}' for p in prior)}")
     return prior / prior.sum()
@@ -107,6 +110,7 @@ def _estimated(config: Config, data: SslData, run_dir: RunDir) -> dict[str, Any]
     supervised = dataclasses.replace(
         config,
         method=dataclasses.replace(config.method, base="supervised", method="none"),
+        train=dataclasses.replace(config.train, patience=0),
         own=dataclasses.replace(config.own, base=None, method=None),
     )
 

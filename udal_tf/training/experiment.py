@@ -8,10 +8,13 @@ from udal_tf.augment.views import make_views
 from udal_tf.config import Config
 from udal_tf.data import settings, sources
 from udal_tf.data.dataset import ArrayImages, DataError
+from udal_tf.data.encoded import EncodedImages
+from udal_tf.data.folder_layout import VALIDATION
 from udal_tf.models.build import check_images_fit, check_pretrained
 from udal_tf.reporting import console
 from udal_tf.run_dir import SKIPPED, OwnRunDir
 from udal_tf.run_records import Result
+from udal_tf.shown_names import shown
 from udal_tf.training import loop
 from udal_tf.training.distribute import Workers, check_fits, hardware, make_strategy
 from udal_tf.training.unlabeled_prior import stated_prior, with_unlabeled_prior
@@ -35,7 +38,7 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
     workers = Workers()
     run_dir = OwnRunDir(config)
     if run_dir.finished:
-        print(f"This run is already finished; its results are in {run_dir.path}")
+        print(f"This run is already finished; its results are in {shown(run_dir.path)}")
         return run_dir.result()
     if workers.is_chief:
         print(console.settings_text(config.to_dict()))
@@ -58,6 +61,9 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
         stated_prior(config.method, data.p_data, data.class_names)
     except ValueError as error:
         raise DataError(f"The settings do not fit {config.data.dataset}: {error}") from error
+    if config.train.patience and data.validation is None:
+        own = f", or images in {VALIDATION}/" if config.records.dataset.by_folder else ""
+        raise DataError(f"--patience={config.train.patience} needs validation images: give --validation=0.2{own}")
     left_out = randaugment.left_out_text(config.augment.strong_ops, data.train.shape[-1])
     if left_out and workers.is_chief:
         print(left_out)
@@ -74,5 +80,13 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
                 data = registry.resolved(method.prepare)(config, data, run_dir)
             train = registry.resolved(method.train) if method.train else loop.train
             return train(config, data, run_dir)
+    except tf.errors.OpError as error:
+        faults = [images.fault() for images in (data.train, data.test) if isinstance(images, EncodedImages)]
+        if not any(faults):
+            raise
+        raise DataError(
+            f"{config.data.dataset}: an image cannot be read: {' and '.join(filter(None, faults))}.\n"
+            "Replace it by a good copy; the same command then resumes from the last checkpoint."
+        ) from error
     finally:
         run_dir.close()

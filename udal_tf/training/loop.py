@@ -4,11 +4,12 @@ What holds this file together: everything that determines how a run is stopped, 
 """
 
 import contextlib
+import dataclasses
 import functools
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -17,14 +18,15 @@ import tensorflow as tf
 
 from udal_tf.augment.views import Views, make_views
 from udal_tf.config import Config
-from udal_tf.data.dataset import DataError, SslData
+from udal_tf.data.dataset import DataError, Held, SslData
 from udal_tf.input import pipeline
 from udal_tf.methods.learner import Learner
 from udal_tf.methods.method import Problem
 from udal_tf.models.build import build_model, load_pretrained
 from udal_tf.reporting import console, terminal
 from udal_tf.run_dir import CHECKPOINTS, RunDir
-from udal_tf.run_records import Result
+from udal_tf.run_records import BestEpoch, EpochRow, Result, best_row, out_of_patience
+from udal_tf.shown_names import shown
 from udal_tf.stopping import StopRequest
 from udal_tf.training import record
 from udal_tf.training.checkpointing import Checkpoints
@@ -129,8 +131,8 @@ def _storage(run_dir: RunDir) -> Iterator[None]:
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
         raise StorageError(
-            f"{run_dir.path} cannot be written: {reason.splitlines()[0]}. Checkpoints are intact: free up space or "
-            "give write access, and the same command resumes from the last one."
+            f"{shown(run_dir.path)} cannot be written: {reason.splitlines()[0]}. Checkpoints are intact: free up "
+            "space or give write access, and the same command resumes from the last one."
         ) from error
 
 
@@ -150,10 +152,9 @@ class _Run:
             self.maker = make_batch_maker(config, data, self.views, self.learner)
         device = config.device
         self.runner = StepRunner(self.strategy, self.learner, self.maker, device.input == "device", device.jit)
-        test = pipeline.evaluation_batches(
-            data.test, np.arange(len(data.test)), self.views.plain, config.train.eval_batch_size
-        )
-        self.evaluator = Evaluator(self.learner, test, data.test_labels)
+        self.evaluator = self._evaluator(Held.of(data.test, data.test_labels))
+        # Of the images that epochs are compared by.
+        self.monitor = self.evaluator if data.validation is None else self._evaluator(data.validation)
         # Sums of the epoch's metrics so far; in the checkpoint, so that a run resumed within an epoch adds up the same.
         self.totals = tf.Variable([], shape=[None], dtype=tf.float64)
         # Steps with a non-finite loss; each gets the batch of a step after the run's last one instead.
@@ -163,6 +164,11 @@ class _Run:
         )
         self.best = BestWeights(run_dir, self.learner)
         self.early_look = EarlyLook(self.learner, data, self.views.plain, config.train, run_dir.path)
+
+    def _evaluator(self, held: Held) -> Evaluator:
+        size = self.config.train.eval_batch_size
+        batches = pipeline.evaluation_batches(held.images, held.positions, self.views.plain, size)
+        return Evaluator(self.learner, batches, held.labels)
 
     def _shown_step(self, step: tf.Tensor, skipped_steps: list[int]) -> tf.Tensor:
         """The step whose batch is used: the step itself, or one after the run's last if its own batch is skipped."""
@@ -193,7 +199,7 @@ class _Run:
         restored = self.checkpoints.restore()
         step = int(self.learner.step.numpy())
         if restored:
-            print(f"Resuming from step {step} of {train.total_steps} ({restored})")
+            print(f"Resuming from step {step} of {train.total_steps} ({shown(restored)})")
         else:
             self._begin()
         if self.workers.is_chief:
@@ -217,8 +223,7 @@ class _Run:
                     progress.close()
         with self.workers.chief_first():
             if log is not None:
-                with _storage(self.run_dir):
-                    return self._finish(log)
+                return self._finish(log)
         return self.run_dir.result()
 
     def _begin(self) -> None:
@@ -236,7 +241,7 @@ class _Run:
             raise error
         path = self.checkpoints.restore()
         self.skipped.assign([*skipped, error.step])
-        print(f"The loss of step {error.step} is not finite: resuming from {path} without that batch")
+        print(f"The loss of step {error.step} is not finite: resuming from {shown(str(path))} without that batch")
         return int(self.learner.step.numpy())
 
     def _train(self, step: int, log: RunLog | None, progress: terminal.Progress, stop: StopRequest) -> None:
@@ -247,7 +252,7 @@ class _Run:
         started, saved = time.monotonic() - (log.seconds if log else 0.0), time.monotonic()
         totals = self.totals.numpy()
         count = 1  # The first call also compiles, so its time says nothing about the steps.
-        while step < train.total_steps:
+        while step < train.total_steps and not self._out_of_patience(step, log, progress):
             left = train.steps_per_epoch - step % train.steps_per_epoch
             count = min(count, left)
             called = time.monotonic()
@@ -270,7 +275,7 @@ class _Run:
                 if log is not None:
                     sums = dict(zip(self.runner.names, totals.tolist(), strict=True))
                     trained_for = time.monotonic() - started
-                    row = record.epoch_row(train, self.data, self.learner, self.evaluator, sums, trained_for)
+                    row = record.epoch_row(train, self.data, self.learner, self.monitor, sums, trained_for)
                     with _storage(self.run_dir):
                         log.append(row)
                         self.best.offer(log.rows)
@@ -289,9 +294,22 @@ class _Run:
                 if stopping:
                     raise Interrupted(
                         stop.number or signal.SIGTERM,
-                        f"Stopped at step {step}, saved as {self.checkpoints.latest}; "
+                        f"Stopped at step {step}, saved as {shown(str(self.checkpoints.latest))}; "
                         "the same command resumes from there.",
                     )
+
+    def _out_of_patience(self, step: int, log: RunLog | None, progress: terminal.Progress) -> bool:
+        """Whether training ends before its last epoch; it follows from the rows, so a resumed run ends there, too."""
+        train = self.config.train
+        if not train.patience or step % train.steps_per_epoch:
+            return False
+        ends = log is not None and out_of_patience(log.rows, train.patience)
+        if ends:
+            progress.line(
+                f"Stopped after epoch {step // train.steps_per_epoch}: --patience={train.patience} epochs without a "
+                "better balanced accuracy on the validation images"
+            )
+        return bool(self.workers.agreed([ends]).any())
 
     def _check_finite(self, rows: np.ndarray, step: int) -> None:
         losses = rows[:, self.runner.names.index("loss")]
@@ -300,12 +318,28 @@ class _Run:
             raise NonFiniteLoss(
                 bad,
                 f"The loss of step {bad} is {losses[bad - step]}. The last good checkpoint is "
-                f"{self.checkpoints.latest or 'none: no epoch was completed'}. "
+                f"{shown(self.checkpoints.latest or 'none: no epoch was completed')}. "
                 "Try a lower --learning_rate, or look at the images.",
             )
 
     def _finish(self, log: RunLog) -> Result:
-        record.draw(log.rows, self.data, self.run_dir.path)
-        result = record.result(self.config, self.data, self.learner, self.evaluator, log.rows, hardware(self.strategy))
-        self.run_dir.write_result(result)
+        """Writes the result; with validation images, this is where the test images are read."""
+        rows = log.rows
+        if self.data.validation is not None:
+            test = record.scores_now(self.learner, self.evaluator)
+            rows = [*rows[:-1], dataclasses.replace(rows[-1], test=test)]
+        result = record.result(self.config, self.data, self.learner, self.evaluator, rows, hardware(self.strategy))
+        if self.data.validation is not None:
+            result = dataclasses.replace(result, best=self._scored_best(result, rows))
+        with _storage(self.run_dir):
+            record.draw(rows, self.data, self.run_dir.path)
+            self.run_dir.write_result(result)
         return result
+
+    def _scored_best(self, result: Result, rows: Sequence[EpochRow]) -> BestEpoch:
+        """The best epoch by the validation images with its test scores; leaves the learner with its weights."""
+        best = best_row(rows)
+        if best is not rows[-1]:
+            self.best.restore(best.step)
+            best = dataclasses.replace(best, test=record.scores_now(self.learner, self.evaluator))
+        return dataclasses.replace(result.best, validation=best.validation, test=best.test)

@@ -17,6 +17,8 @@ from udal_tf.data.dataset import SslData
 from udal_tf.methods.learner import Learner
 from udal_tf.reporting import revision, training_plots
 from udal_tf.run_records import (
+    TEST,
+    VALIDATION,
     BestEpoch,
     Confusion,
     EpochRow,
@@ -48,7 +50,7 @@ def epoch_row(
       train: the run's settings.
       data: of the run.
       learner: of the run.
-      evaluator: of the run.
+      evaluator: of the run's validation images, or of its test images if there are none.
       sums: each of the step runner's metrics, summed over the epoch's steps.
       seconds: of training so far.
     """
@@ -68,18 +70,31 @@ def epoch_row(
         epoch=step // train.steps_per_epoch,
         seconds=seconds,
         train=figures,
-        test=Scores.from_json(evaluator(learner.la_prior().numpy()), "test"),
         p_model=learner.p_model().numpy().tolist(),
         p_target=p_target.numpy().tolist(),
         p_unlabeled=p_unlabeled.numpy().tolist(),
         pseudo_labels=PseudoLabelCounts(**pseudo_labels) if pseudo_labels else None,
+        **{TEST if data.validation is None else VALIDATION: scores_now(learner, evaluator)},
     )
+
+
+def scores_now(learner: Learner, evaluator: Evaluator) -> Scores:
+    """The scores of the learner's present weights."""
+    return Scores.from_json(evaluator(learner.la_prior().numpy()), "scores")
+
+
+def test_scores(rows: Sequence[EpochRow]) -> Scores:
+    """The test scores of the last epoch. Raises ValueError if its row has none."""
+    test = rows[-1].test
+    if test is None:
+        raise ValueError("the last epoch has not been scored on the test images")
+    return test
 
 
 def draw(rows: Sequence[EpochRow], data: SslData, folder: epath.Path) -> None:
     """Draws the figures of a finished run."""
     names = list(data.class_names)
-    recall, counts = rows[-1].test.per_class_recall, data.provenance["labeled_counts"]
+    recall, counts = test_scores(rows).per_class_recall, data.provenance["labeled_counts"]
     training_plots.training_curves(rows, folder / "training_curves.png")
     training_plots.per_class_recall(recall, names, counts, folder / "per_class_recall.png")
     training_plots.pseudo_label_divergence(rows, data.p_data.tolist(), names, folder / "pseudo_label_divergence.png")
@@ -96,18 +111,18 @@ def result(
     """The result of a finished run: the last epoch's scores, and everything needed to reproduce them."""
     prior, best = learner.la_prior().numpy(), best_row(rows)
     last = rows[-MEDIAN_EPOCHS:]
-    median = statistics.median(row.test.accuracy.ema for row in last)
+    tested = [row.test.accuracy.ema for row in last if row.test]
     return Result(
-        **vars(rows[-1].test),
+        **vars(test_scores(rows)),
         confusion=Confusion(**evaluator.confusion(prior)),
-        best=BestEpoch(best.epoch, best.step, best.test.balanced_accuracy.ema),
-        median_ema_accuracy=MedianAccuracy(len(last), median),
+        best=BestEpoch(best.epoch, best.step, best.scores.balanced_accuracy.ema),
+        median_ema_accuracy=MedianAccuracy(len(last), statistics.median(tested)) if data.validation is None else None,
         config=config.to_dict(),
         class_names=list(data.class_names),
         p_data=data.p_data.tolist(),
         p_unlabeled=learner.p_unlabeled().numpy().tolist(),
         la_prior=LaPrior(config.method.la_prior, prior.tolist()),
-        steps=config.train.total_steps,
+        steps=rows[-1].step,
         seconds=rows[-1].seconds,
         data=data.provenance,
         hardware=hardware,
@@ -119,4 +134,5 @@ def result(
             "keras": keras.__version__,
             "numpy": np.__version__,
         },
+        validation=rows[-1].validation,
     )

@@ -38,7 +38,7 @@ class RunLog:
             for name, value in row.train.items():
                 tf.summary.scalar(f"train/{name}", value)
             for measure in ("accuracy", "balanced_accuracy"):
-                for weights, value in getattr(row.test, measure).to_json().items():
-                    tf.summary.scalar(f"test/{measure}/{weights}", value)
+                for weights, value in getattr(row.scores, measure).to_json().items():
+                    tf.summary.scalar(f"{row.scored_on}/{measure}/{weights}", value)
             tf.summary.histogram("p_model", np.asarray(row.p_model))
         self._events.flush()

@@ -95,7 +95,13 @@ def _random_problem(config: Config, num_classes: int, side: int, test_images: in
         long_tailed=True,
         geometric=False,
     )
-    whole: dict[str, Any] = {"beta": 1.0, "protocol": "crest", "imbalance_u": 0.0, "unlabeled_shape": "same"}
+    whole: dict[str, Any] = {
+        "beta": 1.0,
+        "validation": 0.0,
+        "protocol": "crest",
+        "imbalance_u": 0.0,
+        "unlabeled_shape": "same",
+    }
     return make_problem(source, dataclasses.replace(config.data, **whole))
 
 

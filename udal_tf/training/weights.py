@@ -67,16 +67,24 @@ def restore_weights(path: str, network: Network, ema: Sequence[tf.Variable], met
 class BestWeights:
     """Keeps the weights of the epoch with the best balanced accuracy of the EMA weights, in `best/`.
 
-    The epoch is selected on the test images, so its scores are biased; a run's result is that of its last epoch.
+    Without validation images the epoch is selected on the test images, so its test scores are biased; a run's result is
+    that of its last epoch.
     """
 
     def __init__(self, run_dir: RunDir, learner: Learner):
         checkpoint = _weights_of(learner.network, learner.ema, learner.method)
         # Otherwise created at the first save, by one worker alone, but all workers must create variables together.
         _ = checkpoint.save_counter
+        self._learner = learner
         self._manager = tf.train.CheckpointManager(checkpoint, str(run_dir / BEST), max_to_keep=1)
 
     def offer(self, rows: Sequence[EpochRow]) -> None:
         """Saves the current weights if the last row is the best one."""
         if best_row(rows) is rows[-1]:
             self._manager.save(checkpoint_number=rows[-1].step)
+
+    def restore(self, step: int) -> None:
+        """Gives the learner the weights that were saved, and the step at which they were."""
+        # By the same object, as another one would create a variable, which all workers must do together.
+        self._manager.checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
+        self._learner.step.assign(step)
