@@ -80,8 +80,11 @@ class Interrupts(keras.callbacks.Callback):
             raise Interrupted
 
 
+# Of the methods that bring views of their own, one with a labeled view and one with a second head.
 COMPARED = [(base, "udal") for base in BASE_LEARNERS] + [
-    ("fixmatch", name) for name, method in METHODS.items() if not method.train and name != "udal"
+    ("fixmatch", name)
+    for name, method in METHODS.items()
+    if not method.train and name != "udal" and (not method.bases or name in ("simpro", "abc"))
 ]
 
 

@@ -25,9 +25,9 @@ def blank_image(shape: tuple[int, int, int], color: str) -> np.ndarray:
       shape: (H, W, channels).
       color: `light_gray`, `black` or `white`; the gray of other than three channels is the mean of the three.
     """
-    grays = LIGHT_GRAY if shape[-1] == len(LIGHT_GRAY) else (np.mean(LIGHT_GRAY),)
-    value = {"light_gray": grays, "black": (0.0,), "white": (1.0,)}[color]
-    return np.broadcast_to(2.0 * np.float32(value) - 1.0, (1, *shape)).copy()
+    gray = np.array(LIGHT_GRAY) if shape[-1] == len(LIGHT_GRAY) else np.mean(LIGHT_GRAY)
+    values = {"light_gray": gray, "black": 0.0, "white": 1.0}[color]
+    return np.broadcast_to(2.0 * np.asarray(values, np.float32) - 1.0, (1, *shape)).copy()
 
 
 class Cdmad(Method):
@@ -43,10 +43,12 @@ class Cdmad(Method):
     def __init__(self, setup: Setup):
         super().__init__(setup)
         own = of_kind(CdmadConfig, setup.settings)
-        shape = setup.image_shape
-        if len(shape) != 3 or None in shape:
-            raise ValueError(f"--method=cdmad needs a network for images of a fixed size, got {shape or 'no size'}")
-        self.blank, self._start = tf.constant(blank_image(shape, own.blank)), own.debias_start
+        fixed = [side for side in setup.image_shape if side is not None]
+        if len(fixed) != 3:
+            shown = setup.image_shape or "none"
+            raise ValueError(f"--method=cdmad needs a network with a fixed input shape (H, W, channels), got {shown}")
+        height, width, channels = fixed
+        self.blank, self._start = tf.constant(blank_image((height, width, channels), own.blank)), own.debias_start
 
     def values(self, step: Step) -> dict[str, tf.Tensor]:
         return {BLANK: tf.constant(self.setup.uniform)}

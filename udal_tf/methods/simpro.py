@@ -1,6 +1,5 @@
 """SimPro (Du et al. 2024): class distributions of the unlabeled and of all images, estimated by EM in training."""
 
-import numpy as np
 import tensorflow as tf
 
 from udal_tf.methods.base import gathered
@@ -25,7 +24,9 @@ class SimPro(Method):
     def __init__(self, setup: Setup):
         super().__init__(setup)
         self.own = of_kind(SimProConfig, setup.settings)
-        if not self.own.simpro_scale and (setup.problem.labeled_counts is None or not setup.problem.pool_size):
+        counts = setup.problem.labeled_counts
+        self._labeled, self._pool = 0 if counts is None else int(counts.sum()), setup.problem.pool_size
+        if not self.own.simpro_scale and not (self._labeled and self._pool):
             raise ValueError("--method=simpro needs the numbers of labeled and unlabeled images, or --simpro_scale")
         self.pi_unlabeled = estimate(setup.uniform, PI_UNLABELED)
         self.pi_all = estimate(setup.problem.p_data, PI_ALL)
@@ -49,8 +50,7 @@ class SimPro(Method):
         """Unlabeled batches per pass / labeled batches per pass, for batches of these sizes."""
         if self.own.simpro_scale:
             return self.own.simpro_scale
-        pool, labels = self.setup.problem.pool_size, int(np.sum(self.setup.problem.labeled_counts))
-        return max(1, pool // unlabeled) / max(1, labels // labeled)
+        return max(1, self._pool // unlabeled) / max(1, self._labeled // labeled)
 
     def update(self, step: Step) -> None:
         pseudo = self.pseudo_sum + tf.reduce_sum(gathered(step.mask[:, None] * step.targets), axis=0)

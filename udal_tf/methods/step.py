@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -61,8 +61,8 @@ class Step:
         self.progress, self.network = progress, network
         self.logits: dict[str, tf.Tensor] = {}
         self.heads: dict[str, dict[str, tf.Tensor]] = {name: {} for name in network.heads}
-        self.targets: tf.Tensor | None = None
-        self.mask: tf.Tensor | None = None
+        self.targets: Any = None
+        self.mask: Any = None
         self.losses: Losses | None = None
         self.values = values
         self._method, self._seed = method, seed
