@@ -153,6 +153,13 @@ def test_counting_all_and_counting_the_last_agree_unless_a_class_repeats():
     np.testing.assert_array_equal(anchors.class_hits(repeated, mask, 3, last=False), [1, 2, 0])
 
 
+def test_counting_takes_a_batch_of_unknown_size():
+    """What is gathered from several replicas has no static size."""
+    signature = [tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.float32)]
+    hits = tf.function(lambda labels, mask: anchors.class_hits(labels, mask, 3, last=True), input_signature=signature)
+    np.testing.assert_array_equal(hits(np.array([1, 1, 0]), np.float32([0, 1, 1])), [1, 1, 0])
+
+
 @pytest.fixture(scope="module", params=["cdmad", "acr"])
 def trained(request, tmp_path_factory, undrawn):
     """A finished run of a method with a correction at inference, and of one with a second head."""
