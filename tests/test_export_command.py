@@ -3,8 +3,11 @@
 import functools
 import json
 import pathlib
+import re
+import shutil
 
 import pytest
+from PIL import Image
 
 from udal_tf.commands import export
 from udal_tf.inference import exporting
@@ -45,6 +48,11 @@ def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(command, tiny
         ([tiny_run, "photos", "--format=keras"], "was not written by this command"),
         ([tiny_run, "out", "--format=caffe"], "invalid choice"),
         ([tiny_run, "out", "--format=keras", "--target_prior=even"], "got 'even'"),
+        (
+            [tiny_run, "out", "--format=keras", "--quantize=int8"],
+            "--quantize=int8 needs --format=tflite, got --format=ke",
+        ),
+        ([tiny_run, "out", "--format=tflite", "--quantize=int4"], "invalid choice"),
         ([tiny_run, "out", "--format=keras", "--images", "photos"], "none of photos is a readable image"),
     ):
         code, _, err = command(*arguments)
@@ -75,8 +83,8 @@ def test_a_format_without_its_packages_is_refused(command, tiny_run, tmp_path, m
 
 def test_a_model_that_does_not_agree_is_not_left_behind(command, tiny_run, tmp_path, monkeypatch):
     def wrong(path: pathlib.Path):
-        run = exporting.FORMATS["tflite"].load(path)
-        return lambda images: run(images)[:, ::-1]
+        run = exporting.FORMATS["tflite"].load(path)["fixed"]
+        return {"fixed": lambda images: run(images)[:, ::-1]}
 
     changed = exporting.Format("model.tflite", exporting.FORMATS["tflite"].write, wrong)
     monkeypatch.setitem(exporting.FORMATS, "onnx", changed)
@@ -84,3 +92,26 @@ def test_a_model_that_does_not_agree_is_not_left_behind(command, tiny_run, tmp_p
     assert code == 1
     assert "error: the exported model's probabilities differ from the original's by" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_is_calibrated_on_the_images_that_are_named_and_its_loss_is_in_the_card(command, tiny_run, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for i in range(6):
+        Image.effect_noise((20, 30), 40 * i + 10).save(tmp_path / "photos" / f"{i}.png")
+    code, out, _ = command(tiny_run, "out", "--format=tflite", "--quantize=int8", "--images", "photos")
+    assert code == 0
+    said = re.search(r"int8 and the float model predict the same class for .* % of 6 images \(given by the user.*", out)
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert f"Weights and activations are int8. {said.group()}" in card
+    assert json.loads((tmp_path / "out" / "classes.json").read_text())["quantized"] == "int8"
+
+
+def test_int8_without_any_images_says_what_helps(command, tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["data"].update(dataset="folder", data_dir=str(tmp_path / "gone"))
+    (run / "config.json").write_text(json.dumps(config))
+    code, _, err = command(run, "out", "--format=tflite", "--quantize=int8")
+    assert code == 2
+    assert "--quantize=int8 needs images to calibrate on" in err and "give --images" in err
+    assert not (tmp_path / "out").exists()

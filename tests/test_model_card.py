@@ -15,7 +15,7 @@ from udal_tf.inference import model_card, usage
 
 def export(**given):
     facts = {"format": "keras", "target_prior": None, "source_prior": "labeled", "compared": "made up"}
-    return model_card.Export(**{**facts, "differences": {"random": 1.25e-7}, **given})
+    return model_card.Export(**{**facts, "differences": {"random images": 1.25e-7}, **given})
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +102,25 @@ def test_a_card_of_an_unfinished_run_says_so(tiny_run, tmp_path):
 def test_facts_for_programs(model):
     facts = model_card.facts(model, export(target_prior="uniform"))
     assert facts["class_names"] == [str(c) for c in range(10)]
-    assert facts["input"] == {"name": "images", "dtype": "uint8", "shape": [None, 8, 8, 1]}
+    assert facts["input"] == {"name": "images", "dtype": "uint8", "shape": [None, None, None, 1]}
+    assert facts["quantized"] is None
     assert facts["la_inf"]["target"] == pytest.approx([0.1] * 10)
     assert facts["la_inf"]["source"] == pytest.approx(model.p_data.tolist())
     assert model_card.facts(model, export())["la_inf"] is None
     assert json.loads(json.dumps(facts)) == facts
+
+
+def test_facts_name_the_signatures_of_a_savedmodel(model):
+    facts = model_card.facts(model, export(format="savedmodel"))
+    assert facts["input"]["shape"] == [None, None, None, 1]
+    assert facts["signatures"] == {
+        "serve_fixed": {"name": "images", "dtype": "uint8", "shape": [None, 8, 8, 1]},
+        "serve_bytes": {"name": "image_bytes", "dtype": "string", "shape": [None]},
+    }
+    assert model_card.facts(model, export(format="onnx"))["input"]["shape"] == [None, 8, 8, 1]
+
+
+def test_a_card_has_the_second_program_of_a_savedmodel(model):
+    card = model_card.card(model, export(format="savedmodel"))
+    assert usage.program(model, "savedmodel") in card and usage.encoded_program() in card
+    assert usage.encoded_program() not in model_card.card(model, export(format="tflite"))

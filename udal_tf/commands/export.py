@@ -1,11 +1,13 @@
 """`udal-export WORKDIR OUT --format=…`: a trained model as a file that is used without this package.
 
   udal-export runs/mine mine_onnx --format=onnx --target_prior=uniform
+  udal-export runs/mine mine_int8 --format=tflite --quantize=int8
 
 OUT becomes a folder with the model (saved_model/, model.keras, model.tflite or model.onnx), classes.json, read_image.py
-and MODEL_CARD.md, which says how to use it. The model takes uint8 images of the size that it was trained on and returns
-a probability per class; scaling and LA (Inf) are included, resizing is not: read_image.py reads an image file as the
-training did. Before the folder appears, the exported model is compared with the original on random and real images.
+and MODEL_CARD.md, which says how to use it. Scaling and LA (Inf) are included. savedmodel and keras take uint8 images
+of any size, which they crop and resize as the training did, and savedmodel takes encoded images too; tflite and onnx
+take images of the network's size, which read_image.py makes of files. Before the folder appears, the exported model is
+compared with the original on random and real images, on other sizes, transparent images and ones of 16 bits.
 """
 
 from __future__ import annotations
@@ -25,8 +27,10 @@ CLASSES = "classes.json"
 def _run(args: argparse.Namespace) -> None:
     """Exports as the arguments say."""
     program.prepare_tensorflow()
+    if args.quantize != "none" and args.format != "tflite":
+        raise ValueError(f"--quantize={args.quantize} needs --format=tflite, got --format={args.format}")
     with outputs.new_folder(args.out, args.overwrite, CARD) as folder:
-        from udal_tf.inference import exporting, image_files, model_card, real_images, usage
+        from udal_tf.inference import export_check, exporting, model_card, quantizing, real_images, usage
 
         if missing := exporting.missing_packages(args.format):
             raise ValueError(
@@ -34,19 +38,28 @@ def _run(args: argparse.Namespace) -> None:
             )
         model = model_arguments.load_model(args)
         shift = model.shift(args.target_prior, args.source_prior)
-        real, compared = real_images.find(model, args.images)
-        print(f"Real images to compare on: {compared}")
-        differences = exporting.export(model, shift, args.format, folder, real)
+        real = real_images.find(model, args.images)
+        chosen = quantizing.images(model, bool(args.images), real) if args.quantize == "int8" else None
+        print(f"Real images to compare on: {real.words}")
+        calibration = chosen.calibration if chosen else None
+        differences = exporting.export(model, shift, args.format, folder, real, calibration)
+        file = exporting.FORMATS[args.format].file
+        loss = None
+        if chosen:
+            run = exporting.FORMATS[args.format].load(folder / file)[export_check.FIXED]
+            loss = quantizing.loss(model, shift, run, chosen)
         source = args.source_prior or model.folder.config.method.la_prior
-        export = model_card.Export(args.format, args.target_prior, source, differences, compared)
+        export = model_card.Export(args.format, args.target_prior, source, differences, real.words, loss)
         write_text(folder / CARD, model_card.card(model, export))
         write_json(folder / CLASSES, model_card.facts(model, export))
-        if model.input_shape[-1] in image_files.FILE_CHANNELS:
+        if exporting.reads_files(model):
             write_text(folder / usage.READER, usage.reader(model))
-    for kind, difference in differences.items():
-        print(f"Largest difference in a probability on {kind} images: {difference:.1e}")
-    written, card = shown(args.out / exporting.FORMATS[args.format].file), shown(args.out / CARD)
-    print(f"Written and checked: {written}; how to use it: {card}")
+    if loss:
+        print(loss.said())
+    else:
+        for kind, difference in differences.items():
+            print(f"Largest difference in a probability on {kind}: {difference:.1e}")
+    print(f"Written and checked: {shown(args.out / file)}; how to use it: {shown(args.out / CARD)}")
 
 
 @program.command
@@ -56,6 +69,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = model_arguments.model_parser("udal-export", __doc__, exit_codes=exit_codes)
     parser.add_argument("out", type=program.text_path, metavar="OUT", help="folder to write to")
     parser.add_argument("--format", required=True, choices=FORMATS)
+    parser.add_argument(
+        "--quantize",
+        default="none",
+        choices=("none", "int8"),
+        help="int8: smaller and faster, for tflite; calibrated on --images or on the run's own data, and the accuracy "
+        "that it loses is in the card (default: none)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in OUT")
     parser.add_argument(
         "--images",

@@ -6,8 +6,9 @@ from typing import Any
 
 from udal_tf import __version__
 from udal_tf.config import Config, flat, is_identity, resolve
-from udal_tf.inference import priors, usage
-from udal_tf.inference.exporting import FORMATS, IMAGES, PROBS
+from udal_tf.inference import export_check, priors, usage
+from udal_tf.inference.exporting import FORMATS, PROBS
+from udal_tf.inference.quantizing import Loss
 from udal_tf.inference.trained import TrainedModel
 from udal_tf.inference.workfolder import BEST_EPOCH
 from udal_tf.reporting.runs import call_text
@@ -34,6 +35,7 @@ class Export:
       source_prior: its kind.
       differences: see `exporting.export`.
       compared: where the real images came from.
+      quantized: what int8 changes; None for floating point.
     """
 
     format: str
@@ -41,6 +43,7 @@ class Export:
     source_prior: str
     differences: dict[str, float]
     compared: str
+    quantized: Loss | None = None
 
 
 def training_command(config: Config) -> str:
@@ -72,7 +75,8 @@ def facts(model: TrainedModel, export: Export) -> dict[str, Any]:
     return {
         "class_names": list(model.class_names),
         "format": export.format,
-        "input": {"name": IMAGES, "dtype": "uint8", "shape": [None, *model.input_shape]},
+        **usage.inputs(model, export.format),
+        "quantized": "int8" if export.quantized else None,
         "output": {"name": PROBS, "dtype": "float32", "shape": [None, len(model.class_names)]},
         "la_inf": prior,
         "weights": model.weights,
@@ -87,16 +91,15 @@ def card(model: TrainedModel, export: Export) -> str:
     data = folder.result.data if folder.result else {}
     trained = f"`--base={config.method.base} --method={config.method.method}`"
     state = "" if folder.result else " **Training was not finished.**"
-    compared = " and ".join(f"{value:.1e} on {kind} images" for kind, value in export.differences.items())
     parts = [
         f"# Image classifier: {len(model.class_names)} classes, {config.data.dataset}",
         f"A {model.network.name} network trained by udal-tf {folder.facts.udal_tf} with {trained}: "
         f"{_weights(model)}, step {folder.step:,} of {config.train.total_steps:,}.{state}",
         "## Use",
-        usage.contract(model),
+        usage.contract(model, export.format),
         f"```python\n{usage.program(model, export.format)}\n```",
-        f"Its probabilities differ from those of the original network by at most {compared}; the limit is "
-        f"{FORMATS[export.format].tolerance:g}. Real images: {export.compared}.",
+        *usage.without_reader(model, export.format),
+        _checked(export),
         "## Prior",
         _prior(export),
         "## Classes and test results",
@@ -111,6 +114,18 @@ def card(model: TrainedModel, export: Export) -> str:
         _versions(folder.result),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _checked(export: Export) -> str:
+    """How far the export is from the original, and on which images this was measured."""
+    limit, real = FORMATS[export.format].tolerance, f"Real images: {export.compared}."
+    if export.quantized:
+        return f"Weights and activations are int8. {export.quantized.said()} {real}"
+    resized = f", and {export_check.RESIZED_TOLERANCE:g} where it resizes" if len(export.differences) > 2 else ""
+    return (
+        "Its probabilities differ from those of the original network by at most "
+        f"{export_check.said(export.differences)}; the limit is {limit:g}{resized}. {real}"
+    )
 
 
 def _weights(model: TrainedModel) -> str:
