@@ -1,4 +1,7 @@
-"""The datasets: the settings that the paper, CReST or our own measurements give for each."""
+"""The datasets: the settings that the paper, CReST, the literature or our own measurements give for each.
+
+What holds this file together: it is the table of the datasets, one record each, and of the families of records.
+"""
 
 import dataclasses
 import re
