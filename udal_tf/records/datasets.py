@@ -214,8 +214,8 @@ RECORDS = (
             "protocols": {"darp": {"n1": 450}, "crest": {"n1": 450, "beta": 1.0}},
         },
     ),
-    # ABC's release: N_1 1,000 with 20 % labeled, so M_1 4,000, but the first class has 4,948 images; γ 100. No flips,
-    # as in FixMatch: a mirrored digit is none.
+    # As ABC's release has it for CIFAR-10: N_1 1,000 with 20 % labeled, so M_1 4,000, but the first class has 4,948.
+    # No flips, as in FixMatch: a mirrored digit is none.
     Dataset(
         name="svhnlt",
         label="SVHN-LT",
