@@ -53,7 +53,7 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!udal_tf\.).*")]
 # Type aliases, which have no page.
 ALIASES = (
     "input.pipeline.Batch",
-    "inference.image_files.Pixels",
+    "data.reading.Pixels",
     "inference.priors.Stated",
     "reporting.class_figures.Rows",
     "settings.S",

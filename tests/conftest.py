@@ -26,6 +26,7 @@ LONGEST = (
     "test_tutorial.py",
     "test_evaluate_command.py",
     "test_folder_run.py",
+    "test_same_images.py",
 )
 
 

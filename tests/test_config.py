@@ -215,7 +215,8 @@ def test_a_recipes_settings_of_a_network_that_is_not_taken_are_left_out():
 
 def test_every_choice_is_a_record_and_every_record_a_choice():
     for table in TABLES:
-        assert list(common_fields()[table.flag].metadata["choices"]()) == [record.name for record in table.values()]
+        names = [record.name for record in table.values()] + [family.usage for family in table.families]
+        assert list(common_fields()[table.flag].metadata["choices"]()) == names
 
 
 def test_no_two_methods_are_drawn_alike():

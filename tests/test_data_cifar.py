@@ -455,7 +455,11 @@ def test_crest_files_of_another_kind(tmp_path, ten):
 
 def test_image_size_does_not_apply(tmp_path, ten):
     write_archive(tmp_path, ten)
-    refused(tmp_path, "--image_size and --skip_bad_images only apply to imagenet127 and folder", image_size=64)
+    refused(
+        tmp_path,
+        "--image_size and --skip_bad_images only apply to imagenet127, stl10lt",
+        image_size=64,
+    )
 
 
 def test_download_is_tried_only_where_nothing_is_found(tmp_path, ten, monkeypatch):

@@ -12,6 +12,7 @@ from PIL import Image
 from udal_tf.config import resolve
 from udal_tf.data import custom_images, decoding, folder_listing, settings, sources
 from udal_tf.data.dataset import ArrayImages, DataError
+from udal_tf.data.originals import FileOriginals
 
 RED, GREEN, BLUE = (220, 20, 20), (20, 220, 20), (20, 20, 220)
 
@@ -118,7 +119,7 @@ def test_center_of_the_long_side_is_kept(tmp_path):
 def test_default_size_follows_the_images(tmp_path, side, expected):
     for i in range(3):
         save(tmp_path / f"{i}.png", RED, (side * 2, side))
-    assert custom_images.default_size(sorted(tmp_path.iterdir())) == expected
+    assert custom_images.default_size(FileOriginals(sorted(tmp_path.iterdir()))) == expected
 
 
 def test_image_size_is_kept_to(tmp_path):
@@ -301,7 +302,9 @@ def counted(monkeypatch):
     """The paths of the images that are decoded from now on."""
     decodings = []
     real = custom_images.pixels_or_fault
-    monkeypatch.setattr(custom_images, "pixels_or_fault", lambda path, size: decodings.append(path) or real(path, size))
+    monkeypatch.setattr(
+        custom_images, "pixels_or_fault", lambda path, *shape: decodings.append(path) or real(path, *shape)
+    )
     return decodings
 
 
@@ -339,15 +342,17 @@ def test_an_interrupted_start_keeps_what_it_decoded(tmp_path, monkeypatch):
     stops = [*listed.train, *listed.test][12]
     real, decodings = custom_images.pixels_or_fault, []
 
-    def interrupted(path, size):
+    def interrupted(path, *shape):
         if path == stops:
             raise KeyboardInterrupt
-        return real(path, size)
+        return real(path, *shape)
 
     monkeypatch.setattr(custom_images, "pixels_or_fault", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sources.load(config(root, tmp_path))
-    monkeypatch.setattr(custom_images, "pixels_or_fault", lambda path, size: decodings.append(path) or real(path, size))
+    monkeypatch.setattr(
+        custom_images, "pixels_or_fault", lambda path, *shape: decodings.append(path) or real(path, *shape)
+    )
     data = sources.load(config(root, tmp_path))
     assert sorted(decodings) == sorted([*listed.train, *listed.test][12:])
     assert colors(data.train, [0]).round().tolist() == [list(GREEN)]
@@ -357,7 +362,10 @@ def test_an_interrupted_start_keeps_what_it_decoded(tmp_path, monkeypatch):
 def test_a_file_that_becomes_readable_without_a_change_of_its_state_is_read(tmp_path, monkeypatch):
     root = make(tmp_path / "data")
     locked, real = root / "unlabeled" / "0.webp", custom_images.pixels_or_fault
-    rights = lambda path, size: "cannot be read (Permission denied)" if path == locked else real(path, size)  # noqa: E731
+
+    def rights(path, *shape):
+        return "cannot be read (Permission denied)" if path == locked else real(path, *shape)
+
     monkeypatch.setattr(custom_images, "pixels_or_fault", rights)
     refused(root, tmp_path, r"0.webp: cannot be read \(Permission denied\)", kept=21)
     monkeypatch.setattr(custom_images, "pixels_or_fault", real)

@@ -74,6 +74,23 @@ def test_unlabeled_counts_by_shape():
     assert longtail.unlabeled_counts(400, 100, "uniform", 3) == [400, 400, 400]
 
 
+def test_middle_puts_the_largest_classes_in_the_middle_and_head_tail_at_both_ends():
+    # γ = 10^4 over five classes: each size is a tenth of the one before.
+    assert longtail.unlabeled_counts(40_000, 10_000, "same", 5) == [40_000, 4_000, 400, 40, 4]
+    assert longtail.unlabeled_counts(40_000, 10_000, "middle", 5) == [4, 400, 40_000, 4_000, 40]
+    assert longtail.unlabeled_counts(40_000, 10_000, "head-tail", 5) == [4_000, 40, 4, 400, 40_000]
+    # With an even number of classes, and with two.
+    assert longtail.unlabeled_counts(4_000, 1_000, "middle", 4) == [40, 4_000, 400, 4]
+    assert longtail.unlabeled_counts(4_000, 1_000, "head-tail", 4) == [400, 4, 40, 4_000]
+    assert longtail.unlabeled_counts(400, 100, "middle", 2) == [400, 4]
+    assert longtail.unlabeled_counts(400, 100, "head-tail", 2) == [4, 400]
+
+
+def test_an_unknown_shape_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match="must be one of same, uniform, reversed, middle, head-tail, got 'tail'"):
+        longtail.unlabeled_counts(400, 100, "tail", 3)
+
+
 def test_unlabeled_counts_of_the_settings_of_later_work():
     # (N_1, M_1) = (500, 4000), γ_l = γ_u = 100: 20 times over the last reversed class, 5,000 images are enough.
     reversed_counts = longtail.unlabeled_counts(4000, 100, "reversed", 10)

@@ -27,8 +27,10 @@ def load(
 # Imported on first use, as they import TensorFlow.
 _MODULES = ("alignment", "losses")
 _OBJECTS = {
+    "Data": "udal_tf.data.memory",
     "SemiSupervisedModel": "udal_tf.keras_api.semi_supervised",
     "batches": "udal_tf.keras_api.batches",
+    "train": "udal_tf.training.library",
 }
 
 

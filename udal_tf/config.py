@@ -15,6 +15,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -227,7 +228,7 @@ def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
     if facts and dataset.recipe_from_facts:
         recipe |= registry.resolved(dataset.recipe_from_facts)(facts, given)
     by_protocol = recipe.pop("protocols", {})
-    protocol = by_protocol.get(given.get("protocol", "crest"), {})
+    protocol = by_protocol.get(given.get("protocol", recipe.get("protocol", "crest")), {})
     by_base = recipe.pop("bases", {}).get(base.name, {})
     by_method = {**method.preset_with(base.name), **recipe.pop("methods", {}).get(method.name, {})}
     preset = {**base.preset, **recipe, **protocol, **by_base, **by_method}
@@ -264,6 +265,7 @@ def _default_workdir(config: Config) -> str:
     what = f"{images}{beta}_{method.base}_{method.method}_fold{data.fold}"
     if method.unlabeled_prior != (LABELED,):
         what += f"_prior_{method.unlabeled_prior[0] if len(method.unlabeled_prior) == 1 else 'stated'}"
+    what = re.sub("[/:]", "_", what)  # Of the names of TFDS's datasets.
     return f"runs/{what}" + (f"_seed{train.seed}" if train.seed else "")
 
 

@@ -1,4 +1,4 @@
-"""The recipe of `--dataset=folder`: settings that depend on the number and size of its images.
+"""The recipe of custom datasets and those of TFDS: settings that depend on the number and size of the images.
 
 A pure function, the same on every machine, so that a run can be resumed anywhere. `config.resolve` applies it between
 the dataset's recipe and the method's preset; `udal-inspect` recommends its settings.
@@ -28,6 +28,8 @@ FEW_LABELS = 5
 LOW_THRESHOLD = 0.8
 # From so many classes on, the settings of the next larger pool are used: the smallest networks are too narrow.
 MANY_CLASSES = 50
+# N_1 and M_1 of a recipe until the images have been looked at: as many as the classes are large enough for.
+AS_MANY = 100_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +42,9 @@ class FolderFacts:
     unlabeled: number of further training images.
     side: the median short side in pixels, 0 if unknown.
     one_size: whether all images are squares of this side.
-    images: a one-line summary of the folder, part of the run's identity.
+    images: a one-line summary of the images, part of the run's identity.
     labels_sha256: of the CSV file with the labels, part of it, too; "" if folders give them.
+    n1, m1: the largest N_1 and M_1 that the classes are large enough for; 0 for a dataset of sizes of its own.
     """
 
     classes: int
@@ -52,6 +55,8 @@ class FolderFacts:
     one_size: bool
     images: str
     labels_sha256: str = ""
+    n1: int = 0
+    m1: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +127,8 @@ def folder_recipe(facts: FolderFacts, given: Mapping[str, Any]) -> dict[str, Any
         recipe |= _OF_LARGE_IMAGES
     if facts.smallest < FEW_LABELS:
         recipe["bases"] = {"fixmatch": {"threshold": LOW_THRESHOLD}}
+    if facts.n1:
+        recipe |= {"n1": facts.n1, "m1": facts.m1}
     return recipe
 
 

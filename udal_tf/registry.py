@@ -63,6 +63,10 @@ class Dataset:
     resizable: whether --image_size chooses the side of its images.
     long_tailed: whether --imbalance and --beta describe it and appear in reports.
     by_folder: whether --data_dir determines the dataset (a custom one).
+    image_files: whether its images may be files of their own, anywhere below --data_dir.
+    in_memory: whether its images are given to ``udal_tf.train``, in Python, and not read from files.
+    streamed_from: the side from which images are decoded when they are needed, random-resized crops at full size, and
+      evaluated in ImageNet's central view (`data.encoded`); 0: never.
     speeds: measured, by the name of the backbone.
     facts, recipe_from_facts: (DataConfig) -> facts about the files, and (facts, settings given) -> the part of the
       recipe that depends on them.
@@ -78,9 +82,16 @@ class Dataset:
     resizable: bool = False
     long_tailed: bool = True
     by_folder: bool = False
+    image_files: bool = False
+    in_memory: bool = False
+    streamed_from: int = 0
     speeds: Mapping[str, Speed] = dataclasses.field(default_factory=dict)
     facts: Reference | None = None
     recipe_from_facts: Reference | None = None
+
+    def streams(self, side: int) -> bool:
+        """Whether images of this side are decoded when they are needed."""
+        return 0 < self.streamed_from <= side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,8 +242,39 @@ def section_of(record: Record, own: Section | None) -> Section | None:
 R = TypeVar("R", bound=Record)
 
 
+@dataclasses.dataclass(frozen=True)
+class Family(Generic[R]):
+    """Records without end, each made of its name when it is looked up: for example, all datasets of TFDS.
+
+    prefix: of their names, before a colon. usage: how such a name is written. label: what they are, in words.
+    make: name -> record, or None if no record has this name.
+    """
+
+    prefix: str
+    usage: str
+    label: str
+    make: Callable[[str], R | None]
+
+
+class Names(tuple):
+    """The names of a table's records as the values of a setting: listed with the families' usage, looked up in it."""
+
+    table: "Table"
+
+    @classmethod
+    def of(cls, table: "Table") -> "Names":
+        names = cls((*table, *(family.usage for family in table.families)))
+        names.table = table
+        return names
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.table
+
+
 class Table(Mapping[str, R], Generic[R]):
     """The records of one kind by name: the built-in ones in order, then registered ones.
+
+    Iteration leaves out the records of families, which are made when they are looked up.
 
     flag: that selects one of them. kind: in words.
     """
@@ -241,14 +283,30 @@ class Table(Mapping[str, R], Generic[R]):
         self.flag, self.kind = flag, kind
         self._module = module
         self._records: dict[str, R] = {}
+        self._made: dict[str, R] = {}
 
     def _all(self) -> dict[str, R]:
         if not self._records:  # Built-in ones are imported on first use, as they import this module.
             self._records = {record.name: record for record in importlib.import_module(self._module).RECORDS}
         return self._records
 
+    @property
+    def families(self) -> tuple[Family[R], ...]:
+        return getattr(importlib.import_module(self._module), "FAMILIES", ())
+
     def __getitem__(self, name: str) -> R:
-        return self._all()[name]
+        records = self._all()
+        return records[name] if name in records else self._of_family(name)
+
+    def _of_family(self, name: str) -> R:
+        if name not in self._made:
+            prefix = name.partition(":")[0] if isinstance(name, str) and ":" in name else ""
+            family = next((one for one in self.families if one.prefix == prefix), None)
+            record = family.make(name) if family else None
+            if record is None:
+                raise KeyError(name)
+            self._made[name] = record
+        return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all())

@@ -13,13 +13,15 @@ from typing import Any
 
 from udal_tf import class_distribution
 from udal_tf.class_distribution import ESTIMATE, LABELED, UNIFORM
-from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, Table
+from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, Names, Table
 from udal_tf.settings import Section, bad_text, setting
 
 # What messages call the values of --unlabeled_prior.
 PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of class proportions"
 # The value of --pretrained for random initial weights.
 NO_WEIGHTS = "none"
+# The values of --unlabeled_shape (`udal_tf.data.longtail.unlabeled_counts`).
+UNLABELED_SHAPES = ("same", "uniform", "reversed", "middle", "head-tail")
 # Far above what anybody trains, so that a mistyped number is refused by name instead of exhausting the memory.
 MOST_IMAGES = 100_000_000
 MOST_STEPS = 100_000_000
@@ -47,7 +49,7 @@ RANDAUGMENT_OPS = (
 
 
 def _names(table: Table) -> Any:
-    return lambda: tuple(table)
+    return lambda: Names.of(table)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +80,9 @@ class DataConfig(Section):
     unlabeled_shape: str = setting(
         "same",
         "Class sizes of the unlabeled images (protocol darp only): the same order as the labeled ones, M_1 images of "
-        "every class, or the reversed order.",
-        choices=("same", "uniform", "reversed"),
+        "every class, the reversed order, or an order in which the classes in the middle, or those at both ends, are "
+        "the largest.",
+        choices=UNLABELED_SHAPES,
     )
     draw: str = setting(
         "seed0", "How the long-tailed set is subsampled: seed<k>, at random, or first_n, each class's first images."
@@ -96,13 +99,15 @@ class DataConfig(Section):
         "", "A split_manifest.json written by udal_tf.commands.crest_export: use exactly its images."
     )
     image_size: int = setting(
-        0, "Image size in pixels (imagenet127, folder); 0: the dataset's default.", low=0, high=8192
+        0, "Image size in pixels, for datasets of images of any size; 0: the dataset's default.", low=0, high=8192
     )
-    skip_bad_images: bool = setting(False, "Skip and count images that cannot be read (imagenet127, folder).")
+    skip_bad_images: bool = setting(
+        False, "Skip and count images that cannot be read; for datasets of image files or of encoded images."
+    )
     images: str = setting(
         "",
-        "Summary of the images in the folder when the run starts (folder): set automatically; a run resumes only with "
-        "the same images.",
+        "Summary of the images when the run starts (folder, tfds, data in memory): set automatically; a run resumes "
+        "only with the same images.",
     )
     cache_dir: str = setting("", "Folder for cached indices and images (default: ~/.cache/udal_tf).", identity=False)
 

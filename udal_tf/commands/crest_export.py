@@ -62,7 +62,7 @@ def export(config: DataConfig, out: str | pathlib.Path) -> pathlib.Path:
         raise DataError(f"{shown(folder)} exists already; remove it or choose another --out")
     source = sources.load_source(config)
     try:
-        pool = long_tailed_pool(source, config)
+        pool = long_tailed_pool(source, source.train_labels, config)
     except ValueError as error:
         raise DataError(f"{config.dataset}: {error}") from error
     labels = source.train_labels[pool]

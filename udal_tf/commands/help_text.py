@@ -34,6 +34,8 @@ def _of_table(table: Table, flag_values: flags.FlagValues) -> Iterator[str]:
                 yield _flag(name, flag_values, 6)
             elif record.name in names:
                 yield _lines(f"--{name}: see {names[0]}", 6)
+    for family in table.families:
+        yield _lines(f"{family.usage}: {family.label}", 2)
 
 
 def section_text(name: str, flag_values: flags.FlagValues) -> str:

@@ -15,7 +15,7 @@ from udal_tf.data import files, folder_layout, folder_listing, label_files
 from udal_tf.data.errors import DataError
 from udal_tf.data.folder_layout import HUGGING_FACE, METADATA, UNLABELED, spelling
 from udal_tf.data.folder_listing import Folder
-from udal_tf.data.label_files import Row, Table
+from udal_tf.data.label_files import LabelRow, Table
 from udal_tf.records.datasets import FolderConfig
 from udal_tf.shown_names import shown
 
@@ -51,7 +51,7 @@ def read(config: DataConfig, own: FolderConfig, root: pathlib.Path | None = None
     return _hugging_face(root) if own.layout == HUGGING_FACE else folder_listing.read_folder(root, own.layout)
 
 
-def of_rows(root: pathlib.Path, rows: Iterable[Row], table: str, sha256: str, notes: Sequence[str] = ()) -> Folder:
+def of_rows(root: pathlib.Path, rows: Iterable[LabelRow], table: str, sha256: str, notes: Sequence[str] = ()) -> Folder:
     """The images that a CSV file names.
 
     Args:
@@ -139,7 +139,7 @@ def _split_of(name: str) -> str:
     return next((split for split, names in _SPLIT_FOLDERS.items() if spelling(name) in names), "")
 
 
-def _by_folder(row: Row, root: pathlib.Path) -> Row:
+def _by_folder(row: LabelRow, root: pathlib.Path) -> LabelRow:
     """The row with the split that its first folder names; without one it is to train on."""
     split = _split_of(pathlib.PurePath(folder_listing.name_below(row.path, root)).parts[0])
     if split and split != label_files.TRAIN and not row.label:

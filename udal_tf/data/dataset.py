@@ -118,6 +118,8 @@ class Source:
       draw: how the long-tailed subset was chosen, for the provenance; `{draw}` stands for --draw.
       files: number of source files of equal length in canonical order (see `longtail.subset`).
       skipped: path and fault of each image file that --skip_bad_images left out.
+      hidden: int64 positions in `train` that are unlabeled although their label is known, which only serves to tell
+        how many pseudo-labels are right.
       validation: images to choose the best epoch by, None if the dataset has none of its own.
       validation_from: where they are from, in words.
     """
@@ -133,6 +135,7 @@ class Source:
     draw: str = "{draw}"
     files: int = 1
     skipped: tuple[tuple[str, str], ...] = ()
+    hidden: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     validation: Held | None = None
     validation_from: str = ""
 

@@ -70,6 +70,10 @@ class ShardReader:
     def read(self, position: int) -> bytes:
         return os.pread(self._descriptor(int(self._shard[position])), self._length[position], self._offset[position])
 
+    def place(self, position: int) -> tuple[int, int, int]:
+        """Index of its file, first byte and number of bytes."""
+        return int(self._shard[position]), int(self._offset[position]), int(self._length[position])
+
     def name(self, position: int) -> str:
         return f"image at byte {self._offset[position]} of {self._shards[self._shard[position]]}"
 

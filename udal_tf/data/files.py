@@ -4,7 +4,10 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
+from absl import logging
 
 from udal_tf import storage
 from udal_tf.config import DataConfig
@@ -108,3 +111,17 @@ def bad_images(config: DataConfig, faults: Mapping[str, str]) -> str:
         [f"{config.dataset}: {len(faults)} images cannot be read:", *first, *more]
         + ["Replace or remove them, or leave them out with --skip_bad_images."]
     )
+
+
+def cached_arrays(config: DataConfig, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Arrays from the file of this key in the cache folder, where they are made first if it is missing."""
+    path = cache_dir(config) / f"{key}.npz"
+    if path.exists():
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                return {name: kept[name] for name in kept.files}
+        except Exception as error:  # A damaged file raises errors of many kinds; its checksums find any damage.
+            logging.info("%s is made again: %s", shown(path), error)
+    arrays: dict[str, Any] = make()
+    keep(path, lambda partial: np.savez(partial, **arrays))
+    return arrays

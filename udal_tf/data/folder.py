@@ -10,6 +10,7 @@ from udal_tf.data import custom_dataset, custom_images, folder_listing, settings
 from udal_tf.data.dataset import DataError, Held, Source
 from udal_tf.data.folder_layout import VALIDATION
 from udal_tf.data.folder_listing import HOLD_OUT, LABELED, TEST, Folder, Listing
+from udal_tf.data.originals import FileOriginals
 from udal_tf.records.datasets import FolderConfig
 from udal_tf.shown_names import shown
 
@@ -36,7 +37,7 @@ def load(config: DataConfig, own: FolderConfig | None = None) -> Source:
         raise DataError(f"{shown(folder.table)} has changed since the settings were made from it")
     facts = settings.facts_of(listing, root, config)
     paths = listing.paths
-    images, size, bad = custom_images.load(paths, config)
+    images, size, bad = custom_images.load(FileOriginals(paths), config)
     listing = _without(folder, listing, list(bad))
     classes, validation = len(listing.class_names), None
     train, held = images.split(len(listing.train))

@@ -199,7 +199,7 @@ def make_listing(folder: Folder) -> Listing:
         raise DataError(problem)
     labeled, labels = _flat(folder.labeled, folder.class_names)
     if folder.test is None:
-        held_out = _hold_out(labels, len(folder.class_names))
+        held_out = hold_out(labels, len(folder.class_names))
         test, test_labels = [labeled[i] for i in np.flatnonzero(held_out)], labels[held_out]
         labeled, labels = [labeled[i] for i in np.flatnonzero(~held_out)], labels[~held_out]
     else:
@@ -357,7 +357,7 @@ def _flat(by_class: dict[str, list[pathlib.Path]], names: Sequence[str]) -> tupl
     return [path for paths in ordered for path in paths], labels
 
 
-def _hold_out(labels: np.ndarray, num_classes: int) -> np.ndarray:
+def hold_out(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Mask of the labeled images that become the test set: a fifth of each class, at least one."""
     generator = np.random.RandomState(HOLD_OUT_SEED)
     held_out = np.zeros(len(labels), bool)

@@ -9,11 +9,8 @@ import dataclasses
 import importlib.resources
 import os
 import pathlib
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from absl import logging
 
 from udal_tf.config import DataConfig
 from udal_tf.data import files, tfds_folder, tfrecords
@@ -142,7 +139,7 @@ def _from_folders(location: pathlib.Path, split: str, config: DataConfig) -> Spl
         suspects = np.array([bool(fault) for fault in faults_of(names)], bool)
         return {"names": np.array([os.fsencode(name) for name in names]), "suspects": suspects}
 
-    index = _cached(config, files.fingerprint(classes, location, "folders"), scan)
+    index = files.cached_arrays(config, f"imagenet127-{files.fingerprint(classes, location, 'folders')}", scan)
     names = [os.fsdecode(name) for name in index["names"].tolist()]
     # Repairing a file does not change its folder's modification time, so the suspects are checked again.
     suspects = np.flatnonzero(index["suspects"]).tolist()
@@ -173,25 +170,12 @@ def _label_names(location: pathlib.Path) -> np.ndarray:
 def _from_tfds(location: pathlib.Path, split: str, config: DataConfig) -> Split:
     """The records of a prepared folder, in order. The label order differs between TFDS datasets: use the names."""
     shards, label_names = tfds_folder.shard_files(location, split), _label_names(location)
-    index = _cached(config, files.fingerprint(shards, location, "tfrecord"), lambda: tfrecords.index(shards))
+    key = f"imagenet127-{files.fingerprint(shards, location, 'tfrecord')}"
+    index = files.cached_arrays(config, key, lambda: tfrecords.index(shards))
     labels = index.pop("label")
     if len(labels) and labels.max() >= len(label_names):
         raise DataError(f"{shown(location)}: label {labels.max()}, but {len(label_names)} names in label.labels.txt")
     return Split(ShardReader(shards, **index), label_names[labels], {})
-
-
-def _cached(config: DataConfig, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, np.ndarray]:
-    """An index from the cache folder, where it is made first if it is missing."""
-    path = files.cache_dir(config) / f"imagenet127-{key}.npz"
-    if path.exists():
-        try:
-            with np.load(path, allow_pickle=False) as kept:
-                return {name: kept[name] for name in kept.files}
-        except Exception as error:  # A damaged file raises errors of many kinds; its checksums find any damage.
-            logging.info("%s is made again: %s", shown(path), error)
-    index: dict[str, Any] = make()
-    files.keep(path, lambda partial: np.savez(partial, **index))
-    return index
 
 
 def _check(location: pathlib.Path, split: str, part: Split, group_of: dict[str, int]) -> None:

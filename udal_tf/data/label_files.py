@@ -34,7 +34,7 @@ _MISSPELLED = 0.6
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class LabelRow:
     """One image. file: of the CSV; line: where it is in it, from 1; label: "" for none; split: one of SPLITS."""
 
     file: pathlib.Path
@@ -53,7 +53,7 @@ class Table:
     """The images of a CSV file. sha256: of its content. has_split: whether it has that column. notes: for people."""
 
     file: pathlib.Path
-    rows: list[Row]
+    rows: list[LabelRow]
     sha256: str
     has_split: bool
     notes: tuple[str, ...]
@@ -79,7 +79,7 @@ def read(file: pathlib.Path, root: pathlib.Path, split: str = TRAIN) -> Table:
     lines = _lines(file, text)
     header_line, header = next(lines, (1, []))
     columns = _columns(file, header_line, header)
-    rows: dict[str, Row] = {}
+    rows: dict[str, LabelRow] = {}
     missing: list[str] = []
     repeated = 0
     for line, fields in lines:
@@ -107,7 +107,7 @@ def read(file: pathlib.Path, root: pathlib.Path, split: str = TRAIN) -> Table:
     return Table(file, list(rows.values()), sha256, SPLIT in columns, tuple(notes))
 
 
-def check_classes(rows: Iterable[Row]) -> None:
+def check_classes(rows: Iterable[LabelRow]) -> None:
     """Raises DataError, naming the line, for a class that no image to train on has."""
     rows = list(rows)
     trained = {row.label for row in rows if row.split == TRAIN}
@@ -183,7 +183,7 @@ def _row(
     width: int,
     root: pathlib.Path,
     split: str,
-) -> Row:
+) -> LabelRow:
     where = f"{shown(file)}, line {line}"
     if len(fields) != width:
         hint = ": put a name that holds the separator in quotes" if len(fields) > width else ""
@@ -204,10 +204,10 @@ def _row(
     path = pathlib.Path(os.path.normpath(root / name))
     if not os.path.isabs(name) and path.parts[: len(root.parts)] != root.parts:
         raise DataError(f"{where}: {shown(name)} leads out of {shown(root)}: write the absolute name of such a file")
-    return Row(file, line, path, label, split)
+    return LabelRow(file, line, path, label, split)
 
 
-def _fault(row: Row) -> str:
+def _fault(row: LabelRow) -> str:
     """Why a file cannot be used; "" if it can."""
     try:
         mode = os.stat(row.path).st_mode

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from udal_tf.sections import UNLABELED_SHAPES
+
 # The CIFAR-10 archive has five files of 10,000 images; Cui et al.'s script writes its subset file by file.
 CIFAR10_FILES = 5
 
@@ -72,23 +74,34 @@ def unlabeled_counts(m1: int, imbalance: float, shape: str, num_classes: int) ->
     """M_c of an unlabeled set whose class distribution need not match the labeled one.
 
     The settings of DASO (Oh et al. 2022) and later work: `same` decays from M_1 as `class_counts` does, `reversed` has
-    these sizes in reverse order, `uniform` has M_1 images of every class.
+    these sizes in reverse order, `uniform` has M_1 images of every class. SimPro (Du et al. 2024) adds two orders of
+    the same sizes m_0 ≥ m_1 ≥ … ≥ m_(C−1): `middle` puts the even ranks in descending order first and then the odd ones
+    in ascending order (…, m_4, m_2, m_0, m_1, m_3, …), so that classes in the middle are the largest; `head-tail` puts
+    the odd ranks in ascending order first and then the even ones in descending order (m_1, m_3, …, m_2, m_0), so that
+    the first and the last class are the largest.
 
     Args:
       m1: images of the largest unlabeled class.
       imbalance: γ_u ≥ 1.
-      shape: `same`, `reversed` or `uniform`.
+      shape: one of UNLABELED_SHAPES.
       num_classes: C.
 
     Returns:
       C counts.
 
-    Example: (400, 100, "reversed", 3) gives 4, 40, 400.
+    Raises:
+      ValueError: for another shape, or if a class would be empty.
+
+    Example: (400, 100, "reversed", 3) gives 4, 40, 400; "middle" 4, 400, 40; "head-tail" 40, 4, 400.
     """
+    if shape not in UNLABELED_SHAPES:
+        raise ValueError(f"--unlabeled_shape must be one of {', '.join(UNLABELED_SHAPES)}, got {shape!r}")
     if shape == "uniform":
         return [m1] * num_classes
     counts = class_counts(m1, imbalance, num_classes)
-    return counts[::-1] if shape == "reversed" else counts
+    even, odd = counts[::2], counts[1::2]
+    ordered = {"same": counts, "reversed": counts[::-1], "middle": even[::-1] + odd, "head-tail": odd + even[::-1]}
+    return ordered[shape]
 
 
 def _positions(labels: np.ndarray, num_classes: int) -> list[np.ndarray]:

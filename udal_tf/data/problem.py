@@ -19,17 +19,18 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
       DataError: if a class has too few images for the protocol.
     """
     num_classes = len(source.class_names)
-    labels = source.train_labels
+    labels, usable = source.train_labels, source.train_labels.copy()
+    usable[source.hidden] = -1
     if num_classes < 2:
         raise DataError(f"{config.dataset}: only one class ({source.class_names[0]}); at least two are needed")
     try:
         if config.split_manifest:
             labeled, others, draw = manifest.read_split(config, labels)
         elif config.protocol == "darp":
-            labeled, others = _darp(config, labels, num_classes)
+            labeled, others = _darp(config, usable, num_classes)
             draw = "first images of each class"
         else:
-            labeled, others = _crest(config, source, labels, num_classes)
+            labeled, others = _crest(config, source, usable, num_classes)
             draw = source.draw.format(draw=config.draw)
     except DataError:
         raise
@@ -79,29 +80,40 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
     )
 
 
-def long_tailed_pool(source: Source, config: DataConfig) -> np.ndarray:
-    """Positions of the long-tailed set in the order of its records. Raises ValueError for a class that is too small."""
+def long_tailed_pool(source: Source, labels: np.ndarray, config: DataConfig) -> np.ndarray:
+    """Positions of the long-tailed set in the order of its records, without images of class −1.
+
+    Raises:
+      ValueError: for a class that is too small.
+    """
     if source.long_tailed:
-        return np.arange(len(source.train_labels))
+        return np.flatnonzero(labels >= 0)
     counts = longtail.class_counts(config.n1, config.imbalance, len(source.class_names))
-    return longtail.subset(source.train_labels, counts, config.draw, source.files)
+    return longtail.subset(labels, counts, config.draw, source.files)
 
 
 def _crest(config: DataConfig, source: Source, labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    pool = long_tailed_pool(source, config)
+    pool = long_tailed_pool(source, labels, config)
     in_labeled, in_others = longtail.fold_split(labels[pool], config.beta, config.fold, num_classes)
-    unknown = pool[labels[pool] < 0]
-    return pool[in_labeled], np.concatenate([pool[in_others], unknown])
+    return pool[in_labeled], np.concatenate([pool[in_others], np.flatnonzero(labels < 0)])
 
 
 def _darp(config: DataConfig, labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    return longtail.darp_split(
-        labels,
-        longtail.class_counts(config.n1, config.imbalance, num_classes),
-        longtail.unlabeled_counts(
+    """DARP's split; images of unknown class, as STL-10 has, are the unlabeled set where there are any."""
+    labeled_counts = longtail.class_counts(config.n1, config.imbalance, num_classes)
+    unknown = np.flatnonzero(labels < 0)
+    if not len(unknown):
+        further = longtail.unlabeled_counts(
             config.m1, config.imbalance_u or config.imbalance, config.unlabeled_shape, num_classes
-        ),
-    )
+        )
+        return longtail.darp_split(labels, labeled_counts, further)
+    if config.imbalance_u or config.unlabeled_shape != "same":
+        raise ValueError(
+            f"the unlabeled set is all {len(unknown):,} images without labels, whose classes are unknown: leave out "
+            "--imbalance_u and --unlabeled_shape"
+        )
+    labeled, _ = longtail.darp_split(labels, labeled_counts, [0] * num_classes)
+    return labeled, unknown
 
 
 def _validation(

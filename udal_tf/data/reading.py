@@ -3,9 +3,9 @@
 import contextlib
 import ctypes
 import os
-import pathlib
 import threading
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 
@@ -51,9 +51,9 @@ class Budget:
 BUDGET = Budget(MOST_BYTES)
 
 
-def pixels_or_fault(path: str | os.PathLike, size: int, channels: int = 3) -> Pixels:
+def pixels_or_fault(file: str | os.PathLike | BinaryIO, size: int, channels: int = 3) -> Pixels:
     """`decoding.decode` within the memory that all threads share, or what is wrong with the file in one line."""
     try:
-        return decode(pathlib.Path(path), size, channels, BUDGET.reserved)
+        return decode(file, size, channels, BUDGET.reserved)
     except ImageError as error:
         return error.reason

@@ -20,7 +20,9 @@ def load_source(config: DataConfig, own: Section | None = None) -> Source:
     """
     record = DATASETS[config.dataset]
     if not record.resizable and (config.image_size or config.skip_bad_images):
-        resizable = " and ".join(name for name, dataset in DATASETS.items() if dataset.resizable)
+        usages = [family.usage for family in DATASETS.families]
+        names = [name for name, dataset in DATASETS.items() if dataset.resizable and not dataset.in_memory]
+        resizable = ", ".join([*names, *usages])
         raise DataError(
             f"{config.dataset}: --image_size and --skip_bad_images only apply to {resizable}; leave them out"
         )

@@ -88,6 +88,26 @@ def description(folder: pathlib.Path) -> dict[str, Any]:
         ) from error
 
 
+def opened(folder: pathlib.Path) -> tuple[Any, dict[str, Any]]:
+    """The builder of a prepared folder, and its features by name.
+
+    Raises:
+      DataError: for metadata that TFDS does not understand, and for examples that are not a dict of features.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(str(folder))
+        features, _ = dict(builder.info.features), dict(builder.info.splits)
+    except Exception as error:  # TFDS raises errors of many kinds for metadata that it does not understand.
+        reason = (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"{shown(folder)}: its metadata is damaged or of another version of TFDS ({type(error).__name__}: "
+            f"{reason:.200})\n{PREPARE_AGAIN}"
+        ) from error
+    return builder, features
+
+
 def read_arrays(
     folder: pathlib.Path, split: str, count: int, id_prefix: str | None
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -109,16 +129,8 @@ def read_arrays(
     import tensorflow_datasets as tfds
 
     shard_files(folder, split)
-    try:
-        builder = tfds.builder_from_directory(str(folder))
-        features, splits = dict(builder.info.features), dict(builder.info.splits)
-    except Exception as error:  # TFDS raises errors of many kinds for metadata that it does not understand.
-        reason = (str(error).splitlines() or [""])[0]
-        raise DataError(
-            f"{shown(folder)}: its metadata is damaged or of another version of TFDS ({type(error).__name__}: "
-            f"{reason:.200})\n"
-            f"{PREPARE_AGAIN}"
-        ) from error
+    builder, features = opened(folder)
+    splits = dict(builder.info.splits)
     missing = {"image", "label"} - set(features) or ({"id"} - set(features) if id_prefix is not None else set())
     if missing:
         raise DataError(

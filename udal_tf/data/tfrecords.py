@@ -121,8 +121,9 @@ def _locate(content: mmap.mmap, at: int, end: int, image_key: str, label_key: st
                 for _, _, c, d in _fields(content, a, b):
                     if key == image_key and kind == _BYTES_LIST:
                         image = c, d - c
-                    elif key == label_key and kind == _INT64_LIST:
+                    elif key == label_key and kind == _INT64_LIST and d > c:
                         label, _ = _varint(content, c)
     if image is None or label is None:
         raise ValueError(f"a record without {image_key if image is None else label_key}")
-    return *image, label
+    # Negative numbers, such as −1 for an unknown label, are written as their complement of 64 bits.
+    return *image, label - (1 << 64) if label >> 63 else label

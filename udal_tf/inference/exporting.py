@@ -17,6 +17,7 @@ from udal_tf.inference import any_size, encoded_input, export_check
 from udal_tf.inference.export_check import ANY_SIZE, ENCODED, FIXED, ExportError, Run, reads_files
 from udal_tf.inference.trained import TrainedModel
 from udal_tf.models.stock import stock_copy
+from udal_tf.registry import DATASETS
 
 # Names of the inputs and the output in formats that have names. TensorFlow Serving takes an input whose name ends in
 # _bytes in base 64.
@@ -90,7 +91,7 @@ def exportable(model: TrainedModel, shift: np.ndarray, calibration: np.ndarray |
         raise ExportError(f"this network cannot be exported: {error}") from error
     network.layers[-1].bias.assign_add(shift)
     size, _, channels = model.input_shape
-    central = model.folder.config.data.dataset == "imagenet127"
+    central = DATASETS[model.folder.config.data.dataset].streams(model.input_shape[0])
 
     def probs(images: keras.KerasTensor) -> keras.KerasTensor:
         # The same two operations as augment.views.normalize, in the same order.

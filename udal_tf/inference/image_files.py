@@ -14,6 +14,7 @@ from udal_tf.data.folder_layout import named as first_names
 from udal_tf.data.formats import is_image_name, not_read_lines, suffix_of
 from udal_tf.data.label_files import Table
 from udal_tf.data.reading import Pixels, pixels_or_fault
+from udal_tf.registry import DATASETS
 from udal_tf.shown_names import shown
 
 # (folder or class, suffix in lower case) -> number of files that are no images by their names.
@@ -29,7 +30,8 @@ FILE_CHANNELS = (1, 3)
 def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | os.PathLike], Pixels]:
     """How an image file becomes a network's input: as in the evaluation during training.
 
-    A custom dataset uses the center square as large as the short side; ImageNet-127 one of 7/8 of the short side.
+    A custom dataset uses the center square as large as the short side; images that training streams, such as those of
+    ImageNet-127, one of 7/8 of the short side.
     Datasets that are arrays have no image files: files are then read as in a custom dataset, and converted to gray for
     a network with one channel.
 
@@ -53,7 +55,7 @@ def reader(dataset: str, input_shape: tuple[int, int, int]) -> Callable[[str | o
             f"the network takes images with {channels} channels, which are not read from files: predict them as an "
             "array (udal_tf.load)"
         )
-    return from_imagenet if dataset == "imagenet127" else lambda path: pixels_or_fault(path, size, channels)
+    return from_imagenet if DATASETS[dataset].streams(size) else lambda path: pixels_or_fault(path, size, channels)
 
 
 def read_ahead(paths: Iterable[str], read: Callable[[str], Pixels], threads: int) -> Iterator[tuple[str, Pixels]]:

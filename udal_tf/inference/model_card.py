@@ -11,6 +11,7 @@ from udal_tf.inference.exporting import FORMATS, PROBS
 from udal_tf.inference.quantizing import Loss
 from udal_tf.inference.trained import TrainedModel
 from udal_tf.inference.workfolder import BEST_EPOCH
+from udal_tf.reporting.runs import call_text
 from udal_tf.run_records import TEST, Result
 from udal_tf.shown_names import command_line, shown
 
@@ -53,11 +54,14 @@ def training_command(config: Config) -> str:
     own_arch = flat(resolve(chosen).to_dict())
     del chosen["arch"]
     recipe = {**own_arch, **flat(resolve(chosen).to_dict())}
-    given = {name: value for name, value in chosen.items() if name != "protocol" or value != "crest"}
+    usual = config.records.dataset.recipe.get("protocol", "crest")
+    given = {name: value for name, value in chosen.items() if name != "protocol" or value != usual}
     for name, value in values.items():
         stated = (is_identity(name) or name in ("data_dir", "labels")) and name not in _FILLED_IN
         if stated and value != recipe.get(name):
             given.setdefault(name, value)
+    if config.records.dataset.in_memory:
+        return call_text(given)
     words = [f"--{name}={','.join(map(str, v)) if isinstance(v, (list, tuple)) else v}" for name, v in given.items()]
     return command_line(["python", "run.py", *words])
 

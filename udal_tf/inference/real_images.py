@@ -45,7 +45,7 @@ def find(model: TrainedModel, named: Sequence[str]) -> Real:
             listing = folder_listing.make_listing(custom_dataset.read(config, own))
             images, paths = _readable(model, map(str, listing.test))
             return Real(images, paths, f"{len(paths)} images of {shown(own.labels)}")
-        if DATASETS[config.dataset].resizable:
+        if DATASETS[config.dataset].image_files:
             folder = files.data_dirs(config)[0]
             images, paths = _readable(model, image_files.below(str(folder)))
             words = f"{len(paths)} images below {shown(folder)}" if paths else "none found"

@@ -7,6 +7,7 @@ from udal_tf.data import central_view, decoding
 from udal_tf.inference.export_check import ANY_SIZE, ENCODED, FIXED
 from udal_tf.inference.exporting import BYTES, IMAGES, LITE_SIGNATURE, PROBS, SIGNATURES, reads_files
 from udal_tf.inference.trained import TrainedModel
+from udal_tf.registry import DATASETS
 
 # The file in an export that reads images.
 READER = "read_image.py"
@@ -67,7 +68,7 @@ def program(model: TrainedModel, format_name: str) -> str:
 
 def reader(model: TrainedModel) -> str:
     """The source of `read_image.py`, which reads an image file as the training did: a module of this package."""
-    module = central_view if _is_central(model) else decoding
+    module = central_view if _streamed(model) else decoding
     return inspect.getsource(module)
 
 
@@ -105,7 +106,7 @@ def without_reader(model: TrainedModel, format_name: str) -> list[str]:
         return ["Images of another size are refused when the model runs."]
     read, differs = (
         ("JPEG and PNG", "EXIF's orientation is not followed and transparency is ignored, as in the training")
-        if _is_central(model)
+        if _streamed(model)
         else (
             "JPEG, PNG, GIF and BMP",
             "EXIF's orientation is followed, transparency lies on white, 16 bits become 8. Of GIF, transparency is not "
@@ -135,8 +136,8 @@ def inputs(model: TrainedModel, format_name: str) -> dict[str, Any]:
     return {"input": default, "signatures": {SIGNATURES[FIXED]: fixed, SIGNATURES[ENCODED]: encoded}}
 
 
-def _is_central(model: TrainedModel) -> bool:
-    return model.folder.config.data.dataset == "imagenet127"
+def _streamed(model: TrainedModel) -> bool:
+    return DATASETS[model.folder.config.data.dataset].streams(model.input_shape[0])
 
 
 def contract(model: TrainedModel, format_name: str) -> str:
@@ -145,7 +146,7 @@ def contract(model: TrainedModel, format_name: str) -> str:
     colors = "red, green, blue" if channels == 3 else "gray"
     part, needs = (
         ("the center square, 7/8 of the short side", "NumPy and TensorFlow")
-        if _is_central(model)
+        if _streamed(model)
         else ("the center square, as large as the short side", "NumPy and Pillow")
     )
     own = ", which this format also does itself, see below" if format_name in ("savedmodel", "keras") else ""

@@ -1,8 +1,13 @@
-"""The datasets: the settings that the paper, CReST or our own measurements give for each."""
+"""The datasets: the settings that the paper, CReST, the literature or our own measurements give for each.
+
+What holds this file together: it is the table of the datasets, one record each, and of the families of records.
+"""
 
 import dataclasses
+import re
 
-from udal_tf.registry import Dataset, Speed
+from udal_tf.folder_recipe import AS_MANY, LARGE_SIDE
+from udal_tf.registry import Dataset, Family, Speed
 from udal_tf.settings import Section, setting
 
 # Runs of UDAL on the embedded datasets: 288,000 images of digits-LT in 65 s, 172,800 of Fashion-MNIST-LT in 161 s.
@@ -11,6 +16,44 @@ _CIFAR_DARP = {"n1": 1500, "m1": 3000}
 # Table 4 reports CReST+ after 2,000, 4,000 and 6,000 epochs: three generations. The selection's exponent is 0.7
 # (BUILD_NOTES.md: both readings of a public configuration).
 _IMAGENET_CREST = {"generations": 3, "epochs": 2000, "select_alpha": 1 / 0.7}
+_CUSTOM = {
+    "imbalance": 1.0,
+    "beta": 1.0,
+    "depth": 16,
+    "batch_norm_momentum": 0.97,
+    "batch_size": 32,
+    "unlabeled_ratio": 4,
+    "epochs": 30,
+    "steps_per_epoch": 200,
+    "ema_decay": 0.995,
+}
+_TFDS_NAME = re.compile(r"tfds:[a-z][a-z0-9_]*(/[A-Za-z0-9_.\-]+)?(:[0-9]{1,9}(\.[0-9]{1,9}){2})?")
+
+
+def _tfds(name: str) -> Dataset | None:
+    """The record of tfds:NAME[/CONFIG][:VERSION]; its recipe is completed from the images, as a folder's is."""
+    if not _TFDS_NAME.fullmatch(name):
+        return None
+    return Dataset(
+        name=name,
+        label=f"TFDS {name.removeprefix('tfds:')}",
+        load="udal_tf.data.tfds_images:load",
+        resizable=True,
+        streamed_from=LARGE_SIDE,
+        facts="udal_tf.data.tfds_images:facts",
+        recipe_from_facts="udal_tf.folder_recipe:folder_recipe",
+        recipe={"imbalance": 1.0, "n1": AS_MANY, "m1": AS_MANY},
+    )
+
+
+FAMILIES = (
+    Family(
+        prefix="tfds",
+        usage="tfds:NAME[/CONFIG][:VERSION]",
+        label="any image classification dataset that TensorFlow Datasets has prepared in --data_dir",
+        make=_tfds,
+    ),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +169,8 @@ RECORDS = (
         image_side=224,
         num_classes=127,
         resizable=True,
+        image_files=True,
+        streamed_from=1,
         # Epochs and α: §4.4.2, an epoch being one pass over the 128,000 labeled images. What the paper leaves open
         # is from the ImageNet part of FixMatch's release, whose command for 10 % of the labels counts epochs in the
         # same way: 3,000, the first 50 of warm-up, ×0.1 every 500; here scaled to the length of the run.
@@ -153,6 +198,113 @@ RECORDS = (
             "steps_per_epoch": 501,
         },
     ),
+    # N_1 150 or 450, γ 10 or 20, all 100,000 unlabeled images, 32 pixels: DARP, DASO, ACR, SimPro.
+    Dataset(
+        name="stl10lt",
+        label="STL10-LT",
+        load="udal_tf.data.tfds_images:load",
+        image_side=32,
+        num_classes=10,
+        resizable=True,
+        streamed_from=LARGE_SIDE,
+        recipe={
+            "protocol": "darp",
+            "imbalance": 10.0,
+            "image_size": 32,
+            "protocols": {"darp": {"n1": 450}, "crest": {"n1": 450, "beta": 1.0}},
+        },
+    ),
+    # ABC's release: N_1 1,000 with 20 % labeled, so M_1 4,000, but the first class has 4,948 images; γ 100. No flips,
+    # as in FixMatch: a mirrored digit is none.
+    Dataset(
+        name="svhnlt",
+        label="SVHN-LT",
+        load="udal_tf.data.tfds_images:load",
+        image_side=32,
+        num_classes=10,
+        resizable=True,
+        streamed_from=LARGE_SIDE,
+        recipe={
+            "protocol": "darp",
+            "imbalance": 100.0,
+            "image_size": 32,
+            "flip": False,
+            "protocols": {"darp": {"n1": 1000, "m1": 3948}, "crest": {"n1": 4948}},
+        },
+    ),
+    # N_1 700, M_1 1,400. The first class has 3,000 images, of which a fifth is held out: there is no test set.
+    Dataset(
+        name="eurosatlt",
+        label="EuroSAT-LT",
+        load="udal_tf.data.tfds_images:load",
+        image_side=64,
+        num_classes=10,
+        resizable=True,
+        streamed_from=LARGE_SIDE,
+        recipe={
+            "protocol": "darp",
+            "imbalance": 100.0,
+            "image_size": 64,
+            "crop_padding": 8,
+            "protocols": {"darp": {"n1": 700, "m1": 1400}, "crest": {"n1": 2100}},
+        },
+    ),
+    # CoSSL's release: N_1 250, M_1 500, γ 50 or 100, ResNet-50 at 224 pixels, 256 + 512 images a step, 1,000 passes of
+    # 37 steps over the unlabeled images at γ = 50, 5 of warm-up and then a constant rate.
+    Dataset(
+        name="food101lt",
+        label="Food-101-LT",
+        load="udal_tf.data.tfds_images:load",
+        image_side=224,
+        num_classes=101,
+        resizable=True,
+        streamed_from=LARGE_SIDE,
+        recipe={
+            "protocol": "darp",
+            "imbalance": 50.0,
+            "image_size": 224,
+            "arch": "resnet50",
+            "batch_norm_momentum": 0.9,
+            "crop": "resized",
+            "batch_size": 256,
+            "unlabeled_ratio": 2,
+            "learning_rate": 0.04,
+            "schedule": "constant",
+            "warmup": 5 / 1000,
+            "weight_decay": 3e-4,
+            "epochs": 1000,
+            "steps_per_epoch": 37,
+            "bases": {"fixmatch": {"threshold": 0.9}},
+            "protocols": {"darp": {"n1": 250, "m1": 500}, "crest": {"n1": 750}},
+        },
+    ),
+    # N_1 6,500, M_1 13,000, γ 100; classes in the order of their size, which is not that of their numbers.
+    Dataset(
+        name="tissuemnistlt",
+        label="TissueMNIST-LT",
+        load="udal_tf.data.medmnist:load",
+        image_side=28,
+        num_classes=8,
+        recipe={
+            "protocol": "darp",
+            "imbalance": 100.0,
+            "crop_padding": 3,
+            "protocols": {"darp": {"n1": 6500, "m1": 13000}, "crest": {"n1": 19500}},
+        },
+    ),
+    # Arrays given to `udal_tf.train`; the recipe is completed from them as a folder's is.
+    Dataset(
+        name="memory",
+        label="data in memory",
+        load="udal_tf.data.memory:load",
+        resizable=True,
+        long_tailed=False,
+        by_folder=True,
+        in_memory=True,
+        facts="udal_tf.data.memory:facts",
+        recipe_from_facts="udal_tf.folder_recipe:folder_recipe",
+        recipe=_CUSTOM,
+    ),
     # For any folder; the recipe is completed from the images in it.
     Dataset(
         name="folder",
@@ -160,20 +312,11 @@ RECORDS = (
         load="udal_tf.data.folder:load",
         settings=FolderConfig,
         resizable=True,
+        image_files=True,
         long_tailed=False,
         by_folder=True,
         facts="udal_tf.data.settings:folder_facts",
         recipe_from_facts="udal_tf.folder_recipe:folder_recipe",
-        recipe={
-            "imbalance": 1.0,
-            "beta": 1.0,
-            "depth": 16,
-            "batch_norm_momentum": 0.97,
-            "batch_size": 32,
-            "unlabeled_ratio": 4,
-            "epochs": 30,
-            "steps_per_epoch": 200,
-            "ema_decay": 0.995,
-        },
+        recipe=_CUSTOM,
     ),
 )

@@ -112,6 +112,8 @@ class Run:
         given = {name: self.settings[name] for name in ("dataset", "base", "method")}
         given |= {"plugin": self.settings["plugin"]} if self.settings["plugin"] else {}
         given |= {**self.deviations, "fold": self.fold}
+        if DATASETS[given["dataset"]].in_memory:
+            return call_text(given)
         return " ".join(["python run.py", *(f"--{name}={shown(value)}" for name, value in given.items())])
 
     def rows(self) -> list[EpochRow]:
@@ -126,6 +128,12 @@ def shown(value: Any) -> str:
     if isinstance(value, float) and float(f"{value:g}") == value:
         return f"{value:g}"
     return str(value)
+
+
+def call_text(given: Mapping[str, Any]) -> str:
+    """The call that trains on data in memory with these settings: `udal_tf.train(data, base='fixmatch')`."""
+    words = [f"{name}={value!r}" for name, value in given.items() if name != "dataset"]
+    return f"udal_tf.train({', '.join(['data', *words])})"
 
 
 def tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
