@@ -8,10 +8,20 @@ import pytest
 
 EQUATIONS = [
     f"udal_tf.core.{name}"
-    for name in ("alignment", "label_shift", "losses", "mixup", "moving_average", "pseudo_labels", "schedules")
+    for name in (
+        "alignment",
+        "anchors",
+        "label_shift",
+        "losses",
+        "mixup",
+        "moving_average",
+        "pseudo_labels",
+        "schedules",
+    )
 ]
 OTHERS = [
     "udal_tf.alignment",
+    "udal_tf.core.scores",
     "udal_tf.losses",
     "udal_tf.augment.randaugment",
     "udal_tf.augment.rotations",

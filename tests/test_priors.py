@@ -73,7 +73,17 @@ def test_probabilities_move_by_the_ratio_of_the_priors():
     np.testing.assert_allclose(moved / moved.sum(), expected / expected.sum(), rtol=1e-6)
 
 
-@pytest.mark.parametrize("method", METHODS)
+# Of estimates of their own, of a second head, or of a correction at inference.
+UNKNOWN = ("flexda", "simpro", "cdmad", "acr", "abc")
+
+
+@pytest.mark.parametrize("method", UNKNOWN)
+def test_the_prior_of_a_method_that_does_not_state_it_is_refused(method):
+    with pytest.raises(ValueError, match=f"the source prior of --method={method} is unknown: use labeled"):
+        priors.own_prior(method, P_DATA, np.array([0.6, 0.4], np.float32))
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in UNKNOWN])
 def test_the_prior_that_a_method_leaves_its_model_with(method):
     p_target = np.array([0.6, 0.4], np.float32)
     expected = {"udal": [0.6, 0.4], "hybrid": [0.6, 0.4], "la": [0.5, 0.5], "da_la": [0.5, 0.5]}

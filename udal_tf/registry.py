@@ -32,6 +32,8 @@ UNIFORM = "uniform"
 
 # Code referred to by a record: "module:attribute", or the object itself.
 Reference = str | Callable[..., Any]
+# (key in the batch, "labeled" or "unlabeled", name of the view) of each view.
+Views = tuple[tuple[str, str, str], ...]
 
 
 def resolved(reference: Reference) -> Any:
@@ -130,12 +132,15 @@ class Shift:
 
     source, target: P_DATA, P_UNLABELED, P_MODEL, P_TARGET, UNIFORM, or a name defined by the method (`Method.values`).
     alpha: of P_TARGET, SCHEDULED or ZERO. tau: τ, a number or a name defined by the method.
+    epsilon: ε of a shift by log(source^τ + ε) − log(target^τ + ε), as a release has it; None: the package's own, which
+      is added before the exponent.
     """
 
     source: str
     target: str = P_TARGET
     alpha: str = SCHEDULED
     tau: float | str = 1.0
+    epsilon: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +162,8 @@ class Method:
 
     name: of --method. label: in reports; "" for the base learner as it is.
     targets: its alignment. preset: setting -> value. presets_by_base: instead of `preset` for one base learner.
+    bases: names of the base learners that it can extend; (): all that have what it needs.
+    views: (key, set, view) of views beside the base learner's own, or a function of its section; needs `bases`.
     settings: the class of a section of its own, or None.
     behavior: the class, `methods.method.Method` or a subclass with state, losses or weights of its own.
     second_head: whether it trains a second linear head on the backbone's features, which predicts instead of the first.
@@ -173,6 +180,8 @@ class Method:
     targets: Targets = Targets()
     preset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     presets_by_base: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    bases: tuple[str, ...] = ()
+    views: Views | Callable[[Any], Views] = ()
     settings: type[Section] | None = None
     behavior: Reference = "udal_tf.methods.method:Method"
     second_head: bool = False
@@ -197,12 +206,17 @@ class Method:
     @property
     def needs_unlabeled_prior(self) -> bool:
         """Whether --unlabeled_prior makes a difference."""
-        aligned = self.targets.unlabeled is not None or self.targets.pseudo_label is not None
+        shifts = filter(None, (self.targets.unlabeled, self.targets.pseudo_label))
+        aligned = any({P_TARGET, P_UNLABELED} & {shift.source, shift.target} for shift in shifts)
         return aligned or self.uses_unlabeled_prior
 
     def preset_with(self, base: str) -> Mapping[str, Any]:
         """Setting -> value, with this base learner."""
         return self.presets_by_base.get(base, self.preset)
+
+    def further_views(self, own: Section | None) -> Views:
+        """The views beside the base learner's own, for its section."""
+        return self.views(own) if callable(self.views) else self.views
 
 
 @dataclasses.dataclass(frozen=True)

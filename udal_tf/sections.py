@@ -216,6 +216,9 @@ class MethodConfig(Section):
     )
 
     def _check(self) -> None:
+        bases = METHODS[self.method].bases
+        if bases and self.base not in bases:
+            raise ValueError(f"--method={self.method} needs --base={' or '.join(bases)}, got --base={self.base}")
         if METHODS[self.method].needs_pseudo_labels and not BASE_LEARNERS[self.base].pseudo_labels:
             without = [name for name, method in METHODS.items() if not method.needs_pseudo_labels]
             making = [name for name, base in BASE_LEARNERS.items() if base.pseudo_labels]
@@ -250,9 +253,9 @@ class OptimizerConfig(Section):
 
     optimizer: str = setting(
         "sgd",
-        "Optimizer: SGD with Nesterov momentum; Adam; or Adam with decoupled weight decay (adamw), as in DARP's "
-        "release.",
-        choices=("sgd", "adam", "adamw"),
+        "Optimizer: SGD with Nesterov momentum; Adam; Adam with decoupled weight decay (adamw), as in DARP's release; "
+        "or Adam after which everything in the network shrinks (adam_shrink), as in ABC's and CDMAD's releases.",
+        choices=("sgd", "adam", "adamw", "adam_shrink"),
     )
     learning_rate: float = setting(0.03, "Base learning rate.", above=0)
     schedule: str = setting(
@@ -278,7 +281,8 @@ class OptimizerConfig(Section):
     weight_decay: float = setting(
         5e-4,
         "Weight decay of all parameters except batch norm's: the coefficient of Σw²/2 in the loss; with "
-        "--optimizer=adamw it is decoupled, and each step subtracts learning rate × weight decay × w.",
+        "--optimizer=adamw it is decoupled, and each step subtracts learning rate × weight decay × w; with adam_shrink "
+        "each step does so in the end, after the EMA's update, batch norm and its moving statistics included.",
         low=0,
     )
     ema_decay: float = setting(0.999, "Decay of the exponential moving average (EMA) of the weights.", low=0, high=1)

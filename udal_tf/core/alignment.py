@@ -88,7 +88,7 @@ def align_probs(probs: tf.Tensor, p_target: tf.Tensor, p_model: tf.Tensor) -> tf
     return aligned / tf.reduce_sum(aligned, axis=-1, keepdims=True)
 
 
-def log_ratio(p_source: tf.Tensor, p_target: tf.Tensor) -> tf.Tensor:
+def log_ratio(p_source: tf.Tensor, p_target: tf.Tensor, epsilon: float = LOG_EPSILON) -> tf.Tensor:
     """log(p_source / p_target): the shift of the logits in aligned losses, finite for a class of zero probability.
 
     With p_source = p_data it is the shift of Eq. 6 (of Eq. 3 where p_target is uniform), with p_source = q̂ that of
@@ -97,6 +97,7 @@ def log_ratio(p_source: tf.Tensor, p_target: tf.Tensor) -> tf.Tensor:
     Args:
       p_source: [C] float32, the distribution aligned from.
       p_target: [C] float32, the distribution aligned to.
+      epsilon: added to both.
 
     Returns:
       [C] float32, exactly zero where the two are equal.
@@ -105,4 +106,4 @@ def log_ratio(p_source: tf.Tensor, p_target: tf.Tensor) -> tf.Tensor:
       >>> print(log_ratio(tf.constant([0.8, 0.2]), tf.constant([0.5, 0.5])).numpy().round(4))
       [ 0.47   -0.9163]
     """
-    return tf.math.log(p_source + LOG_EPSILON) - tf.math.log(p_target + LOG_EPSILON)
+    return tf.math.log(p_source + epsilon) - tf.math.log(p_target + epsilon)

@@ -73,6 +73,60 @@ def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return _by_example(softmax, targets, logits)
 
 
+def bounded_cross_entropy(targets: tf.Tensor, logits: tf.Tensor, epsilon: float) -> tf.Tensor:
+    """−Σ_c targets·log(softmax(logits) + epsilon), per example: at most −log epsilon, where its gradient vanishes.
+
+    Args:
+      targets: labels [B] integer, or distributions [B, C] float32.
+      logits: [B, C] float32.
+      epsilon: above 0; 1e-8 in CDMAD, which bounds the loss by 18.4.
+
+    Returns:
+      [B] float32.
+
+    Example:
+      >>> logits = tf.constant([[0.0, 0.0], [0.0, 100.0]])
+      >>> print(bounded_cross_entropy(tf.constant([0, 0]), logits, epsilon=1e-8).numpy().round(2))
+      [ 0.69 18.42]
+    """
+    if targets.dtype.is_integer:
+        targets = tf.one_hot(targets, logits.shape[-1], dtype=logits.dtype)
+
+    def of_probs(targets, logits):
+        return -tf.reduce_sum(targets * tf.math.log(tf.nn.softmax(logits) + epsilon), axis=-1)
+
+    return _by_example(of_probs, targets, logits)
+
+
+def cross_level(probs: tf.Tensor, strong: tf.Tensor, temperature: float) -> tf.Tensor:
+    """DebiasPL's cross-level discrimination: strong views are told apart by the centroids of the weak ones.
+
+    An image belongs to the class k of its *smallest* probability, as in the release; the centroid of a class is the
+    mean prediction of its images, 0 without any. The loss is the cross-entropy of (strong · centroids) / temperature
+    with k.
+
+    Args:
+      probs: [U, C] float32, predictions for weak views; no gradient flows through them.
+      strong: [U or a multiple, C] float32, predictions for the strong views, one view after the other.
+      temperature: 0.07 in the release.
+
+    Returns:
+      [rows of `strong`] float32.
+
+    Example:
+      >>> probs = tf.constant([[0.9, 0.1], [0.2, 0.8]])
+      >>> print(cross_level(probs, strong=probs, temperature=1.0).numpy().round(4))
+      [0.4518 0.505 ]
+    """
+    probs = tf.stop_gradient(probs)
+    labels = tf.argmin(probs, axis=-1)
+    members = tf.one_hot(labels, probs.shape[-1], dtype=probs.dtype)
+    counts = tf.maximum(tf.reduce_sum(members, axis=0), 1.0)
+    centroids = tf.matmul(members, probs, transpose_a=True) / counts[:, None]
+    views = strong.shape[0] // probs.shape[0]
+    return cross_entropy(tf.tile(labels, [views]), tf.matmul(strong, centroids, transpose_b=True) / temperature)
+
+
 def squared_error(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Mean over classes of (targets − softmax(logits))², per example: MixMatch's unlabeled loss.
 

@@ -75,6 +75,30 @@ def decayed(average: tf.Tensor, labels: tf.Tensor, decay: float = LABEL_DECAY) -
     return average * decay + frequencies * (1.0 - decay)
 
 
+def decayed_mean(average: tf.Tensor, probs: tf.Tensor, decay: float, counts: tf.Tensor | None = None) -> tf.Tensor:
+    """An exponential moving average of predictions: decay·average + (1 − decay)·(mean of the rows that count).
+
+    Args:
+      average: [C] float32.
+      probs: [U, C] float32.
+      decay: in [0, 1].
+      counts: [U] float32, 1 for rows that count and 0 for others; without any, the average stays; None: all count.
+
+    Returns:
+      [C] float32.
+
+    Example:
+      >>> probs = tf.constant([[1.0, 0.0], [0.0, 1.0]])
+      >>> print(decayed_mean(tf.constant([0.5, 0.5]), probs, decay=0.5, counts=tf.constant([1.0, 0.0])).numpy())
+      [0.75 0.25]
+    """
+    if counts is None:
+        return decay * average + (1.0 - decay) * tf.reduce_mean(probs, axis=0)
+    number = tf.reduce_sum(counts)
+    mean = tf.linalg.matvec(probs, counts, transpose_a=True) / tf.maximum(number, 1.0)
+    return tf.where(number > 0.0, decay * average + (1.0 - decay) * mean, average)
+
+
 def warmed_decay(decay: float, step: tf.Tensor | int) -> tf.Tensor:
     """The decay of an average that is to forget its start soon: min(decay, (1 + step) / (10 + step)).
 

@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from udal_tf import class_distribution
+from udal_tf import class_distribution, registry
 from udal_tf.core import alignment
+from udal_tf.methods.method import Method
 from udal_tf.registry import METHODS, P_DATA, P_TARGET, ZERO
 from udal_tf.registry import UNIFORM as UNIFORM_TARGET
 
@@ -75,13 +76,17 @@ def own_prior(method: str, p_data: np.ndarray, p_target: np.ndarray | None) -> n
       p_target: [C], p̃ at the weights' epoch; None if no epoch is finished.
 
     Raises:
-      ValueError: if p̃ is needed and not known.
+      ValueError: if p̃ is needed and not known, or the method has a second head, a correction at inference or
+        estimates of its own.
     """
-    shift = METHODS[method].targets.labeled
+    record, unknown = METHODS[method], f"the source prior of --method={method} is unknown: use {LABELED}"
+    shift = record.targets.labeled
+    if record.second_head or registry.resolved(record.behavior).inference_shift is not Method.inference_shift:
+        raise ValueError(unknown)
     if shift is None:
         return p_data
     if shift.source != P_DATA or shift.tau != 1.0 or shift.target not in (P_TARGET, UNIFORM_TARGET):
-        raise ValueError(f"the source prior of --method={method} is unknown: use {LABELED}")
+        raise ValueError(unknown)
     if shift.alpha == ZERO or shift.target == UNIFORM_TARGET:
         return np.full(len(p_data), 1 / len(p_data), np.float32)
     if p_target is None:

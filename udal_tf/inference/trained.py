@@ -216,7 +216,7 @@ def _network(folder: WorkFolder, weights: str, input_shape: tuple[int, int, int]
         method = None
         if registry.resolved(record.behavior).inference_shift is not Method.inference_shift:
             problem = problem_of(folder.facts)
-            method = make_method(record, config.own.method, problem, config.method)
+            method = make_method(record, config.own.method, problem, config.method, model)
         restore_weights(folder.checkpoint, network, averages, method)
     except (AssertionError, ValueError, IndexError, RuntimeError, tf.errors.OpError) as error:
         # What TensorFlow raises for damaged files and for those of a different network.

@@ -61,6 +61,8 @@ class Aligner:
     def added(self, shift: Shift) -> tf.Tensor:
         """[C], what a shift adds to a loss's logits: τ·log(source / target)."""
         source, target, tau = self._ends(shift)
+        if shift.epsilon is not None:
+            return alignment.log_ratio(alignment.power(source, tau), alignment.power(target, tau), shift.epsilon)
         ratio = alignment.log_ratio(source, target)
         return ratio if isinstance(tau, float) and tau == 1.0 else tau * ratio
 
@@ -89,6 +91,8 @@ class Aligner:
         shift = self.targets.pseudo_label
         if shift is None:
             return probs
+        if shift.epsilon is not None:
+            return alignment.shifted(probs, -self.added(shift))
         source, target, tau = self._ends(shift)
         if isinstance(tau, float) and tau == 1.0:
             return alignment.align_probs(probs, target, source)

@@ -49,7 +49,7 @@ def _make_optimizer(config: OptimizerConfig, total_steps: int) -> keras.optimize
     rate = _LearningRate(config, total_steps)
     if config.optimizer == "sgd":
         return keras.optimizers.SGD(rate, momentum=config.momentum, nesterov=True)
-    if config.optimizer == "adam":
+    if config.optimizer in ("adam", "adam_shrink"):
         return keras.optimizers.Adam(rate, epsilon=ADAM_EPSILON)
     return keras.optimizers.AdamW(rate, epsilon=ADAM_EPSILON, weight_decay=config.weight_decay)
 
@@ -108,11 +108,13 @@ class Learner(tf.Module):
         self.base: BaseLearner = registry.resolved(base.learner)(method, registry.section_of(base, own.base))
         self.model = model
         record = METHODS[method.method]
+        if further := record.further_views(registry.section_of(record, own.method)):
+            self.base.views = (*self.base.views, *further)
         self.network = Network(model, record.second_head, self.base.heads)
         # Tracked here, so that they are in the checkpoint.
         self.heads = dict(self.network.heads)
         self.second_head = self.heads.get(SECOND_HEAD)
-        self.method = make_method(record, own.method, problem, method)
+        self.method = make_method(record, own.method, problem, method, model)
         self._seed = problem.seed
         self._trained = [*model.trainable_variables, *(v for h in self.heads.values() for v in h.trainable_variables)]
         self._method, self._train = method, train
@@ -126,7 +128,9 @@ class Learner(tf.Module):
         keras_optimizer = _make_optimizer(optimizer, train.total_steps)
         if optimizer.optimizer == "adamw":
             keras_optimizer.exclude_from_weight_decay(not_decayed)
-        self.use_optimizer(keras_optimizer, l2_weight=0.0 if optimizer.optimizer == "adamw" else optimizer.weight_decay)
+        decoupled = optimizer.optimizer in ("adamw", "adam_shrink")
+        self.use_optimizer(keras_optimizer, l2_weight=0.0 if decoupled else optimizer.weight_decay)
+        self._shrinkage = optimizer.weight_decay if optimizer.optimizer == "adam_shrink" else 0.0
         # Steps done; counted separately, as the optimizer does not count steps that overflow.
         self.step = tf.Variable(
             0, dtype=tf.int64, trainable=False, name="step", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
@@ -261,6 +265,11 @@ class Learner(tf.Module):
         decay = moving_average.warmed_decay(self._ema_decay, self.step) if self._ema_warmup else self._ema_decay
         for average, variable in zip(self.ema, self.network.averaged, strict=True):
             average.assign(decay * average + (1.0 - decay) * variable.value)
+        if self._shrinkage:
+            kept = 1.0 - metrics["learning_rate"] * replicas * self._shrinkage
+            layers = [self.model, *self.heads.values()]
+            for variable in (v for layer in layers for v in layer.variables if "float" in str(v.dtype)):
+                variable.assign(variable * kept)
         if parts.probs_u is not None:
             self.history.assign(moving_average.push(self.history, parts.probs_u))
         if self.estimator is not None:

@@ -10,11 +10,13 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from udal_tf import registry
 from udal_tf.config import MethodConfig
+from udal_tf.core import losses
 from udal_tf.methods.losses import Auxiliary
 from udal_tf.settings import Section
 
@@ -32,6 +34,7 @@ class Problem:
     known_distribution: [C], a lower bound of each class's fraction of the unlabeled set; None: unknown.
     labeled_counts: [C], numbers of labeled images; None: unknown.
     pool_size: M, number of images in the unlabeled set.
+    labeled_rows: [M] bool, which images of the unlabeled set are labeled, too; None: unknown.
     prepared: results of the method's `prepare`, by name.
     seed: of all randomness in training.
     """
@@ -41,6 +44,7 @@ class Problem:
     known_distribution: np.ndarray | None = None
     labeled_counts: np.ndarray | None = None
     pool_size: int = 0
+    labeled_rows: np.ndarray | None = None
     prepared: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     seed: int = 0
 
@@ -49,6 +53,8 @@ class Problem:
 class Setup:
     """What a method is constructed from: its record, its own section or None, the data, and the method's settings.
 
+    image_shape: (H, W, channels) of the network's images, None where it is not fixed; () if the network does not tell.
+
     The length of the run is known to each `Step` alone, as `Model.fit` states it when everything is constructed.
     """
 
@@ -56,11 +62,23 @@ class Setup:
     settings: Section | None
     problem: Problem
     config: MethodConfig
+    image_shape: tuple[int | None, ...] = ()
 
     @property
     def num_classes(self) -> int:
         """C."""
         return len(self.problem.p_data)
+
+    @property
+    def uniform(self) -> np.ndarray:
+        """[C] float32, the uniform distribution, from which running estimates start."""
+        return np.full(self.num_classes, 1.0 / self.num_classes, np.float32)
+
+    def unlabeled_only(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """[U] float32: 0 for the batch's unlabeled images that are known to be labeled, too, else 1."""
+        if self.problem.labeled_rows is None or "rows_u" not in batch:
+            return tf.ones(batch["labels_u"].shape)
+        return tf.gather(tf.constant(1.0 - self.problem.labeled_rows, tf.float32), batch["rows_u"])
 
 
 class Method(tf.Module):
@@ -98,6 +116,10 @@ class Method(tf.Module):
         """Pseudo-labels [U, C] and the mask [U] of confident ones, for the losses."""
         return targets, mask
 
+    def cross_entropy(self, targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """The losses [n] of logits [n, C] with labels [n] or distributions [n, C] as targets, in FixMatch."""
+        return losses.cross_entropy(targets, logits)
+
     def labeled_weights(self, step: Step) -> tf.Tensor | None:
         """Weights [B] of the labeled loss's examples; None: 1."""
         return None
@@ -125,7 +147,19 @@ class Method(tf.Module):
         return None
 
 
-def make_method(record: registry.Method, own: Section | None, problem: Problem, config: MethodConfig) -> Method:
-    """The method of a record, with its own section or the defaults."""
-    setup = Setup(record, registry.section_of(record, own), problem, config)
+def estimate(start: Any, name: str) -> tf.Variable:
+    """A running estimate, float32, from its start; the mean over the replicas where they differ."""
+    return tf.Variable(tf.cast(start, tf.float32), trainable=False, name=name, aggregation=tf.VariableAggregation.MEAN)
+
+
+def make_method(
+    record: registry.Method,
+    own: Section | None,
+    problem: Problem,
+    config: MethodConfig,
+    model: keras.Model | None = None,
+) -> Method:
+    """The method of a record, with its own section or the defaults, for this model."""
+    image_shape = tuple(getattr(model, "input_shape", None) or ())[1:]
+    setup = Setup(record, registry.section_of(record, own), problem, config, image_shape)
     return registry.resolved(record.behavior)(setup)

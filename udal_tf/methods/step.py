@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -17,6 +18,15 @@ _RANDOM_BITS = 23
 
 if TYPE_CHECKING:
     from udal_tf.methods.method import Method
+
+
+# Digits of a step, which hide that 0.1 · 30 is 3.0000000000000004.
+_STEP_DIGITS = 6
+
+
+def first_step(fraction: float, total_steps: int) -> int:
+    """The first step at or after this fraction of a run."""
+    return math.ceil(round(fraction * total_steps, _STEP_DIGITS))
 
 
 class Step:
@@ -51,8 +61,8 @@ class Step:
         self.progress, self.network = progress, network
         self.logits: dict[str, tf.Tensor] = {}
         self.heads: dict[str, dict[str, tf.Tensor]] = {name: {} for name in network.heads}
-        self.targets: tf.Tensor | None = None
-        self.mask: tf.Tensor | None = None
+        self.targets: Any = None
+        self.mask: Any = None
         self.losses: Losses | None = None
         self.values = values
         self._method, self._seed = method, seed
@@ -88,6 +98,10 @@ class Step:
     def unlabeled_logits(self, logits: tf.Tensor) -> tf.Tensor:
         """Logits [U, C] for the unlabeled loss."""
         return self._method.unlabeled_logits(self, logits)
+
+    def cross_entropy(self, targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Losses [n] of logits [n, C] for targets [n] or [n, C], as the method has them."""
+        return self._method.cross_entropy(targets, logits)
 
     def pseudo_labels(
         self, probs: tf.Tensor, threshold: float, temperature: float, refine_sharpened: bool = False

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from udal_tf.class_distribution import ESTIMATE, LABELED
+from udal_tf.records import later_methods
 from udal_tf.registry import P_DATA, P_MODEL, ZERO, Method, Shift, Targets
 from udal_tf.settings import Section, setting
 
@@ -161,4 +162,5 @@ RECORDS = (
         color="#7A5230",
         marker="h",
     ),
+    *later_methods.RECORDS,
 )

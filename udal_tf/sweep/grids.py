@@ -22,6 +22,7 @@ from udal_tf.settings import bad_text
 ALPHA_MINS = (0.0, 0.1, 0.25, 0.5)
 KS = (1.0, 2.0, 3.0)
 LONGEST_IN_NAME = 24
+_FOLDS = {"fold": list(paper.FOLDS)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +53,9 @@ class Cell:
 
 def images_per_step(config: Config) -> int:
     """Training images per step, each view counted once: 960 in the paper's FixMatch recipe."""
-    views = config.records.base.views_per_unlabeled_image(config.own.base)
-    return config.train.batch_size + views * config.train.unlabeled_batch_size
+    further = [of_set for _, of_set, _ in config.records.method.further_views(config.own.method)]
+    views = config.records.base.views_per_unlabeled_image(config.own.base) + further.count("unlabeled")
+    return (1 + further.count("labeled")) * config.train.batch_size + views * config.train.unlabeled_batch_size
 
 
 def _table_1() -> list[Block]:
@@ -92,6 +94,17 @@ def _table_3_adam() -> list[Block]:
     return [Block(f"{name}.flags", axes) for name in names]
 
 
+def _later() -> list[Block]:
+    """The later methods by their releases' recipes, on the sets of DARP's protocol that their papers use."""
+    sets: list[dict[str, Any]] = [
+        {"n1": 1500, "m1": 3000},
+        {"n1": 500, "m1": 4000, "unlabeled_shape": ["same", "uniform", "reversed"]},
+    ]
+    methods = ("flexda", "debiaspl", "simpro", "cdmad", "acr", "abc")
+    files = [f"later_fixmatch_{method}.flags" for method in methods]
+    return [Block(file, {**one, **_FOLDS}) for one in sets for file in files]
+
+
 def _table_4() -> list[Block]:
     both = {"epochs": [1000, 2000]}
     blocks = [Block("table4-all_supervised_none.flags"), Block("table4_supervised_none.flags")]
@@ -101,7 +114,6 @@ def _table_4() -> list[Block]:
 
 
 _FIGURE_AXES = {"alpha_min": list(ALPHA_MINS), "fold": list(paper.FOLDS)}
-_FOLDS = {"fold": list(paper.FOLDS)}
 # UDAL with its own schedule, as the reference of the ablations.
 _CIFAR_UDAL = Block("table1_fixmatch_udal.flags", _FOLDS)
 
@@ -138,6 +150,7 @@ GRIDS: dict[str, list[Block]] = {
     "table3": _table_3(),
     "table3_adam": _table_3_adam(),
     "table4": _table_4(),
+    "later": _later(),
     "fig1": _table_4(),
     "fig3a": [Block("fig3a_fixmatch_hybrid.flags", {"k": list(KS), **_FIGURE_AXES}), _CIFAR_UDAL],
     "fig3b": [*(Block(f"fig3b-k{k:g}_fixmatch_udal.flags", _FIGURE_AXES) for k in KS), _CIFAR_UDAL],
