@@ -1,4 +1,8 @@
-"""Keras's `compile`, `fit`, `evaluate`, `predict` and `save` around the training step: `SemiSupervisedModel`."""
+"""Keras's `compile`, `fit`, `evaluate`, `predict` and `save` around the training step: `SemiSupervisedModel`.
+
+What holds this file together: it is one class, whose length is the arguments, errors and documentation of Keras's own
+methods.
+"""
 
 from __future__ import annotations
 

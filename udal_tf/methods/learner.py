@@ -1,4 +1,7 @@
-"""The training step of every base learner and method, and all state that training updates."""
+"""The training step of every base learner and method, and all state that training updates.
+
+What holds this file together: the step and the state that it moves, which one checkpoint saves.
+"""
 
 import dataclasses
 
