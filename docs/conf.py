@@ -54,6 +54,8 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!udal_tf\.).*")]
 ALIASES = (
     "input.pipeline.Batch",
     "data.reading.Pixels",
+    "inference.export_check.Run",
+    "inference.image_files.Pixels",
     "inference.priors.Stated",
     "reporting.class_figures.Rows",
     "settings.S",

@@ -12,7 +12,7 @@ from udal_tf.augment import randaugment, views
 from udal_tf.augment.layer import RandAugment
 from udal_tf.config import AugmentConfig, resolve
 from udal_tf.data.dataset import DataError, Source
-from udal_tf.inference import usage
+from udal_tf.inference import export_check, exporting, usage
 from udal_tf.run_dir import RESULT
 from udal_tf.training.experiment import train_and_evaluate
 
@@ -134,4 +134,13 @@ def test_the_program_trains_on_them_and_prints_once_what_is_left_out(undrawn, tm
     with pytest.raises(DataError, match=r"a\.png: the network takes images with 4 channels, which are not read from"):
         model.predict(["a.png"])
     assert 'np.load("images.npy")  # uint8 [N, 8, 8, 4].' in usage.program(model, "savedmodel")
-    assert "4 channels as in training, 0 to 255" in usage.contract(model)
+    assert "4 channels as in training, 0 to 255" in usage.contract(model, "savedmodel")
+    # Files are not read for such a network, so an export has neither an endpoint for them nor another size.
+    real = export_check.Real(images(3, 8, 8, 4))
+    for name in ("savedmodel", "keras"):
+        found = exporting.export(model, model.shift(None), name, tmp_path, real)
+        assert set(found) == {export_check.RANDOM, export_check.REAL}
+        assert usage.without_reader(model, name) == []
+        assert usage.inputs(model, name) == {"input": {"name": "images", "dtype": "uint8", "shape": [None, 8, 8, 4]}}
+    signatures = tf.saved_model.load(str(tmp_path / "saved_model")).signatures
+    assert set(signatures) == {"serving_default", "serve_fixed"}

@@ -332,8 +332,8 @@ def test_real_images_of_an_export_are_those_of_the_test_split(tmp_path):
     folder = Folder()
     folder.config = config
     model = type("Model", (), {"folder": folder, "input_shape": (16, 16, 3)})()
-    images, described = real_images.find(model, [])
-    assert described == "9 test images of tfds:toy" and images[:, 0, 0, 2].tolist() == [2] * 9
+    found = real_images.find(model, [])
+    assert found.words == "9 test images of tfds:toy" and found.images[:, 0, 0, 2].tolist() == [2] * 9
 
 
 SMALL = {

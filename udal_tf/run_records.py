@@ -1,6 +1,7 @@
 """Typed records of a run: `EpochRow` for each epoch, `Result` at the end, `ModelFacts` for prediction.
 
-Training writes these records, and everything else reads them. `from_json` validates every value.
+Training writes these records, and everything else reads them. `from_json` validates every value. What holds this file
+together: what a run says of itself, in one version.
 """
 
 import dataclasses

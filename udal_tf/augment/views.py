@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from udal_tf.augment import randaugment, warp
 from udal_tf.augment.checks import checked
-from udal_tf.config import AugmentConfig
+from udal_tf.sections import AugmentConfig
 
 CROP_FLIP_UNIFORMS = 3
 # What `fetch_crops` takes per image where a view is given random-resized crops.

@@ -18,7 +18,7 @@ from udal_tf import config as config_module
 from udal_tf import storage
 from udal_tf.commands import program
 from udal_tf.commands.help_text import section_text
-from udal_tf.config import DataConfig
+from udal_tf.sections import DataConfig
 from udal_tf.settings import bad_text
 from udal_tf.shown_names import shown
 

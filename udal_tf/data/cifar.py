@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from udal_tf.config import DataConfig
 from udal_tf.data import cifar_archive, crest_files, files, longtail, manifest, tfds_folder
 from udal_tf.data.dataset import DataError, Source
+from udal_tf.sections import DataConfig
 from udal_tf.shown_names import shown
 
 OTHER_DRAW = "same protocol, different draw ({draw})"

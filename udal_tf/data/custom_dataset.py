@@ -10,13 +10,13 @@ import hashlib
 import pathlib
 from collections.abc import Iterable, Sequence
 
-from udal_tf.config import DataConfig
 from udal_tf.data import files, folder_layout, folder_listing, label_files
 from udal_tf.data.errors import DataError
 from udal_tf.data.folder_layout import HUGGING_FACE, METADATA, UNLABELED, spelling
 from udal_tf.data.folder_listing import Folder
 from udal_tf.data.label_files import LabelRow, Table
 from udal_tf.records.datasets import FolderConfig
+from udal_tf.sections import DataConfig
 from udal_tf.shown_names import shown
 
 # The folders of Hugging Face's splits.

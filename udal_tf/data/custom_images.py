@@ -18,13 +18,13 @@ import numpy as np
 import tensorflow as tf
 
 from udal_tf import storage
-from udal_tf.config import DataConfig
 from udal_tf.data import files
 from udal_tf.data.dataset import ArrayImages, DataError, Images, crops_of
 from udal_tf.data.decoding import ImageError, image_size
 from udal_tf.data.originals import STATE_BYTES, Originals
 from udal_tf.data.reading import Pixels, pixels_or_fault
 from udal_tf.folder_recipe import LARGEST, small_side
+from udal_tf.sections import DataConfig
 from udal_tf.shown_names import shown
 
 # Datasets up to this size are held in memory; larger ones stay on disk.

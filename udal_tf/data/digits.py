@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from udal_tf.config import DataConfig
 from udal_tf.data.dataset import Source
+from udal_tf.sections import DataConfig
 
 TEST_PER_CLASS = 50
 # Fixed, so that the test set does not depend on a run's fold or seed.

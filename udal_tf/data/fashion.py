@@ -8,9 +8,9 @@ import zlib
 
 import numpy as np
 
-from udal_tf.config import DataConfig
 from udal_tf.data import files, tfds_folder
 from udal_tf.data.dataset import DataError, Source
+from udal_tf.sections import DataConfig
 from udal_tf.shown_names import shown
 
 # Where the Debian and Ubuntu package dataset-fashion-mnist installs them.

@@ -10,8 +10,8 @@ import numpy as np
 from absl import logging
 
 from udal_tf import storage
-from udal_tf.config import DataConfig
 from udal_tf.data.errors import DataError
+from udal_tf.sections import DataConfig
 from udal_tf.shown_names import shown
 
 DEFAULT_DATA_DIR = "~/tensorflow_datasets"

@@ -5,13 +5,13 @@ import itertools
 
 import numpy as np
 
-from udal_tf.config import DataConfig
 from udal_tf.data import custom_dataset, custom_images, folder_listing, settings
 from udal_tf.data.dataset import DataError, Held, Source
 from udal_tf.data.folder_layout import VALIDATION
 from udal_tf.data.folder_listing import HOLD_OUT, LABELED, TEST, Folder, Listing
 from udal_tf.data.originals import FileOriginals
 from udal_tf.records.datasets import FolderConfig
+from udal_tf.sections import DataConfig
 from udal_tf.shown_names import shown
 
 

@@ -12,11 +12,11 @@ import pathlib
 
 import numpy as np
 
-from udal_tf.config import DataConfig
 from udal_tf.data import files, tfds_folder, tfrecords
 from udal_tf.data.dataset import DataError, Source
 from udal_tf.data.encoded import EncodedImages, FileReader, Reader, ShardReader, file_fault
 from udal_tf.registry import DATASETS
+from udal_tf.sections import DataConfig
 from udal_tf.shown_names import shown
 
 GROUPS_FILE = "imagenet127.tsv"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from udal_tf import storage
-from udal_tf.config import DataConfig
 from udal_tf.data.dataset import DataError
+from udal_tf.sections import DataConfig
 from udal_tf.shown_names import shown
 
 FORMAT = "udal_tf split manifest 1"

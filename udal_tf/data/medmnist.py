@@ -5,9 +5,9 @@ import zipfile
 
 import numpy as np
 
-from udal_tf.config import DataConfig
 from udal_tf.data import files
 from udal_tf.data.dataset import DataError, Source
+from udal_tf.sections import DataConfig
 from udal_tf.shown_names import shown
 
 FILE = "tissuemnist.npz"

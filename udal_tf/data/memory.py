@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from udal_tf.config import DataConfig
 from udal_tf.data import folder_listing, longtail, tfds_prepared, ways_in
 from udal_tf.data.dataset import DataError, Source
 from udal_tf.data.tfds_prepared import TEST, TRAIN, UNLABELED
 from udal_tf.folder_recipe import FolderFacts
+from udal_tf.sections import DataConfig
 from udal_tf.shown_names import shown, unfit
 
 # Hexadecimal digits of the SHA-256 in the summary of the images.

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from udal_tf.config import DataConfig
 from udal_tf.data import longtail, manifest
 from udal_tf.data.dataset import DataError, Held, Source, SslData
 from udal_tf.data.manifest import positions_sha256
+from udal_tf.sections import DataConfig
 
 
 def make_problem(source: Source, config: DataConfig) -> SslData:

@@ -13,12 +13,13 @@ import numpy as np
 
 from udal_tf import config as config_module
 from udal_tf import registry
-from udal_tf.config import Config, DataConfig
+from udal_tf.config import Config
 from udal_tf.data import custom_dataset, decoding, folder_listing, longtail
 from udal_tf.data.errors import DataError
 from udal_tf.data.folder_listing import Listing
 from udal_tf.folder_recipe import FolderFacts
 from udal_tf.records.datasets import FolderConfig
+from udal_tf.sections import DataConfig
 
 # Image headers sampled, evenly over the listing, to estimate the image size.
 HEADERS = 200

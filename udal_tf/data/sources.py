@@ -1,10 +1,10 @@
 """`load`: the semi-supervised problem of a config, using the registry record of its dataset."""
 
 from udal_tf import registry
-from udal_tf.config import DataConfig
 from udal_tf.data.dataset import DataError, Source, SslData
 from udal_tf.data.problem import make_problem
 from udal_tf.registry import DATASETS
+from udal_tf.sections import DataConfig
 from udal_tf.settings import Section
 
 

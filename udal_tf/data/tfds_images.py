@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from udal_tf.config import DataConfig
 from udal_tf.data import custom_images, decoding, folder_listing, longtail, tfds_folder
 from udal_tf.data.dataset import DataError, Source
 from udal_tf.data.encoded import EncodedImages, ShardReader
@@ -18,6 +17,7 @@ from udal_tf.data.originals import ShardOriginals
 from udal_tf.data.tfds_prepared import TEST, TRAIN, Prepared, Split, find
 from udal_tf.folder_recipe import AS_MANY, FolderFacts
 from udal_tf.registry import DATASETS
+from udal_tf.sections import DataConfig
 from udal_tf.shown_names import shown
 
 # Image headers sampled, evenly over the training images, to estimate the image size.

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from udal_tf.config import DataConfig
 from udal_tf.data import files, tfds_folder, tfrecords
 from udal_tf.data.dataset import DataError
+from udal_tf.sections import DataConfig
 from udal_tf.shown_names import shown, unfit
 
 TRAIN = "train"

@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from udal_tf.augment import randaugment
 from udal_tf.augment.views import View, Views, make_views
-from udal_tf.config import AugmentConfig, TrainConfig
 from udal_tf.data.dataset import ArrayImages
 from udal_tf.input.pipeline import LABELED, UNLABELED, BatchMaker, ImageSet, training_batches
 from udal_tf.keras_api.checks import checked_labels
@@ -22,6 +21,7 @@ from udal_tf.keras_api.settings import method_settings
 from udal_tf.methods.base import BaseLearner
 from udal_tf.methods.learner import Learner
 from udal_tf.registry import BASE_LEARNERS, resolved, section_of
+from udal_tf.sections import AugmentConfig, TrainConfig
 
 # Bytes that a tf.data set may take as an array.
 _MOST_BYTES = 8 * 2**30

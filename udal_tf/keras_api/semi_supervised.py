@@ -1,4 +1,8 @@
-"""Keras's `compile`, `fit`, `evaluate`, `predict` and `save` around the training step: `SemiSupervisedModel`."""
+"""Keras's `compile`, `fit`, `evaluate`, `predict` and `save` around the training step: `SemiSupervisedModel`.
+
+What holds this file together: it is one class, whose length is the arguments, errors and documentation of Keras's own
+methods.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,6 @@ import tensorflow as tf
 from udal_tf.augment.rotations import NUM_ROTATIONS
 from udal_tf.augment.views import normalize
 from udal_tf.class_distribution import ESTIMATE
-from udal_tf.config import OptimizerConfig, TrainConfig
 from udal_tf.core import alignment
 from udal_tf.input.pipeline import LABELED, UNLABELED, ReplicaSlice
 from udal_tf.input.stream import beta_weights, uniforms
@@ -25,6 +28,7 @@ from udal_tf.methods.darp import PRIOR, stated_distribution
 from udal_tf.methods.learner import Learner
 from udal_tf.methods.method import Problem
 from udal_tf.records.methods import DarpConfig
+from udal_tf.sections import OptimizerConfig, TrainConfig
 from udal_tf.training.unlabeled_prior import stated_prior
 
 EMA = "ema"

@@ -5,8 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from udal_tf.config import MethodConfig, Own
+from udal_tf.config import Own
 from udal_tf.registry import BASE_LEARNERS, METHODS
+from udal_tf.sections import MethodConfig
 from udal_tf.settings import Section
 
 

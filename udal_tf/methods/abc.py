@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from udal_tf.core import losses
-from udal_tf.methods.base import Auxiliary
+from udal_tf.methods.losses import Auxiliary
 from udal_tf.methods.method import Method, Setup
 from udal_tf.methods.step import Step
 from udal_tf.records.later_methods import AbcConfig

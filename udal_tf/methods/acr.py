@@ -3,7 +3,8 @@
 import tensorflow as tf
 
 from udal_tf.core import alignment, anchors, losses, pseudo_labels
-from udal_tf.methods.base import Auxiliary, gathered
+from udal_tf.methods.base import gathered
+from udal_tf.methods.losses import Auxiliary
 from udal_tf.methods.method import Method, Setup, estimate
 from udal_tf.methods.step import Step, first_step
 from udal_tf.records.later_methods import TAU, AcrConfig, adjusted

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from udal_tf.config import MethodConfig
 from udal_tf.core import losses
 from udal_tf.methods.base import Losses, ViewRequest, accuracy, pseudo_label_counts, pseudo_label_monitors
 from udal_tf.methods.step import Step
+from udal_tf.sections import MethodConfig
 from udal_tf.settings import Section
 
 

@@ -1,4 +1,7 @@
-"""The training step of every base learner and method, and all state that training updates."""
+"""The training step of every base learner and method, and all state that training updates.
+
+What holds this file together: the step and the state that it moves, which one checkpoint saves.
+"""
 
 import dataclasses
 
@@ -6,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from udal_tf import registry
-from udal_tf.config import ESTIMATE, MethodConfig, OptimizerConfig, Own, TrainConfig
+from udal_tf.config import ESTIMATE, Own
 from udal_tf.core import losses, moving_average, schedules
 from udal_tf.methods.aligner import ALPHA, Aligner
 from udal_tf.methods.base import BaseLearner
@@ -16,6 +19,7 @@ from udal_tf.methods.prior_estimator import PriorEstimator
 from udal_tf.methods.step import Step
 from udal_tf.models.layers import FusedBatchNorm
 from udal_tf.registry import BASE_LEARNERS, METHODS, P_DATA, P_MODEL, P_UNLABELED
+from udal_tf.sections import MethodConfig, OptimizerConfig, TrainConfig
 
 
 class _LearningRate(keras.optimizers.schedules.LearningRateSchedule):

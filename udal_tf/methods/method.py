@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from udal_tf import registry
-from udal_tf.config import MethodConfig
 from udal_tf.core import losses
 from udal_tf.methods.losses import Auxiliary
+from udal_tf.sections import MethodConfig
 from udal_tf.settings import Section
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
-from udal_tf.config import MethodConfig
 from udal_tf.core import losses
 from udal_tf.core.pseudo_labels import average_views
 from udal_tf.methods.base import Losses, accuracy, pseudo_label_counts, pseudo_label_monitors
 from udal_tf.methods.mixing import mixed_examples
 from udal_tf.methods.step import Step
 from udal_tf.records.base_learners import MixUpConfig
+from udal_tf.sections import MethodConfig
 
 
 class MixMatch:

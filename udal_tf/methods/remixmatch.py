@@ -4,12 +4,12 @@ import keras
 import tensorflow as tf
 
 from udal_tf.augment.rotations import NUM_ROTATIONS, rotate_quarters
-from udal_tf.config import MethodConfig
 from udal_tf.core import losses
 from udal_tf.methods.base import Auxiliary, Losses, accuracy, pseudo_label_counts, pseudo_label_monitors
 from udal_tf.methods.mixing import mixed_examples
 from udal_tf.methods.step import Step
 from udal_tf.records.base_learners import ReMixMatchConfig
+from udal_tf.sections import MethodConfig
 
 
 class ReMixMatch:

@@ -10,9 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from udal_tf.config import ModelConfig
 from udal_tf.registry import BACKBONES
-from udal_tf.sections import NO_WEIGHTS
+from udal_tf.sections import NO_WEIGHTS, ModelConfig
 from udal_tf.shown_names import shown
 
 # ImageNet's mean and standard deviation per channel (red, green, blue), as in Keras Applications: of pixels in 0…255

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 import keras
 
 from udal_tf import registry
-from udal_tf.config import ModelConfig
 from udal_tf.models import applications
 from udal_tf.registry import BACKBONES
-from udal_tf.sections import NO_WEIGHTS
+from udal_tf.sections import NO_WEIGHTS, ModelConfig
 from udal_tf.settings import Section
 
 

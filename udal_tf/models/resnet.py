@@ -2,8 +2,8 @@
 
 import keras
 
-from udal_tf.config import ModelConfig
 from udal_tf.models.layers import FusedBatchNorm
+from udal_tf.sections import ModelConfig
 
 BATCH_NORM_EPSILON = 1e-5
 # Blocks per stage and filters of their 3×3 convolutions; a block's output has EXPANSION times as many.

@@ -2,9 +2,9 @@
 
 import keras
 
-from udal_tf.config import ModelConfig
 from udal_tf.models.layers import FusedBatchNorm, conv
 from udal_tf.records.backbones import WideResNetConfig
+from udal_tf.sections import ModelConfig
 
 LEAKY_RELU_SLOPE = 0.1
 GROUP_FILTERS = (16, 32, 64)

@@ -1,4 +1,7 @@
-"""The datasets: the settings that the paper, CReST or our own measurements give for each."""
+"""The datasets: the settings that the paper, CReST, the literature or our own measurements give for each.
+
+What holds this file together: it is the table of the datasets, one record each, and of the families of records.
+"""
 
 import dataclasses
 import re
@@ -211,8 +214,8 @@ RECORDS = (
             "protocols": {"darp": {"n1": 450}, "crest": {"n1": 450, "beta": 1.0}},
         },
     ),
-    # ABC's release: N_1 1,000 with 20 % labeled, so M_1 4,000, but the first class has 4,948 images; γ 100. No flips,
-    # as in FixMatch: a mirrored digit is none.
+    # As ABC's release has it for CIFAR-10: N_1 1,000 with 20 % labeled, so M_1 4,000, but the first class has 4,948.
+    # No flips, as in FixMatch: a mirrored digit is none.
     Dataset(
         name="svhnlt",
         label="SVHN-LT",

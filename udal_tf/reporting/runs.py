@@ -131,7 +131,7 @@ def shown(value: Any) -> str:
 
 
 def call_text(given: Mapping[str, Any]) -> str:
-    """The call that trains on data in memory with these settings: `udal_tf.train(data, base='fixmatch')`."""
+    """The call that trains on data in memory with these settings: ``udal_tf.train(data, base='fixmatch')``."""
     words = [f"{name}={value!r}" for name, value in given.items() if name != "dataset"]
     return f"udal_tf.train({', '.join(['data', *words])})"
 

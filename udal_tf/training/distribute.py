@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from udal_tf.config import DeviceConfig
+from udal_tf.sections import DeviceConfig
 
 # Linux's limit on the CPU time of a container: "quota period" in microseconds, or "max period".
 _CPU_QUOTA = "/sys/fs/cgroup/cpu.max"

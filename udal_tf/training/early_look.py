@@ -6,11 +6,11 @@ import numpy as np
 import tensorflow as tf
 
 from udal_tf.augment.views import View
-from udal_tf.config import TrainConfig
 from udal_tf.data.dataset import SslData
 from udal_tf.input import pipeline
 from udal_tf.methods.learner import Learner
 from udal_tf.reporting import contact_sheet
+from udal_tf.sections import TrainConfig
 from udal_tf.training.evaluation import Predictor
 
 SHEET = "pseudo_labels.png"

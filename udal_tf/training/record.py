@@ -11,7 +11,7 @@ import tensorflow as tf
 from etils import epath
 
 from udal_tf import __version__
-from udal_tf.config import Config, TrainConfig
+from udal_tf.config import Config
 from udal_tf.core import alignment, label_shift
 from udal_tf.data.dataset import SslData
 from udal_tf.methods.learner import Learner
@@ -29,6 +29,7 @@ from udal_tf.run_records import (
     Scores,
     best_row,
 )
+from udal_tf.sections import TrainConfig
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.steps import by_class
 

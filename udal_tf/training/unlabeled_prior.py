@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from udal_tf import class_distribution
-from udal_tf.config import ESTIMATE, LABELED, UNIFORM, Config, MethodConfig
+from udal_tf.config import ESTIMATE, LABELED, UNIFORM, Config
 from udal_tf.data.dataset import SslData
 from udal_tf.registry import METHODS
+from udal_tf.sections import MethodConfig
 
 
 def stated_prior(config: MethodConfig, p_data: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
