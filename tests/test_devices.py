@@ -166,12 +166,12 @@ def test_an_overflow_in_float16_changes_nothing_and_the_step_counts(lower, tmp_p
     trained = lower["float16"] if optimizer == "sgd" else Trained(tmp_path, precision="float16", optimizer=optimizer)
     learner = trained.run.learner
     before = {v.path: v.numpy() for v in learner.model.trainable_variables}
-    learner._scaling.dynamic_scale.assign(1e38)
+    learner.scaling.dynamic_scale.assign(1e38)
     trained.run.runner(trained.source, 1)
     for variable in learner.model.trainable_variables:
         np.testing.assert_array_equal(variable, before[variable.path])
     assert int(learner.step) == STEPS + 1
-    assert float(learner._scaling.dynamic_scale.numpy()) < 1e38
+    assert float(learner.scaling.dynamic_scale.numpy()) < 1e38
 
 
 def test_threads_of_the_flag_are_refused_below_zero():

@@ -185,7 +185,7 @@ def example_keys(location: str | pathlib.Path, builder: Any, features: dict[str,
     several = [n for n, f in features.items() if isinstance(getattr(f, "feature", None), tfds.features.ClassLabel)]
     if not labels and several:
         raise DataError(
-            f"{location}: images with several labels each ({', '.join(several)}) are not supported; {there}"
+            f"{shown(location)}: images with several labels each ({', '.join(several)}) are not supported; {there}"
         )
     label = one("label", labels)
     feature = features[image]

@@ -78,7 +78,7 @@ class SimProConfig(Section):
     """SimPro's exponent and estimates (Du et al. 2024)."""
 
     simpro_tau: float = setting(2.0, "τ of SimPro's shifts: 2 for CIFAR-10, 1 for CIFAR-100.", low=0)
-    simpro_every: int = setting(500, "Steps between SimPro's updates of its class distributions.", low=1)
+    simpro_every: int = setting(500, "Steps between SimPro's updates of its class distributions.", low=1, high=10**9)
     simpro_momentum: float = setting(0.9, "Momentum of these updates.", low=0, high=1)
     simpro_scale: float = setting(
         0.0,
@@ -96,7 +96,7 @@ class AcrConfig(Section):
     acr_start: float = setting(
         0.012, "Fraction of the run before ACR estimates the distribution of the unlabeled images.", low=0, high=1
     )
-    acr_every: int = setting(500, "Steps between changes of ACR's τ_t.", low=1)
+    acr_every: int = setting(500, "Steps between changes of ACR's τ_t.", low=1, high=10**9)
     acr_momentum: float = setting(0.99, "Momentum of ACR's estimate.", low=0, high=1)
     acr_repeated: str = setting(
         "last",

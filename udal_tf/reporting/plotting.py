@@ -14,7 +14,9 @@ import dataclasses
 import io
 import os
 import re
+import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -420,8 +422,8 @@ def drawn(sketches: Sequence[Sketch], folder: str | os.PathLike, processes: int 
     Args:
       sketches: to draw.
       folder: of the files.
-      processes: that draw in parallel; with more than one, they are forked where the system supports it, which needs
-        a process without other threads.
+      processes: that draw in parallel, at most; a process with other threads, which TensorFlow starts, draws by itself,
+        as it cannot be forked.
 
     Returns:
       A function that waits for the figures, and returns them in the order of the sketches.
@@ -431,7 +433,7 @@ def drawn(sketches: Sequence[Sketch], folder: str | os.PathLike, processes: int 
         alike[_frame_of(sketch)].append(sketch)
     tasks = [same[n : n + MOST_PER_TASK] for same in alike.values() for n in range(0, len(same), MOST_PER_TASK)]
     jobs = min(processes, len(tasks))
-    if jobs > 1:
+    if jobs > 1 and threading.active_count() == 1 and "tensorflow" not in sys.modules:
         pool = concurrent.futures.ProcessPoolExecutor(jobs)
         futures = [pool.submit(_draw_alike, task, folder) for task in tasks]
         pool.shutdown(wait=False)  # Ends it when these are done.
