@@ -12,6 +12,7 @@ import pathlib
 import sys
 from collections.abc import Callable
 
+import absl.logging
 import numpy as np
 import pytest
 from forked import Finished, Started
@@ -75,6 +76,8 @@ def called(kind: str, main: Callable, arguments: list[str], by_argv: bool) -> di
     sys.stderr = io.TextIOWrapper(
         os.fdopen(2, "wb", closefd=False), "ascii", errors="backslashreplace", line_buffering=True
     )
+    # absl's handler has the stream of the process that was forked.
+    absl.logging.get_absl_handler().python_handler.stream = sys.stderr
     code = 0
     try:
         if by_argv:

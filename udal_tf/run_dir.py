@@ -241,7 +241,7 @@ class OwnRunDir(RunDir):
         ours, labels = self._config.own.dataset, getattr(theirs.own.dataset, "labels_sha256", "")
         if labels and labels != getattr(ours, "labels_sha256", ""):
             raise RunDirError(
-                f"--workdir {self.path} belongs to a run on other labels; those of "
+                f"--workdir {shown(self.path)} belongs to a run on other labels; those of "
                 f"{getattr(ours, 'labels', '') or 'the folder'} are not the ones that it started with:\n  {different}\n"
                 "Choose another --workdir to train with them, or restore the file."
             )
