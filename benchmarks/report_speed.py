@@ -55,8 +55,8 @@ def _row(random: np.random.Generator, config: Config, epoch: int) -> EpochRow:
     train |= {"confident": float(random.uniform(0.4, 0.9)), "confident_correct": float(random.uniform(0.2, 0.4))}
     p_model, p_target, p_unlabeled = random.dirichlet(np.ones(CLASSES), 3).tolist()
     return EpochRow(
-        epoch * config.train.steps_per_epoch, epoch, 1.5 * epoch, train, scores, p_model, p_target, p_unlabeled,
-        None if config.method.base == "supervised" else counts,
+        epoch * config.train.steps_per_epoch, epoch, 1.5 * epoch, train, p_model, p_target, p_unlabeled,
+        None if config.method.base == "supervised" else counts, test=scores,
     )  # fmt: skip
 
 
