@@ -220,6 +220,35 @@ def test_early_stopping_restores_the_ema_weights_too(tmp_path):
     assert any((tmp_path / "board").rglob("events.*"))
 
 
+def test_arrays_of_four_channels_become_a_trained_model_in_fifteen_lines(tmp_path, monkeypatch):
+    """Two classes that differ in the fourth channel alone."""
+    monkeypatch.chdir(tmp_path)
+    classes = np.random.RandomState(0).randint(0, 2, 200)
+    x = images(200, 3, (8, 8, 4))
+    x[..., 3] = np.where(classes[:, None, None] == 1, 200, 60)
+    x_labeled, y_labeled, x_unlabeled, x_test, y_test = x[:20], classes[:20], x[20:150], x[150:], classes[150:]
+    lines = """
+network = keras.Sequential([
+    keras.Input((8, 8, 4)),
+    keras.layers.Conv2D(8, 3, activation="relu"),
+    keras.layers.GlobalAveragePooling2D(),
+    keras.layers.Dense(2),
+])
+model = udal_tf.SemiSupervisedModel(network, class_counts=np.bincount(y_labeled))
+model.compile(keras.optimizers.AdamW(1e-2))
+augment = {"crop_padding": 1, "strong_ops": ("ShearX", "Rotate")}
+batches = udal_tf.batches(x_labeled, y_labeled, x_unlabeled, batch_size=8, unlabeled_ratio=2, augment=augment)
+best = keras.callbacks.ModelCheckpoint("best.keras", "val_balanced_accuracy", mode="max", save_best_only=True)
+stop = keras.callbacks.EarlyStopping("val_balanced_accuracy", mode="max", patience=3)
+model.fit(batches, epochs=4, verbose=0, validation_data=(x_test, y_test), callbacks=[best, stop])
+"""
+    assert len(lines.strip().splitlines()) <= 15
+    given = {"x_labeled": x_labeled, "y_labeled": y_labeled, "x_unlabeled": x_unlabeled}
+    exec(lines, {"keras": keras, "np": np, "udal_tf": udal_tf, "x_test": x_test, "y_test": y_test, **given})
+    trained = keras.models.load_model("best.keras")
+    assert trained.evaluate(x_test, y_test, return_dict=True, verbose=0)["balanced_accuracy"] > 0.9
+
+
 def test_weights_and_adjustment_of_evaluation_are_chosen_by_argument():
     model = make()
     fit(model)
