@@ -1,10 +1,14 @@
 """Pseudo-labels from predictions: averaging over views, sharpening, hard targets and the confidence mask."""
 
+import math
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from udal_tf.core import alignment
+
+# Sums of powers that are larger than 10 to this are far from where float32 loses precision, 1e-38.
+SMALLEST_SUM_LOG10 = -30.0
 
 
 def average_views(probs: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -26,8 +30,8 @@ def average_views(probs: Sequence[tf.Tensor]) -> tf.Tensor:
 def sharpen(probs: tf.Tensor, temperature: float) -> tf.Tensor:
     """Normalize(probs^(1/temperature)). MixMatch's sharpening.
 
-    Rows are divided by their maximum first, which changes nothing but keeps the sum of the powers at 1 or more: 0.3^100
-    is 0 in float32. The maximum has no gradient, because the result does not depend on it.
+    Where the powers may underflow (0.3^100 is 0 in float32), rows are divided by their maximum first, which changes
+    nothing but keeps their sum at 1 or more. The maximum has no gradient, because the result does not depend on it.
 
     Args:
       probs: [U, C] float32, rows sum to 1.
@@ -43,8 +47,10 @@ def sharpen(probs: tf.Tensor, temperature: float) -> tf.Tensor:
       >>> print(sharpen(tf.constant([[0.3, 0.3, 0.2, 0.2]]), temperature=0.01).numpy().round(4))
       [[0.5 0.5 0.  0. ]]
     """
-    largest = tf.stop_gradient(tf.reduce_max(probs, axis=-1, keepdims=True))
-    powered = alignment.power(probs / largest, 1.0 / temperature)
+    # The largest of C probabilities is at least 1/C.
+    if -math.log10(probs.shape[-1]) / temperature < SMALLEST_SUM_LOG10:
+        probs /= tf.stop_gradient(tf.reduce_max(probs, axis=-1, keepdims=True))
+    powered = alignment.power(probs, 1.0 / temperature)
     return powered / tf.reduce_sum(powered, axis=-1, keepdims=True)
 
 
