@@ -328,6 +328,25 @@ def test_a_batch_of_another_kind_is_refused_by_name(change, message):
         make().fit(tf.data.Dataset.from_tensors(batch), verbose=0)
 
 
+def test_uint8_images_are_refused_after_training_on_other_views_than_ours():
+    """Nothing tells how they were prepared; also where evaluation was traced before."""
+    model = make("supervised")
+    model.predict(TEST, verbose=0)
+    batch = {"x_l": np.zeros((4, 8, 8, 1), np.float32), "labels_l": np.arange(4)}
+    model.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
+    with pytest.raises(ValueError, match="as your own view for evaluation prepares them, got uint8"):
+        model.predict(TEST, verbose=0)
+    assert model.predict(TEST.astype(np.float32), verbose=0).shape == (20, CLASSES)
+
+
+def test_a_loaded_model_is_compiled_as_it_was(tmp_path):
+    model = make(compiled={"steps_per_execution": 3, "weighted_metrics": ["sparse_categorical_accuracy"]})
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.steps_per_execution == 3
+    assert "sparse_categorical_accuracy" in loaded.evaluate(TEST, TEST_Y, return_dict=True, verbose=0)
+
+
 def test_a_batch_without_a_fixed_size_or_without_names_is_refused():
     whole = tf.data.Dataset.from_tensor_slices(
         {"x_l": np.zeros((4, 8, 8, 1), np.float32), "labels_l": np.zeros(4, int)}

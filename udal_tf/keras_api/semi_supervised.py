@@ -238,7 +238,7 @@ class SemiSupervisedModel(keras.Model):
 
     def compile_from_config(self, config: dict) -> None:
         config = keras.saving.deserialize_keras_object(config)
-        self.compile(**{name: config[name] for name in ("optimizer", "metrics", "jit_compile") if name in config})
+        self.compile(**{name: value for name, value in config.items() if name not in ("loss", "loss_weights")})
 
     def fit(self, x=None, y=None, *, callbacks=None, **options):
         """As Keras's `fit`.
@@ -261,10 +261,10 @@ class SemiSupervisedModel(keras.Model):
             )
         schedule = _Schedule(options.get("initial_epoch", 0))
         known = x.knows_labels_u if isinstance(x, Batches) else None
+        self._take_uint8(isinstance(x, Batches) and x.takes_uint8)
         if isinstance(x, Batches):
             maker = x.for_model(self._learner, self._arguments["base"], self.num_classes)
             options.setdefault("steps_per_epoch", x.steps_per_epoch)
-            self._takes_uint8 = x.takes_uint8
             with tf.device("CPU:0"):
                 # Not the learner's own: a step may count itself before the batch that it waits for is made.
                 schedule.first_step = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -391,6 +391,11 @@ class SemiSupervisedModel(keras.Model):
         """Whether steps say how many pseudo-labels are right; a Python value, so the step is traced anew."""
         if known != self._knows_labels_u:
             self._knows_labels_u, self.train_function = known, None
+
+    def _take_uint8(self, takes: bool) -> None:
+        """Whether uint8 images are prepared as our views do; a Python value, so functions are traced anew."""
+        if takes != self._takes_uint8:
+            self._takes_uint8, self.test_function, self.predict_function = takes, None, None
 
     @contextlib.contextmanager
     def _viewed(self, weights: str | None, logit_adjustment: bool | None) -> Iterator[None]:

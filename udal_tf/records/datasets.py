@@ -4,6 +4,7 @@ What holds this file together: it is the table of the datasets, one record each,
 """
 
 import dataclasses
+import functools
 import re
 
 from udal_tf.folder_recipe import AS_MANY, LARGE_SIDE
@@ -30,16 +31,17 @@ _CUSTOM = {
 _TFDS_NAME = re.compile(r"tfds:[a-z][a-z0-9_]*(/[A-Za-z0-9_.\-]+)?(:[0-9]{1,9}(\.[0-9]{1,9}){2})?")
 
 
+# A record of images that TensorFlow Datasets has prepared.
+_prepared = functools.partial(Dataset, load="udal_tf.data.tfds_images:load", resizable=True, streamed_from=LARGE_SIDE)
+
+
 def _tfds(name: str) -> Dataset | None:
     """The record of tfds:NAME[/CONFIG][:VERSION]; its recipe is completed from the images, as a folder's is."""
     if not _TFDS_NAME.fullmatch(name):
         return None
-    return Dataset(
+    return _prepared(
         name=name,
         label=f"TFDS {name.removeprefix('tfds:')}",
-        load="udal_tf.data.tfds_images:load",
-        resizable=True,
-        streamed_from=LARGE_SIDE,
         facts="udal_tf.data.tfds_images:facts",
         recipe_from_facts="udal_tf.folder_recipe:folder_recipe",
         recipe={"imbalance": 1.0, "n1": AS_MANY, "m1": AS_MANY},
@@ -199,14 +201,11 @@ RECORDS = (
         },
     ),
     # N_1 150 or 450, γ 10 or 20, all 100,000 unlabeled images, 32 pixels: DARP, DASO, ACR, SimPro.
-    Dataset(
+    _prepared(
         name="stl10lt",
         label="STL10-LT",
-        load="udal_tf.data.tfds_images:load",
         image_side=32,
         num_classes=10,
-        resizable=True,
-        streamed_from=LARGE_SIDE,
         recipe={
             "protocol": "darp",
             "imbalance": 10.0,
@@ -216,14 +215,11 @@ RECORDS = (
     ),
     # As ABC's release has it for CIFAR-10: N_1 1,000 with 20 % labeled, so M_1 4,000, but the first class has 4,948.
     # No flips, as in FixMatch: a mirrored digit is none.
-    Dataset(
+    _prepared(
         name="svhnlt",
         label="SVHN-LT",
-        load="udal_tf.data.tfds_images:load",
         image_side=32,
         num_classes=10,
-        resizable=True,
-        streamed_from=LARGE_SIDE,
         recipe={
             "protocol": "darp",
             "imbalance": 100.0,
@@ -233,14 +229,11 @@ RECORDS = (
         },
     ),
     # N_1 700, M_1 1,400. The first class has 3,000 images, of which a fifth is held out: there is no test set.
-    Dataset(
+    _prepared(
         name="eurosatlt",
         label="EuroSAT-LT",
-        load="udal_tf.data.tfds_images:load",
         image_side=64,
         num_classes=10,
-        resizable=True,
-        streamed_from=LARGE_SIDE,
         recipe={
             "protocol": "darp",
             "imbalance": 100.0,
@@ -251,14 +244,11 @@ RECORDS = (
     ),
     # CoSSL's release: N_1 250, M_1 500, γ 50 or 100, ResNet-50 at 224 pixels, 256 + 512 images a step, 1,000 passes of
     # 37 steps over the unlabeled images at γ = 50, 5 of warm-up and then a constant rate.
-    Dataset(
+    _prepared(
         name="food101lt",
         label="Food-101-LT",
-        load="udal_tf.data.tfds_images:load",
         image_side=224,
         num_classes=101,
-        resizable=True,
-        streamed_from=LARGE_SIDE,
         recipe={
             "protocol": "darp",
             "imbalance": 50.0,
