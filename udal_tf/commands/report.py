@@ -1,6 +1,6 @@
-"""`python -m udal_tf.commands.report DIR... --out=OUT`: tables, figures and one page from finished runs alone.
+"""`udal report DIR... --out=OUT`: tables, figures and one page from finished runs alone.
 
-  python -m udal_tf.commands.report runs --out=report
+  udal report runs --out=report
 
 Every run below the folders is read. OUT gets report.html, a single self-contained page; tables/ with each table in
 Markdown, CSV and LaTeX, the paired comparisons, and runs.csv with a line per run; figures/ as PNG and SVG. Runs that
@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Sequence
 
 from udal_tf.commands import program
-from udal_tf.reporting import comparison, figures, page, plotting, run_figures, run_table, table_text, tables
+from udal_tf.reporting import comparison, figures, page, plotting, run_figures, run_table, table_text, tables, terminal
 from udal_tf.reporting.runs import LeftOut, Run, read_runs
 from udal_tf.run_dir import RESULT
 from udal_tf.shown_names import shown
@@ -85,7 +85,7 @@ def write_report(
 @program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    parser = program.make_parser("python -m udal_tf.commands.report", __doc__)
+    parser = program.make_parser("report", __doc__)
     parser.add_argument("folders", nargs="+", type=program.path, help="folders with runs, at any depth")
     parser.add_argument("--out", default="report", type=program.path, help="folder to write to (default: report)")
     parser.add_argument(
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         count, left_out = write_report(args.folders, args.out, processes, args.only_present)
     for one in left_out:
-        print(f"left out: {shown(one.label)}: {one.reason}")
+        print(terminal.wrapped(f"left out: {shown(one.label)}: {one.reason}", following="  "))
     print(f"{count} {'run' if count == 1 else 'runs'}, {len(left_out)} left out: {shown(args.out / PAGE)}")
 
 
