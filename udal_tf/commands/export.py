@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Sequence
 
 from udal_tf.commands import model_arguments, outputs, program
+from udal_tf.commands.quiet import quiet
 from udal_tf.reporting.terminal import wrapped
 from udal_tf.shown_names import shown
 from udal_tf.storage import write_json, write_text
@@ -43,12 +44,12 @@ def _run(args: argparse.Namespace) -> None:
         chosen = quantizing.images(model, bool(args.images), real) if args.quantize == "int8" else None
         print(wrapped(f"Real images to compare on: {real.words}"))
         calibration = chosen.calibration if chosen else None
-        differences = exporting.export(model, shift, args.format, folder, real, calibration)
-        file = exporting.FORMATS[args.format].file
-        loss = None
-        if chosen:
-            run = exporting.FORMATS[args.format].load(folder / file)[export_check.FIXED]
-            loss = quantizing.loss(model, shift, run, chosen)
+        file, loss = exporting.FORMATS[args.format].file, None
+        with quiet():
+            differences = exporting.export(model, shift, args.format, folder, real, calibration)
+            if chosen:
+                run = exporting.FORMATS[args.format].load(folder / file)[export_check.FIXED]
+                loss = quantizing.loss(model, shift, run, chosen)
         source = args.source_prior or model.folder.config.method.la_prior
         export = model_card.Export(args.format, args.target_prior, source, differences, real.words, loss)
         write_text(folder / CARD, model_card.card(model, export))

@@ -1,4 +1,4 @@
-"""TensorFlow imported without the notes that it prints: what the user must know is passed on.
+"""TensorFlow imported and used without the notes that it prints: what the user must know is passed on.
 
 TensorFlow 2.18 and later print them to file descriptor 2 before TF_CPP_MIN_LOG_LEVEL has any effect. With
 TF_CPP_MIN_LOG_LEVEL=0 everything is shown.
@@ -14,11 +14,12 @@ import tempfile
 from collections.abc import Iterator
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-# Notes (I), in the format of either logging library; what is said once more for each CUDA library that is linked twice;
-# and error 303, that the machine has no driver of GPUs at all. A driver that fails has another number.
+# Notes (I), in the format of either logging library; what is said of each CUDA library that is linked twice; error 303,
+# that the machine has no driver of GPUs at all (one that fails has another number); and two of exported models.
 _NOTES = re.compile(
     r"WARNING: All log messages before absl::InitializeLog\(\)|I\d{4} |\d{4}-\d\d-\d\d [\d:.]+: I |"
-    r".*(Unable to register cu\w+ factory|computation placer already registered|cuInit.*\(303\))"
+    r".*(Unable to register cu\w+ factory|computation placer already registered|cuInit.*\(303\)|"
+    r"oneDNN supports DT_UINT8 only|INFO: Created TensorFlow Lite XNNPACK delegate)"
 )
 
 

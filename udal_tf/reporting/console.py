@@ -74,13 +74,16 @@ def provenance_text(provenance: Mapping[str, Any], class_names: Sequence[str] = 
             facts = [] if few else [f"{min(value):,} to {max(value):,} in each of {len(value)} classes"]
         elif _are_sentences(value):
             facts = value
+        elif isinstance(value, Mapping):
+            facts = [", ".join(f"{key}={one}" for key, one in value.items() if one != "")]
         else:
             facts = [f"{value[:SHOWN_OF_HASH]}…" if name.endswith("_sha256") else str(value)]
         lines += [wrapped(f"{titles.get(name, name)}: {shown_names.shown(fact)}", "  ", "    ") for fact in facts]
     if per_class and few:
         counts = zip(*per_class.values(), strict=True)
         rows = [[f"  {name}", *map(str, row)] for name, row in zip(class_names, counts, strict=True)]
-        lines.append(table_text(["  class", *(titles.get(name, name) for name in per_class)], rows))
+        headings = (titles.get(name, name).replace("_counts", "") for name in per_class)
+        lines.append(table_text(["  class", *headings], rows))
     return "\n".join(["Data:", *lines])
 
 
