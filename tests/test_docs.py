@@ -21,8 +21,8 @@ DOCS = ROOT / "docs"
 GENERATED = DOCS / "api" / "generated"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if GENERATED not in path.parents)
 OTHER_PAGES = (GENERATED / "settings.md", DOCS / "notebook.ipynb")
-# Flags of absl, argparse and TensorBoard, and those that benchmarks/scaling.py defines in a loop.
-OTHER_FLAGS = {"help", "flagfile", "logdir", "classes", "batch_sizes", "widths"}
+# Flags of absl, argparse, TensorBoard and Slurm, and those that benchmarks/scaling.py defines in a loop.
+OTHER_FLAGS = {"help", "flagfile", "logdir", "array", "requeue", "classes", "batch_sizes", "widths"}
 
 
 def text_of(page: pathlib.Path) -> str:
