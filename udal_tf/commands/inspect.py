@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import json
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,8 @@ from udal_tf.shown_names import command_line, shown
 SHEET = "contact_sheet.png"
 WEAK_VIEWS = 3
 STRONG_VIEWS = 4
+# Seconds after which no further step is timed.
+TIMING_SECONDS = 20.0
 # Unlabeled images on the contact sheet, below the classes.
 UNLABELED_ROWS = 2
 
@@ -170,7 +173,12 @@ def _draw_sheet(folder: Folder, images: Sequence[ImageRecord], config: Config, s
 def _timing(config: Config, num_classes: int, test_images: int) -> dict[str, float]:
     from udal_tf.training import timing
 
-    return dataclasses.asdict(timing.measure(config, num_classes, test_images))
+    print(f"Timing steps of training, for about {TIMING_SECONDS:.0f} s at most …", file=sys.stderr, flush=True)
+    with terminal.Progress(config.train.total_steps * config.generations, "steps") as bar:
+        found = timing.measure(
+            config, num_classes, test_images, limit=TIMING_SECONDS, say=lambda text: bar.advance(0, text)
+        )
+    return dataclasses.asdict(found)
 
 
 def _dataset(args: argparse.Namespace) -> dict[str, Any]:
