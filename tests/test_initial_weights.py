@@ -53,10 +53,18 @@ def backbone_of(network):
     return [v.numpy() for layer in network.layers[:-1] for v in layer.variables]
 
 
+# Of a checkpoint: the number of saves, of which an interrupted run has more, and a description of its objects.
+NOT_VALUES = ("save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH")
+
+
 def last_state(folder):
-    """Every value in a run's last checkpoint by name, but for the number of saves."""
+    """Every value in a run's last checkpoint by name."""
     reader = tf.train.load_checkpoint(str(folder / "checkpoints"))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if "save_counter" not in name}
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if not set(NOT_VALUES) & set(name.split("/"))
+    }
 
 
 FROZEN = {**SHORT, "freeze": "backbone", "method": "abc", "ema_decay": 0.5}
@@ -72,7 +80,7 @@ def frozen(earlier, tmp_path_factory):
 
 def test_a_frozen_backbone_is_that_of_the_earlier_run_bit_by_bit_and_the_heads_move(earlier, frozen):
     before, after = udal_tf.load(earlier).network, udal_tf.load(frozen).network
-    assert len(backbone_of(before)) == 7 * 4 + 10
+    assert len(backbone_of(before)) == 7 * 4 + 9
     for theirs, ours in zip(backbone_of(before), backbone_of(after), strict=True):
         np.testing.assert_array_equal(theirs, ours)
     for theirs, ours in zip(before.layers[-1].get_weights(), after.layers[-1].get_weights(), strict=True):

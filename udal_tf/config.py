@@ -37,6 +37,7 @@ from udal_tf.sections import (
     OptimizerConfig,
     PluginConfig,
     TrainConfig,
+    network_of_weights,
     pretrained_kind,
 )
 from udal_tf.settings import S, Section, allowed, of_kind
@@ -230,6 +231,8 @@ def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
     recipe, network = dict(dataset.recipe), {}
     if pretrained_kind(given.get("pretrained", NO_WEIGHTS)) == WORK_FOLDER:
         network = warm_start.network_of(given["pretrained"])
+    elif dataset.recipe_from_facts and (arch := network_of_weights(given.get("pretrained", NO_WEIGHTS))):
+        recipe["arch"] = arch
     if facts and dataset.recipe_from_facts:
         recipe |= registry.resolved(dataset.recipe_from_facts)(facts, {**network, **given})
     by_protocol = recipe.pop("protocols", {})

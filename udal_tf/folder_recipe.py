@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from udal_tf.registry import BACKBONES
-from udal_tf.sections import IMAGENET, NO_WEIGHTS, WEIGHT_FILE, pretrained_kind
+from udal_tf.sections import IMAGENET, NO_WEIGHTS, WEIGHT_FILE, network_of_weights, pretrained_kind
 
 # From this short side on, images are large: reduced for a Wide ResNet, or seen by a network for large images.
 LARGE_SIDE = 96
@@ -25,10 +25,6 @@ SMALLEST_LARGE = 96
 LARGEST_LARGE = 224
 STEP_LARGE = 32
 LARGE_ARCH = "resnet50"
-# Without --arch: for a file of weights published by Keras, and for those that it downloads. Of the networks with
-# published weights the latter is the fastest on CPUs.
-FILE_ARCH = "keras_resnet50"
-IMAGENET_ARCH = "mobilenetv3small"
 # Of the learning rate from random weights (§4.3) to that of weights that are to be kept mostly.
 FINE_TUNING_RATE = 0.003
 # The paper pads CIFAR's 32 pixels by 4.
@@ -133,10 +129,13 @@ def folder_recipe(facts: FolderFacts, given: Mapping[str, Any]) -> dict[str, Any
     kind = pretrained_kind(given.get("pretrained", NO_WEIGHTS))
     pool = facts.labeled + facts.unlabeled
     published, side = kind in (IMAGENET, WEIGHT_FILE), given.get("image_size") or facts.side
-    arch = given.get("arch") or _network(kind, side, pool)
+    large = side >= LARGE_SIDE and pool > MANY_IMAGES
+    arch = (
+        given.get("arch") or network_of_weights(given.get("pretrained", NO_WEIGHTS)) or (LARGE_ARCH if large else "wrn")
+    )
     frozen = given.get("freeze", "backbone" if kind == IMAGENET and pool <= FROZEN_UP_TO else "none")
     reduced = arch == "wrn" and facts.side >= LARGE_SIDE
-    sizes = _LARGE_IMAGES if arch != "wrn" else _REDUCED_IMAGES if reduced else _SMALL_IMAGES
+    sizes: tuple[_Size, ...] = _LARGE_IMAGES if arch != "wrn" else _REDUCED_IMAGES if reduced else _SMALL_IMAGES
     sizes = _HEADS if frozen == "backbone" else sizes
     place = next(i for i, size in enumerate(sizes) if pool <= size.pool)
     if facts.classes >= MANY_CLASSES:
@@ -162,13 +161,6 @@ def folder_recipe(facts: FolderFacts, given: Mapping[str, Any]) -> dict[str, Any
     if facts.n1:
         recipe |= {"n1": facts.n1, "m1": facts.m1}
     return recipe
-
-
-def _network(kind: str, side: float, pool: int) -> str:
-    """The network without --arch: by the initial weights, else by the size and number of the images."""
-    if kind in (IMAGENET, WEIGHT_FILE):
-        return IMAGENET_ARCH if kind == IMAGENET else FILE_ARCH
-    return LARGE_ARCH if side >= LARGE_SIDE and pool > MANY_IMAGES else "wrn"
 
 
 def network_warnings(arch: str, pretrained: str, image_size: int, side: float, in_training: int) -> dict[str, str]:

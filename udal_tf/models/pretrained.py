@@ -9,7 +9,7 @@ import h5py
 import keras
 
 from udal_tf.models import applications
-from udal_tf.registry import Backbone
+from udal_tf.registry import BACKBONES, Backbone
 from udal_tf.sections import IMAGENET, ModelConfig
 from udal_tf.shown_names import shown
 
@@ -80,8 +80,10 @@ def load_file(model: keras.Model, config: ModelConfig, rebuilt: Callable[[int], 
             whole = rebuilt(classes)
             whole.load_weights(path)
             _copy(whole, model, config)
-        else:
+        elif BACKBONES[config.arch].keras_name:
             applications.load_pretrained(model, config.arch, path)
+        else:
+            raise ValueError(f"no dense layer on its {model.layers[-1].kernel.shape[0]} features")
     except (OSError, ValueError, TypeError, KeyError) as error:  # What Keras and h5py raise for other files.
         if str(error).startswith("--pretrained"):
             raise

@@ -123,7 +123,7 @@ def _time_text(recipe: Mapping[str, Any], timing: Mapping[str, Any]) -> str:
     if not timing["steps"]:
         return (
             f"It would take more than {duration(timing['total_seconds'])} on this machine, for the first of its "
-            f"{recipe['steps']:,} steps, compiling included, took that long; no further step was measured. A GPU, fewer "
+            f"{recipe['steps']:,} steps, compiling included, took that long; no further one was measured. A GPU, fewer "
             "images per step (--batch_size, --unlabeled_ratio) or smaller ones (--image_size) make it faster."
         )
     return (

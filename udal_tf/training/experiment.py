@@ -47,7 +47,10 @@ def train_and_evaluate(config: Config) -> Result:
 def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Result:
     check_fits(strategy, config.train.batch_size, config.device.jit)
     workers = Workers()
-    config = initial_weights.identified(config)
+    try:
+        config = initial_weights.identified(config)
+    except ValueError as error:
+        raise DataError(str(error)) from error
     run_dir = OwnRunDir(config)
     if run_dir.finished:
         print(f"This run is already finished; its results are in {shown(run_dir.path)}")

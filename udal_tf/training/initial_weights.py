@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from udal_tf.config import Config, flat
+from udal_tf.config import Config
 from udal_tf.methods.learner import Learner
 from udal_tf.methods.network import SECOND_HEAD, Network
 from udal_tf.models import applications, pretrained
@@ -30,18 +30,22 @@ def identified(config: Config) -> Config:
     """The config with the SHA-256 of the file or the checkpoint that --pretrained names, part of the run's identity.
 
     A run that has begun needs neither any more: if they are gone, it keeps the hash that it began with.
+
+    Raises:
+      ValueError: if there is no such file or finished run, and the run has not begun.
     """
     model = config.model
-    if model.pretrained_kind == WORK_FOLDER:
-        found = _hash_of(*_checkpoint_files(model.pretrained))
-    elif model.pretrained_kind == WEIGHT_FILE:
-        found = _hash_of(pathlib.Path(model.pretrained).expanduser())
-    else:
+    if model.pretrained_kind not in (WORK_FOLDER, WEIGHT_FILE):
         return config
-    run_dir = RunDir(config.train.workdir)
+    path, run_dir = pathlib.Path(model.pretrained).expanduser(), RunDir(config.train.workdir)
+    found = _hash_of(*([path] if model.pretrained_kind == WEIGHT_FILE else _checkpoint_files(model.pretrained)))
     if not found and run_dir.begun:
         begun_with = run_dir.config().model
         found = begun_with.pretrained_sha256 if begun_with.pretrained == model.pretrained else ""
+    elif not found and model.pretrained_kind == WORK_FOLDER:
+        _finished(model.pretrained)
+    elif not found:
+        raise ValueError(f"--pretrained={shown(path)} is not a file")
     return dataclasses.replace(config, model=dataclasses.replace(model, pretrained_sha256=found))
 
 
@@ -132,16 +136,23 @@ def _finished(workdir: str) -> RunDir:
     return run_dir
 
 
+def _model_part(run_dir: RunDir) -> RunDir:
+    """The folder with the model of a run: its own, or that of its last generation. Raises ValueError without one."""
+    part = part_with_model(run_dir)[1]
+    if part is None:
+        raise ValueError(f"--pretrained={shown(run_dir.path)} has no checkpoint")
+    return part
+
+
 def _check_network(config: Config, run_dir: RunDir, image_shape: tuple[int, int, int]) -> Config:
     """The config of the earlier run. Raises ValueError if its network is another one than this run's."""
     try:
-        theirs, facts = run_dir.config(), part_with_model(run_dir)[1].model()
-    except (RunDirError, AttributeError) as error:
+        theirs, facts = run_dir.config(), _model_part(run_dir).model()
+    except RunDirError as error:
         raise ValueError(f"--pretrained={shown(run_dir.path)} cannot be used: {error}") from error
     values = [
         {
             "arch": one.model.arch,
-            **flat(one.to_dict()).get("arch_settings", {}),
             **(dataclasses.asdict(one.own.arch) if one.own.arch else {}),
             "channels": shape[-1],
             "pixels": "published" if one.model.published_pixels else "plain",
@@ -165,7 +176,7 @@ def _warm_start(config: Config, learner: Learner, class_names: tuple[str, ...]) 
     run_dir = _finished(config.model.pretrained)
     shape = learner.model.input_shape[1:]
     theirs = _check_network(config, run_dir, shape)
-    part = part_with_model(run_dir)[1]
+    part = _model_part(run_dir)
     facts, checkpoint = part.model(), tf.train.latest_checkpoint(str(part / CHECKPOINTS))
     source = build_model(theirs.model, shape, len(facts.class_names), own=theirs.own.arch)
     network = Network(source, theirs.records.method.second_head)
