@@ -3,22 +3,30 @@
 import functools
 import hashlib
 import http.server
+import importlib
+import inspect
+import shutil
 import threading
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from test_applications import MODULES
 from tiny_application import tiny
 
 import udal_tf
+from udal_tf import storage
+from udal_tf.commands import export
 from udal_tf.config import resolve
 from udal_tf.data.dataset import DataError
 from udal_tf.models import pretrained
 from udal_tf.models.build import build_model
+from udal_tf.models.stock import stock_copy
 from udal_tf.registry import BACKBONES, Backbone
 from udal_tf.run_dir import RunDir, RunDirError
 from udal_tf.training import loop
+from udal_tf.warm_start import network_of
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -50,7 +58,7 @@ def earlier(tmp_path_factory, undrawn):
 
 
 def backbone_of(network):
-    return [v.numpy() for layer in network.layers[:-1] for v in layer.variables]
+    return [v.numpy() for layer in network.layers[:-1] for v in layer.weights]
 
 
 # Of a checkpoint: the number of saves, of which an interrupted run has more, and a description of its objects.
@@ -100,18 +108,19 @@ class _Stopped(Exception):
 
 def test_a_frozen_run_resumes_exactly_even_without_the_earlier_one(earlier, frozen, tmp_path, monkeypatch):
     check, copy = loop._Run._check_finite, tmp_path / "copy"
-    copy.symlink_to(earlier)
+    shutil.copytree(earlier, copy)
 
     def stopped(self, rows, step):
         if step >= 2:
             raise _Stopped
         check(self, rows, step)
 
-    call = functools.partial(udal_tf.train, MORE, tmp_path / "run", **FROZEN, pretrained=str(earlier))
+    call = functools.partial(udal_tf.train, MORE, tmp_path / "run", **FROZEN, pretrained=str(copy))
     with monkeypatch.context() as patch:
         patch.setattr(loop._Run, "_check_finite", stopped)
         with pytest.raises(_Stopped):
             call()
+    shutil.rmtree(copy)
     call()
     whole, resumed = last_state(frozen), last_state(tmp_path / "run")
     assert whole.keys() == resumed.keys()
@@ -120,8 +129,6 @@ def test_a_frozen_run_resumes_exactly_even_without_the_earlier_one(earlier, froz
 
 
 def test_a_frozen_run_is_exported_and_loaded_as_any_other(frozen, tmp_path, call_command):
-    from udal_tf.commands import export
-
     code, _, err = call_command(export.main, frozen, tmp_path / "out", "--format=keras")
     assert (code, err) == (0, "")
     probs = udal_tf.load(frozen).predict(X).probs
@@ -178,9 +185,7 @@ def test_a_whole_network_in_a_file_gives_all_but_its_last_layer(tmp_path, name):
     config = resolve({"depth": 10, "width": 1, "pretrained": str(tmp_path / name)})
     source = build_model(config.model, (16, 16, 3), 7, own=config.own.arch)
     source.layers[2].moving_mean.assign(tf.fill([16], 0.5))
-    source.save_weights(tmp_path / name) if "h5" in name else udal_tf.models.stock.stock_copy(source).save(
-        tmp_path / name
-    )
+    source.save_weights(tmp_path / name) if "h5" in name else stock_copy(source).save(tmp_path / name)
     model = build_model(config.model, (16, 16, 3), 3, own=config.own.arch)
     head = model.layers[-1].get_weights()
     pretrained.load_file(
@@ -251,7 +256,7 @@ def test_published_weights_are_downloaded_once_and_their_address_and_hash_are_sh
     assert (config.model.arch, config.model.freeze, config.data.image_size) == ("mobilenetv3small", "backbone", 32)
     network = udal_tf.load(tmp_path / "run").network
     assert network.layers[1].name == "pixel_range"
-    for theirs, ours in zip([v.numpy() for v in source.variables], backbone_of(network), strict=True):
+    for theirs, ours in zip([v.numpy() for v in source.weights], backbone_of(network), strict=True):
         np.testing.assert_array_equal(theirs, ours)
 
 
@@ -278,11 +283,6 @@ def test_without_a_network_it_is_said_which_file_to_place_where(published, tmp_p
 
 @pytest.mark.parametrize("arch", [name for name, record in BACKBONES.items() if record.keras_name])
 def test_addresses_and_hashes_are_those_of_keras(arch):
-    import importlib
-    import inspect
-
-    from test_applications import MODULES
-
     record, name = BACKBONES[arch], {"keras_resnet50": "resnet", "resnet50v2": "resnet"}.get(arch, MODULES[arch])
     module = importlib.import_module(f"keras.src.applications.{name}")
     source = inspect.getsource(module)
@@ -293,21 +293,17 @@ def test_addresses_and_hashes_are_those_of_keras(arch):
 
 
 def test_the_pixels_of_an_earlier_run_are_those_of_the_next(tmp_path):
-    from udal_tf.warm_start import network_of
-
     config = resolve({"arch": "keras_resnet50", "workdir": str(tmp_path / "plain"), "dataset": "folder"})
     for pretrained_by, pixels in (("none", "plain"), ("imagenet", "published"), ("a.h5", "published")):
         model = {"arch": "keras_resnet50", "pretrained": pretrained_by}
         nested = {**config.to_dict(), "model": {**config.to_dict()["model"], **model}}
-        udal_tf.storage.write_json(tmp_path / "config.json", nested)
+        storage.write_json(tmp_path / "config.json", nested)
         assert network_of(tmp_path) == {"arch": "keras_resnet50", "pixels": pixels}
     following = resolve({"pretrained": str(tmp_path)})
     assert (following.model.arch, following.model.published_pixels) == ("keras_resnet50", True)
 
 
 def test_what_a_data_error_is_for_a_damaged_earlier_run(earlier, tmp_path):
-    import shutil
-
     shutil.copytree(earlier, tmp_path / "damaged")
     (tmp_path / "damaged" / "checkpoints" / "ckpt-4.index").write_bytes(b"no index")
     with pytest.raises(DataError, match=r"ckpt-4 cannot be read"):

@@ -230,7 +230,10 @@ def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
     dataset, base, method = records.dataset, records.base, records.method
     recipe, network = dict(dataset.recipe), {}
     if pretrained_kind(given.get("pretrained", NO_WEIGHTS)) == WORK_FOLDER:
-        network = warm_start.network_of(given["pretrained"])
+        # A run that has begun does without the earlier one.
+        network = warm_start.network_of(given["pretrained"]) or warm_start.network_of(
+            given.get("workdir") or os.devnull
+        )
     elif dataset.recipe_from_facts and (arch := network_of_weights(given.get("pretrained", NO_WEIGHTS))):
         recipe["arch"] = arch
     if facts and dataset.recipe_from_facts:

@@ -25,7 +25,7 @@ def network_of(workdir: str | os.PathLike) -> dict[str, Any]:
       ValueError: if its `config.json` cannot be read.
     """
     path = storage.local(workdir) / _CONFIG
-    if not path.exists():
+    if not path.is_file():
         return {}
     nested = storage.read_json(path)
     sections = {name: values for name, values in nested.items() if isinstance(values, dict)}
