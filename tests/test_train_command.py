@@ -65,7 +65,7 @@ REFUSED = {
     "--dataset=folder": ["--data_dir must name your folder", "labeled/<class>/", "unlabeled/", "test/<class>/"],
     "--dataset=folder --data_dir=nowhere": ["cannot read the folder nowhere"],
     "--dataset=folder --data_dir=.": ["has no folder labeled/: it is empty", "labeled/<class>/"],
-    "--arch=wrn --pretrained=weights.h5": ["--pretrained=weights.h5 needs --arch=", "got --arch=wrn"],
+    "--arch=wrn --pretrained=weights.h5": ["--pretrained needs --arch=", "got --arch=wrn"],
     "digits": ["'digits'", "--name=value"],
 }
 

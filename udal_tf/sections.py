@@ -223,9 +223,8 @@ class ModelConfig(Section):
         if published and not BACKBONES[self.arch].keras_name:
             with_weights = "|".join(name for name, backbone in BACKBONES.items() if backbone.keras_name)
             hint = "; Keras's weights of ResNet-50 are for --arch=keras_resnet50" if self.arch == "resnet50" else ""
-            raise ValueError(
-                f"--pretrained={self.pretrained} needs --arch={with_weights}, got --arch={self.arch}{hint}"
-            )
+            value = f"={IMAGENET}" if kind == IMAGENET else ""
+            raise ValueError(f"--pretrained{value} needs --arch={with_weights}, got --arch={self.arch}{hint}")
 
     @property
     def pretrained_kind(self) -> str:
