@@ -49,7 +49,7 @@ def test_small_images_of_many_sizes_are_brought_to_a_multiple_of_eight(side, see
 def test_large_images_are_reduced_for_a_small_network_unless_there_are_very_many(side):
     made = recipe(changed(PHOTOGRAPHS, side=side))
     assert (made["arch"], made["depth"], made["width"], made["image_size"]) == ("wrn", 10, 1, 48)
-    assert (made["epochs"] * made["steps_per_epoch"], made["unlabeled_ratio"], made["crop_padding"]) == (1500, 3, 6)
+    assert (made["epochs"] * made["steps_per_epoch"], made["batch_size"], made["crop_padding"]) == (1125, 16, 6)
     assert recipe(changed(PHOTOGRAPHS, side=side, unlabeled=99_900))["arch"] == "wrn"
 
 
