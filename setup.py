@@ -39,7 +39,9 @@ setup(
     extras_require={
         "cpu": ["tensorflow>=2.18,<2.22"],
         "gpu": ["tensorflow[and-cuda]>=2.18,<2.22"],
-        "tpu": ["tensorflow-tpu>=2.18,<2.21"],
+        # A later libtpu aborts the process when TensorFlow is imported; an earlier tensorflow-tpu asks for a libtpu that
+        # is no longer to be had.
+        "tpu": ["tensorflow-tpu>=2.20,<2.21", "libtpu>=0.0.14,<0.0.31"],
         "onnx": ONNX,
         # Images of iPhones, .heic.
         "heic": ["pillow-heif"],
