@@ -25,6 +25,7 @@ IMPORTS = {
     "cpu": TENSORFLOW,
     "gpu": TENSORFLOW,
     "tpu": TENSORFLOW,
+    "tf219": f"{TENSORFLOW}, tensorflow_datasets; assert tensorflow.__version__ < '2.20'",
     "onnx": "import onnx, onnxruntime, tf2onnx",
     "heic": "import pillow_heif",
     "test": "import pytest, xdist, fontTools",
