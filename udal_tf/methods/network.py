@@ -34,7 +34,7 @@ class Network:
         if not second_head and not self.heads:
             self._models: dict[tuple[str, ...], keras.Model] = {(): model}
             return
-        images, features, logits = _features(model)
+        images, features, logits = features_of(model)
         if second_head:
             head = keras.layers.Dense(model.output_shape[-1], dtype="float32", name=SECOND_HEAD)
             self.evaluated = keras.Model(images, head(features), name=model.name)
@@ -66,8 +66,12 @@ class Network:
         return tf.cast(self.evaluated.stateless_call(weights, fixed, images, training=False)[0], tf.float32)
 
 
-def _features(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
-    """The model's images, the features [B, F] that its last layer is given, and its logits."""
+def features_of(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
+    """The model's images, the features [B, F] that its last layer is given, and its logits.
+
+    Raises:
+      ValueError: if its last layer is no Dense.
+    """
     last = model.layers[-1] if model.layers else None
     if isinstance(last, keras.layers.Dense) and isinstance(model, keras.Sequential):
         images = features = keras.Input(model.input_shape[1:], name="images")
