@@ -2,8 +2,8 @@
 
   python benchmarks/suggested_labels.py --seeds=1,2,3,4,5 --out=runs/suggested_labels
 
-For each seed, which is also the fold, UDAL is trained on digits-LT's 50 labels. Then 20 more of its unlabeled images get
-their true labels, chosen by each way that --by names, and UDAL is trained again from scratch. Printed are the balanced
+For each seed, which is also the fold, UDAL is trained on digits-LT's 50 labels. Then 20 more of its images get their
+true labels, chosen by each way that --by names, and UDAL is trained again from scratch. Printed are the balanced
 accuracy of the EMA weights on the 500 test images, mean ± standard deviation over the seeds, the difference to random
 choice paired by seed, and how many of the chosen images are of the three rarest classes. A second start takes finished
 runs as they are.

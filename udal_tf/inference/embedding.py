@@ -35,6 +35,14 @@ class Embedded:
     unreadable: list[str]
 
 
+@dataclasses.dataclass(frozen=True)
+class Looks:
+    """`looks` and `unreadable` as in `Embedded`."""
+
+    looks: np.ndarray
+    unreadable: list[str]
+
+
 def of_files(
     model: TrainedModel,
     paths: Iterable[str],
@@ -72,14 +80,19 @@ def of_array(model: TrainedModel, images: np.ndarray) -> Embedded:
 
 def looks_of_files(
     model: TrainedModel, paths: Iterable[str], told: Callable[[str, str], None] = lambda path, fault: None
-) -> np.ndarray:
-    """The `looks` of those files that can be read."""
-    found = [np.zeros([0, near_duplicates.LENGTH], np.uint8)]
+) -> Looks:
+    """How the files look that can be read. told: as in `of_files`."""
+    looks = [np.zeros([0, near_duplicates.LENGTH], np.uint8)]
+    unreadable = []
     for some in model.batches_of_files(paths):
-        found += [looks_of_array(np.stack([pixels])) for _, pixels in some if not isinstance(pixels, str)]
         for path, pixels in some:
-            told(path, pixels if isinstance(pixels, str) else "")
-    return np.concatenate(found)
+            if isinstance(pixels, str):
+                unreadable.append(path)
+                told(path, pixels)
+            else:
+                looks.append(near_duplicates.describe(pixels)[None])
+                told(path, "")
+    return Looks(np.concatenate(looks), unreadable)
 
 
 def looks_of_array(images: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Which unlabeled images to label next: those a model is unsure of, spread over classes, more of them of rare ones.
 
-Each class gets a share of the suggestions, by the number of its labels to the power of −½. Of the images that count
+Each class gets a share of the suggestions, by its share of the labels to the power of −½. Of the images that count
 for the class, the most informative that do not look alike form a shortlist, and weighted k-means on the network's
 features spreads the suggestions over it (Zhdanov 2019, "Diverse mini-batch Active Learning").
 """
@@ -19,37 +19,38 @@ MARGIN, ENTROPY, RARE = WAYS = ("margin", "entropy", "rare")
 SHORTLIST = 10
 # RARE looks for images of this fraction of the classes, those with the fewest labels.
 RARE_FRACTION = 1 / 3
-# Starts of k-means, of which the best is taken, and a weight that keeps images of score 0 in it.
+# Starts of k-means, of which the best is taken; and what keeps weights of images and classes from being 0.
 _STARTS = 4
 _LEAST_WEIGHT = 1e-6
 
+Prior = Sequence[float] | np.ndarray
 
-def rare_classes(labeled_counts: Sequence[int] | np.ndarray) -> np.ndarray:
+
+def rare_classes(prior: Prior) -> np.ndarray:
     """The third of the classes with the fewest labels, at least one; the rarest first, later classes before earlier.
 
     Example:
       >>> print(rare_classes([12, 7, 4, 2, 2, 9]))
       [4 3]
     """
-    counts = np.asarray(labeled_counts)
-    order = np.lexsort([-np.arange(len(counts)), counts])
-    return order[: max(1, round(RARE_FRACTION * len(counts)))]
+    order = np.lexsort([-np.arange(len(prior)), prior])
+    return order[: max(1, round(RARE_FRACTION * len(prior)))]
 
 
-def scores(probs: np.ndarray, by: str, labeled_counts: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def scores(probs: np.ndarray, by: str, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
     """How informative each image's label would be, and the class that it counts for.
 
     Args:
       probs: [N, C], rows sum to 1.
       by: MARGIN, 1 − (p₁ − p₂) of the two most likely classes; ENTROPY, −Σ p·log p / log C; or RARE, the probability
         of the most likely one of the `rare_classes`.
-      labeled_counts: C numbers of labels.
+      prior: [C], the class distribution of the labeled images, or their counts.
 
     Returns:
       [N] in [0, 1], larger for more informative ones; [N] int, the most likely class, for RARE among the rare ones.
     """
     if by == RARE:
-        rare = rare_classes(labeled_counts)
+        rare = rare_classes(prior)
         of_rare = probs[:, rare]
         return of_rare.max(axis=1, initial=0), rare[of_rare.argmax(axis=1)]
     predicted = probs.argmax(axis=1)
@@ -60,8 +61,8 @@ def scores(probs: np.ndarray, by: str, labeled_counts: Sequence[int] | np.ndarra
     return entropy / np.log(probs.shape[1]), predicted
 
 
-def quotas(labeled_counts: Sequence[int] | np.ndarray, available: Sequence[int], count: int) -> np.ndarray:
-    """[C]: how many suggestions each class gets, in proportion to 1/√(its labels) as far as it has images.
+def quotas(prior: Prior, available: Sequence[int], count: int) -> np.ndarray:
+    """[C]: how many suggestions each class gets, in proportion to 1/√prior as far as it has images.
 
     One at a time goes to the class with the largest weight / (its suggestions + 1).
 
@@ -69,16 +70,14 @@ def quotas(labeled_counts: Sequence[int] | np.ndarray, available: Sequence[int],
       >>> print(quotas([100, 25, 1], [50, 50, 3], 6))
       [1 2 3]
     """
-    weights = np.maximum(np.asarray(labeled_counts, float), 1) ** -0.5
+    weights = np.maximum(np.asarray(prior, float), _LEAST_WEIGHT) ** -0.5
     given, available = np.zeros(len(weights), int), np.asarray(available)
     for _ in range(min(count, int(available.sum()))):
         given[np.where(given < available, weights / (given + 1), -1).argmax()] += 1
     return given
 
 
-def choose(
-    images: Embedded, labeled_looks: np.ndarray, labeled_counts: Sequence[int] | np.ndarray, by: str, count: int
-) -> np.ndarray:
+def choose(images: Embedded, labeled_looks: np.ndarray, prior: Prior, by: str, count: int) -> np.ndarray:
     """Positions of at most `count` images to label, the most informative first; fewer if no others are left.
 
     No two of them look alike, and none looks like a labeled one.
@@ -86,19 +85,19 @@ def choose(
     Args:
       images: the candidates.
       labeled_looks: [L, 319], the `Embedded.looks` of images that are labeled already.
-      labeled_counts: C numbers of labels.
+      prior: [C], the class distribution of the labeled images, or their counts.
       by: one of WAYS.
       count: how many are wanted.
     """
-    informative, classes = scores(images.probs, by, labeled_counts)
+    informative, classes = scores(images.probs, by, prior)
     remaining = _new(images.looks, labeled_looks)
     remaining = remaining[np.argsort(-informative[remaining], kind="stable")]
     # Few classes are as rare as the first one: what looks like a suggestion for it is left out for the others.
-    rarest_first = np.argsort(labeled_counts, kind="stable")
+    rarest_first = np.argsort(prior, kind="stable")
     chosen = np.zeros(0, int)
     while len(chosen) < count and len(remaining):
         available = np.bincount(classes[remaining], minlength=len(rarest_first))
-        wanted = quotas(labeled_counts, available, count - len(chosen))
+        wanted = quotas(prior, available, count - len(chosen))
         for c in rarest_first[wanted[rarest_first] > 0]:
             ranked = remaining[classes[remaining] == c]
             seen = np.concatenate([labeled_looks, images.looks[chosen]])
