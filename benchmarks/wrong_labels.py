@@ -2,9 +2,9 @@
 
   python benchmarks/wrong_labels.py --seeds=1,2,3,4,5 --out=runs/wrong_labels
 
-For each seed, which is also the fold, half of digits-LT's images are labeled (234), 5 % of these labels (12) are changed
-to another class chosen at random, and UDAL is trained on them. Then the labels are ranked in several ways, and the wrong
-ones among the first 20 are counted:
+For each seed, which is also the fold, half of the images of digits-LT are labeled (234), 5 % of these labels (12) are
+changed to another class at random, and UDAL is trained on them. Then the labels are ranked in several ways, and those
+among the first 20 that are wrong are counted:
 
   out of fold      as udal-inspect does: logistic regression on the features, fitted to other folds
   the network's    its own probabilities of the images that it was trained on
