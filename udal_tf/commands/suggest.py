@@ -81,6 +81,11 @@ class Found:
     unreadable: list[str]
     notes: list[str]
 
+    @property
+    def folder(self) -> str:
+        """The innermost folder that has all suggestions."""
+        return os.path.commonpath([os.path.dirname(one.file) for one in self.suggestions])
+
 
 def suggest(model: TrainedModel, args: argparse.Namespace) -> Found:
     """Reads all images that are not labeled and chooses among them.
@@ -167,8 +172,8 @@ def write(folder: pathlib.Path, found: Found, model: TrainedModel, args: argpars
         tiles.append(image_sheet.Tile(pixels, f"{one.predicted} {one.confidence:.2f}", one.file))
     image_sheet.draw(tiles, f"Label these next: predicted class, confidence{of_all}", folder / SHEET)
     write_text(folder / LABELS, "".join(csv_row(row) + "\n" for row in _label_rows(found)))
-    root = args.image_root or pathlib.Path(os.path.commonpath([os.path.dirname(one.file) for one in found.suggestions]))
-    write_json(folder / TASKS, [_task(one, args, str(root), f"{args.workdir}, step {model.folder.step}")
+    root = os.path.abspath(args.image_root or found.folder)
+    write_json(folder / TASKS, [_task(one, args, root, f"{args.workdir}, step {model.folder.step}")
                                 for one in found.suggestions])  # fmt: skip
     write_text(folder / INTERFACE, _interface(model.class_names))
     result: dict[str, Any] = {
@@ -180,7 +185,7 @@ def write(folder: pathlib.Path, found: Found, model: TrainedModel, args: argpars
         "candidates": found.candidates,
         "unreadable": found.unreadable,
         "notes": found.notes,
-        "image_root": str(root),
+        "image_root": root,
         "suggestions": [dataclasses.asdict(one) for one in found.suggestions],
     }
     write_json(folder / RESULT, result)
@@ -221,14 +226,18 @@ def _interface(class_names: Sequence[str]) -> str:
 
 
 def _print(found: Found, args: argparse.Namespace) -> None:
-    rows = [[one.file, one.predicted, f"{one.confidence:.3f}"] for one in found.suggestions[: args.count]]
+    names = [os.path.relpath(one.file, found.folder) for one in found.suggestions]
+    rows = [[name, one.predicted, f"{one.confidence:.3f}"] for name, one in zip(names, found.suggestions, strict=True)]
+    print(f"In {shown(found.folder)}:")
     print(terminal.table_text(["file", "predicted", "conf."], rows))
     for note in found.notes:
         print(note)
     table = os.path.abspath(args.out / LABELS)
-    print(f"\nLook at {shown(args.out / SHEET)} and fill in the column label of the first {len(rows):,} lines of "
-          f"{shown(table)}. Then train with the settings of the run and\n"
-          f"  {command_line(['--dataset=folder', f'--labels={table}'])}")  # fmt: skip
+    print(
+        f"\nLook at {shown(args.out / SHEET)}, and fill in the column\n{label_files.LABEL} in the first {len(rows):,} lines "
+        f"of {LABELS} beside it. Then train with the\nsettings of the run and\n"
+        f"  {command_line(['--dataset=folder', f'--labels={table}'])}"
+    )
 
 
 def _run(args: argparse.Namespace) -> int:
