@@ -61,7 +61,8 @@ def find(folder: Folder, model: TrainedModel, count: int, place: pathlib.Path) -
     labels = [names.index(images[path][1]) for path in seen.paths]
     trained_on = np.array([images[path][0] == label_files.TRAIN for path in seen.paths])
     issues = label_issues.find(seen.features, np.array(labels, int), len(names), trained_on)
-    named, tiles = [], []
+    named: list[dict[str, Any]] = []
+    tiles: list[image_sheet.Tile] = []
     for i in issues.order[:count]:
         path, (split, name) = seen.paths[i], images[seen.paths[i]]
         suggested, confidence = names[issues.suggested[i]], round(float(issues.confidence[i]), 6)

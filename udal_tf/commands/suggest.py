@@ -153,7 +153,9 @@ def _because(reason: str) -> str:
 
 
 def _check_root(root: pathlib.Path | None, paths: Sequence[str]) -> None:
-    for path in paths if root else ():
+    if root is None:
+        return
+    for path in paths:
         if not pathlib.Path(path).is_relative_to(os.path.abspath(root)):
             raise ValueError(f"--image_root={shown(root)}: {shown(path)} is not below it")
 
@@ -234,8 +236,9 @@ def _print(found: Found, args: argparse.Namespace) -> None:
         print(note)
     table = os.path.abspath(args.out / LABELS)
     print(
-        f"\nLook at {shown(args.out / SHEET)}, and fill in the column\n{label_files.LABEL} in the first {len(rows):,} lines "
-        f"of {LABELS} beside it. Then train with the\nsettings of the run and\n"
+        f"\nLook at {shown(args.out / SHEET)},\n"
+        f"fill in the column {label_files.LABEL} in the first {len(rows):,} lines of {LABELS} beside it,\n"
+        "and train with the settings of the run and\n"
         f"  {command_line(['--dataset=folder', f'--labels={table}'])}"
     )
 

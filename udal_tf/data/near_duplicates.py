@@ -107,7 +107,7 @@ def distinct(descriptions: np.ndarray) -> np.ndarray:
     # Copies, of which there may be very many, without comparing pairs; flat ones too.
     kept = np.sort(np.unique(descriptions, axis=0, return_index=True)[1])
     while True:
-        found = Described(descriptions[kept], np.arange(len(kept))[:, None])
+        found = Described(list(descriptions[kept]), np.arange(len(kept))[:, None])
         again = nearest(found, found)
         # Of the two that are most alike the later one is left out, so the loop ends.
         later = (again >= 0) & (again < np.arange(len(kept)))

@@ -33,7 +33,7 @@ def rare_classes(prior: Prior) -> np.ndarray:
       >>> print(rare_classes([12, 7, 4, 2, 2, 9]))
       [4 3]
     """
-    order = np.lexsort([-np.arange(len(prior)), prior])
+    order = np.lexsort([-np.arange(len(prior)), np.asarray(prior)])
     return order[: max(1, round(RARE_FRACTION * len(prior)))]
 
 
@@ -61,7 +61,7 @@ def scores(probs: np.ndarray, by: str, prior: Prior) -> tuple[np.ndarray, np.nda
     return entropy / np.log(probs.shape[1]), predicted
 
 
-def quotas(prior: Prior, available: Sequence[int], count: int) -> np.ndarray:
+def quotas(prior: Prior, available: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
     """[C]: how many suggestions each class gets, in proportion to 1/√prior as far as it has images.
 
     One at a time goes to the class with the largest weight / (its suggestions + 1).
@@ -71,9 +71,9 @@ def quotas(prior: Prior, available: Sequence[int], count: int) -> np.ndarray:
       [1 2 3]
     """
     weights = np.maximum(np.asarray(prior, float), _LEAST_WEIGHT) ** -0.5
-    given, available = np.zeros(len(weights), int), np.asarray(available)
-    for _ in range(min(count, int(available.sum()))):
-        given[np.where(given < available, weights / (given + 1), -1).argmax()] += 1
+    given, most = np.zeros(len(weights), int), np.asarray(available)
+    for _ in range(min(count, int(most.sum()))):
+        given[np.where(given < most, weights / (given + 1), -1).argmax()] += 1
     return given
 
 
@@ -119,10 +119,10 @@ def _new(looks: np.ndarray, labeled_looks: np.ndarray) -> np.ndarray:
 def _shortlist(looks: np.ndarray, ranked: np.ndarray, seen: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """The first `length` of `ranked` that look like none in `seen` and none before them; and the others among those."""
     kept = np.zeros(0, int)
-    none = near_duplicates.Described(seen, np.zeros([len(seen), 0]))
+    none = near_duplicates.Described(list(seen), np.zeros([len(seen), 0]))
     for start in range(0, len(ranked), max(length, 1)):
         some = ranked[start : start + length]
-        new = near_duplicates.nearest(near_duplicates.Described(looks[some], np.zeros([len(some), 0])), none) < 0
+        new = near_duplicates.nearest(near_duplicates.Described(list(looks[some]), np.zeros([len(some), 0])), none) < 0
         kept = np.concatenate([kept, some[new]])
         kept = kept[near_duplicates.distinct(looks[kept])]
         if len(kept) >= length:

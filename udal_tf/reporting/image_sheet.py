@@ -41,7 +41,7 @@ def draw(tiles: Sequence[Tile], title: str, path: pathlib.Path) -> None:
             # Of other channels than gray and RGB, the first.
             pixels = tile.image if tile.image.shape[-1] == 3 else tile.image[..., 0]
             axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
-            below = [(f"{number}  {shortened(tile.caption, LONGEST_CAPTION)}", 8, "black", -0.03)]
+            below = [(f"{number}  {shortened(tile.caption, LONGEST_CAPTION)}", 8.0, "black", -0.03)]
             below += [(shortened(pathlib.Path(tile.file).name, LONGEST_FILE), 6.5, GRAY, -0.17)]
             for text, size, color, height in below:
                 axes.text(
