@@ -82,6 +82,8 @@ def test_each_new_image_is_suggested_once(all_of_them):
     found = names_of(suggested(folder))
     assert [name for name in found if not name.startswith("copy")] == sorted([*(f"{i}.png" for i in range(8)), NEWLINE])
     assert len([name for name in found if name.startswith("copy")]) == 1
+    urls = [task["data"]["image"] for task in json.loads((folder / "label_studio.json").read_text(encoding="utf-8"))]
+    assert "/data/local-files/?d=unlabeled/0.png" in urls
 
 
 def test_what_cannot_be_used_is_named_and_too_few_are_said(call, trained):

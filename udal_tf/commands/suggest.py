@@ -9,13 +9,14 @@ IMAGES are files, folders and patterns, as for udal-predict. Suggested are image
 classes, more of them of rare ones, none like another or like a labeled one. The folder of --out, by default
 suggestions/ in the work folder, gets
 
-  suggestions.png     the images with the predicted class and its confidence
-  labels.csv          the suggestions first, with an empty column label to fill in, then the other IMAGES
-                      and those of the run; run.py and this command take it as --labels. Lines without a label are
-                      unlabeled images
-  label_studio.json   the suggestions as tasks of Label Studio with the predictions, and label_studio.xml, its labeling
-                      interface
-  suggestions.json    all of it for programs
+  suggestions.png      the images with the predicted class and its confidence
+  labels.csv           lines to fill in, for --labels of run.py and of this command
+  label_studio.json    the images as tasks of Label Studio, with the predictions
+  label_studio.xml     its labeling interface
+  suggestions.json     all of it for programs
+
+labels.csv has the suggestions first, with an empty column label, then the other IMAGES and those of the run. Lines
+whose label stays empty are unlabeled images.
 """
 
 from __future__ import annotations
@@ -174,7 +175,8 @@ def write(folder: pathlib.Path, found: Found, model: TrainedModel, args: argpars
         tiles.append(image_sheet.Tile(pixels, f"{one.predicted} {one.confidence:.2f}", one.file))
     image_sheet.draw(tiles, f"Label these next: predicted class, confidence{of_all}", folder / SHEET)
     write_text(folder / LABELS, "".join(csv_row(row) + "\n" for row in _label_rows(found)))
-    root = os.path.abspath(args.image_root or found.folder)
+    # Its storages must be folders below the document root, not the root itself.
+    root = os.path.abspath(args.image_root or os.path.dirname(found.folder))
     write_json(folder / TASKS, [_task(one, args, root, f"{args.workdir}, step {model.folder.step}")
                                 for one in found.suggestions])  # fmt: skip
     write_text(folder / INTERFACE, _interface(model.class_names))
@@ -297,7 +299,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         type=program.path,
         metavar="DIR",
         help="folder that the URLs for Label Studio are relative to, its LOCAL_FILES_DOCUMENT_ROOT (default: the "
-        "folder that has all suggested images)",
+        "folder above the one that has all suggested images)",
     )
     parser.add_argument(
         "--image_url",
