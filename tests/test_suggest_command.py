@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import shutil
 import xml.etree.ElementTree
 
 import numpy as np
@@ -181,6 +182,17 @@ def test_what_cannot_be_done_is_refused(call_command, trained, monkeypatch, argu
     assert (code, out) == (2, "")
     assert words in err
     assert not (trained[1] / "out").exists()
+
+
+def test_labels_that_the_run_left_out_are_said(call, trained, tmp_path):
+    """With --beta all labels are in labels.csv, and with it again most of the new ones would be left out."""
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    config["data"]["beta"] = 0.5
+    (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    code, out, _ = call(run, trained[1] / "unlabeled" / "0.png", "--out=out")
+    assert code == 0
+    assert "labels.csv has all labels, of which the run used a part: train without --beta=0.5" in out
 
 
 def test_a_run_without_image_files_needs_some_named(call, tiny_run, tmp_path):

@@ -99,6 +99,9 @@ def suggest(model: TrainedModel, args: argparse.Namespace) -> Found:
     shift = model.shift(args.target_prior, args.source_prior)
     labels, reason = run_images.labels_of(model)
     notes = [f"Labeled images of the run are not known and may be suggested: {reason}"] if reason else []
+    beta = model.folder.config.data.beta
+    if labels and beta < 1:
+        notes.append(f"{LABELS} has all labels, of which the run used a part: train without --beta={beta:g}")
     if args.labels:
         table = label_files.read(args.labels, args.labels.parent)
         labels |= {os.path.abspath(row.path): (row.label, row.split) for row in table.rows}
