@@ -70,7 +70,7 @@ def find(folder: Folder, model: TrainedModel, count: int, place: pathlib.Path) -
         named.append(line | {"suggested": suggested, "confidence": confidence, "marked": bool(issues.marked[i])})
         pixels = reading.pixels_or_fault(path, SHEET_SIDE)
         if len(tiles) < image_sheet.MOST_IMAGES and not isinstance(pixels, str):
-            tiles.append(image_sheet.Tile(pixels, f"{name} → {suggested} {confidence:.2f}", path))
+            tiles.append(image_sheet.Tile(pixels, (name, suggested), confidence, path))
     place.mkdir(parents=True, exist_ok=True)
     with outputs.new_file(place / TABLE, True) as file:
         for row in (named[0], *(line.values() for line in named)):

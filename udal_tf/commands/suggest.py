@@ -175,7 +175,7 @@ def write(folder: pathlib.Path, found: Found, model: TrainedModel, args: argpars
         pixels = reading.pixels_or_fault(one.file, SHEET_SIDE)
         if isinstance(pixels, str):
             raise ValueError(f"{shown(one.file)} has changed meanwhile: {pixels}")
-        tiles.append(image_sheet.Tile(pixels, f"{one.predicted} {one.confidence:.2f}", one.file))
+        tiles.append(image_sheet.Tile(pixels, (one.predicted,), one.confidence, one.file))
     image_sheet.draw(tiles, f"Label these next: predicted class, confidence{of_all}", folder / SHEET)
     write_text(folder / LABELS, "".join(csv_row(row) + "\n" for row in _label_rows(found)))
     # Its storages must be folders below the document root, not the root itself.
