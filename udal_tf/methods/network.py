@@ -39,7 +39,7 @@ class Network:
         if not second_head and not self.heads and not self.frozen:
             self._models: dict[tuple[str, ...], keras.Model] = {(): model}
             return
-        images, features, logits = _features(model)
+        images, features, logits = features_of(model)
         if second_head:
             head = keras.layers.Dense(model.output_shape[-1], dtype="float32", name=SECOND_HEAD)
             self.evaluated = keras.Model(images, head(features), name=model.name)
@@ -89,8 +89,12 @@ def _is_frozen(model: keras.Model) -> bool:
     return bool(trainable) and trainable <= of_last and any(id(v) not in of_last for v in model.variables)
 
 
-def _features(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
-    """The model's images, the features [B, F] that its last layer is given, and its logits."""
+def features_of(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
+    """The model's images, the features [B, F] that its last layer is given, and its logits.
+
+    Raises:
+      ValueError: if its last layer is no Dense.
+    """
     last = model.layers[-1] if model.layers else None
     if isinstance(last, keras.layers.Dense) and isinstance(model, keras.Sequential):
         images = features = keras.Input(model.input_shape[1:], name="images")
