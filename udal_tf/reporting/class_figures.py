@@ -46,7 +46,7 @@ def recall(methods: Mapping[str, Sequence[Run]], group: str) -> list[Sketch]:
         values = [run.result.per_class_recall[paper.EMA] for run in of]
         curve = _by_class(name, values, order, color=color, marker=marker, style=style)
         curves.append(dataclasses.replace(curve, spread=()))
-    caption = f"Test recall of each class with the EMA weights; {group}. Means over folds."
+    caption = f"Test recall of each class with the EMA weights; {group}. Means over runs."
     name = f"recall_{slug(group)}"
     return [_class_sketch(name, "Recall of each class", group, caption, "test recall, %", first, curves)]
 
@@ -72,14 +72,14 @@ def added_labels(runs: Sequence[Run], method: str, group: str) -> list[Sketch]:
 
 
 def confusion(runs: Sequence[Run], method: str, group: str) -> list[Sketch]:
-    """The confusion matrix, summed over the folds, in percent of each true class."""
+    """The confusion matrix, summed over the runs, in percent of each true class."""
     matrices = [np.array(run.result.confusion.ema, float) for run in runs]
     names = runs[0].result.class_names
     if any(matrix.shape != (len(names), len(names)) for matrix in matrices):
         return []
     counts = np.sum(matrices, axis=0)
     percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    caption = f"Confusion matrix of the EMA weights, summed over the folds; {method}, {group}."
+    caption = f"Confusion matrix of the EMA weights, summed over the runs; {method}, {group}."
     return [
         Sketch(
             f"confusion_{slug(method)}_{slug(group)}", f"Confusion matrix, {method}", f"{method}; {group}", caption,
@@ -90,7 +90,7 @@ def confusion(runs: Sequence[Run], method: str, group: str) -> list[Sketch]:
 
 
 def pseudo_labels(runs: Sequence[Run], rows: Sequence[Rows], method: str, group: str) -> list[Sketch]:
-    """Precision and recall of each class's confident pseudo-labels over training, over all folds.
+    """Precision and recall of each class's confident pseudo-labels over training, over all runs.
 
     Args:
       runs: of one setting and method.

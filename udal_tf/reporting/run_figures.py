@@ -1,6 +1,6 @@
 """Figures beyond the paper's Figures 1 and 3: Appendix A.1, pseudo-labels, training time; `run_figures` makes all.
 
-They show the runs of one setting with the recipe's α_min, k and length; curves are means over folds, bands one
+They show the runs of one setting with the recipe's α_min, k and length; curves are means over runs, bands one
 standard deviation.
 """
 
@@ -117,7 +117,7 @@ def pseudo_labels(methods: Mapping[str, Sequence[Rows]], group: str) -> list[Ske
         ]
         if curves:
             caption = (
-                f"{name.capitalize()} of the pseudo-labels in training batches, {words}; {group}. Means over folds."
+                f"{name.capitalize()} of the pseudo-labels in training batches, {words}; {group}. Means over runs."
             )
             title, y_label = f"Pseudo-label {name} over training", f"pseudo-label {name}, %"
             sketches.append(epoch_sketch(f"pseudo_{name}", title, group, caption, y_label, curves))
@@ -135,7 +135,7 @@ def time_and_accuracy(methods: Mapping[str, Sequence[Run]], group: str) -> list[
         curves.append(over(name, points, style="none", color=style_of(name)[0], marker=marker))
     title = f"{paper.MEASURES[measure].capitalize()} against training time"
     caption = (
-        f"{title}, mean over folds; {group}. Times are as recorded by the runs, which may have used different or "
+        f"{title}, mean over runs; {group}. Times are as recorded by the runs, which may have used different or "
         "shared machines."
     )
     words = ("training time, minutes", axis_text(measure))
