@@ -123,6 +123,7 @@ def _run(args: argparse.Namespace) -> int:
     from udal_tf.reporting import assessment_tables
 
     print(assessment_tables.text(evaluation))
+    model_arguments.say_caution(model, args, sys.stdout)
     supports = evaluation["plain"]["per_class"]["support"]
     empty = [name for name, support in zip(model.class_names, supports, strict=True) if not support]
     if empty:
