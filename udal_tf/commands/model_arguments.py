@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from typing import TYPE_CHECKING, TextIO
 
 from udal_tf.commands import program
-from udal_tf.reporting.terminal import Progress
+from udal_tf.reporting.terminal import PLAIN_WIDTH, Progress
 from udal_tf.run_records import NO_LA
 from udal_tf.shown_names import shown
 
@@ -87,7 +88,7 @@ def say_caution(model: TrainedModel, args: argparse.Namespace, file: TextIO | No
         on_validation = {choice.prior: f"{100 * choice.balanced_accuracy:.1f} %" for choice in result.la_choices}
         listed = ", ".join(f"prior {prior} {score}" for prior, score in on_validation.items())
         text += f" Balanced accuracy on validation: {listed.replace(f'prior {NO_LA}', 'without LA (Inf)')}."
-    print(f"note: {text}", file=file or sys.stderr)
+    print(textwrap.fill(f"note: {text}", PLAIN_WIDTH, break_on_hyphens=False), file=file or sys.stderr)
 
 
 class ImageProgress(Progress):

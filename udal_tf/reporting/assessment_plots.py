@@ -19,6 +19,8 @@ MOST_NUMBERED_CLASSES = 12
 CONFUSION_GAMMA = 0.5
 SHEET_COLUMNS = 6
 SHEET_CELL_INCHES = 1.7
+# The longer side of an image of a sheet: about twice the pixels that its cell has.
+MISTAKE_PIXELS = 400
 # Bars of a reliability diagram with fewer images are drawn with the opacity PALE.
 FEW_IMAGES = 10
 PALE = 0.35
@@ -79,7 +81,7 @@ def reliability(calibrations: Mapping[str, Mapping[str, Any]], path: pathlib.Pat
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """A misclassified image, [H, W, C] uint8 as the network sees it, with its true and predicted class."""
+    """A misclassified image of any size, [H, W, C] uint8 as in its file, with its true and predicted class."""
 
     image: np.ndarray
     file: str

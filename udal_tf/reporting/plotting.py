@@ -12,11 +12,13 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import io
+import itertools
 import os
 import re
 import sys
 import textwrap
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -86,14 +88,26 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def columns_of(text: str) -> int:
+    """The width of a text in letters; those of Chinese, Japanese and Korean take two.
+
+    >>> columns_of("猫 cat")
+    6
+    """
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
 def shortened(name: str, longest: int = LONGEST_NAME) -> str:
-    """The name on one line, cut to `longest` letters."""
+    """The name on one line, cut to the width of `longest` letters."""
     name = shown_names.shown(name)
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+    if columns_of(name) <= longest:
+        return name
+    ends = itertools.accumulate(map(columns_of, name))
+    return "".join(letter for letter, end in zip(name, ends, strict=True) if end < longest) + "…"
 
 
 def _rotated(class_names: Sequence[str]) -> bool:
-    return max(map(len, class_names)) > 3
+    return max(map(columns_of, class_names)) > 3
 
 
 def name_classes(axis: Axis, class_names: Sequence[str]) -> None:
@@ -117,9 +131,9 @@ def legend_below(figure: Figure | SubFigure, columns: int = 1) -> None:
         figure.legend(by_label.values(), by_label, loc="outside lower left", ncols=columns, borderpad=0.2)
 
 
-def parts(figure: Figure, rows: int, columns: int) -> list[SubFigure]:
-    """Subfigures in row-major order, each of which may have its own legend."""
-    grid = figure.add_gridspec(rows, columns)
+def parts(figure: Figure, rows: int, columns: int, heights: Sequence[float] | None = None) -> list[SubFigure]:
+    """Subfigures in row-major order, each of which may have its own legend. heights: of the rows, relative."""
+    grid = figure.add_gridspec(rows, columns, height_ratios=heights)
     return [figure.add_subfigure(grid[place]) for place in range(rows * columns)]
 
 

@@ -72,9 +72,9 @@ def divergence(methods: Mapping[str, Sequence[Rows]], group: str) -> list[Sketch
     One figure shows all three for UDAL, as in the paper, another that from p_data for every method, on the same scale.
     """
     names = (
-        ("kl_data", r"KL($\hat{q}$ || $p_{data}$)"),
-        ("kl_target", r"KL($\hat{q}$ || $\tilde{p}_{\alpha_t}$)"),
-        ("kl_uniform", r"KL($\hat{q}$ || uniform)"),
+        ("kl_data", r"from the labeled images, KL($\hat{q}$ || $p_{data}$)"),
+        ("kl_target", r"from the target, KL($\hat{q}$ || $\tilde{p}_{\alpha_t}$)"),
+        ("kl_uniform", r"from equal classes, KL($\hat{q}$ || uniform)"),
     )
     udal = [of for method, of in methods.items() if method.endswith("w/ UDAL")]
     own = [curve for name, label in names for of in udal for curve in _over_epochs(label, of, _train(name))]
@@ -89,14 +89,14 @@ def divergence(methods: Mapping[str, Sequence[Rows]], group: str) -> list[Sketch
     sketches = []
     for curves, what, words, y_label in (
         (own, "UDAL", "of UDAL", "KL divergence, nats"),
-        (every, "methods", "from p_data, of each method", r"KL($\hat{q}$ || $p_{data}$), nats"),
+        (every, "methods", "from p_data, of each method", "KL divergence, nats"),
     ):
         if curves:
             caption = (
                 f"Figure A.1: KL divergence of the moving average of the predictions on unlabeled images {words}, over "
                 f"training; {group}. Both figures A.1 of a setting have the same scale."
             )
-            title = f"Figure A.1: KL divergence of the pseudo-labels {words}"
+            title = f"Figure A.1: how far the predicted class distribution is from others, {words}"
             sketch = epoch_sketch(f"figA1_{what}", title, group, caption, y_label, curves)
             sketches.append(dataclasses.replace(sketch, y_limits=(min(low, 0.0), high)))
     return sketches
