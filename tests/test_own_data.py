@@ -130,7 +130,7 @@ def test_the_report_of_ones_own_data_has_no_paper_in_it_and_says_common_settings
     assert max(map(len, printed.splitlines()[:-1])) <= 80
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "the paper" not in page.lower().split('<h2 id="runs">')[0]
-    assert "All of them: epochs 3." in page
+    assert "All runs on custom dataset, flowers: epochs 3." in page
     assert "epochs 3" not in page.split('<h2 id="figures">')[1].split('<h2 id="left_out">')[0]
     assert not list((out / "tables").glob("table*"))
 
@@ -138,4 +138,4 @@ def test_the_report_of_ones_own_data_has_no_paper_in_it_and_says_common_settings
 def test_seeds_of_ones_own_data_share_figures(three_pairs):
     runs, _ = read_runs([three_pairs])
     assert list(figures.figure_groups(runs)) == ["custom dataset, flowers"]
-    assert figures.common_text(runs) == "epochs 3"
+    assert figures.common_texts(runs) == {"custom dataset, flowers": "epochs 3"}

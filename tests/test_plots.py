@@ -158,3 +158,19 @@ def test_divergence_of_equal_distributions(draws_well):
         for row in make_rows(2, 4)
     ]
     draws_well(training_plots.pseudo_label_divergence, rows, [0.25] * 4, ["a", "b", "c", "d"])
+
+
+def test_names_are_cut_by_their_width_and_letters_of_double_width_count_twice():
+    assert plotting.shortened("a" * 18) == "a" * 18 and plotting.shortened("a" * 19) == "a" * 17 + "…"
+    assert plotting.shortened("猫" * 9) == "猫" * 9 and plotting.shortened("猫" * 10) == "猫" * 8 + "…"
+    assert plotting.columns_of("Straße 狗") == 9
+
+
+def test_figures_of_a_run_are_titled_in_words(figures, tmp_path):
+    training_plots.pseudo_label_divergence(make_rows(2, 3), [0.5, 0.3, 0.2], ["a", "b", "c"], tmp_path)
+    training_plots.per_class_recall({"ema": [1.0, 0.5], "ema_la": [0.5, 0.5]}, ["a", "b"], [5, 2], tmp_path)
+    above, below = figures[0].subfigs
+    title = "How far the predicted class distribution of the unlabeled images is from two others"
+    assert above.axes[0].get_title(loc="left") == title and below.get_suptitle() == "Class distributions"
+    assert figures[1].axes[0].get_title(loc="left") == "Recall of each class on the test images"
+    assert figures[1].axes[1].get_xlabel() == "class, from frequent to rare"

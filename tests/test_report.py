@@ -544,7 +544,7 @@ def test_runs_that_all_leave_the_recipes_length_are_drawn_too(tmp_path):
     methods = {text: [run.settings["method"] for run in of] for text, of in figures.figure_groups(runs).items()}
     # As beside runs of the recipe, the point of an ablation has no figures of its own; all runs share the length.
     assert {text: sorted(of) for text, of in methods.items()} == {"CIFAR10-LT, γ = 100, β = 10 %": ["none", "udal"]}
-    assert figures.common_text(runs) == "epochs 2"
+    assert figures.common_texts(runs) == {"CIFAR10-LT": "epochs 2"}
     assert run_figures.run_figures(runs, {})
 
 

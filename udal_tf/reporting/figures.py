@@ -40,9 +40,18 @@ def group_text(run: Run, common: Sequence[str] = ()) -> str:
     return ", ".join(filter(None, (dataset_text(run), variant_text(run, omit=(*VARIED, *common, *seeds)))))
 
 
-def common_text(runs: Sequence[Run]) -> str:
-    """`epochs 5, depth 10`: the settings, other than their recipes', that all runs of a report share."""
-    return setting_text({name: runs[0].deviations[name] for name in tables.common_settings(runs)})
+def common_settings(runs: Iterable[Run]) -> dict[str, tuple[str, ...]]:
+    """For each dataset, the settings other than its recipes' that all of its runs share."""
+    return {name: tables.common_settings(of) for name, of in grouped(runs, dataset_text).items()}
+
+
+def common_texts(runs: Iterable[Run]) -> dict[str, str]:
+    """`common_settings` by dataset as `epochs 5, depth 10`; without datasets that have none."""
+    texts = {
+        name: setting_text({setting: of[0].deviations[setting] for setting in tables.common_settings(of)})
+        for name, of in grouped(runs, dataset_text).items()
+    }
+    return {name: text for name, text in texts.items() if text}
 
 
 def grouped(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:
@@ -56,8 +65,8 @@ def grouped(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, list[Ru
 def setting_groups(runs: Iterable[Run]) -> dict[str, list[Run]]:
     """The runs by `group_text`, and by `Run.draw` where it is ambiguous; largest groups first."""
     runs = list(runs)
-    common = tables.common_settings(runs) if runs else ()
-    by_draw = grouped(runs, lambda run: (group_text(run, common), run.draw))
+    common = common_settings(runs)
+    by_draw = grouped(runs, lambda run: (group_text(run, common[dataset_text(run)]), run.draw))
     texts = [text for text, _ in by_draw]
     ordered = sorted(by_draw.items(), key=lambda item: -len(item[1]))
     return {text + (f", {draw}" if texts.count(text) > 1 else ""): of for (text, draw), of in ordered}
@@ -69,10 +78,13 @@ def figure_groups(runs: Iterable[Run]) -> dict[str, list[Run]]:
     A setting whose runs are all such points is split by what they vary, which its text then includes.
     """
     groups, runs = {}, list(runs)
-    common = tables.common_settings(runs) if runs else ()
+    common = common_settings(runs)
     for text, of in setting_groups(runs).items():
         variants = grouped(
-            of, lambda run: tuple((n, v) for n, v in run.deviations.items() if n in VARIED and n not in common)
+            of,
+            lambda run: tuple(
+                (n, v) for n, v in run.deviations.items() if n in VARIED and n not in common[dataset_text(run)]
+            ),
         )
         if () in variants:
             groups[text] = variants[()]

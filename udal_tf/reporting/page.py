@@ -119,7 +119,7 @@ def page(
     return template.render(
         style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
         own=[_own(table) for table in own],
-        common=figures_of.common_text(runs),
+        common=figures_of.common_texts(runs),
         tables=[_table(table) for table in sorted(tables, key=lambda table: table.runs.empty)],
         comparisons=_comparisons(comparisons),
         comparison_headings=[(name, 1, False) for name in comparison.shown(comparisons).columns[4:]],
