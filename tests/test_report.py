@@ -610,6 +610,20 @@ def test_a_long_heading_ends_within_its_figure():
     assert heading.get_window_extent().x1 < figure.bbox.x1
 
 
+def test_a_figure_says_what_it_shows_and_of_which_runs():
+    assert plotting.render(sketch("FixMatch; digits")).get_suptitle() == "title\nFixMatch; digits"
+
+
+def test_titles_of_figures_are_whole(tmp_path):
+    for method in ("udal", "crest+"):
+        write_run(tmp_path, 0.8, **CIFAR, method=method)
+    runs, _ = read_runs([tmp_path])
+    titles = {one.title for one in run_figures.run_figures(runs, run_figures.read_all_rows(runs)[0])}
+    assert "Pseudo-label precision of each class over training" in titles
+    assert max(map(len, titles)) <= plotting.LONGEST_HEADING
+    assert not any(symbol in title for title in titles for symbol in ("$", "q̂", "KL"))
+
+
 @pytest.mark.parametrize("side", ["x_names", "y_names"])
 def test_class_names_have_room_beside_their_panel_and_above_its_legend(side):
     names_of_classes = ["ankle boot", "a name that is longer than any"]

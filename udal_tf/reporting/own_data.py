@@ -22,6 +22,7 @@ from udal_tf.reporting.tables import common_settings, dataset_text, differing_se
 from udal_tf.reporting.terminal import PLAIN_WIDTH
 from udal_tf.reporting.terminal import table_text as table_text_of
 from udal_tf.sections import DataConfig
+from udal_tf.settings import Section
 from udal_tf.shown_names import shown
 
 RAREST = "rarest_third_recall"
@@ -99,7 +100,8 @@ def rarest_third(p_data: Sequence[float]) -> list[int]:
 def _images(run: Run) -> tuple[Any, ...]:
     """What decides which images there are and which of them are labeled."""
     own = DATASETS[run.settings["dataset"]].settings
-    names = [field.name for section in (DataConfig, *([own] if own else [])) for field in dataclasses.fields(section)]
+    sections: list[type[Section]] = [DataConfig, *([own] if own else [])]
+    names = [field.name for section in sections for field in dataclasses.fields(section)]
     names = [name for name in [*names, "plugin_sha256"] if name in run.identity and name not in _SAME_IMAGES]
     return run.draw, tuple((name, run.identity[name]) for name in names)
 

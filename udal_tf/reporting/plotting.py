@@ -63,7 +63,7 @@ DPI = 120
 PANEL_DPI = 140
 # Width and height of a panel; each line of its legend and rotated class names add to the height.
 WIDTH_INCHES = 5.4
-PANEL_INCHES = 3.7
+PANEL_INCHES = 3.9
 LEGEND_LINE_INCHES = 0.24
 ROTATED_NAMES_INCHES = 0.6
 PAD_INCHES = 0.05
@@ -191,8 +191,8 @@ class Sketch:
 
     Attributes:
       name: of its files.
-      title: in the page.
-      heading: above the panel.
+      title: what the figure shows, above the panel.
+      heading: of which runs, below the title.
       caption: what the figure shows, in sentences.
       x_label: of the axis.
       y_label: of the axis.
@@ -275,7 +275,8 @@ def render(sketch: Sketch) -> Figure:
 
 def _fill(figure: Figure, sketch: Sketch) -> None:
     """Shows a sketch's heading, curves and matrix in its figure, or in one with the same frame."""
-    shown = textwrap.shorten(sketch.heading, LONGEST_HEADING, placeholder=" …")
+    lines = (textwrap.shorten(line, LONGEST_HEADING, placeholder=" …") for line in (sketch.title, sketch.heading))
+    shown = "\n".join(lines)
     figure.texts[0].set(text=literal(shown), fontfamily=families(shown))
     axes = figure.axes[0]
     if sketch.matrix is not None:
@@ -315,7 +316,7 @@ def _frame(sketch: Sketch) -> FigureCanvasAgg:
     height += ROTATED_NAMES_INCHES * (0 < len(sketch.x_names) <= MOST_NAMED_CLASSES and _rotated(sketch.x_names))
     figure = Figure(figsize=(WIDTH_INCHES, height), dpi=PANEL_DPI)
     axes = figure.add_subplot(xlabel=sketch.x_label, ylabel=sketch.y_label)
-    figure.suptitle("Heading", x=0.01, ha="left")
+    figure.suptitle("Title\nHeading", x=0.01, ha="left")
     for place, curve in enumerate(sketch.curves):
         _draw_curve(axes, curve, place)
     if sketch.matrix is None:

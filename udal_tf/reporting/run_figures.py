@@ -87,16 +87,16 @@ def divergence(methods: Mapping[str, Sequence[Rows]], group: str) -> list[Sketch
         return []
     low, high = common_limits(own + every)
     sketches = []
-    for curves, what, words, y_label in (
-        (own, "UDAL", "of UDAL", "KL divergence, nats"),
-        (every, "methods", "from p_data, of each method", "KL divergence, nats"),
+    for curves, what, others, words, y_label in (
+        (own, "UDAL", "target classes", "of UDAL", "KL divergence, nats"),
+        (every, "methods", "labeled classes", "from p_data, of each method", "KL divergence, nats"),
     ):
         if curves:
             caption = (
                 f"Figure A.1: KL divergence of the moving average of the predictions on unlabeled images {words}, over "
                 f"training; {group}. Both figures A.1 of a setting have the same scale."
             )
-            title = f"Figure A.1: how far the predicted class distribution is from others, {words}"
+            title = f"Figure A.1: divergence of predicted from {others}"
             sketch = epoch_sketch(f"figA1_{what}", title, group, caption, y_label, curves)
             sketches.append(dataclasses.replace(sketch, y_limits=(min(low, 0.0), high)))
     return sketches

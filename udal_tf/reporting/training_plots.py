@@ -71,12 +71,12 @@ def training_curves(rows: Sequence[EpochRow], path: pathlib.Path) -> None:
             _over_epochs(axes, title, "%", rows, curves)
             axes.set_ylim(limits)
         heights = (2, 1) if pseudo_labels else (1,)
-        axes = np.atleast_1d(last.subplots(len(heights), 1, sharex=True, height_ratios=heights))
+        panels = np.atleast_1d(last.subplots(len(heights), 1, sharex=True, height_ratios=heights))
         if pseudo_labels:
-            _over_epochs(axes[0], "Pseudo-labels", "unlabeled images, %", rows, pseudo_labels)
-            axes[0].set(ylim=(0, 105), xlabel="")
-        _over_epochs(axes[-1], "Strength of alignment", "α (1: none)", rows, alpha)
-        axes[-1].set_ylim(-0.05, 1.05)
+            _over_epochs(panels[0], "Pseudo-labels", "unlabeled images, %", rows, pseudo_labels)
+            panels[0].set(ylim=(0, 105), xlabel="")
+        _over_epochs(panels[-1], "Strength of alignment", "α (1: none)", rows, alpha)
+        panels[-1].set_ylim(-0.05, 1.05)
         for part in (first, *middle, last):
             plotting.legend_below(part, 2)
 
