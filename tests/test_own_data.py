@@ -70,6 +70,7 @@ def test_the_gain_is_that_of_pairs_with_the_same_seed_and_fold(three_pairs):
     ("differences", "said"),
     [
         ([2.0], "+2.0 points of balanced accuracy (a single pair of runs: repeat with other seeds)"),
+        ([-0.04], "+0.0 points of balanced accuracy (a single pair of runs: repeat with other seeds)"),
         ([2.0, 2.0], "+2.0 points of balanced accuracy (the same in all 2 pairs)"),
         # −3 ± 12.7062 · √2 / √2, one degree of freedom.
         (

@@ -5,6 +5,7 @@ folds, differences over pairs of runs that have both in common.
 """
 
 import dataclasses
+import functools
 import itertools
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,7 +64,7 @@ class OwnTable:
         of = self.values[self.values.row == row]
         return of.set_index(["seed", "fold"])[measure].dropna()
 
-    @property
+    @functools.cached_property
     def cells(self) -> pd.DataFrame:
         """CELL_COLUMNS for each row and measure, and "best": whether the mean is the best of two or more."""
         lines = []

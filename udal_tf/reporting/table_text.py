@@ -23,7 +23,7 @@ def value_text(mean: float, std: float, digits: int = 1) -> str:
 
 def signed(value: float) -> str:
     """`+0.3`; negative values have a typographic minus."""
-    return f"{value:+.1f}".replace("-", "−")
+    return f"{round(value, 1) + 0.0:+.1f}".replace("-", "−")  # No negative zero.
 
 
 def own_text(cell: Any) -> str:
