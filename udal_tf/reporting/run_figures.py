@@ -96,7 +96,7 @@ def divergence(methods: Mapping[str, Sequence[Rows]], group: str) -> list[Sketch
                 f"Figure A.1: KL divergence of the moving average of the predictions on unlabeled images {words}, over "
                 f"training; {group}. Both figures A.1 of a setting have the same scale."
             )
-            title = f"Figure A.1: divergence of predicted from {others}"
+            title = f"Figure A.1: divergence from the {others}"
             sketch = epoch_sketch(f"figA1_{what}", title, group, caption, y_label, curves)
             sketches.append(dataclasses.replace(sketch, y_limits=(min(low, 0.0), high)))
     return sketches
