@@ -17,6 +17,7 @@ from udal_tf.data.dataset import DataError
 from udal_tf.data.files import NAMED
 from udal_tf.inference import image_files, priors, workfolder
 from udal_tf.inference.workfolder import LAST, RAW, WEIGHTS, ModelError, WorkFolder
+from udal_tf.methods import own_prior
 from udal_tf.methods.method import Method, make_method
 from udal_tf.methods.network import Network, features_of
 from udal_tf.models.build import build_model
@@ -137,7 +138,7 @@ class TrainedModel:
 
         Args:
           kind: `labeled`, p_data; `own`, the prior that the method's labeled loss gives the model
-            (`priors.own_prior`); or "": as in the evaluation during training, chosen by --la_prior.
+            (`methods.own_prior.own_prior`); or "": as in the evaluation during training, chosen by --la_prior.
 
         Raises:
           ModelError: if it is not known for weights of this step.
@@ -145,18 +146,18 @@ class TrainedModel:
         config, row = self.folder.config, self.folder.row
         p_target = np.array(row.p_target, np.float32) if row else None
         kind = kind or config.method.la_prior
-        if kind == priors.LABELED:
+        if kind == own_prior.LABELED:
             return self.p_data
         try:
-            if kind == priors.OWN:
-                return priors.own_prior(config.method.method, self.p_data, p_target)
+            if kind == own_prior.OWN:
+                return own_prior.own_prior(config.method.method, self.p_data, p_target)
         except ValueError as error:
             raise ModelError(f"{shown(self.folder.run_dir.path)}: {error}") from error
         if self.folder.result:  # --la_prior=label_average or target, as it was at the end.
             return np.array(self.folder.result.la_prior.distribution, np.float32)
         raise ModelError(
             f"{shown(self.folder.run_dir.path)}: --la_prior={kind} is known only at the end of training; use the "
-            f"source prior {priors.LABELED} for now"
+            f"source prior {own_prior.LABELED} for now"
         )
 
     def shift(self, target_prior: priors.Stated | None, source_prior: str = "") -> np.ndarray:
