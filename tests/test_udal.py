@@ -14,7 +14,7 @@ from run_files import make_result, make_row
 from test_docs import ROOT, installed_commands
 
 from udal_tf import __version__
-from udal_tf.commands import evaluate, export, inspect, predict, program, report, sweep, udal
+from udal_tf.commands import evaluate, export, inspect, predict, program, report, suggest, sweep, udal
 from udal_tf.commands.quiet import LEVEL, quiet
 from udal_tf.data import settings
 from udal_tf.reporting import console, contact_sheet, plotting
@@ -170,6 +170,7 @@ def screens(undrawn, tmp_path_factory):
         shown("inspect", inspect.main, ["images", "--no_timing"])
         shown("evaluate", evaluate.main, ["run", "images/test"])
         shown("predict", predict.main, ["run", "images/unlabeled", "--top_k=3"])
+        shown("suggest", suggest.main, ["run", "--count=2"])
         shown("export", export.main, ["run", "exported", "--format=keras"])
         shown("sweep", sweep.main, ["digits", "--list"])
         shown("report", report.main, ["run"])

@@ -35,6 +35,7 @@ def _main(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)
     program.import_tensorflow()
     from udal_tf.data.dataset import DataError
+    from udal_tf.inference import priors
     from udal_tf.training.checkpointing import CheckpointError
     from udal_tf.training.distribute import DeviceError, WorkerLost, check_cluster
     from udal_tf.training.experiment import train_and_evaluate
@@ -55,6 +56,8 @@ def _main(argv: list[str]) -> None:
         _start_again(str(error))
     folder = config.train.workdir
     print(f"\n{result_text(result)}")
+    if caution := priors.caution(config.method.method):
+        print("\n" + wrapped(caution))
     seconds = f"{result.steps} steps in {result.seconds:.0f} s"
     print("\n" + wrapped(f"{seconds}. Results, metrics and images: {shown(folder)}"))
 

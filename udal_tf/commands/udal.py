@@ -16,6 +16,7 @@ COMMANDS = {
     "inspect": "check a folder of images before training on it",
     "evaluate": "score a trained model on images whose classes are known",
     "predict": "the class of each image, by a trained model",
+    "suggest": "which images to label next",
     "export": "a trained model as SavedModel, Keras, TFLite or ONNX file",
     "sweep": "train every cell of a grid, here or on a cluster",
     "report": "tables, figures and one page from finished runs",

@@ -7,7 +7,7 @@ from udal_tf import shown_names
 from udal_tf.config import Config
 from udal_tf.reporting.terminal import filled, table_text, wrapped
 from udal_tf.run_dir import CONFIG
-from udal_tf.run_records import VALIDATION, ByWeights, EpochRow, Result
+from udal_tf.run_records import NO_LA, VALIDATION, ByWeights, EpochRow, LaChoice, Result
 
 SCORE_COLUMNS = {"raw": "raw", "ema": "EMA", "raw_la": "raw + LA", "ema_la": "EMA + LA"}
 # The settings that select records, which are always shown.
@@ -202,10 +202,19 @@ def result_text(result: Result) -> str:
             f"{_percent(best.balanced_accuracy)} %; the other rows are of the last epoch"
         )
     table, train = table_text(["test, %", *SCORE_COLUMNS.values()], rows), result.config.get("train", {})
+    if result.la_choices:
+        table += "\n" + la_choices_text(result.la_choices) + "\n"
     # Of the last generation, as each starts with new weights.
     steps = train.get("epochs", 0) * train.get("steps_per_epoch", 0)
     remarks = [*chosen, *ema_warnings(result.accuracy, steps, result.config.get("optimizer", {}))]
     return "\n".join([table, *map(wrapped, remarks)])
+
+
+def la_choices_text(choices: Sequence[LaChoice]) -> str:
+    """What LA (Inf) gives on the validation images, in percent, by each prior that it can remove."""
+    names = {choice.prior: f"LA (Inf), prior {choice.prior}" for choice in choices} | {NO_LA: "without LA (Inf)"}
+    rows = [[names[c.prior], _percent(c.accuracy), _percent(c.balanced_accuracy)] for c in choices]
+    return "\n" + table_text(["validation, EMA, %", "accuracy", "balanced accuracy"], rows)
 
 
 def _percent(fraction: float | None) -> str:
