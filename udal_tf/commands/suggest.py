@@ -12,7 +12,7 @@ classes, more of them of rare ones, none like another or like a labeled one. The
 suggestions/ in the work folder, gets
 
   suggestions.png      the images with the predicted class and its confidence
-  labels.csv           lines to fill in, for --labels of run.py and of this command
+  labels.csv           to fill in, for --labels of run.py and of this command
   label_studio.json    the images as tasks of Label Studio, with the predictions
   label_studio.xml     its labeling interface
   suggestions.json     all of it for programs

@@ -183,7 +183,8 @@ class Progress:
         if stream.isatty() and not self._bar.disable:
             self._bar.console.print(text)
         else:
-            print(text, file=stream, flush=True)
+            on_screen = stream.isatty() and "\n" not in text
+            print(wrapped(text, following="  ") if on_screen else text, file=stream, flush=True)
 
     def close(self) -> None:
         """Removes the bar."""
