@@ -76,12 +76,13 @@ def own_prior(method: str, p_data: np.ndarray, p_target: np.ndarray | None) -> n
       p_target: [C], p̃ at the weights' epoch; None if no epoch is finished.
 
     Raises:
-      ValueError: if p̃ is needed and not known, or the method has a second head, a correction at inference or
-        estimates of its own.
+      ValueError: if p̃ is needed and not known, or the method has a second head, a correction at inference, estimates
+        of its own, or a labeled loss that is weighted or sampled by class.
     """
     record, unknown = METHODS[method], f"the source prior of --method={method} is unknown: use {LABELED}"
     shift = record.targets.labeled
-    if record.second_head or registry.resolved(record.behavior).inference_shift is not Method.inference_shift:
+    corrects = registry.resolved(record.behavior).inference_shift is not Method.inference_shift
+    if record.second_head or corrects or not record.states_prior:
         raise ValueError(unknown)
     if shift is None:
         return p_data

@@ -21,6 +21,7 @@ class Network:
       heads: all of them by name, the second one as SECOND_HEAD.
       evaluated: the Keras model that predicts.
       averaged: the variables with an EMA: all trainable ones of `evaluated`, and the model's own last layer.
+      training: whether calls are in training mode; false while all but the last layer is frozen.
 
     Raises:
       ValueError: if heads are to be added and the model's features cannot be found.
@@ -29,12 +30,12 @@ class Network:
     def __init__(
         self, model: keras.Model, second_head: bool = False, heads: Mapping[str, keras.layers.Layer] | None = None
     ):
-        self.model, self.heads = model, dict(heads or {})
+        self.model, self.heads, self.training = model, dict(heads or {}), True
         self.evaluated, self.averaged = model, list(model.trainable_variables)
         if not second_head and not self.heads:
             self._models: dict[tuple[str, ...], keras.Model] = {(): model}
             return
-        images, features, logits = _features(model)
+        images, features, logits = features_of(model)
         if second_head:
             head = keras.layers.Dense(model.output_shape[-1], dtype="float32", name=SECOND_HEAD)
             self.evaluated = keras.Model(images, head(features), name=model.name)
@@ -50,9 +51,9 @@ class Network:
         return tuple(name for name in self.heads if all_heads or name == SECOND_HEAD)
 
     def __call__(self, images: tf.Tensor, all_heads: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Logits of the model, and by name those of the second head or of all heads, in training mode, in float32."""
+        """Logits of the model, and by name those of the second head or of all heads, by `training`, in float32."""
         names = self._names(all_heads)
-        outputs = self._models[names](images, training=True)
+        outputs = self._models[names](images, training=self.training)
         logits, *others = [tf.cast(values, tf.float32) for values in (outputs if names else [outputs])]
         return logits, dict(zip(names, others, strict=True))
 
@@ -66,8 +67,12 @@ class Network:
         return tf.cast(self.evaluated.stateless_call(weights, fixed, images, training=False)[0], tf.float32)
 
 
-def _features(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
-    """The model's images, the features [B, F] that its last layer is given, and its logits."""
+def features_of(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
+    """The model's images, the features [B, F] that its last layer is given, and its logits.
+
+    Raises:
+      ValueError: for a model that does not end in a Dense layer.
+    """
     last = model.layers[-1] if model.layers else None
     if isinstance(last, keras.layers.Dense) and isinstance(model, keras.Sequential):
         images = features = keras.Input(model.input_shape[1:], name="images")

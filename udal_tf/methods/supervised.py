@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
-from udal_tf.core import losses
 from udal_tf.methods.base import Losses, accuracy
 from udal_tf.methods.step import Step
 from udal_tf.sections import MethodConfig
@@ -25,6 +24,6 @@ class Supervised:
     def losses(self, batch: dict[str, tf.Tensor], step: Step) -> Losses:
         (logits_l,) = step.forward(x_l=batch["x_l"])
         return Losses(
-            labeled=losses.cross_entropy(batch["labels_l"], step.labeled_logits(logits_l)),
+            labeled=step.cross_entropy(batch["labels_l"], step.labeled_logits(logits_l)),
             monitors={"train_accuracy": accuracy(batch["labels_l"], logits_l)},
         )

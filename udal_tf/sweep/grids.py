@@ -17,6 +17,7 @@ from udal_tf.config import Config, flat, given_on_command_line, is_identity, res
 from udal_tf.reporting import paper
 from udal_tf.reporting.runs import differing, shown, tuples
 from udal_tf.settings import bad_text
+from udal_tf.training.stages import images_before
 
 # α_min on the horizontal axis of Figures 3a to 3c; 0.1 is the paper's choice, 0.5 CReST's.
 ALPHA_MINS = (0.0, 0.1, 0.25, 0.5)
@@ -48,14 +49,7 @@ class Cell:
     @property
     def images(self) -> int:
         """Training images seen over all generations, each view counted once."""
-        return self.config.train.total_steps * self.config.generations * images_per_step(self.config)
-
-
-def images_per_step(config: Config) -> int:
-    """Training images per step, each view counted once: 960 in the paper's FixMatch recipe."""
-    further = [of_set for _, of_set, _ in config.records.method.further_views(config.own.method)]
-    views = config.records.base.views_per_unlabeled_image(config.own.base) + further.count("unlabeled")
-    return (1 + further.count("labeled")) * config.train.batch_size + views * config.train.unlabeled_batch_size
+        return images_before(self.config, self.config.train.total_steps) * self.config.generations
 
 
 def _table_1() -> list[Block]:
