@@ -91,8 +91,8 @@ class SimProConfig(Section):
     def check_run(self, config: Any) -> None:
         if config.train.unlabeled_curriculum and not self.simpro_scale:
             raise ValueError(
-                "--unlabeled_curriculum changes the number of batches per pass, from which --method=simpro computes the "
-                "scale of its labeled loss: give --simpro_scale, or leave the curriculum out"
+                "--unlabeled_curriculum changes the number of batches per pass, from which --method=simpro computes "
+                "the scale of its labeled loss: give --simpro_scale, or leave the curriculum out"
             )
 
 
