@@ -148,7 +148,8 @@ def test_tau_normalized_weights_by_their_formula():
 def test_balanced_batches_show_every_class_equally_often_and_images_of_a_class_alike():
     labels = np.array([0] * 7 + [2] * 2 + [5])
     order = stream.ByClass.of(labels)
-    rows = np.concatenate([order.indices(tf.constant(step), 5, seed=3, stream=0) for step in range(600)])
+    batch = tf.function(lambda step: order.indices(step, 5, seed=3, stream=0))
+    rows = np.concatenate([batch(tf.constant(step)) for step in range(600)])
     shown = np.bincount(rows, minlength=10)
     np.testing.assert_array_equal(np.bincount(labels[rows]), [1000, 0, 1000, 0, 0, 1000])
     # Binomial with a standard deviation of 11 and 16.
@@ -179,16 +180,11 @@ def test_the_second_stage_moves_a_new_head_and_nothing_else_by_a_bit():
         assert (average.numpy() != value).any() == moved, variable.path
     assert (head.kernel.numpy() != start).any() and "loss_rotation" not in metrics[0]
     # The first loss is that of inference mode, by the new head, and the decay is of the head alone.
-    logits = learner_of_a_network_logits(learner, before, rest, head, start, make_batch("supervised", 0))
-    labels = make_batch("supervised", 0)["labels_l"].numpy()
-    assert float(metrics[0]["loss_labeled"]) == pytest.approx(np.mean(cross_entropies(logits, labels)), rel=1e-5)
+    batch = make_batch("supervised", 0)
+    logits = keras.Model(learner.model.input, head.input)(batch["x_l"], training=False).numpy() @ start
+    losses = cross_entropies(logits, batch["labels_l"].numpy())
+    assert float(metrics[0]["loss_labeled"]) == pytest.approx(np.mean(losses), rel=1e-5)
     assert float(metrics[0]["loss_l2"]) == pytest.approx(np.sum(start**2) / 2, rel=1e-5)
-
-
-def learner_of_a_network_logits(learner, before, rest, head, kernel, batch):
-    """Logits in inference mode with a head of this kernel and without bias."""
-    features = keras.Model(learner.model.input, head.input)(batch["x_l"], training=False)
-    return features.numpy() @ kernel
 
 
 def test_the_stages_of_a_growing_batch_by_hand():
@@ -233,13 +229,13 @@ def test_growing_batches_show_every_unlabeled_image_once_per_pass():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"method": "focal", "base": "mixmatch"}, "--method=focal needs --base=supervised or fixmatch, got --base=mixm"),
+        ({"method": "focal", "base": "mixmatch"}, "--method=focal needs --base=supervised or fixmatch, got --base=mi"),
         ({"method": "suppressed", "base": "supervised"}, "--method=suppressed needs --base=fixmatch"),
         ({"method": "ldam_drw", "base": "remixmatch"}, "--method=ldam_drw needs --base=supervised or fixmatch"),
         ({"method": "crt", "epochs": 1}, "which need --epochs of at least 2, got 1"),
         ({"method": "crt", "patience": 3, "validation": 0.2}, "--patience=3 cannot be used with --method=crt"),
         ({"method": "udal", "balance_beta": 0.5}, "--balance_beta belongs to --method=class_balanced, ldam_drw"),
-        ({"base": "mixmatch", "unlabeled_curriculum": True, "unlabeled_ratio": 2}, "needs --base=fixmatch, got --base=mix"),
+        ({"base": "mixmatch", "unlabeled_curriculum": True, "unlabeled_ratio": 2}, "needs --base=fixmatch, got"),
         ({"base": "supervised", "method": "none", "unlabeled_curriculum": True}, "--unlabeled_curriculum needs --base"),
         ({"unlabeled_curriculum": True, "unlabeled_ratio": 1}, "needs --unlabeled_ratio of at least 2"),
         ({"method": "simpro", "unlabeled_curriculum": True}, "give --simpro_scale, or leave the curriculum out"),
@@ -273,11 +269,12 @@ def test_a_fit_on_batches_of_the_users_own_cannot_sample_by_class():
 
 
 TINY = {"steps_per_epoch": 2, "batch_size": 4, "unlabeled_ratio": 2, "depth": 10, "threshold": 0.12}
-STAGED = {**TINY, "method": "crt", "epochs": 4, "retrain_head": 0.25, "unlabeled_curriculum": True}
+STAGED = {**TINY, "method": "crt", "epochs": 4, "retrain_head": 0.25}
+STAGED |= {"unlabeled_curriculum": True, "curriculum_alpha": 0.0}
 
 
 def test_a_run_of_several_stages_ends_the_same_when_it_is_cut_in_each(undrawn, tmp_path, monkeypatch):
-    """Stages of ratios 1 and 2 and of the head alone, from steps 0, 5 and 6 on, one step a call; cut after 1, 6 and 7."""
+    """Stages of ratios 1 and 2 and of the head alone, from steps 0, 5 and 6 on; cut after 1, 6 and 7 steps."""
     monkeypatch.setattr(loop, "CALL_SECONDS", 0.0)
     config = resolve({**STAGED, "workdir": str(tmp_path / "whole")})
     assert [(stage.first_step, stage.unlabeled_ratio, stage.head_alone) for stage in stages(config)] == [
@@ -304,10 +301,8 @@ def test_a_run_of_several_stages_ends_the_same_when_it_is_cut_in_each(undrawn, t
             experiment.train_and_evaluate(config)
     cut = experiment.train_and_evaluate(config)
     assert not cuts and cut.accuracy == whole.accuracy and cut.per_class_recall == whole.per_class_recall
-    ours, theirs = (
-        [dict(row, seconds=0) for row in read_rows(tmp_path / name / "metrics.jsonl")] for name in ("whole", "cut")
-    )
-    assert ours == theirs
+    resumed = read_rows(tmp_path / "cut" / "metrics.jsonl")
+    assert [dict(row, seconds=0) for row in rows] == [dict(row, seconds=0) for row in resumed]
 
 
 def test_a_run_with_a_normalized_head_predicts_and_is_exported_as_it_was_evaluated(undrawn, tmp_path):
