@@ -3,11 +3,13 @@
 import functools
 import json
 import signal
+import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from forked import REPOSITORY
 from method_vectors import Case, make_learner, take
 from run_files import read_rows
 from test_learner import make_batch
@@ -22,6 +24,9 @@ from udal_tf.methods.ldam_drw import with_normalized_head
 from udal_tf.records.simple_methods import LdamConfig
 from udal_tf.training import experiment, loop
 from udal_tf.training.stages import Stage, images_before, stages
+
+sys.path.append(str(REPOSITORY / "benchmarks"))
+import unlabeled_curriculum  # noqa: E402
 
 COUNTS = np.array([8, 4, 2, 2])
 CASE = Case("made up", {"classes": 4, "label_counts": [8, 4, 2, 2]}, {})
@@ -333,3 +338,14 @@ def test_a_tau_normalized_head_predicts_by_its_formula_and_zero_changes_nothing(
     for tau in (-1.0, float("nan")):
         with pytest.raises(ValueError, match="tau_norm must be a number of at least 0"):
             udal_tf.load(tiny_run, tau_norm=tau)
+
+
+def test_the_images_to_the_plain_runs_accuracy_are_those_of_the_first_epoch_that_reaches_it():
+    def epochs(*accuracies, images):
+        scores = [{"test": {"accuracy": {"ema": accuracy}}} for accuracy in accuracies]
+        return [{**row, "images": images * n, "seconds": 2.0 * n} for n, row in enumerate(scores, start=1)]
+
+    runs = [epochs(0.5, 0.9, 0.8, images=100), epochs(0.7, 0.7, 0.6, images=100)]
+    assert unlabeled_curriculum.table_row("none, plain", runs, [0.8, 0.8]) == (
+        "| none, plain | 70.0 ± 14.1 | 300 ± 0 | 200 | 4.0 | 1 of 2 |"
+    )

@@ -60,7 +60,7 @@ class ImageSet:
 
     def balanced(self) -> "ImageSet":
         """The same set, sampled so that every class is shown equally often."""
-        return dataclasses.replace(self, by_class=stream.ByClass.of(self.labels.numpy()))
+        return dataclasses.replace(self, by_class=stream.ByClass.of(np.asarray(self.labels)))
 
     def rows(self, step: tf.Tensor, seed: int, order: int) -> tf.Tensor:
         """[batch_size] int64: which of the positions the batch of a step has; order: the number of its stream."""

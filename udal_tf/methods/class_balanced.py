@@ -1,6 +1,5 @@
 """Class-balanced weights (Cui et al. 2019): images of rare classes count more in the labeled loss."""
 
-import numpy as np
 import tensorflow as tf
 
 from udal_tf.core import rebalancing
@@ -10,14 +9,17 @@ from udal_tf.records.simple_methods import ClassBalancedConfig
 from udal_tf.settings import of_kind
 
 
+def labeled_counts(setup: Setup) -> list[float]:
+    """C numbers of labeled images. Raises ValueError if they are not known."""
+    if setup.problem.labeled_counts is None:
+        raise ValueError(f"--method={setup.record.name} needs the numbers of labeled images: give class_counts")
+    return setup.problem.labeled_counts.tolist()
+
+
 def class_weights(setup: Setup) -> tf.Tensor:
     """[C], the weights by --balance_beta. Raises ValueError if the numbers of labeled images are not known."""
-    counts = setup.problem.labeled_counts
-    if counts is None:
-        raise ValueError(f"--method={setup.record.name} needs the numbers of labeled images: give class_counts")
-    return rebalancing.effective_weights(
-        np.asarray(counts, np.float64), of_kind(ClassBalancedConfig, setup.settings).balance_beta
-    )
+    beta = of_kind(ClassBalancedConfig, setup.settings).balance_beta
+    return rebalancing.effective_weights(labeled_counts(setup), beta)
 
 
 class ClassBalanced(Method):

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from udal_tf.core import rebalancing
 from udal_tf.methods.base import gathered
-from udal_tf.methods.class_balanced import class_weights
+from udal_tf.methods.class_balanced import class_weights, labeled_counts
 from udal_tf.methods.method import Method, Setup
 from udal_tf.methods.network import features_of
 from udal_tf.methods.step import Step
@@ -61,7 +61,7 @@ class LdamDrw(Method):
         super().__init__(setup)
         own = of_kind(LdamConfig, setup.settings)
         self.weights, self._start = class_weights(setup), own.reweight_start
-        self.added = -(own.ldam_scale or 1.0) * rebalancing.margins(setup.problem.labeled_counts, own.ldam_margin)
+        self.added = -(own.ldam_scale or 1.0) * rebalancing.margins(labeled_counts(setup), own.ldam_margin)
 
     def labeled_logits(self, step: Step, logits: tf.Tensor) -> tf.Tensor:
         return logits + tf.one_hot(step.batch["labels_l"], logits.shape[-1]) * self.added

@@ -18,7 +18,7 @@ class Suppressed(Method):
     def __init__(self, setup: Setup):
         super().__init__(setup)
         beta = of_kind(SuppressedConfig, setup.settings).suppress_beta
-        self.weights = rebalancing.suppression(setup.problem.p_data, beta)
+        self.weights = rebalancing.suppression(setup.problem.p_data.tolist(), beta)
 
     def unlabeled_weights(self, step: Step) -> tf.Tensor:
         return tf.gather(self.weights, tf.argmax(step.targets, axis=-1))

@@ -4,6 +4,7 @@ images that they train on."""
 import dataclasses
 
 from udal_tf.config import Config
+from udal_tf.records.simple_methods import CrtConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,7 @@ def stages(config: Config) -> list[Stage]:
     train = config.train
     whole = train.total_steps
     if config.records.method.retrains_head:
-        epochs = min(max(1, round(config.own.method.retrain_head * train.epochs)), train.epochs - 1)
+        epochs = min(max(1, round(config.own_section(CrtConfig).retrain_head * train.epochs)), train.epochs - 1)
         whole -= epochs * train.steps_per_epoch
     starts = [(first, ratio) for first, ratio in train.unlabeled_ratios if first < whole]
     ends = [*(first for first, _ in starts[1:]), whole]
