@@ -118,8 +118,12 @@ def check(whole: pathlib.Path, killed: pathlib.Path) -> None:
         raise RuntimeError(f"{killed} did not end as {whole} did: {', '.join(different[:10])}")
 
 
-def kill_repeatedly(folder: pathlib.Path, kills: int, seed: int, flags: list[str]) -> collections.Counter:
+def kill_repeatedly(
+    folder: pathlib.Path, kills: int, seed: int, flags: list[str], earliest: float = 0.0
+) -> collections.Counter:
     """How often each thing happened while runs below a folder were killed so many times.
+
+    earliest: no kill comes before this fraction of the time that a whole run takes.
 
     Raises:
       RuntimeError: if a start fails, or a run does not end as an uninterrupted one.
@@ -137,7 +141,7 @@ def kill_repeatedly(folder: pathlib.Path, kills: int, seed: int, flags: list[str
     counts.update(dict.fromkeys(("kills", "runs", "checkpoints truncated", "half rows appended"), 0))
     while True:
         left_alone = counts["kills"] == kills
-        finished = ended(killed, flags, float("inf") if left_alone else moments.uniform(0.0, longest))
+        finished = ended(killed, flags, float("inf") if left_alone else moments.uniform(earliest * longest, longest))
         counts["resumed starts"] += "Resuming from step" in finished.stdout
         counts["starts from the checkpoint before the newest"] += FELL_BACK in finished.stderr
         if finished.returncode == -signal.SIGKILL:
@@ -165,13 +169,16 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--methods", default="", help="comma-separated; default: the one of run.py")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the damage")
+    parser.add_argument(
+        "--earliest", type=float, default=0.0, help="fraction of a run's time before which none is killed"
+    )
     parser.add_argument("flags", nargs="*", help="further flags of run.py, after --, without generations")
     args = parser.parse_args()
     began = time.monotonic()
     for method in args.methods.split(","):
         flags = [*FLAGS, *([f"--method={method}"] if method else []), *args.flags]
         with tempfile.TemporaryDirectory() as folder:
-            counts = kill_repeatedly(pathlib.Path(folder), args.kills, args.seed, flags)
+            counts = kill_repeatedly(pathlib.Path(folder), args.kills, args.seed, flags, args.earliest)
         seconds = time.monotonic() - began
         shown = ", ".join(f"{count} {name}" for name, count in counts.items())
         print(f"{method}: " * bool(method) + f"{shown}, after {seconds:.0f} s", flush=True)
