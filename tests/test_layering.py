@@ -54,7 +54,7 @@ MAY_IMPORT = {
     "records": {"settings", "class_distribution", "registry", "folder_recipe"},
     # The records themselves come by way of the registry.
     "sections": {"settings", "class_distribution", "registry"},
-    "warm_start": {"sections", "storage"},
+    "warm_start": {"sections", "shown_names", "storage"},
     "config": {"settings", "class_distribution", "registry", "sections", "shown_names", "storage", "warm_start"},
     "crest_flags": {"config", "shown_names"},
     "storage": {"shown_names"},

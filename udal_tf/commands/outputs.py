@@ -21,7 +21,7 @@ def new_file(path: pathlib.Path, overwrite: bool) -> Iterator[TextIO]:
       ValueError: if the file exists and `overwrite` is false.
       OSError: if it cannot be written.
     """
-    _check(path, overwrite, path.is_file())
+    check_new(path, overwrite, path.is_file())
     # File names need not be valid text; such bytes are written as escapes, which JSON can read.
     with (
         written_whole(path) as partial,
@@ -43,7 +43,7 @@ def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[epath
       ValueError: if the folder exists and may not be replaced.
       OSError: if it cannot be written.
     """
-    _check(path, overwrite, (path / mark).is_file() or (path.is_dir() and not any(path.iterdir())))
+    check_new(path, overwrite, (path / mark).is_file() or (path.is_dir() and not any(path.iterdir())))
     with written_whole(path) as partial:
         partial.mkdir(parents=True)
         yield partial
@@ -64,7 +64,8 @@ def check_writable(folder: pathlib.Path) -> None:
         raise ValueError(f"cannot write in {shown(folder)} ({error.strerror}): choose another --out") from error
 
 
-def _check(path: pathlib.Path, overwrite: bool, replaceable: bool) -> None:
+def check_new(path: pathlib.Path, overwrite: bool, replaceable: bool) -> None:
+    """Raises ValueError if a path exists and may not be replaced. replaceable: whether `overwrite` allows it."""
     if path.exists() and not replaceable:
         raise ValueError(f"{shown(path)} exists already and was not written by this command: choose another name")
     if path.exists() and not overwrite:

@@ -94,7 +94,7 @@ def features_of(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTenso
     """The model's images, the features [B, F] that its last layer is given, and its logits.
 
     Raises:
-      ValueError: for a model that does not end in a Dense layer.
+      ValueError: if its last layer is no Dense.
     """
     last = model.layers[-1] if model.layers else None
     if isinstance(last, keras.layers.Dense) and isinstance(model, keras.Sequential):

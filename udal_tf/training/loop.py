@@ -363,6 +363,8 @@ class _Run:
             rows = [*rows[:-1], dataclasses.replace(rows[-1], test=test)]
         result = record.result(self.config, self.data, self.learner, self.evaluator, rows, hardware(self.strategy))
         if self.data.validation is not None:
+            choices = record.la_choices(self.config, self.learner, self.monitor, rows[-1])
+            result = dataclasses.replace(result, la_choices=choices)
             result = dataclasses.replace(result, best=self._scored_best(result, rows))
         with _storage(self.run_dir):
             record.draw(rows, self.data, self.run_dir.path)
