@@ -20,7 +20,9 @@ def effective_weights(counts: Sequence[float], beta: float) -> tf.Tensor:
     Returns:
       [C] float32; 0 for a class without images.
 
-    Example: 1 and 2 images with β = 1/2 have 1/2 / (1/2) = 1 and 1/2 / (3/4) = 2/3 before scaling.
+    With β = 1/2, 1 and 2 images have 1/2 / (1/2) = 1 and 1/2 / (3/4) = 2/3 before scaling:
+
+    Example:
       >>> print(effective_weights([1, 2], beta=0.5).numpy().round(6))
       [1.2 0.8]
     """
