@@ -65,6 +65,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
+            "udal=udal_tf.commands.udal:main",
             "udal-train=udal_tf.commands.train:main",
             "udal-inspect=udal_tf.commands.inspect:main",
             "udal-predict=udal_tf.commands.predict:main",

@@ -47,9 +47,9 @@ def trained(undrawn, tmp_path_factory):
 
 @pytest.fixture
 def evaluate(call_command, tmp_path, monkeypatch):
-    """Runs the command in a folder of its own: exit code, standard output, standard error."""
+    """Runs the command with --out=evaluation in a folder of its own: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
-    return functools.partial(call_command, main)
+    return functools.partial(call_command, main, "--out=evaluation")
 
 
 @pytest.fixture
@@ -169,3 +169,21 @@ def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(evaluate, tra
     assert code == 2
     assert "--overwrite" in err
     assert evaluate(run, images, "--skip_unknown", "--overwrite")[0] == 0
+
+
+def test_without_out_it_writes_below_the_work_folder_and_replaces_nothing(call_command, trained, images, tmp_path):
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    for number in ("", "_2"):
+        (images / "apple" / "0.png").unlink(missing_ok=True)
+        code, out, _ = call_command(main, run, images if number else trained[1])
+        assert code == 0 and f"{run}/evaluation{number}" in "".join(out.split())
+    counts = [
+        json.loads((run / name / "evaluation.json").read_text())["count"] for name in ("evaluation", "evaluation_2")
+    ]
+    assert counts == [18, 17]
+    assert call_command(main, run, images, "--overwrite")[0] == 0
+    assert json.loads((run / "evaluation" / "evaluation.json").read_text())["count"] == 17
+    (images / "horse").mkdir()
+    assert call_command(main, run, images)[0] == 2
+    # Nothing is left of one that failed.
+    assert sorted(path.name for path in run.glob("evaluation*")) == ["evaluation", "evaluation_2"]

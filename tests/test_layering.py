@@ -19,6 +19,7 @@ keras_api      Keras's fit around the training step, batches and losses, for peo
 inference      a trained model in use
 sweep          grids of runs and the engines that train them
 commands       what people type; they alone read flags and the environment
+__main__       python -m udal_tf
 """
 
 import ast
@@ -46,6 +47,7 @@ SETTINGS = {
 GROUND = {"core", "data", "augment", "models", "reporting"}
 MAY_IMPORT = {
     "": {"inference"},  # Inside of `load`, when it is called.
+    "__main__": {"commands"},
     "shown_names": set(),
     "settings": set(),
     "class_distribution": {"shown_names", "storage"},

@@ -71,9 +71,9 @@ def test_the_tutorial_from_its_first_command_to_its_last(undrawn, tmp_path, monk
     for name in ("work", "work_supervised", "work_none"):
         assert (pathlib.Path(name) / "result.json").is_file()
     made = (
-        "evaluation/confusion.png",
-        "evaluation/reliability.png",
-        "evaluation/mistakes.png",
+        "work/evaluation/confusion.png",
+        "work/evaluation/reliability.png",
+        "work/evaluation/mistakes.png",
         "exported/MODEL_CARD.md",
     )
     assert [name for name in made if not pathlib.Path(name).is_file()] == []

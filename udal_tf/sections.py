@@ -416,6 +416,11 @@ class TrainConfig(Section):
         3, "Maximum number of rollbacks with --on_nan=rollback.", low=1, high=1_000_000, identity=False
     )
     workdir: str = setting("", "Folder for the results (default: runs/<name of the run>).", identity=False)
+    show_settings: bool = setting(
+        False,
+        "Print every setting when the run starts, not only those that differ from the recipe; config.json has all.",
+        identity=False,
+    )
     checkpoint_minutes: float = setting(
         10.0, "Minutes between checkpoints within an epoch; each epoch ends with one anyway.", above=0, identity=False
     )

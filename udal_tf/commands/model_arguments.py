@@ -27,7 +27,7 @@ def model_parser(
     """A parser with WORKDIR, its weights, and the priors of LA (Inf).
 
     Args:
-      name: of the command.
+      name: of the command, such as "predict".
       about: the docstring of its module.
       prior: the default of --target_prior.
       exit_codes: printed last.
@@ -74,6 +74,7 @@ def model_parser(
 
 def load_model(args: argparse.Namespace) -> TrainedModel:
     """The model that the arguments name. Raises ModelError or PluginError if it cannot be used."""
+    program.import_tensorflow()
     program.load_plugins(args.plugin)
     from udal_tf.inference import trained
 
