@@ -222,7 +222,7 @@ def test_every_choice_is_a_record_and_every_record_a_choice():
 def test_no_two_methods_are_drawn_alike():
     for look in ("color", "marker"):
         looks = [getattr(method, look) for method in METHODS.values()]
-        assert all(looks) and len(set(looks)) == len(looks) == 16
+        assert all(looks) and len(set(looks)) == len(looks) == 22
 
 
 @pytest.mark.parametrize("base", ["fixmatch", "mixmatch", "remixmatch"])

@@ -128,12 +128,15 @@ def test_bad_files_are_named_and_the_rest_is_scored(evaluate, trained, images, t
 
 def test_a_stated_target_prior(evaluate, trained, images, tmp_path):
     (tmp_path / "shares").write_text("zebra 6\napple 3\nmango 1\n")
-    code, out, _ = evaluate(trained[0], images, f"--target_prior={tmp_path / 'shares'}", "--source_prior=own")
+    code, out, _ = evaluate(
+        trained[0], images, f"--target_prior={tmp_path / 'shares'}", "--source_prior=own", "--tau_norm=0.5"
+    )
     assert code == 0
     assert "LA (Inf), shares" in out
     found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
     assert found["target_prior"]["distribution"] == pytest.approx([0.3, 0.1, 0.6])
     assert found["source_prior"]["kind"] == "own"
+    assert found["tau_norm"] == 0.5
 
 
 def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(evaluate, trained, images, tmp_path):
@@ -148,6 +151,9 @@ def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(evaluate, tra
         ([run, tmp_path / "empty"], "no images below the class folders"),
         ([run, tmp_path / "nowhere"], "must be a folder with one folder per class"),
         ([run, images, "--target_prior=even", "--skip_unknown"], "got 'even'"),
+        ([run, images, "--tau_norm=-1"], "argument --tau_norm: must be a number of at least 0, got '-1'"),
+        ([run, images, "--tau_norm=nan"], "argument --tau_norm: must be a number of at least 0, got 'nan'"),
+        ([run, images, "--tau_norm=much"], "argument --tau_norm: must be a number of at least 0, got 'much'"),
         ([run, images, "--out=images"], "was not written by this command"),
     ):
         code, _, err = evaluate(*arguments)

@@ -89,6 +89,13 @@ class Config:
                 "generations all have --epochs epochs: leave it out"
             )
 
+        if self.train.unlabeled_curriculum and not self.records.base.growing_batches:
+            able = " or ".join(name for name, base in BASE_LEARNERS.items() if base.growing_batches)
+            raise ValueError(
+                f"--unlabeled_curriculum needs --base={able}, got --base={self.method.base}, whose steps have a fixed "
+                "number of unlabeled images: leave it out"
+            )
+
     @property
     def records(self) -> Records:
         """The chosen records, e.g. `records.method`."""

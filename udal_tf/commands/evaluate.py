@@ -56,6 +56,7 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
     evaluation = {
         "workdir": str(args.workdir),
         "weights": model.weights,
+        "tau_norm": model.tau_norm,
         "step": model.folder.step,
         "images": str(args.labels or args.folder),
         "count": len(predicted.paths),

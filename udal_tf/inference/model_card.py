@@ -80,6 +80,7 @@ def facts(model: TrainedModel, export: Export) -> dict[str, Any]:
         "output": {"name": PROBS, "dtype": "float32", "shape": [None, len(model.class_names)]},
         "la_inf": prior,
         "weights": model.weights,
+        "tau_norm": model.tau_norm,
         "step": model.folder.step,
         "udal_tf": __version__,
     }
@@ -131,11 +132,14 @@ def _checked(export: Export) -> str:
 def _weights(model: TrainedModel) -> str:
     row = model.folder.row
     compared_by = row.scored_on if row else TEST
-    return {
+    name = {
         "last": "EMA weights at the end of training",
         "best": f"EMA weights of the best epoch on the {compared_by} images",
         "raw": "raw weights at the end of training",
     }[model.weights]
+    if model.tau_norm:
+        name += f", the last layer τ-normalized with τ = {model.tau_norm:g}, unlike in the test results below"
+    return name
 
 
 def _prior(export: Export) -> str:
