@@ -1,7 +1,7 @@
 """Prints what XLA compiles for a CPU and not for a TPU: the operations, and the types of the others.
 
-tests/test_kernels.py looks TPUs up in XLA's registry for CPUs, as only tensorflow-tpu has theirs. This program is for an
-environment with tensorflow-tpu, and needs no TPU:
+tests/test_kernels.py looks TPUs up in XLA's registry for CPUs, as only tensorflow-tpu has theirs. This program needs an
+environment with tensorflow-tpu, but no TPU:
 
     python -m venv /tmp/tpu && /tmp/tpu/bin/pip install "tensorflow-tpu==2.20.*" "libtpu>=0.0.14,<0.0.31"
     TPU_SKIP_MDS_QUERY=1 /tmp/tpu/bin/python benchmarks/tpu_kernels.py
