@@ -32,7 +32,7 @@ def _main(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)
     from udal_tf.data.dataset import DataError
     from udal_tf.training.checkpointing import CheckpointError
-    from udal_tf.training.distribute import DeviceError, WorkerLost, check_cluster
+    from udal_tf.training.distribute import DeviceError, OutOfMemory, WorkerLost, check_cluster
     from udal_tf.training.experiment import train_and_evaluate
     from udal_tf.training.loop import Interrupted, NonFiniteLoss, StorageError
 
@@ -42,7 +42,7 @@ def _main(argv: list[str]) -> None:
         result = train_and_evaluate(config)
     except (DataError, DeviceError, RunDirError) as error:
         program.refuse(error)
-    except (CheckpointError, NonFiniteLoss, StorageError) as error:
+    except (CheckpointError, NonFiniteLoss, OutOfMemory, StorageError) as error:
         program.refuse(error, program.EXIT_FAILED)
     except Interrupted as interrupted:
         print(interrupted)

@@ -30,7 +30,7 @@ from udal_tf.shown_names import shown
 from udal_tf.stopping import StopRequest
 from udal_tf.training import record
 from udal_tf.training.checkpointing import Checkpoints
-from udal_tf.training.distribute import Workers, hardware
+from udal_tf.training.distribute import Workers, compiled, hardware, is_tpu
 from udal_tf.training.early_look import EarlyLook
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.run_log import RunLog
@@ -142,7 +142,8 @@ class _Run:
     def __init__(self, config: Config, data: SslData, run_dir: RunDir):
         self.config, self.data, self.run_dir = config, data, run_dir
         self.strategy, self.workers = tf.distribute.get_strategy(), Workers()
-        static = config.device.jit or isinstance(self.strategy, tf.distribute.TPUStrategy)
+        jit = compiled(config.device, self.strategy)
+        static = jit or is_tpu(self.strategy)
         self.views = make_views(config.augment, *data.train.shape, static_shapes=static)
         keras.utils.set_random_seed(run_seed(config))
         if config.train.deterministic:
@@ -151,7 +152,7 @@ class _Run:
             self.learner = make_learner(config, data)
             self.maker = make_batch_maker(config, data, self.views, self.learner)
         device = config.device
-        self.runner = StepRunner(self.strategy, self.learner, self.maker, device.input == "device", device.jit)
+        self.runner = StepRunner(self.strategy, self.learner, self.maker, device.input == "device", jit)
         self.evaluator = self._evaluator(Held.of(data.test, data.test_labels))
         # Of the images that epochs are compared by.
         self.monitor = self.evaluator if data.validation is None else self._evaluator(data.validation)
