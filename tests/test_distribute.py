@@ -295,13 +295,10 @@ def test_only_errors_of_connection_are_a_lost_worker_and_those_of_memory_name_wh
 
 
 def run_out_of_memory(*flags: str) -> None:
-    """The command, on a device without memory for a second call."""
-    call = loop.StepRunner.__call__
+    """The command, on a device without memory for a step."""
 
     def failing(self, source, count):
-        if int(self._learner.step):
-            raise op_error(*MEMORY_ERRORS[0])
-        return call(self, source, count)
+        raise op_error(*MEMORY_ERRORS[0])
 
     loop.StepRunner.__call__ = failing
     run_command(*flags)
