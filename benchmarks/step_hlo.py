@@ -33,9 +33,9 @@ def program(config: Config, side: int) -> dict[str, np.ndarray]:
     """The step by `config` on images of this side.
 
     Returns:
-      "hlo", the serialized module as bytes; "images", how many views a step has; "precision"; "in_0", …, arguments and variables;
-      "out_0", the metrics; "out_1", …, the variables after the step; "alias", [n, 2] the number of each such result and
-      of the input that it replaces.
+      "hlo", the serialized module as bytes; "images", how many views a step has; "precision"; "in_0", …, arguments and
+      variables; "out_0", the metrics; "out_1", …, the variables after the step; "alias", [n, 2] the number of each such
+      result and of the input that it replaces.
     """
     data = timing._random_problem(config, NUM_CLASSES, side, 1)
     learner = loop.make_learner(config, data)
