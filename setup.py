@@ -39,7 +39,12 @@ setup(
     extras_require={
         "cpu": ["tensorflow>=2.18,<2.22"],
         "gpu": ["tensorflow[and-cuda]>=2.18,<2.22"],
-        "tpu": ["tensorflow-tpu>=2.18,<2.21"],
+        # A later libtpu aborts the process when TensorFlow is imported, and an earlier tensorflow-tpu needs one that
+        # is not published any more.
+        "tpu": ["tensorflow-tpu>=2.20,<2.21", "libtpu>=0.0.14,<0.0.31"],
+        # TensorFlow 2.18 and 2.19, beside "cpu" or "gpu". They need protobuf 5, and tensorflow-metadata, by which
+        # tensorflow-datasets reads its folders, needs protobuf 6 from 1.18 on without saying so.
+        "tf219": ["tensorflow<2.20", "tensorflow-metadata<1.18"],
         "onnx": ONNX,
         # Images of iPhones, .heic.
         "heic": ["pillow-heif"],

@@ -52,6 +52,8 @@ def test_the_command_its_settings_and_its_time_are_said():
     text = words()
     assert "python run.py --dataset=folder --data_dir=pets which expands to --depth=10 --image_size=32" in text
     assert "about 13 min on this machine: 3,000 steps of 0.25 s (16 were measured), 30 evaluations of 1.5 s" in text
+    none = {"steps": 0, "seconds_per_step": 0.0, "seconds_per_evaluation": 0.0, "seconds_to_compile": 25.0}
+    assert "It would take more than 25 s on this machine, for the first" in words(time={**none, "total_seconds": 25.0})
     assert "this machine" not in words(time=None)
 
 

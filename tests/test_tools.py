@@ -3,7 +3,10 @@
 import ast
 import pathlib
 import re
+import runpy
 import sys
+
+from packaging.requirements import Requirement
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -16,6 +19,26 @@ TENSORFLOW = ("tensorflow", "keras", "tensorflow_datasets")
 
 def text_of(name):
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+def extras(monkeypatch):
+    """What setup.py gives setuptools as extras."""
+    given = {}
+    monkeypatch.setattr("setuptools.setup", lambda **keywords: given.update(keywords))
+    runpy.run_path(str(ROOT / "setup.py"))
+    return given["extras_require"]
+
+
+def test_every_extra_is_installed_and_imported_by_the_benchmark(monkeypatch):
+    script = runpy.run_path(str(ROOT / "benchmarks" / "install_extras.py"))
+    assert script["extras"]() == list(script["IMPORTS"]) == list(extras(monkeypatch))
+
+
+def test_the_tpu_extra_leaves_out_what_cannot_be_imported(monkeypatch):
+    # libtpu 0.0.36 and later abort when TensorFlow 2.20 is imported; 0.0.30 was the last one that was seen to work.
+    tensorflow, libtpu = (Requirement(text).specifier for text in extras(monkeypatch)["tpu"])
+    assert tensorflow.contains("2.20.0") and not tensorflow.contains("2.18.0") and not tensorflow.contains("2.21.0")
+    assert libtpu.contains("0.0.17") and libtpu.contains("0.0.30") and not libtpu.contains("0.0.36")
 
 
 def test_the_hooks_do_what_make_lint_does():

@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import json
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,16 +29,19 @@ from udal_tf.data.errors import DataError
 from udal_tf.data.folder_layout import LABELED, TEST, UNLABELED
 from udal_tf.data.folder_listing import Folder
 from udal_tf.data.inspection import ImageRecord
-from udal_tf.folder_recipe import LARGEST, folder_recipe
+from udal_tf.folder_recipe import LARGEST, folder_recipe, network_warnings
 from udal_tf.records.datasets import FolderConfig
 from udal_tf.reporting import contact_sheet, terminal
 from udal_tf.reporting.inspection_text import inspection_text
-from udal_tf.sections import NO_WEIGHTS
+from udal_tf.run_dir import RunDir
+from udal_tf.sections import WEIGHT_FILE, WORK_FOLDER
 from udal_tf.shown_names import command_line, shown
 
 SHEET = "contact_sheet.png"
 WEAK_VIEWS = 3
 STRONG_VIEWS = 4
+# Seconds after which no further step is timed.
+TIMING_SECONDS = 20.0
 # Unlabeled images on the contact sheet, below the classes.
 UNLABELED_ROWS = 2
 
@@ -61,29 +65,40 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
       ValueError: for settings that do not fit the folder.
     """
     config = config_module.resolve(given)
-    if config.model.pretrained != NO_WEIGHTS and not pathlib.Path(config.model.pretrained).expanduser().is_file():
-        raise ValueError(f"--pretrained={shown(config.model.pretrained)} is not a file")
+    _check_pretrained(config)
     problems = folder_listing.problems(folder, config.data.beta, settings.uses_unlabeled(config))
     recipe: dict[str, Any] | None = None
-    test_images = 0
+    test_images, of_network = 0, []
     if not problems:
         listing = folder_listing.make_listing(folder)
         facts = settings.facts_of(listing, folder.root, config.data)
         to_evaluate = listing.test if listing.validation is None else listing.validation
         config, recipe = config_module.resolve(given, facts), folder_recipe(facts, given)
         test_images = len(to_evaluate)
+        in_training = facts.labeled + facts.unlabeled
+        model, side = config.model, config.data.image_size
+        texts = network_warnings(model.arch, model.pretrained, side, facts.side, in_training)
+        of_network = [{"kind": kind, "text": text} for kind, text in texts.items()]
     size = config.data.image_size or LARGEST
     images = _read_images(folder, size)
     found = {"folder": str(folder.root), **inspection.summary(folder, images)}
     found["problems"] = problems or _emptied(folder, found)
-    from_scratch = config.model.arch != "wrn" and config.model.pretrained == NO_WEIGHTS
-    found["warnings"] = data_checks.data_warnings(found, from_scratch)
+    found["warnings"] = data_checks.data_warnings(found) + of_network
     usable = recipe and not found["problems"]
     found["recipe"] = _recommendation(given, config, recipe, found) if recipe and usable else None
     _draw_sheet(folder, images, config, size, sheet)
     found["time"] = _timing(config, len(found["classes"]), test_images) if usable and timed else None
     found["contact_sheet"] = str(sheet)
     return found
+
+
+def _check_pretrained(config: Config) -> None:
+    """Raises ValueError if the file or work folder of --pretrained is not there; downloads nothing."""
+    kind, path = config.model.pretrained_kind, pathlib.Path(config.model.pretrained).expanduser()
+    if kind == WEIGHT_FILE and not path.is_file():
+        raise ValueError(f"--pretrained={shown(path)} is not a file")
+    if kind == WORK_FOLDER and not RunDir(path).finished:
+        raise ValueError(f"--pretrained={shown(path)} is not the work folder of a finished run")
 
 
 def _read_images(folder: Folder, size: int) -> list[ImageRecord]:
@@ -116,8 +131,8 @@ def _recommendation(
         given = {**given, "skip_bad_images": True}
     arguments = [f"--{name}={_shown(value)}" for name, value in given.items()]
     of_the_base = recipe.get("bases", {}).get(config.method.base, {})
-    derived = ("bases", "images", "labels_sha256")
-    chosen = {name: value for name, value in {**recipe, **of_the_base}.items() if name not in derived}
+    values, derived = config_module.flat(config.to_dict()), ("bases", "images", "labels_sha256")
+    chosen = {name: values[name] for name in {**recipe, **of_the_base} if name in values and name not in derived}
     return {
         "command": command_line(["python", "run.py", *arguments]),
         "settings": {name: value for name, value in sorted(chosen.items()) if name not in given},
@@ -158,7 +173,12 @@ def _draw_sheet(folder: Folder, images: Sequence[ImageRecord], config: Config, s
 def _timing(config: Config, num_classes: int, test_images: int) -> dict[str, float]:
     from udal_tf.training import timing
 
-    return dataclasses.asdict(timing.measure(config, num_classes, test_images))
+    print(f"Timing steps of training, for about {TIMING_SECONDS:.0f} s at most …", file=sys.stderr, flush=True)
+    with terminal.Progress(config.train.total_steps * config.generations, "steps") as bar:
+        found = timing.measure(
+            config, num_classes, test_images, limit=TIMING_SECONDS, say=lambda text: bar.advance(0, text)
+        )
+    return dataclasses.asdict(found)
 
 
 def _dataset(args: argparse.Namespace) -> dict[str, Any]:

@@ -20,7 +20,7 @@ FEW_LABELED = 10
 FEW_TESTED = 30
 _VARIANTS = {"last": ("ema", "ema_la"), "best": ("ema", "ema_la"), "raw": ("raw", "raw_la")}
 # Settings that a run fills in itself.
-_FILLED_IN = ("images", "labels_sha256", "plugin_sha256")
+_FILLED_IN = ("images", "labels_sha256", "plugin_sha256", "pretrained_sha256")
 # Facts of the data that are per-class counts, shown in the table of classes.
 _COUNTS = ("labeled_counts", "unlabeled_counts", "validation_counts", "test_counts")
 

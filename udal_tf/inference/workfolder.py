@@ -9,6 +9,7 @@ from udal_tf.config import Config
 from udal_tf.run_dir import BEST, CHECKPOINTS, CONFIG, RunDir
 from udal_tf.run_records import TEST, EpochRow, ModelFacts, Result, RunDirError, Scores
 from udal_tf.shown_names import shown
+from udal_tf.training.weights import part_with_model
 
 # EMA weights of the last checkpoint.
 LAST = "last"
@@ -82,7 +83,7 @@ def read(workdir: str | os.PathLike, weights: str = LAST, unfinished: bool = Fal
 
 def _read(run_dir: RunDir, weights: str, unfinished: bool) -> WorkFolder:
     _check_is_run_dir(run_dir)
-    config, (generation, part) = run_dir.config(), _with_model(run_dir)
+    config, (generation, part) = run_dir.config(), part_with_model(run_dir)
     if not part:
         raise ModelError(
             f"{shown(run_dir.path)} has no model yet: the run was interrupted before its first checkpoint; run the "
@@ -113,13 +114,6 @@ def _check_is_run_dir(run_dir: RunDir) -> None:
         f"{shown(path)} is not the work folder of a run: it has no {CONFIG}. Give the run's --workdir, or the folder "
         "that the run printed at its end"
     )
-
-
-def _with_model(run_dir: RunDir) -> tuple[int, RunDir | None]:
-    """The last generation with a checkpoint, counted from 0, and its folder; the folder is None if there is none."""
-    candidates = (run_dir.generations() or {0: run_dir}).items()
-    found = [(n, part) for n, part in candidates if tf.train.latest_checkpoint(str(part / CHECKPOINTS))]
-    return found[-1] if found else (0, None)
 
 
 def _step(checkpoint: str) -> int:

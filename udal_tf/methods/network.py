@@ -11,6 +11,9 @@ SECOND_HEAD = "second_head"
 class Network:
     """A model with additional linear heads on its features, all computed in one forward pass.
 
+    If nothing but the model's last layer is trainable (--freeze=backbone; or a network given with its other layers
+    frozen), the features are those of inference mode, with batch norm's moving statistics, and have no gradient.
+
     Args:
       model: images [B, H, W, C] in [−1, 1] -> logits [B, C]; if heads are added, a functional or sequential model whose
         last layer is a Dense on the features.
@@ -20,6 +23,7 @@ class Network:
     Attributes:
       heads: all of them by name, the second one as SECOND_HEAD.
       evaluated: the Keras model that predicts.
+      frozen: whether nothing but heads is trained.
       averaged: the variables with an EMA: all trainable ones of `evaluated`, and the model's own last layer.
 
     Raises:
@@ -31,7 +35,8 @@ class Network:
     ):
         self.model, self.heads = model, dict(heads or {})
         self.evaluated, self.averaged = model, list(model.trainable_variables)
-        if not second_head and not self.heads:
+        self.frozen = _is_frozen(model)
+        if not second_head and not self.heads and not self.frozen:
             self._models: dict[tuple[str, ...], keras.Model] = {(): model}
             return
         images, features, logits = _features(model)
@@ -41,6 +46,9 @@ class Network:
             self.averaged += head.trainable_variables
             self.heads[SECOND_HEAD] = head
         outputs = {name: head(features) for name, head in self.heads.items()}
+        if self.frozen:
+            self._backbone = keras.Model(images, features)
+            return
         self._models = {(): model}
         for names in (self._names(False), self._names(True)):
             if names not in self._models:
@@ -52,7 +60,12 @@ class Network:
     def __call__(self, images: tf.Tensor, all_heads: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Logits of the model, and by name those of the second head or of all heads, in training mode, in float32."""
         names = self._names(all_heads)
-        outputs = self._models[names](images, training=True)
+        if self.frozen:
+            features = tf.stop_gradient(self._backbone(images, training=False))
+            outputs = [self.model.layers[-1](features), *(self.heads[name](features) for name in names)]
+            outputs = outputs if names else outputs[0]
+        else:
+            outputs = self._models[names](images, training=True)
         logits, *others = [tf.cast(values, tf.float32) for values in (outputs if names else [outputs])]
         return logits, dict(zip(names, others, strict=True))
 
@@ -64,6 +77,16 @@ class Network:
             weights = [by_variable[id(v)] for v in weights]
         fixed = self.evaluated.non_trainable_variables
         return tf.cast(self.evaluated.stateless_call(weights, fixed, images, training=False)[0], tf.float32)
+
+
+def _is_frozen(model: keras.Model) -> bool:
+    """Whether the last layer, a Dense, has all of the model's trainable variables, and layers before it have others."""
+    last = model.layers[-1] if model.layers else None
+    if not isinstance(last, keras.layers.Dense) or not hasattr(model, "input"):
+        return False
+    of_last = {id(variable) for variable in last.variables}
+    trainable = {id(variable) for variable in model.trainable_variables}
+    return bool(trainable) and trainable <= of_last and any(id(v) not in of_last for v in model.variables)
 
 
 def _features(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:

@@ -10,7 +10,7 @@ from udal_tf.data.dataset import SslData
 from udal_tf.methods.learner import Learner
 from udal_tf.methods.method import Method, Problem
 from udal_tf.methods.network import SECOND_HEAD, Network
-from udal_tf.run_dir import BEST, RunDir
+from udal_tf.run_dir import BEST, CHECKPOINTS, RunDir
 from udal_tf.run_records import EpochRow, ModelFacts, best_row
 
 
@@ -35,6 +35,13 @@ def problem_of(facts: ModelFacts) -> Problem:
         labeled_counts=np.array(facts.labeled_counts),
         pool_size=facts.pool_size,
     )
+
+
+def part_with_model(run_dir: RunDir) -> tuple[int, RunDir | None]:
+    """The last generation with a checkpoint, counted from 0, and its folder; the folder is None if there is none."""
+    candidates = (run_dir.generations() or {0: run_dir}).items()
+    found = [(number, part) for number, part in candidates if tf.train.latest_checkpoint(str(part / CHECKPOINTS))]
+    return found[-1] if found else (0, None)
 
 
 def _weights_of(network: Network, ema: Sequence[tf.Variable], method: Method | None = None) -> tf.train.Checkpoint:
