@@ -17,6 +17,7 @@ import tensorflow as tf
 from forked import SECONDS_ALLOWED, Finished, Started, run_command
 
 from udal_tf.config import DeviceConfig, resolve
+from udal_tf.input import pipeline
 from udal_tf.training import crest, distribute, evaluation, experiment, loop
 from udal_tf.training.distribute import DeviceError
 
@@ -331,10 +332,14 @@ def evaluate_in_parts() -> None:
     images = tf.reshape(tf.range(5.0), [5, 1, 1, 1])
     with distribute.make_strategy(DeviceConfig(strategy="mirrored")).scope():
         values, replicas = evaluation._Compiled(first_pixel)(tf.data.Dataset.from_tensor_slices(images).batch(3))
+    # A batch waits on the device that uses it.
+    batches = iter(pipeline.training_batches(lambda step, replica: {"number": step}, 1, 4, device="/CPU:1"))
+    assert next(batches)["number"].device.endswith("CPU:1")
+    assert tf.function(lambda source: next(source)["number"] + next(source)["number"])(batches).numpy() == 2 + 3
     assert values.tolist() == [0, 1, 2, 3, 4] and replicas.tolist() == [0, 0, 1, 0, 0] and sizes == [2, 2]
 
 
-def test_each_replica_evaluates_its_part_of_a_batch_and_results_keep_their_order(tmp_path):
+def test_each_replica_evaluates_its_part_of_a_batch_in_order_and_a_batch_waits_on_its_device(tmp_path):
     assert_ended(Started(evaluate_in_parts, cwd=tmp_path))
 
 

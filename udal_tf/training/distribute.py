@@ -211,6 +211,17 @@ def over_replicas(strategy: tf.distribute.Strategy, function: Callable[[tf.Tenso
     )
 
 
+def only_gpu(strategy: tf.distribute.Strategy) -> str:
+    """The name of the GPU that trains alone, without a strategy that copies batches to it; otherwise ""."""
+    gpus = tf.config.list_logical_devices("GPU")
+    several_or_tpu = (
+        tf.distribute.MirroredStrategy,
+        tf.distribute.MultiWorkerMirroredStrategy,
+        tf.distribute.TPUStrategy,
+    )
+    return gpus[0].name if gpus and not isinstance(strategy, several_or_tpu) else ""
+
+
 def is_tpu(strategy: tf.distribute.Strategy) -> bool:
     """Whether the replicas are cores of a TPU, for which the strategy compiles everything."""
     return isinstance(strategy, tf.distribute.TPUStrategy)

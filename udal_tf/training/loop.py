@@ -30,7 +30,7 @@ from udal_tf.shown_names import shown
 from udal_tf.stopping import StopRequest
 from udal_tf.training import initial_weights, record
 from udal_tf.training.checkpointing import Checkpoints
-from udal_tf.training.distribute import Workers, compiled, hardware, is_tpu
+from udal_tf.training.distribute import Workers, compiled, hardware, is_tpu, only_gpu
 from udal_tf.training.early_look import EarlyLook
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.run_log import RunLog
@@ -191,6 +191,7 @@ class _Run:
                 replicas,
                 first_replica=own_replicas * context.input_pipeline_id,
                 own_replicas=own_replicas,
+                device=only_gpu(self.strategy),
             )
 
         return iter(self.strategy.distribute_datasets_from_function(own_batches))
