@@ -56,7 +56,7 @@ def test_several_hosts(tmp_path):
 
 def test_tpu_vm(tmp_path):
     device, _ = started(tmp_path, "tpu_vm.sh")
-    assert (device.tpu, device.input) == ("local", "device")
+    assert (device.tpu, device.input) == ("local", "host")
 
 
 @pytest.mark.parametrize("missing", ["HOSTS", "INDEX"])

@@ -484,7 +484,11 @@ class DeviceConfig(Section):
         identity=False,
     )
     tpu: str = setting("", "TPU to train on: its name, or `local` on a Cloud TPU VM.", identity=False)
-    jit: bool = setting(False, "Compile the whole step, including augmentation, with XLA; always on for TPUs.")
+    jit: bool = setting(
+        False,
+        "Compile the whole step, including augmentation, with XLA; always on for TPUs, and for "
+        "--input=device on a GPU.",
+    )
     precision: str = setting(
         "float32",
         "Compute precision of the network's layers; logits, losses and moving averages stay float32. float16 uses loss "

@@ -37,7 +37,7 @@ def _main(argv: list[str]) -> None:
     from udal_tf.data.dataset import DataError
     from udal_tf.inference import priors
     from udal_tf.training.checkpointing import CheckpointError
-    from udal_tf.training.distribute import DeviceError, WorkerLost, check_cluster
+    from udal_tf.training.distribute import DeviceError, OutOfMemory, WorkerLost, check_cluster
     from udal_tf.training.experiment import train_and_evaluate
     from udal_tf.training.loop import Interrupted, NonFiniteLoss, StorageError
 
@@ -47,7 +47,7 @@ def _main(argv: list[str]) -> None:
         result = train_and_evaluate(config)
     except (DataError, DeviceError, RunDirError) as error:
         program.refuse(error)
-    except (CheckpointError, NonFiniteLoss, StorageError) as error:
+    except (CheckpointError, NonFiniteLoss, OutOfMemory, StorageError) as error:
         program.refuse(error, program.EXIT_FAILED)
     except Interrupted as interrupted:
         print(interrupted)

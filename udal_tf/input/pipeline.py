@@ -181,6 +181,7 @@ def training_batches(
     replicas: int = 1,
     first_replica: int = 0,
     own_replicas: int = 1,
+    device: str = "",
 ) -> tf.data.Dataset:
     """The batches of steps start_step…total_steps−1, made in parallel, delivered in order.
 
@@ -191,6 +192,7 @@ def training_batches(
       replicas: of the run.
       first_replica: the first one whose slices this process delivers.
       own_replicas: how many replicas it delivers slices for, one after the other.
+      device: in whose memory one batch waits, copied there while the one before is used; "": the host's.
     """
 
     @tf.autograph.experimental.do_not_convert  # No Python branch depends on a tensor, and converting takes seconds.
@@ -204,7 +206,8 @@ def training_batches(
     if replicas > 1:
         elements = elements.repeat()  # Multi-worker strategies lose the static shapes of a finite dataset.
     batches = elements.map(slice_of_element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    batches = batches.prefetch(tf.data.AUTOTUNE)
+    return batches.apply(tf.data.experimental.prefetch_to_device(device, buffer_size=1)) if device else batches
 
 
 def evaluation_batches(images: Any, positions: np.ndarray, plain_view: Any, batch_size: int) -> tf.data.Dataset:

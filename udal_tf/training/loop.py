@@ -30,7 +30,7 @@ from udal_tf.shown_names import shown
 from udal_tf.stopping import StopRequest
 from udal_tf.training import initial_weights, record
 from udal_tf.training.checkpointing import Checkpoints
-from udal_tf.training.distribute import Workers, hardware
+from udal_tf.training.distribute import Workers, compiled, hardware, is_tpu, only_gpu
 from udal_tf.training.early_look import EarlyLook
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.run_log import RunLog
@@ -160,7 +160,8 @@ class _Run:
     def __init__(self, config: Config, data: SslData, run_dir: RunDir):
         self.config, self.data, self.run_dir = config, data, run_dir
         self.strategy, self.workers = tf.distribute.get_strategy(), Workers()
-        static = config.device.jit or isinstance(self.strategy, tf.distribute.TPUStrategy)
+        self._compiled = compiled(config.device, self.strategy)
+        static = self._compiled or is_tpu(self.strategy)
         self.views = make_views(config.augment, *data.train.shape, static_shapes=static)
         keras.utils.set_random_seed(run_seed(config))
         if config.train.deterministic:
@@ -184,12 +185,12 @@ class _Run:
 
     def _begin_stage(self, stage: Stage, anew: bool) -> None:
         """Makes the batches and the steps of a stage; anew: whether its first step is next."""
-        self.stage, device = stage, self.config.device
+        self.stage, on_device = stage, self.config.device.input == "device"
         with self.strategy.scope():
             if stage.head_alone:
                 self.learner.begin_head(anew)
             self.maker = make_batch_maker(self.config, self.data, self.views, self.learner, stage, self._images)
-        self.runner = StepRunner(self.strategy, self.learner, self.maker, device.input == "device", device.jit)
+        self.runner = StepRunner(self.strategy, self.learner, self.maker, on_device, self._compiled)
 
     def _evaluator(self, held: Held) -> Evaluator:
         size = self.config.train.eval_batch_size
@@ -216,6 +217,7 @@ class _Run:
                 replicas,
                 first_replica=own_replicas * context.input_pipeline_id,
                 own_replicas=own_replicas,
+                device=only_gpu(self.strategy),
             )
 
         return iter(self.strategy.distribute_datasets_from_function(own_batches))
