@@ -10,6 +10,7 @@ from udal_tf.reporting.console import (
     epoch_text,
     la_choices_text,
     metrics_text,
+    hardware_text,
     provenance_text,
     pseudo_label_warnings,
     result_text,
@@ -160,6 +161,13 @@ def test_what_was_changed_is_no_part_of_a_run():
     config = resolve({"dataset": "digitslt", "seed": 3})
     assert config.changed == ("seed",)
     assert config == Config.from_dict(config.to_dict()) and "changed" not in config.to_dict()
+
+
+def test_hardware_text_says_nothing_of_tensorflows_default_strategy():
+    one = {"strategy": "_DefaultDistributionStrategy", "replicas": 1, "device": "CPU"}
+    assert hardware_text(one) == "Hardware: replicas=1  device=CPU"
+    two = {"strategy": "MirroredStrategy", "replicas": 2, "device": "CPU"}
+    assert hardware_text(two) == "Hardware: strategy=MirroredStrategy  replicas=2  device=CPU"
 
 
 def test_provenance_text_has_a_line_per_fact():

@@ -207,7 +207,8 @@ def test_127_classes_fit_80_columns():
     facts = {
         "labeled_counts": [5] * 127,
         "labeled_sha256": "0" * 64,
-        "recipe_facts": {"classes": 127, "images": "x " * 60},
+        "of_each": {"classes": 127, "images": "x " * 60},
+        "recipe_facts": {"classes": 127},
     }
     texts = [
         console.epoch_text(row, 2000, names),
@@ -215,4 +216,5 @@ def test_127_classes_fit_80_columns():
         console.provenance_text(facts, names),
     ]
     assert [too_wide(text) for text in texts] == [[], [], []]
+    assert "recipe_facts" not in texts[2] and "of_each: classes=127" in texts[2]
     assert "no confident pseudo-labels for class cat, class number 0 類" in " ".join(texts[0].split())

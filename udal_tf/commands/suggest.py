@@ -6,7 +6,7 @@
 
 labels.csv of the last line has the labels added since the training.
 
-IMAGES are files, folders and patterns, as for udal-predict. Suggested are images that the model is unsure of
+IMAGES are files, folders and patterns, as for udal predict. Suggested are images that the model is unsure of
 (--by=margin or entropy), or that it takes for one of the rarest third of the classes (--by=rare); spread over the
 classes, more of them of rare ones, none like another or like a labeled one. The folder of --out, by default
 suggestions/ in the work folder, gets

@@ -210,7 +210,7 @@ def _limits(model: TrainedModel, data: Mapping[str, Any]) -> list[str]:
     limits = [
         f"It knows only these {len(model.class_names)} classes: whatever an image shows, it predicts one of them.",
         "It was tested on images like its training images; on others it can be much worse.",
-        "Its probabilities are not calibrated; `udal-evaluate` measures their calibration error.",
+        "Its probabilities are not calibrated; `udal evaluate` measures their calibration error.",
     ]
     if few := named(data.get("labeled_counts", []) or [FEW_LABELED] * len(model.class_names), FEW_LABELED):
         limits.append(f"Classes trained on fewer than {FEW_LABELED} labeled images: {few}.")

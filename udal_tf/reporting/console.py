@@ -13,6 +13,9 @@ SCORE_COLUMNS = {"raw": "raw", "ema": "EMA", "raw_la": "raw + LA", "ema_la": "EM
 # The settings that select records, which are always shown.
 SELECTED = ("dataset", "base", "method", "arch")
 SHOWN_OF_HASH = 12
+DEFAULT_STRATEGY = "_DefaultDistributionStrategy"
+# Of the provenance, what the recipe was made from; the folder's counts say it again.
+NOT_SHOWN = ("recipe_facts",)
 # A residual of DARP's class totals, as a fraction of the unlabeled images, up to which it is not reported.
 RESIDUAL_WORTH_REPORTING = 1e-3
 # Classes that a line lists by name before it only counts them.
@@ -54,14 +57,15 @@ def _assigned(values: Mapping[str, Any], first: str = "  ", following: str = "  
 
 
 def hardware_text(hardware: Mapping[str, Any]) -> str:
-    """The hardware of a run."""
-    return _assigned(hardware, "Hardware: ")
+    """The hardware of a run, and the strategy of distribution unless it is TensorFlow's default one."""
+    return _assigned({name: v for name, v in hardware.items() if v != DEFAULT_STRATEGY}, "Hardware: ")
 
 
 def provenance_text(provenance: Mapping[str, Any], class_names: Sequence[str] = ()) -> str:
     """The data's source and how the protocol split it: a line per fact and a table of per-class counts.
 
-    Of many classes only the range of their counts is said, and of a hash the beginning; result.json has all.
+    NOT_SHOWN is left out; of many classes only the range of their counts is said, and of a hash the beginning.
+    result.json has all.
     """
     per_class = {name: v for name, v in provenance.items() if name.endswith("_counts") and len(v) == len(class_names)}
     # Images of unknown class are in no class's count.
@@ -70,7 +74,9 @@ def provenance_text(provenance: Mapping[str, Any], class_names: Sequence[str] = 
     few = len(class_names) <= MOST_NAMED
     lines = []
     for name, value in provenance.items():
-        if name in per_class:
+        if name in NOT_SHOWN:
+            facts = []
+        elif name in per_class:
             facts = [] if few else [f"{min(value):,} to {max(value):,} in each of {len(value)} classes"]
         elif _are_sentences(value):
             facts = value

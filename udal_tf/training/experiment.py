@@ -14,7 +14,7 @@ from udal_tf.data.folder_layout import VALIDATION
 from udal_tf.folder_recipe import network_warnings
 from udal_tf.methods.learner import layers_of
 from udal_tf.models.build import build_model, check_images_fit
-from udal_tf.reporting import console
+from udal_tf.reporting import console, terminal
 from udal_tf.run_dir import SKIPPED, OwnRunDir
 from udal_tf.run_records import Result
 from udal_tf.shown_names import shown
@@ -88,7 +88,7 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
     if workers.is_chief:
         print(console.provenance_text(data.provenance, data.class_names))
         for text in _network_warnings(config, data):
-            print(f"Warning: {text}")
+            print(terminal.wrapped(f"Warning: {text}", following="  "))
     method = config.records.method
     if config.device.input == "device" and not isinstance(data.train, ArrayImages):
         raise DataError(
