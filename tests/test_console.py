@@ -8,9 +8,9 @@ from udal_tf.config import Config, resolve
 from udal_tf.reporting.console import (
     ema_warnings,
     epoch_text,
+    hardware_text,
     la_choices_text,
     metrics_text,
-    hardware_text,
     provenance_text,
     pseudo_label_warnings,
     result_text,
