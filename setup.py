@@ -22,6 +22,7 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "absl-py",
+        "cleanlab>=2.9",
         "etils[epath]",
         "importlib_resources",
         "jinja2",
@@ -48,7 +49,16 @@ setup(
         "onnx": ONNX,
         # Images of iPhones, .heic.
         "heic": ["pillow-heif"],
-        "test": ["fonttools", "mypy==2.4.1", "pandas-stubs", "pytest", "pytest-xdist", "ruff==0.17.6", *ONNX],
+        "test": [
+            "fonttools",
+            "mypy==2.4.1",
+            "pandas-stubs",
+            "pytest",
+            "pytest-xdist",
+            "ruff==0.17.6",
+            "scikit-image",
+            *ONNX,
+        ],
         # Sweeps on a cluster: --engine=ray.
         "sweep": ["ray>=2.9"],
         # For `make docs`, which also runs the notebook. Later major versions may warn of more, and warnings are errors.
@@ -64,10 +74,12 @@ setup(
     },
     entry_points={
         "console_scripts": [
+            "udal=udal_tf.commands.udal:main",
             "udal-train=udal_tf.commands.train:main",
             "udal-inspect=udal_tf.commands.inspect:main",
             "udal-predict=udal_tf.commands.predict:main",
             "udal-evaluate=udal_tf.commands.evaluate:main",
+            "udal-suggest=udal_tf.commands.suggest:main",
             "udal-export=udal_tf.commands.export:main",
             "udal-sweep=udal_tf.commands.sweep:main",
             "udal-report=udal_tf.commands.report:main",

@@ -67,6 +67,8 @@ def test_published_weights_bring_their_network_and_its_size():
     assert recipe(FASHION, pretrained="imagenet")["image_size"] == 224
     assert recipe(PHOTOGRAPHS, pretrained="imagenet", arch="efficientnetv2s")["image_size"] == 384
     assert recipe(PHOTOGRAPHS, pretrained="imagenet", image_size=160)["image_size"] == 160
+    # Also before anything is known of the images.
+    assert resolve({"dataset": "folder", "pretrained": "imagenet"}).model.arch == "mobilenetv3small"
 
 
 def test_downloaded_weights_of_few_images_stay_and_the_head_trains_for_300_steps():

@@ -299,6 +299,11 @@ def test_the_pixels_of_an_earlier_run_are_those_of_the_next(tmp_path):
         nested = {**config.to_dict(), "model": {**config.to_dict()["model"], **model}}
         storage.write_json(tmp_path / "config.json", nested)
         assert network_of(tmp_path) == {"arch": "keras_resnet50", "pixels": pixels}
+    for text, words in (("[]", "is not the config of a run"), ("{", "is not valid JSON")):
+        (tmp_path / "other").mkdir(exist_ok=True)
+        (tmp_path / "other" / "config.json").write_text(text)
+        with pytest.raises(ValueError, match=words):
+            resolve({"pretrained": str(tmp_path / "other")})
     following = resolve({"pretrained": str(tmp_path)})
     assert (following.model.arch, following.model.published_pixels) == ("keras_resnet50", True)
 

@@ -17,7 +17,7 @@ from udal_tf.reporting import console
 from udal_tf.reporting.run_table import run_table
 from udal_tf.reporting.runs import read_runs
 from udal_tf.run_dir import RunDir
-from udal_tf.run_records import RunDirError, out_of_patience
+from udal_tf.run_records import Result, RunDirError, out_of_patience
 from udal_tf.training import loop
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.experiment import train_and_evaluate
@@ -134,6 +134,22 @@ def test_epochs_are_scored_on_the_validation_images_and_the_test_images_at_the_e
     assert json.loads((folder / "result.json").read_text())["validation"] == rows[-1]["validation"]
 
 
+def test_the_result_has_what_la_inf_gives_on_the_validation_images_by_each_prior(finished):
+    folder, result, _ = finished
+    data = sources.load(make_config(folder).data)
+    held, model = data.validation, udal_tf.load(folder)
+    images = held.images.fetch(held.positions).numpy()
+    assert [choice.prior for choice in result.la_choices] == ["none", "labeled", "own"]
+    for choice, target in zip(result.la_choices, (None, "uniform", "uniform"), strict=True):
+        source = "" if target is None else choice.prior
+        predicted = model.predict(images, target_prior=target, source_prior=source)
+        assert choice.accuracy == pytest.approx(np.mean(predicted.labels == held.labels))
+    assert result.la_choices[0].balanced_accuracy == result.validation.balanced_accuracy.ema
+    assert result.la_choices[1].balanced_accuracy == result.validation.balanced_accuracy.ema_la
+    earlier = {name: value for name, value in result.to_json().items() if name != "la_choices"}
+    assert Result.from_json(earlier, "result.json: ") == dataclasses.replace(result, la_choices=None)
+
+
 def test_the_best_epoch_is_that_of_the_validation_images_and_both_scores_are_those_of_its_weights(finished):
     folder, result, _ = finished
     rows = RunDir(folder).rows()
@@ -156,12 +172,13 @@ def test_the_best_epoch_is_that_of_the_validation_images_and_both_scores_are_tho
 def test_what_is_printed_and_reported_says_which_images_it_is_of(finished):
     folder, result, _ = finished
     row = RunDir(folder).rows()[0]
-    assert "validation accuracy (balanced) raw" in console.epoch_text(row, EPOCHS)
+    assert "val accuracy (balanced)\n  raw " in console.epoch_text(row, EPOCHS)
     lines = console.result_text(result).splitlines()
     assert lines[0].startswith("test, %")
     best = next(line for line in lines if line.startswith(f"best epoch {result.best.epoch}, balanced accuracy"))
     assert f"{100 * result.best.test.balanced_accuracy.ema:.2f}" in best
-    chosen = next(line for line in lines if line.startswith(f"Epoch {result.best.epoch} has the best"))
+    chosen = " ".join(lines[lines.index(best) + 1 :])
+    assert chosen.startswith(f"Epoch {result.best.epoch} has the best")
     assert f"{100 * result.best.balanced_accuracy:.2f} %; the other rows are of the last epoch" in chosen
     table = run_table(read_runs([folder])[0]).iloc[0]
     assert table["accuracy_ema"] == 100 * result.accuracy.ema

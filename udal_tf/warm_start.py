@@ -5,6 +5,7 @@ from typing import Any
 
 from udal_tf import storage
 from udal_tf.sections import ModelConfig
+from udal_tf.shown_names import shown
 
 _CONFIG = "config.json"
 # The settings of a run's model section that say what its weights are of.
@@ -28,11 +29,13 @@ def network_of(workdir: str | os.PathLike) -> dict[str, Any]:
     if not path.is_file():
         return {}
     nested = storage.read_json(path)
+    if not isinstance(nested, dict):
+        raise ValueError(f"{shown(path)} is not the config of a run")
     sections = {name: values for name, values in nested.items() if isinstance(values, dict)}
     model = ModelConfig(**{name: sections["model"][name] for name in _OF_WEIGHTS if name in sections.get("model", {})})
     side = sections.get("data", {}).get("image_size", 0)
     return {
-        **({"image_size": side} if side else {}),
+        **({"image_size": side} if isinstance(side, int) and side else {}),
         **sections.get("arch_settings", {}),
         "arch": model.arch,
         "pixels": "published" if model.published_pixels else "plain",

@@ -1,15 +1,22 @@
-"""`udal-inspect DIR`: checks a custom dataset before training on it, and recommends the command to train with.
+"""`udal inspect DIR`: checks a custom dataset before training on it, and recommends the command to train with.
 
-  udal-inspect DIR                                  # or: python -m udal_tf.commands.inspect DIR
-  udal-inspect DIR --json --no_timing > found.json
-  udal-inspect DIR -- --arch=mobilenetv2 --pretrained=weights.h5
-  udal-inspect DIR --labels=labels.csv              # or without DIR, if the names are relative to the CSV file
+  udal inspect DIR
+  udal inspect DIR --json --no_timing > found.json
+  udal inspect DIR -- --arch=mobilenetv2 --pretrained=weights.h5
+  udal inspect DIR --labels=labels.csv
+  udal inspect --labels=labels.csv      names relative to the CSV file
+  udal inspect DIR --model=runs/mine    also which labels look wrong
 
 Prints counts per class, sizes, files that are not read or cannot be, duplicates, images that look alike across training
 and test or across classes; warnings; the command that trains on the folder and the settings it resolves to; and an
 estimate of its time on this machine, from a few timed steps. A contact sheet shows each class with its weak and strong
 views. Settings of `run.py` after `--` become part of the recommended command.
+
+With --model=WORKDIR, the work folder of a run, the labels that look most doubtful are listed too, the worst first; they
+are written to label_issues.csv, and their images to label_issues.png, beside the contact sheet. Nothing is timed then.
 """
+
+from __future__ import annotations
 
 import argparse
 import dataclasses
@@ -17,12 +24,12 @@ import json
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from udal_tf import config as config_module
-from udal_tf.commands import outputs, program
+from udal_tf.commands import label_issues, outputs, program
 from udal_tf.config import Config
 from udal_tf.data import custom_dataset, data_checks, decoding, folder_listing, inspection, settings
 from udal_tf.data.errors import DataError
@@ -36,6 +43,9 @@ from udal_tf.reporting.inspection_text import inspection_text
 from udal_tf.run_dir import RunDir
 from udal_tf.sections import WEIGHT_FILE, WORK_FOLDER
 from udal_tf.shown_names import command_line, shown
+
+if TYPE_CHECKING:
+    from udal_tf.inference.trained import TrainedModel
 
 SHEET = "contact_sheet.png"
 WEAK_VIEWS = 3
@@ -58,12 +68,14 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
     Returns:
       `inspection.summary` with "folder"; "problems", for which training would refuse it; "warnings", each with "kind"
       and "text"; "recipe" with "command", the "settings" it resolves to, "steps" and "epochs", None if there are
-      problems; "time", the fields of `training.timing.Timing`, or None; "contact_sheet".
+      problems; "time", the fields of `training.timing.Timing`, or None; "contact_sheet";
+      "label_issues", None.
 
     Raises:
       DataError: if no image to train on can be read.
       ValueError: for settings that do not fit the folder.
     """
+    program.import_tensorflow()
     config = config_module.resolve(given)
     _check_pretrained(config)
     problems = folder_listing.problems(folder, config.data.beta, settings.uses_unlabeled(config))
@@ -89,6 +101,7 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
     _draw_sheet(folder, images, config, size, sheet)
     found["time"] = _timing(config, len(found["classes"]), test_images) if usable and timed else None
     found["contact_sheet"] = str(sheet)
+    found["label_issues"] = None
     return found
 
 
@@ -189,7 +202,7 @@ def _dataset(args: argparse.Namespace) -> dict[str, Any]:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     own, settings_given = program.split_settings(argv)
-    parser = program.make_parser("udal-inspect", __doc__)
+    parser = program.make_parser("inspect", __doc__)
     parser.add_argument(
         "folder",
         nargs="?",
@@ -204,12 +217,34 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=program.path, help=f"PNG file of the contact sheet (default: inspect_<folder>/{SHEET})"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing contact sheet")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing contact sheet and label issues")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON instead of text")
     parser.add_argument("--no_timing", action="store_true", help="do not time any training steps")
+    parser.add_argument(
+        "--model",
+        type=program.text_path,
+        metavar="WORKDIR",
+        help="work folder of a run, to find labels that look wrong",
+    )
+    parser.add_argument(
+        "--count",
+        type=program.number(1, 100_000),
+        default=20,
+        help="how many labels to list with --model (default: 20)",
+    )
     args = parser.parse_args(own)
     args.settings = settings_given
     return args
+
+
+def _model(args: argparse.Namespace, place: pathlib.Path) -> TrainedModel | None:
+    """The model of --model, if any. Raises ValueError if it cannot be used or what it says cannot be written."""
+    if not args.model:
+        return None
+    label_issues.check_new(place, args.overwrite)
+    from udal_tf.inference import trained
+
+    return trained.load(args.model)
 
 
 def _sheet_path(args: argparse.Namespace, root: pathlib.Path) -> pathlib.Path:
@@ -238,7 +273,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f"only --dataset=folder is inspected, got --dataset={config.data.dataset}")
         root = pathlib.Path(config.data.data_dir).expanduser() if config.data.data_dir else None
         folder = custom_dataset.read(config.data, config.own_section(FolderConfig), root)
-        found = inspect(folder, given, _sheet_path(args, folder.root), timed=not args.no_timing)
+        sheet = _sheet_path(args, folder.root)
+        model = _model(args, sheet.parent)
+        found = inspect(folder, given, sheet, timed=not args.no_timing and not model)
+        if model:
+            found["label_issues"] = label_issues.find(folder, model, args.count, sheet.parent)
     print(json.dumps(found, indent=2, ensure_ascii=False) if args.json else inspection_text(found))
 
 

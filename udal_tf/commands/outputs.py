@@ -1,6 +1,7 @@
 """Where a command writes: a file or folder that appears whole or not at all, and never replaces another unasked."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import tempfile
@@ -21,7 +22,7 @@ def new_file(path: pathlib.Path, overwrite: bool) -> Iterator[TextIO]:
       ValueError: if the file exists and `overwrite` is false.
       OSError: if it cannot be written.
     """
-    _check(path, overwrite, path.is_file())
+    check_new(path, overwrite, path.is_file())
     # File names need not be valid text; such bytes are written as escapes, which JSON can read.
     with (
         written_whole(path) as partial,
@@ -43,10 +44,35 @@ def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[epath
       ValueError: if the folder exists and may not be replaced.
       OSError: if it cannot be written.
     """
-    _check(path, overwrite, (path / mark).is_file() or (path.is_dir() and not any(path.iterdir())))
+    check_folder(path, overwrite, mark)
     with written_whole(path) as partial:
         partial.mkdir(parents=True)
         yield partial
+
+
+@contextlib.contextmanager
+def numbered_folder(first: pathlib.Path, mark: str) -> Iterator[tuple[epath.Path, pathlib.Path]]:
+    """As `new_folder`, at `first` or else at first_2, first_3 and so on; gives the final name, too.
+
+    The name is taken when the block begins, so that two processes at the same time get one each.
+    """
+    for number in itertools.count(1):
+        path = first if number == 1 else first.with_name(f"{first.name}_{number}")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            break
+    try:
+        with new_folder(path, True, mark) as partial:
+            yield partial, path
+    except BaseException:
+        with contextlib.suppress(OSError):  # What went wrong says more.
+            path.rmdir()
+        raise
+
+
+def check_folder(path: pathlib.Path, overwrite: bool, mark: str) -> None:
+    """Raises ValueError as `new_folder` does, before long work."""
+    check_new(path, overwrite, (path / mark).is_file() or (path.is_dir() and not any(path.iterdir())))
 
 
 def check_writable(folder: pathlib.Path) -> None:
@@ -64,7 +90,8 @@ def check_writable(folder: pathlib.Path) -> None:
         raise ValueError(f"cannot write in {shown(folder)} ({error.strerror}): choose another --out") from error
 
 
-def _check(path: pathlib.Path, overwrite: bool, replaceable: bool) -> None:
+def check_new(path: pathlib.Path, overwrite: bool, replaceable: bool) -> None:
+    """Raises ValueError if a path exists and may not be replaced. replaceable: whether `overwrite` allows it."""
     if path.exists() and not replaceable:
         raise ValueError(f"{shown(path)} exists already and was not written by this command: choose another name")
     if path.exists() and not overwrite:

@@ -80,6 +80,7 @@ def facts(model: TrainedModel, export: Export) -> dict[str, Any]:
         "output": {"name": PROBS, "dtype": "float32", "shape": [None, len(model.class_names)]},
         "la_inf": prior,
         "weights": model.weights,
+        "tau_norm": model.tau_norm,
         "step": model.folder.step,
         "udal_tf": __version__,
     }
@@ -131,11 +132,14 @@ def _checked(export: Export) -> str:
 def _weights(model: TrainedModel) -> str:
     row = model.folder.row
     compared_by = row.scored_on if row else TEST
-    return {
+    name = {
         "last": "EMA weights at the end of training",
         "best": f"EMA weights of the best epoch on the {compared_by} images",
         "raw": "raw weights at the end of training",
     }[model.weights]
+    if model.tau_norm:
+        name += f", the last layer τ-normalized with τ = {model.tau_norm:g}, unlike in the test results below"
+    return name
 
 
 def _prior(export: Export) -> str:
@@ -159,7 +163,7 @@ def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> st
     grown = model.folder.config.generations > 1
     labeled = "labeled, pseudo-labels included" if grown else "labeled"
     for title, key in ((labeled, "labeled_counts"), ("unlabeled", "unlabeled_counts")):
-        if key in data:
+        if key in data and not (key == "unlabeled_counts" and _are_of_the_labels(data)):
             columns[title] = data[key]
     columns["p_data"] = [f"{prior:.4f}" for prior in model.p_data]
     if export.target_prior is not None:
@@ -186,6 +190,11 @@ def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> st
         )
     )
     return f"On the {scored_on} images of the run, {scores}.\n\n{table}"
+
+
+def _are_of_the_labels(data: Mapping[str, Any]) -> bool:
+    """Whether the counts of the unlabeled images are those of the labeled ones, as in runs of earlier versions."""
+    return bool(data.get("unlabeled_of_unknown_class")) and data["unlabeled_counts"] == data.get("labeled_counts")
 
 
 def _tested(model: TrainedModel) -> list[int]:

@@ -81,8 +81,8 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
         print(f"This run is already finished; its results are in {shown(run_dir.path)}")
         return run_dir.result()
     if workers.is_chief:
-        print(console.settings_text(config.to_dict()))
-        print("Hardware: " + "  ".join(f"{name}={value}" for name, value in hardware(strategy).items()))
+        print(console.settings_text(config))
+        print(console.hardware_text(hardware(strategy)))
     data = sources.load(config.data, config.own.dataset)
     settings.check_unlabeled(config, len(data.unlabeled_only))
     if workers.is_chief:
