@@ -1,5 +1,6 @@
 #!/bin/bash
-# Runs the line of commands.txt that has the number of this job in its array; see docs/tracking.md.
+# sbatch --array=1-$(wc -l < commands.txt) scripts/slurm_array.sh: each job runs the line of commands.txt that has its
+# number in the array; docs/tracking.md says how commands.txt is made.
 #SBATCH --job-name=udal
 #SBATCH --gres=gpu:1
 #SBATCH --signal=TERM@120

@@ -69,8 +69,8 @@ def test_several_hosts_says_what_is_missing(missing):
 
 def test_scripts_state_their_use_first():
     scripts = sorted(SCRIPTS.glob("*.sh"))
-    assert len(scripts) == 4
+    assert len(scripts) == 5
     for script in scripts:
         comment = script.read_text().splitlines()
         assert comment[1].startswith("# ") and any(f"scripts/{script.name}" in line for line in comment), script
-        assert shlex.split(comment[-1])[0] in ("exec", "CUDA_VISIBLE_DEVICES=${GPU:-0}")
+        assert shlex.split(comment[-1])[0] in ("exec", "eval", "CUDA_VISIBLE_DEVICES=${GPU:-0}")
