@@ -74,6 +74,13 @@ def test_the_compiled_step_equals_the_plain_one_and_asks_the_host_for_nothing(pl
     assert not re.search(BOUNDED, text), "a shape that is only bounded"
 
 
+def test_a_run_with_a_compiled_update_equals_the_plain_one_and_skips_an_overflow_in_float16(lower, tmp_path):
+    half = Trained(tmp_path, fused_update="true", precision="float16")
+    assert half.run.learner.compiles_update
+    assert_same(half, lower["float16"], rtol=1e-3, atol=1e-3)
+    check_overflow(half)
+
+
 @pytest.mark.parametrize("base", [base for base in BASES if base != "supervised"])
 def test_the_estimate_that_is_compared_has_moved(plain, base):
     assert (np.abs(plain[base].p_unlabeled - plain[base].run.data.p_unlabeled) > 1e-5).any()
@@ -181,7 +188,12 @@ def test_lower_precision_stays_close_and_keeps_logits_and_averages_in_float32(pl
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_an_overflow_in_float16_changes_nothing_and_the_step_counts(lower, tmp_path, optimizer):
-    trained = lower["float16"] if optimizer == "sgd" else Trained(tmp_path, precision="float16", optimizer=optimizer)
+    check_overflow(
+        lower["float16"] if optimizer == "sgd" else Trained(tmp_path, precision="float16", optimizer=optimizer)
+    )
+
+
+def check_overflow(trained):
     learner = trained.run.learner
     before = {v.path: v.numpy() for v in learner.model.trainable_variables}
     learner.scaling.dynamic_scale.assign(1e38)

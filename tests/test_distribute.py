@@ -238,6 +238,9 @@ def test_batches_that_do_not_divide_and_jit_over_replicas_are_refused(monkeypatc
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["a GPU"])
     with pytest.raises(DeviceError, match="--input=device on GPUs needs a single device.* use --input=host"):
         distribute.check_fits(TwoReplicas(), 8, DeviceConfig(input="device"))
+    with pytest.raises(DeviceError, match="--fused_update=true needs a single device.*there are 2: leave it out"):
+        distribute.check_fits(TwoReplicas(), 8, DeviceConfig(fused_update="true"))
+    assert not distribute.compiles_update(DeviceConfig(), TwoReplicas())
 
 
 class FakeTpu:
@@ -258,6 +261,18 @@ def test_batches_made_on_a_gpu_are_compiled_and_a_tpu_needs_no_flag(monkeypatch)
     monkeypatch.setattr(tf.distribute, "TPUStrategy", FakeTpu)
     assert not distribute.compiled(DeviceConfig(jit=True, tpu="local"), FakeTpu())
     distribute.check_fits(FakeTpu(), 8, DeviceConfig(jit=True, tpu="local"))
+
+
+def test_the_update_is_compiled_on_one_gpu_or_as_asked_but_not_within_a_compiled_step(monkeypatch):
+    strategy = tf.distribute.get_strategy()
+    always, never = DeviceConfig(fused_update="true"), DeviceConfig(fused_update="false")
+    assert distribute.compiles_update(always, strategy) and not distribute.compiles_update(DeviceConfig(), strategy)
+    assert not distribute.compiles_update(DeviceConfig(fused_update="true", jit=True), strategy)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["a GPU"])
+    assert distribute.compiles_update(DeviceConfig(), strategy) and not distribute.compiles_update(never, strategy)
+    monkeypatch.setattr(tf.distribute, "TPUStrategy", FakeTpu)
+    assert not distribute.compiles_update(always, FakeTpu())
+    distribute.check_fits(FakeTpu(), 8, always)
 
 
 def test_a_tpu_of_several_hosts_needs_a_bucket(monkeypatch):

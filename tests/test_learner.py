@@ -348,6 +348,28 @@ def test_adam_resumed_from_a_checkpoint_continues_bit_identically(tmp_path, name
     assert len(slots) == len(learner.model.trainable_variables) and all(np.abs(slot).max() > 0 for slot in slots)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam_shrink"])
+def test_the_compiled_update_is_one_node_in_place_of_ten_per_variable_and_moves_all_as_the_plain_one(name):
+    moved, nodes = [], []
+    for compiled in (False, True):
+        learner = make_learner(optimizer=OptimizerConfig(optimizer=name, learning_rate=0.01, ema_warmup=True))
+        learner.compiles_update = compiled
+        step = tf.function(learner.train_step)
+        for number in range(3):
+            step(make_batch(seed=number))
+        moved.append([v.numpy() for v in (*learner.model.variables, *learner.ema, *learner.optimizer.variables)])
+        graph = step.get_concrete_function(make_batch()).graph.as_graph_def()
+        nodes.append(sum(node.op not in ("Placeholder", "Const", "ReadVariableOp") for node in graph.node))
+        functions = [function for function in graph.library.function if "_XlaMustCompile" in function.attr]
+        assert len([one for one in functions if one.attr["_XlaMustCompile"].b]) == compiled
+    for plain, fused in zip(*moved, strict=True):
+        np.testing.assert_allclose(fused, plain, rtol=0, atol=1e-6)
+    gradients = [tf.zeros(v.shape) for v in learner._trained]
+    plain = tf.function(learner._update).get_concrete_function(gradients, tf.constant(0.1)).graph.as_graph_def()
+    update = sum(node.op not in ("Placeholder", "Const", "ReadVariableOp") for node in plain.node)
+    assert update > 10 * len(gradients) and nodes[1] == nodes[0] - update + 1
+
+
 @pytest.mark.parametrize(("warmup", "decays"), [(False, [0.999] * 3), (True, [1 / 10, 2 / 11, 3 / 12])])
 def test_ema_weights_follow_their_decay_which_is_constant_unless_it_is_to_warm_up(tmp_path, warmup, decays):
     """In a run that is resumed before its third step, too: the decay is a function of the step."""

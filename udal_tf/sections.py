@@ -489,6 +489,13 @@ class DeviceConfig(Section):
         "Compile the whole step, including augmentation, with XLA; always on for TPUs, and for "
         "--input=device on a GPU.",
     )
+    fused_update: str = setting(
+        "auto",
+        "Compile the update of weights, optimizer and EMA with XLA, as one function instead of a dozen kernels per "
+        "variable: `auto`, on a single GPU. No effect where the whole step is compiled.",
+        choices=("auto", "true", "false"),
+        identity=False,
+    )
     precision: str = setting(
         "float32",
         "Compute precision of the network's layers; logits, losses and moving averages stay float32. float16 uses loss "

@@ -87,6 +87,11 @@ class Learner(tf.Module):
       train: length of the run and batch sizes; see `begin_schedules` for a length that is not known yet.
       own: the sections of the base learner and the method; missing ones have their defaults.
 
+    Attributes:
+      compiles_update: whether XLA compiles what follows from the gradients, the optimizer's step and the EMA, as one
+        function: one node of the step's graph, and few kernels on a GPU, where each variable's are tiny. For a single
+        replica; False where XLA compiles the whole step.
+
     Raises:
       ValueError: if p_data or p_unlabeled is not a distribution over the model's classes.
     """
@@ -129,6 +134,7 @@ class Learner(tf.Module):
         self._frozen: frozenset[int] = frozenset()
         self._trained = [*model.trainable_variables, *(v for h in self.heads.values() for v in h.trainable_variables)]
         self._method, self._train = method, train
+        self.compiles_update = False
         self._ema_decay, self._ema_warmup = optimizer.ema_decay, optimizer.ema_warmup
         normalizing = [
             layer for layer in layers_of(model) if isinstance(layer, (FusedBatchNorm, keras.layers.BatchNormalization))
@@ -299,21 +305,8 @@ class Learner(tf.Module):
         whole_batch = {**self._monitors(step.aligner), **parts.monitors}
         metrics.update({name: tf.cast(value, tf.float32) / replicas for name, value in whole_batch.items()})
 
-        if self.scaling is None:
-            self.optimizer.apply(tape.gradient(loss, trained), trained)
-        else:
-            self.scaling.apply(tape.gradient(scaled_loss, trained), trained)
-        decay = moving_average.warmed_decay(self._ema_decay, self.step) if self._ema_warmup else self._ema_decay
-        for average, variable in zip(self.ema, self.network.averaged, strict=True):
-            if id(variable) in self._frozen:
-                continue
-            average.assign(decay * average + (1.0 - decay) * variable.value)
-        if self._shrinkage:
-            kept = 1.0 - metrics["learning_rate"] * replicas * self._shrinkage
-            layers = [self.model, *self.heads.values()]
-            every = [v for layer in layers for v in layer.variables if "float" in str(v.dtype)]
-            for variable in self._moving(self._trained if self.network.frozen else every):
-                variable.assign(variable * kept)
+        update = tf.function(self._update, jit_compile=True, autograph=False) if self.compiles_update else self._update
+        update(tape.gradient(scaled_loss, trained), metrics["learning_rate"] * replicas)
         if parts.probs_u is not None:
             self.history.assign(moving_average.push(self.history, parts.probs_u))
         if self.estimator is not None:
@@ -322,6 +315,22 @@ class Learner(tf.Module):
         self.method.update(step)
         self.step.assign_add(1)
         return metrics, parts.counts
+
+    def _update(self, gradients: list[tf.Tensor | None], learning_rate: tf.Tensor) -> None:
+        """What follows from the gradients: the optimizer's step, the EMA weights and `adam_shrink`'s weight decay."""
+        trained = self._moving(self._trained)
+        (self.optimizer if self.scaling is None else self.scaling).apply(gradients, trained)
+        decay = moving_average.warmed_decay(self._ema_decay, self.step) if self._ema_warmup else self._ema_decay
+        for average, variable in zip(self.ema, self.network.averaged, strict=True):
+            if id(variable) in self._frozen:
+                continue
+            average.assign(decay * average + (1.0 - decay) * variable.value)
+        if self._shrinkage:
+            kept = 1.0 - learning_rate * self._shrinkage
+            layers = [self.model, *self.heads.values()]
+            every = [v for layer in layers for v in layer.variables if "float" in str(v.dtype)]
+            for variable in self._moving(self._trained if self.network.frozen else every):
+                variable.assign(variable * kept)
 
     def la_prior(self) -> tf.Tensor:
         """[C] float32, sums to 1: the prior that LA (Inf) removes, selected by --la_prior."""

@@ -237,11 +237,24 @@ def compiled(config: DeviceConfig, strategy: tf.distribute.Strategy) -> bool:
     return not is_tpu(strategy) and (config.jit or made_on_gpu)
 
 
+def compiles_update(config: DeviceConfig, strategy: tf.distribute.Strategy) -> bool:
+    """Whether XLA compiles the update of weights and averages, by `--fused_update`; no if it compiles all."""
+    if strategy.num_replicas_in_sync > 1 or is_tpu(strategy) or compiled(config, strategy):
+        return False
+    on_gpu = bool(tf.config.list_logical_devices("GPU"))
+    return config.fused_update == "true" or (config.fused_update == "auto" and on_gpu)
+
+
 def check_fits(strategy: tf.distribute.Strategy, batch_size: int, device: DeviceConfig) -> None:
     """Raises DeviceError if the global batch cannot be divided among the replicas or XLA cannot compile the step."""
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise DeviceError(f"--batch_size must be a multiple of the {replicas} replicas, got {batch_size}")
+    if replicas > 1 and device.fused_update == "true" and not is_tpu(strategy):
+        raise DeviceError(
+            f"--fused_update=true needs a single device, as XLA cannot compile reductions over replicas, and there are "
+            f"{replicas}: leave it out, or use --strategy=one_device"
+        )
     if replicas > 1 and compiled(device, strategy):
         needs, instead = ("--jit", "leave it out") if device.jit else ("--input=device on GPUs", "use --input=host")
         raise DeviceError(

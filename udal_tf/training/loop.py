@@ -30,7 +30,7 @@ from udal_tf.shown_names import shown
 from udal_tf.stopping import StopRequest
 from udal_tf.training import initial_weights, record
 from udal_tf.training.checkpointing import Checkpoints
-from udal_tf.training.distribute import Workers, compiled, hardware, is_tpu, only_gpu
+from udal_tf.training.distribute import Workers, compiled, compiles_update, hardware, is_tpu, only_gpu
 from udal_tf.training.early_look import EarlyLook
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.run_log import RunLog
@@ -65,10 +65,12 @@ class Interrupted(RuntimeError):
 
 
 def make_learner(config: Config, data: SslData) -> Learner:
-    """A new learner; its weights are drawn from Keras's generator, seeded by the run."""
+    """A new learner, inside the strategy's scope; its weights are drawn from Keras's generator, seeded by the run."""
     model = build_model(config.model, data.train.shape, data.num_classes, config.device.precision, config.own.arch)
     problem = problem_of(data, run_seed(config))
-    return Learner(model, problem, config.method, config.optimizer, config.train, config.own)
+    learner = Learner(model, problem, config.method, config.optimizer, config.train, config.own)
+    learner.compiles_update = compiles_update(config.device, tf.distribute.get_strategy())
+    return learner
 
 
 def problem_of(data: SslData, seed: int) -> Problem:
