@@ -83,6 +83,7 @@ setup(
             "udal-export=udal_tf.commands.export:main",
             "udal-sweep=udal_tf.commands.sweep:main",
             "udal-report=udal_tf.commands.report:main",
+            "udal-doctor=udal_tf.commands.doctor:main",
         ]
     },
 )

@@ -37,7 +37,7 @@ def program(config: Config, side: int) -> dict[str, np.ndarray]:
       variables; "out_0", the metrics; "out_1", …, the variables after the step; "alias", [n, 2] the number of each such
       result and of the input that it replaces.
     """
-    data = timing._random_problem(config, NUM_CLASSES, side, 1)
+    data = timing.random_problem(config, NUM_CLASSES, side, 1)
     learner = loop.make_learner(config, data)
     views = make_views(config.augment, *data.train.shape, static_shapes=True)
     maker = loop.make_batch_maker(config, data, views, learner)

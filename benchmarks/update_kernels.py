@@ -37,7 +37,7 @@ def nodes(graph: tf.Graph) -> int:
 def counts(given: Mapping[str, Any]) -> dict[str, int]:
     """Of a step with these settings: nodes of the whole step and of the update, plain and fused; fusions."""
     config = resolve({"dataset": "cifar10lt", "batch_size": 2, "unlabeled_ratio": 1, **given})
-    data = timing._random_problem(config, NUM_CLASSES, SIDE, 1)
+    data = timing.random_problem(config, NUM_CLASSES, SIDE, 1)
     learner = loop.make_learner(config, data)
     maker = loop.make_batch_maker(config, data, make_views(config.augment, *data.train.shape), learner)
     runner = StepRunner(tf.distribute.get_strategy(), learner, maker)

@@ -69,7 +69,7 @@ class Clock:
                 self.calls.append(count)
 
         monkeypatch.setattr(timing, "StepRunner", Runner)
-        monkeypatch.setattr(timing, "_batches", lambda *given: None)
+        monkeypatch.setattr(timing, "step_batches", lambda *given: None)
         monkeypatch.setattr(timing, "_evaluation_seconds", lambda *given: 0.5)
 
 

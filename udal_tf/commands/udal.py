@@ -20,6 +20,7 @@ COMMANDS = {
     "export": "a trained model as SavedModel, Keras, TFLite or ONNX file",
     "sweep": "train every cell of a grid, here or on a cluster",
     "report": "tables, figures and one page from finished runs",
+    "doctor": "whether this machine's devices train, how fast, and as the CPU does",
 }
 
 

@@ -74,14 +74,14 @@ def measure(
     strategy = make_strategy(config.device)
     with strategy.scope():
         side = side or config.data.image_size
-        data = _random_problem(config, num_classes, side, min(test_images, config.train.eval_batch_size))
+        data = random_problem(config, num_classes, side, min(test_images, config.train.eval_batch_size))
         jit = compiled(config.device, strategy)
         views = make_views(config.augment, *data.train.shape, static_shapes=jit or is_tpu(strategy))
         learner = loop.make_learner(config, data)
         maker = loop.make_batch_maker(config, data, views, learner)
         on_device = config.device.input == "device"
         runner = StepRunner(strategy, learner, maker, on_device, jit)
-        batches = _batches(strategy, runner, 1 + FEWEST + MOST)
+        batches = step_batches(strategy, runner, 1 + FEWEST + MOST)
 
         def train(first: int, count: int) -> float:
             started = time.monotonic()
@@ -116,7 +116,7 @@ def measure(
     return Timing(steps, per_step, evaluation, compiling, total * config.generations)
 
 
-def _random_problem(config: Config, num_classes: int, side: int, test_images: int) -> SslData:
+def random_problem(config: Config, num_classes: int, side: int, test_images: int) -> SslData:
     """A problem with so many classes of random RGB images, all of them labeled."""
     generator = np.random.default_rng(0)
 
@@ -144,7 +144,7 @@ def _random_problem(config: Config, num_classes: int, side: int, test_images: in
     return make_problem(source, dataclasses.replace(config.data, **whole))
 
 
-def _batches(strategy: tf.distribute.Strategy, runner: StepRunner, steps: int):
+def step_batches(strategy: tf.distribute.Strategy, runner: StepRunner, steps: int):
     """An iterator over the batches of so many steps, as in training."""
     replicas = strategy.num_replicas_in_sync
     dataset = pipeline.training_batches(runner.host_batch, 0, steps, replicas, own_replicas=replicas)
