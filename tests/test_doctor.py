@@ -2,12 +2,14 @@
 
 import json
 
+import keras
 import pytest
 import tensorflow as tf
 
 from udal_tf import __version__
 from udal_tf.commands import doctor
 from udal_tf.config import resolve
+from udal_tf.models.layers import conv
 from udal_tf.training import checkup, loop
 from udal_tf.training.checkup import Check
 from udal_tf.training.distribute import DeviceError
@@ -15,6 +17,18 @@ from udal_tf.training.distribute import DeviceError
 SMALLEST = ("--", "--base=supervised", "--method=none", "--batch_size=4", "--image_size=8", "--fused_update=true")
 WELL = Check([], "CPU", 1, 20, 123.4, 5.0, 0, 1e-7, 1e-3, checkup.EXACT)
 LACKING = "GatherV2 Tparams=uint8"
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch):
+    """One convolution, as most of a test is the tracing of steps."""
+
+    def build(config, shape, num_classes, precision, own):
+        inputs = keras.Input(shape)
+        x = keras.layers.GlobalAveragePooling2D()(conv(8, 3, 2, "conv")(inputs))
+        return keras.Model(inputs, keras.layers.Dense(num_classes)(x))
+
+    monkeypatch.setattr(loop, "build_model", build)
 
 
 def test_this_machine_is_well_and_steps_by_xla_are_those_of_the_cpu(call_command):
