@@ -54,9 +54,10 @@ def diagnose(config: Config, steps: int, limit: float) -> dict[str, Any]:
     found: dict[str, Any] = {"versions": checkup.versions(), "hardware": None, "check": None}
     faults = checkup.unused_devices(config)
     try:
-        found["hardware"] = hardware(make_strategy(config.device))
+        strategy = make_strategy(config.device)
+        found["hardware"] = hardware(strategy)
         with terminal.Progress(steps, "steps") as bar:
-            checked = checkup.check(config, steps, limit, bar.advance)
+            checked = checkup.check(config, strategy, steps, limit, bar.advance)
         found["check"], faults = dataclasses.asdict(checked), faults + checked.faults()
     except DeviceError as error:
         faults.append(str(error))

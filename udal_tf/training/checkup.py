@@ -18,8 +18,9 @@ from udal_tf.config import Config
 from udal_tf.data.dataset import SslData
 from udal_tf.input.pipeline import WHOLE, Batch, BatchMaker
 from udal_tf.methods.learner import Learner
+from udal_tf.registry import BACKBONES
 from udal_tf.training import kernels, loop, timing
-from udal_tf.training.distribute import check_fits, compiled, is_tpu, make_strategy, own_result
+from udal_tf.training.distribute import check_fits, compiled, is_tpu, own_result
 from udal_tf.training.steps import StepRunner
 
 NUM_CLASSES = 10
@@ -105,27 +106,34 @@ def unused_devices(config: Config) -> list[str]:
     return found
 
 
-def check(config: Config, steps: int, limit: float, advance: Callable[[float, str], None]) -> Check:
+def check(
+    config: Config,
+    strategy: tf.distribute.Strategy,
+    steps: int,
+    limit: float,
+    advance: Callable[[float, str], None],
+) -> Check:
     """Does a step on the CPU, then the same and more with the settings' devices, on random RGB images.
 
     Args:
       config: of a run; over several replicas, batch norm is synchronized, for the CPU's statistics.
+      strategy: of the settings' devices.
       steps: how many to time.
       limit: seconds for the timed steps, after which no further one is begun; compiling comes on top.
       advance: called with how many steps were timed since the last call, and what is being done.
 
     Raises:
-      DeviceError: if the device cannot be used, or not with these settings.
+      DeviceError: if the devices cannot be used with these settings.
       tf.errors.OpError: if a step fails.
     """
     advance(0, "one step on the CPU")
-    strategy = make_strategy(config.device)
     check_fits(strategy, config.train.batch_size, config.device)
     if strategy.num_replicas_in_sync > 1:
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, sync_batch_norm=True))
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()
-    data = timing.random_problem(config, NUM_CLASSES, config.data.image_size or SIDE, 1)
+    side = config.data.image_size or max(SIDE, BACKBONES[config.model.arch].smallest_side)
+    data = timing.random_problem(config, NUM_CLASSES, side, 1)
     with tf.device("CPU:0"):
         by_cpu = _Trainer(_on_the_cpu(config), data, tf.distribute.get_strategy(), 1)
         initial = by_cpu.weights()
@@ -208,7 +216,13 @@ def _variables(learner: Learner) -> Iterable[Any]:
 
 
 def _on_the_cpu(config: Config) -> Config:
-    plain = {"strategy": "one_device", "tpu": "", "jit": False, "input": "host", "fused_update": "false"}
+    plain: dict[str, Any] = {
+        "strategy": "one_device",
+        "tpu": "",
+        "jit": False,
+        "input": "host",
+        "fused_update": "false",
+    }
     return dataclasses.replace(config, device=dataclasses.replace(config.device, **plain))
 
 
