@@ -87,9 +87,9 @@ def versions() -> dict[str, str]:
         "TensorFlow": tf.__version__,
         "Keras": keras.__version__,
         "NumPy": np.__version__,
-        "CUDA": str(build.get("cuda_version", "")),
-        "cuDNN": str(build.get("cudnn_version", "")),
         "libtpu": _installed("libtpu"),
+        "built for CUDA": str(build.get("cuda_version", "")),
+        "built for cuDNN": str(build.get("cudnn_version", "")),
     }
 
 
