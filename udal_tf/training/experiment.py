@@ -14,7 +14,6 @@ from udal_tf.models.build import check_images_fit, check_pretrained
 from udal_tf.reporting import console
 from udal_tf.run_dir import SKIPPED, OwnRunDir
 from udal_tf.run_records import Result
-from udal_tf.shown_names import shown
 from udal_tf.training import loop
 from udal_tf.training.distribute import Workers, check_fits, hardware, make_strategy
 from udal_tf.training.unlabeled_prior import stated_prior, with_unlabeled_prior
@@ -38,7 +37,7 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
     workers = Workers()
     run_dir = OwnRunDir(config)
     if run_dir.finished:
-        print(f"This run is already finished; its results are in {shown(run_dir.path)}")
+        print(f"This run is already finished; its results are in {run_dir.named(run_dir.path)}")
         return run_dir.result()
     if workers.is_chief:
         print(console.settings_text(config.to_dict()))
@@ -72,7 +71,9 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
             run_dir.open()
             if data.skipped:
                 run_dir.write_skipped(data.skipped)
-                print(f"Images skipped, with the reasons: {run_dir / SKIPPED}")
+                print(f"Images skipped, with the reasons: {run_dir.named(run_dir / SKIPPED)}")
+        else:
+            run_dir.follow()
     try:
         with workers.watched():
             data = with_unlabeled_prior(config, data)
