@@ -69,7 +69,8 @@ class StorePath(epath.Path):
         self._file.unlink(missing_ok=missing_ok)
 
     def stat(self):
-        return types.SimpleNamespace(length=self._file.stat().st_size)
+        found = self._file.stat()
+        return types.SimpleNamespace(length=found.st_size, mtime=int(found.st_mtime))
 
     def _refused(self, *args, **kwargs):
         raise OSError("an object store cannot do this")

@@ -4,14 +4,17 @@ An object store cannot rename, append or lock, and its folders are only what the
 An object appears when all of it has been put.
 """
 
+import atexit
 import concurrent.futures
 import contextlib
 import errno
 import functools
+import hashlib
 import os
 import pathlib
 import re
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
@@ -148,20 +151,14 @@ def objects(folder: epath.Path) -> list[str]:
     with asking(folder):
         if folder.is_dir():
             for parent, _, names in folder.walk():
-                below = parent.relative_to(folder).as_posix()
-                found += [name if below == "." else f"{below}/{name}" for name in names if name]
+                above = below(parent, folder)
+                found += [f"{above}/{name}".lstrip("/") for name in names if name]
     return sorted(found)
 
 
-def sizes(folder: epath.Path, names: list[str]) -> dict[str, int]:
-    """The length in bytes of each object."""
-
-    def size(name: str) -> int:
-        with asking(folder / name):
-            return folder.joinpath(name).stat().length
-
-    with concurrent.futures.ThreadPoolExecutor(_AT_A_TIME) as pool:
-        return dict(zip(names, pool.map(size, names), strict=True))
+def below(path: epath.Path, folder: epath.Path) -> str:
+    """The path relative to a folder that it is in; "" for the folder itself."""
+    return os.fspath(path).removeprefix(os.fspath(folder)).strip("/")
 
 
 def download(folder: epath.Path, local: pathlib.Path, names: list[str]) -> None:
@@ -198,3 +195,78 @@ def upload(local: pathlib.Path, folder: epath.Path, last: str, replaced: Callabl
                 if stale not in names and replaced(stale):
                     remove(folder / stale)
         put(local / name, folder / name)
+
+
+# The local copies that `fetched` made, and what they are copies of.
+_copies: dict[str, str] = {}
+
+
+@functools.cache
+def fetched(path: str) -> pathlib.Path:
+    """A local copy of a remote file or folder for this process, made once and removed when it ends.
+
+    Raises:
+      ValueError: as `place`.
+      OSError: if it is not there or cannot be read.
+    """
+    source = place(path)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="udal_tf-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    local = folder / source.name
+    if names := objects(source):
+        download(source, local, names)
+    else:
+        get(source, local)
+    _copies[os.fspath(local)] = os.fspath(source)
+    return local
+
+
+def origin(path: str | os.PathLike) -> str:
+    """The remote path of a file in a copy that `fetched` made; other paths as they are."""
+    text = os.fspath(path)
+    for local, remote in _copies.items():
+        if text == local or text.startswith(f"{local}/"):
+            return remote + text.removeprefix(local)
+    return text
+
+
+def kept(path: str, cache: pathlib.Path) -> pathlib.Path:
+    """A local copy of a remote folder below a cache folder, in which only what has changed is copied the next time.
+
+    Raises:
+      ValueError: as `place`, or if the disk has no room.
+      OSError: if it cannot be read or written.
+    """
+    source = place(path)
+    local = cache / f"bucket_{hashlib.sha256(os.fspath(source).encode()).hexdigest()[:16]}" / source.name
+    names = objects(source)
+    if not names:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(source))
+    local.mkdir(parents=True, exist_ok=True)
+    there, here = _stats(source, names), files(local)
+    new = [n for n in names if n not in here or there[n] != (here[n].st_size, min(int(here[n].st_mtime), there[n][1]))]
+    size, free = sum(there[name][0] for name in new), shutil.disk_usage(local).free
+    if size > free:
+        raise ValueError(
+            f"{shown(source)}: {size >> 20:,} MB are to be copied, only {free >> 20:,} MB are free in {shown(cache)}: "
+            "choose another folder with --cache_dir"
+        )
+    if new:
+        print(f"Copying {len(new):,} files, {size / 1e6:,.1f} MB, from {shown(source)} to {shown(local)}", flush=True)
+    download(source, local, new)
+    for gone in set(here) - set(names):
+        (local / gone).unlink(missing_ok=True)
+    _copies[os.fspath(local)] = os.fspath(source)
+    return local
+
+
+def _stats(folder: epath.Path, names: list[str]) -> dict[str, tuple[int, int]]:
+    """The length in bytes of each object, and when it was put, in seconds since 1970."""
+
+    def one(name: str) -> tuple[int, int]:
+        with asking(folder / name):
+            found = (folder / name).stat()
+            return found.length, found.mtime
+
+    with concurrent.futures.ThreadPoolExecutor(_AT_A_TIME) as pool:
+        return dict(zip(names, pool.map(one, names), strict=True))

@@ -344,5 +344,7 @@ class OwnRunDir(RunDir):
 
 def run_folders(root: str | os.PathLike) -> list[epath.Path]:
     """Every folder at or below `root` that holds a run, sorted by name, without the folders of generations."""
-    found = {folder for folder, _, names in storage.at(root).walk() if RESULT in names or CONFIG in names}
+    place = storage.at(root)
+    with buckets.asking(place):
+        found = {folder for folder, _, names in place.walk() if RESULT in names or CONFIG in names}
     return sorted(folder for folder in found if not (_GENERATION.fullmatch(folder.name) and folder.parent in found))

@@ -35,6 +35,12 @@ def at(path: str | os.PathLike) -> epath.Path:
     return buckets.place(path) if buckets.scheme(path) else local(path)
 
 
+def fetched(path: str | os.PathLike) -> epath.Path:
+    """The path of a local file or folder; of one in a bucket, that of a local copy. Raises ValueError and OSError."""
+    found = at(path)
+    return epath.Path(buckets.fetched(os.fspath(found))) if is_remote(found) else found
+
+
 def exists(path: epath.Path) -> bool:
     """Whether there is a file, object or folder. Raises OSError."""
     if not is_remote(path):

@@ -18,6 +18,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from udal_tf import storage
+from udal_tf.buckets import origin
 from udal_tf.commands import model_arguments, outputs, program
 from udal_tf.data import formats, label_files
 from udal_tf.shown_names import shown
@@ -43,11 +45,14 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
 
     shift = model.shift(args.target_prior, args.source_prior)
     unread: image_files.Unread = collections.Counter()
+    named = args.folder or args.labels.parent
+    folder = pathlib.Path(storage.fetched(named)) if storage.is_remote(named) else named
     if args.labels:
-        table = label_files.read(args.labels, args.folder or args.labels.parent)
+        file = pathlib.Path(storage.fetched(args.labels)) if storage.is_remote(args.labels) else args.labels
+        table = label_files.read(file, folder)
         paths, labels, unknown = image_files.by_labels(table, model.class_names, args.split, args.skip_unknown)
     else:
-        paths, labels, unknown = image_files.by_class(args.folder, model.class_names, args.skip_unknown, unread)
+        paths, labels, unknown = image_files.by_class(folder, model.class_names, args.skip_unknown, unread)
     with model_arguments.ImageProgress(len(paths)) as bar:
         predicted = assessment.predict(model, paths, labels, shift, bar.image)
     target = priors.target_prior(args.target_prior, model.class_names, model.p_data)
@@ -57,7 +62,7 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
         "step": model.folder.step,
         "images": str(args.labels or args.folder),
         "count": len(predicted.paths),
-        "unreadable": predicted.unreadable,
+        "unreadable": [origin(path) for path in predicted.unreadable],
         "not_read": formats.not_read_lines(unread),
         "unknown_folders": unknown,
         "class_names": list(model.class_names),
@@ -78,7 +83,7 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
 
     names, titles = model.class_names, assessment_tables.titles(evaluation)
     predictions: dict[str, Sequence[Any]] = {
-        "file": predicted.paths,
+        "file": [origin(path) for path in predicted.paths],
         "class": [names[label] for label in predicted.labels],
     }
     for kind in titles:
@@ -102,7 +107,7 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
     wrong = [
         assessment_plots.Mistake(
             image=cast("np.ndarray", model.pixels(predicted.paths[i])),
-            file=predicted.paths[i],
+            file=origin(predicted.paths[i]),
             true=names[predicted.labels[i]],
             predicted=names[probs[i].argmax()],
             confidence=probs[i].max(),
@@ -115,7 +120,7 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
 
 def _run(args: argparse.Namespace) -> int:
     """Evaluates as the arguments say; returns the exit code."""
-    program.prepare_tensorflow()
+    program.placed(args, "workdir", "folder", "labels", "out")
     with outputs.new_folder(args.out, args.overwrite, RESULT) as folder:
         model = model_arguments.load_model(args)
         evaluation, predicted = evaluate(model, args)
@@ -143,12 +148,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "folder",
         nargs="?",
-        type=program.path,
+        type=program.place,
         metavar="DIR",
         help="folder with one folder per class; with --labels, that of relative file names (default: the CSV file's)",
     )
     parser.add_argument(
-        "--labels", type=program.path, metavar="FILE", help="CSV file with lines file,label[,split], as in training"
+        "--labels", type=program.place, metavar="FILE", help="CSV file with lines file,label[,split], as in training"
     )
     parser.add_argument(
         "--split",
@@ -157,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="images of --labels to evaluate on, if it has a column split (default: test)",
     )
     parser.add_argument(
-        "--out", default="evaluation", type=program.path, help="folder to write to (default: evaluation)"
+        "--out", default="evaluation", type=program.place, help="folder to write to (default: evaluation)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation in the folder of --out")
     parser.add_argument("--skip_unknown", action="store_true", help="skip images of classes unknown to the model")

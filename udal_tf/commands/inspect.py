@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from udal_tf import config as config_module
+from udal_tf import storage
 from udal_tf.commands import outputs, program
 from udal_tf.config import Config
 from udal_tf.data import custom_dataset, data_checks, decoding, folder_listing, inspection, settings
@@ -173,7 +174,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "folder",
         nargs="?",
-        type=program.path,
+        type=program.place,
         metavar="DIR",
         help="folder with labeled/, unlabeled/ and optionally val/ and test/; or of the files that --labels names",
     )
@@ -182,7 +183,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--layout", help="which folders hold what, as in training")
     parser.add_argument(
-        "--out", type=program.path, help=f"PNG file of the contact sheet (default: inspect_<folder>/{SHEET})"
+        "--out", type=program.place, help=f"PNG file of the contact sheet (default: inspect_<folder>/{SHEET})"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing contact sheet")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON instead of text")
@@ -193,12 +194,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _sheet_path(args: argparse.Namespace, root: pathlib.Path) -> pathlib.Path:
-    path = args.out or pathlib.Path(f"inspect_{root.resolve().name}") / SHEET
+    path: pathlib.Path = args.out or pathlib.Path(f"inspect_{root.resolve().name}") / SHEET
     if path.suffix.lower() != ".png":
         raise ValueError(f"--out must name a .png file, got {shown(path)}")
     if path.is_dir():
         raise ValueError(f"--out: {shown(path)} is a folder: name a .png file")
-    if path.exists() and not args.overwrite:
+    if storage.exists(path) and not args.overwrite:
         raise ValueError(f"{shown(path)} exists already: give --overwrite, or another --out")
     outputs.check_writable(path.parent)
     return path
@@ -209,14 +210,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     args = _parse(argv)
     with program.bad_input_refused():
-        program.load_plugins(args.plugin)
+        program.placed(args, "folder", "out")
         given = config_module.given_on_command_line(args.settings)
         given |= {"plugin": args.plugin} if args.plugin else {}
         given = _dataset(args) | given
         config = config_module.resolve(given)
         if config.data.dataset != "folder":
             raise ValueError(f"only --dataset=folder is inspected, got --dataset={config.data.dataset}")
-        root = pathlib.Path(config.data.data_dir).expanduser() if config.data.data_dir else None
+        in_bucket = storage.is_remote(config.data.data_dir)
+        local = config.data.data_dir and not in_bucket
+        root = pathlib.Path(config.data.data_dir).expanduser() if local else None
         folder = custom_dataset.read(config.data, config.own_section(FolderConfig), root)
         found = inspect(folder, given, _sheet_path(args, folder.root), timed=not args.no_timing)
     print(json.dumps(found, indent=2, ensure_ascii=False) if args.json else inspection_text(found))

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from etils import epath
 
+from udal_tf import storage
 from udal_tf.shown_names import shown
 from udal_tf.storage import written_whole
 
@@ -21,7 +22,7 @@ def new_file(path: pathlib.Path, overwrite: bool) -> Iterator[TextIO]:
       ValueError: if the file exists and `overwrite` is false.
       OSError: if it cannot be written.
     """
-    _check(path, overwrite, path.is_file())
+    _check(path, overwrite, storage.exists(path) and path.is_file())
     # File names need not be valid text; such bytes are written as escapes, which JSON can read.
     with (
         written_whole(path) as partial,
@@ -43,8 +44,9 @@ def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[epath
       ValueError: if the folder exists and may not be replaced.
       OSError: if it cannot be written.
     """
-    _check(path, overwrite, (path / mark).is_file() or (path.is_dir() and not any(path.iterdir())))
-    with written_whole(path) as partial:
+    empty = not storage.is_remote(path) and path.is_dir() and not any(path.iterdir())
+    _check(path, overwrite, storage.exists(path / mark) or empty)
+    with written_whole(path, last=mark) as partial:
         partial.mkdir(parents=True)
         yield partial
 
@@ -55,6 +57,8 @@ def check_writable(folder: pathlib.Path) -> None:
     Raises:
       ValueError: naming the folder and what is in the way.
     """
+    if storage.is_remote(folder):
+        return  # It has answered; whether an object can be put is known only when one is.
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
     try:
         # Permissions alone do not tell: file systems may be read-only or full.
@@ -65,7 +69,7 @@ def check_writable(folder: pathlib.Path) -> None:
 
 
 def _check(path: pathlib.Path, overwrite: bool, replaceable: bool) -> None:
-    if path.exists() and not replaceable:
+    if storage.exists(path) and not replaceable:
         raise ValueError(f"{shown(path)} exists already and was not written by this command: choose another name")
-    if path.exists() and not overwrite:
+    if storage.exists(path) and not overwrite:
         raise ValueError(f"{shown(path)} exists already: choose another name, or give --overwrite")

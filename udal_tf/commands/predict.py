@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from udal_tf.buckets import origin
 from udal_tf.commands import model_arguments, outputs, program
 from udal_tf.data import formats
 from udal_tf.shown_names import shown
@@ -94,7 +95,7 @@ def write_predictions(
         else:
             done += 1
             probs = model.prediction(logits[None], shift).probs[0]
-            print(line(path, ranked(probs, model.class_names, args.top_k)), file=file)
+            print(line(origin(path), ranked(probs, model.class_names, args.top_k)), file=file)
             bar.image(path)
     return done, unreadable
 
@@ -106,13 +107,15 @@ def _parser() -> argparse.ArgumentParser:
         "--top_k", type=program.number(1, 1_000_000), default=1, help="how many classes to print per image (default: 1)"
     )
     parser.add_argument("--format", default="table", choices=tuple(FORMATS), help="default: table")
-    parser.add_argument("--out", type=program.path, help="file to write to (default: standard output)")
+    parser.add_argument("--out", type=program.place, help="file to write to (default: standard output)")
     parser.add_argument("--overwrite", action="store_true", help="replace the file of --out")
     return parser
 
 
 def _run(args: argparse.Namespace) -> int:
     """Predicts as the arguments say; returns the exit code."""
+    program.placed(args, "workdir", "out")
+    args.images = program.local_copies(args.images)
     if args.out:
         program.outlive_output()
         with outputs.new_file(args.out, args.overwrite) as file:
@@ -124,7 +127,6 @@ def _run(args: argparse.Namespace) -> int:
 
 def _predict(args: argparse.Namespace, file: TextIO) -> int:
     """Writes all predictions; returns how many files are unreadable. Raises ValueError if all of them are."""
-    program.prepare_tensorflow()
     from udal_tf.inference import image_files
 
     image_files.check_named(args.images)

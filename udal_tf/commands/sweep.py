@@ -22,6 +22,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from udal_tf import storage
 from udal_tf.commands import program
 from udal_tf.data import settings
 from udal_tf.reporting import revision
@@ -59,7 +60,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="only cells whose name matches this pattern, e.g. '*udal_fold[12]'",
     )
     parser.add_argument(
-        "--out", default="runs", type=program.text_path, help="folder of the cells' folders (default: runs)"
+        "--out", default="runs", type=program.place, help="folder of the cells' folders (default: runs)"
     )
     parser.add_argument(
         "--retries",
@@ -117,6 +118,11 @@ def _speeds(args: argparse.Namespace, cells: list[grids.Cell]) -> speeds.Speeds:
     return speeds.measured_speeds(cells) if args.measure else speeds.known_speeds(cells)
 
 
+def _notes(out: pathlib.Path) -> pathlib.Path:
+    """The folder of logs and failures; they are appended to, so those of a sweep in a bucket stay on this machine."""
+    return pathlib.Path(f"sweep_{out.name}") if storage.is_remote(out) else out / "sweep"
+
+
 @program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
@@ -124,7 +130,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not (ROOT / "run.py").exists():
         program.refuse(f"run.py and flags/ must be beside the package, got no {ROOT / 'run.py'}: use a checkout")
     with program.bad_input_refused():
-        program.load_plugins(args.plugin)
+        program.placed(args, "out")
+        if args.engine == "ray" and storage.is_remote(args.out):
+            raise SweepError(f"--engine=ray needs a folder at the same path on every machine as --out, got {args.out}")
         cells = chosen_cells(args)
         states = [listing.state_of(cell, args.out / cell.name) for cell in cells]
     run = os.path.relpath(ROOT / "run.py")
@@ -139,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     program.outlive_output("the sweep")
     print(listed)
-    notes, commit = args.out / "sweep", revision.commit()
+    notes, commit = _notes(args.out), revision.commit()
     with program.bad_input_refused():
         notes.mkdir(parents=True, exist_ok=True)
     jobs = {

@@ -5,6 +5,7 @@ import os
 
 import tensorflow as tf
 
+from udal_tf import storage
 from udal_tf.config import Config
 from udal_tf.run_dir import BEST, CHECKPOINTS, CONFIG, RunDir
 from udal_tf.run_records import TEST, EpochRow, ModelFacts, Result, RunDirError, Scores
@@ -89,10 +90,10 @@ def _read(run_dir: RunDir, weights: str, unfinished: bool) -> WorkFolder:
             "same training command again"
         )
     result = run_dir.result() if run_dir.finished else None
-    last = tf.train.latest_checkpoint(str(part / CHECKPOINTS))
+    last = _latest(part, CHECKPOINTS)
     if not result and not unfinished:
         raise ModelError(f"{shown(run_dir.path)} is not finished: {_progress(config, generation, _step(last))}")
-    path = tf.train.latest_checkpoint(str(part / BEST)) if weights == BEST_EPOCH else last
+    path = _latest(part, BEST) if weights == BEST_EPOCH else last
     if not path:
         raise ModelError(f"{shown(part.path)} has no {BEST}/ with weights: use weights={LAST}")
     rows = {row.step: row for row in part.rows()}
@@ -118,8 +119,14 @@ def _check_is_run_dir(run_dir: RunDir) -> None:
 def _with_model(run_dir: RunDir) -> tuple[int, RunDir | None]:
     """The last generation with a checkpoint, counted from 0, and its folder; the folder is None if there is none."""
     candidates = (run_dir.generations() or {0: run_dir}).items()
-    found = [(n, part) for n, part in candidates if tf.train.latest_checkpoint(str(part / CHECKPOINTS))]
-    return found[-1] if found else (0, None)
+    return next(((n, part) for n, part in reversed(candidates) if _latest(part, CHECKPOINTS)), (0, None))
+
+
+def _latest(part: RunDir, folder: str) -> str | None:
+    """The newest checkpoint in a folder of a run, of which a bucket's is copied; None if there is none."""
+    if not storage.exists(part / folder):
+        return None
+    return tf.train.latest_checkpoint(str(storage.fetched(part / folder)))
 
 
 def _step(checkpoint: str) -> int:

@@ -46,7 +46,7 @@ class Job:
 
     @property
     def run_dir(self) -> RunDir:
-        return RunDir(pathlib.Path(self.cwd) / self.workdir)
+        return RunDir(self.workdir if storage.is_remote(self.workdir) else pathlib.Path(self.cwd) / self.workdir)
 
 
 @dataclasses.dataclass(frozen=True)
