@@ -7,7 +7,7 @@ object store cannot do is refused: to append, to rename, to make folders. As a p
 import contextlib
 import os
 import pathlib
-import shutil
+import tempfile
 import types
 import uuid
 
@@ -18,6 +18,9 @@ from udal_tf import mirror
 SCHEME = "store"
 # A test's processes do not compete for a lock in the same second.
 mirror.SETTLE_SECONDS = 0.0
+# Of forked processes, whose `tempfile` has been used before.
+if "UDAL_TEST_TMP" in os.environ:
+    tempfile.tempdir = os.environ["UDAL_TEST_TMP"]
 
 
 def root() -> pathlib.Path:
@@ -76,8 +79,3 @@ class StorePath(epath.Path):
         raise OSError("an object store cannot do this")
 
     rename = replace = copy = mkdir = rmdir = rmtree = touch = resolve = glob = _refused
-
-
-def copied(bucket: str, to: pathlib.Path) -> pathlib.Path:
-    """A bucket as a local folder."""
-    return pathlib.Path(shutil.copytree(root() / bucket, to))

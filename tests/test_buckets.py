@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import socket
+import tempfile
 import time
 
 import numpy as np
@@ -29,6 +30,7 @@ def store(tmp_path, monkeypatch) -> pathlib.Path:
     (tmp_path / "store").mkdir()
     (tmp_path / "here").mkdir()
     monkeypatch.setenv("UDAL_TEST_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "store"
 
@@ -54,7 +56,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bucket")
     (folder / "store").mkdir()
     (folder / "here").mkdir()
-    environment = {"UDAL_TEST_STORE": str(folder / "store"), "TMPDIR": str(folder)}
+    environment = {"UDAL_TEST_STORE": str(folder / "store"), "UDAL_TEST_TMP": str(folder)}
     arguments = (PLUGIN, *TINY)
 
     def start(function, where, workdir, *further):

@@ -169,7 +169,8 @@ def download(folder: epath.Path, local: pathlib.Path, names: list[str]) -> None:
 
 def files(local: pathlib.Path) -> Mapping[str, os.stat_result]:
     """Every file at or below a local folder by its name relative to it, sorted."""
-    found = {path.relative_to(local).as_posix(): path for path in local.rglob("*") if path.is_file()}
+    root = pathlib.Path(local)  # epath's has no `rglob`.
+    found = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
     return {name: found[name].stat() for name in sorted(found)}
 
 

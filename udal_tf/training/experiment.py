@@ -42,7 +42,8 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
     if workers.is_chief:
         print(console.settings_text(config.to_dict()))
         print("Hardware: " + "  ".join(f"{name}={value}" for name, value in hardware(strategy).items()))
-    data = sources.load(config.data, config.own.dataset)
+    with workers.chief_first():  # Hosts that share a disk share its cache.
+        data = sources.load(config.data, config.own.dataset)
     settings.check_unlabeled(config, len(data.unlabeled_only))
     if workers.is_chief:
         print(console.provenance_text(data.provenance, data.class_names))
