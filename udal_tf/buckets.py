@@ -16,6 +16,7 @@ import re
 import shutil
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 
 from etils import epath
@@ -132,7 +133,7 @@ def put(local: pathlib.Path, path: epath.Path) -> None:
 
 def get(path: epath.Path, local: pathlib.Path) -> None:
     """Copies an object to a local file, which appears when it is whole. Raises OSError."""
-    partial = local.with_name(f"{local.name}.{os.getpid()}.partial")
+    partial = local.with_name(f"{local.name}.{uuid.uuid4().hex}.partial")
     local.parent.mkdir(parents=True, exist_ok=True)
     with asking(path), path.open("rb") as source, open(partial, "wb") as target:
         shutil.copyfileobj(source, target, 1 << 24)

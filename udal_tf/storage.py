@@ -18,7 +18,7 @@ from etils import epath
 from udal_tf import buckets
 from udal_tf.shown_names import shown
 
-# Suffix of incomplete files and folders, after the process id.
+# Suffix of incomplete files and folders, after a random number: processes of several hosts may have the same id.
 PARTIAL = ".partial"
 
 
@@ -90,7 +90,7 @@ def written_whole(
 @contextlib.contextmanager
 def _renamed(target: epath.Path) -> Iterator[epath.Path]:
     """`written_whole` for a local path."""
-    partial = target.with_name(f"{target.name}.{os.getpid()}{PARTIAL}")
+    partial = target.with_name(f"{target.name}.{int.from_bytes(os.urandom(6), 'big')}{PARTIAL}")
     try:
         yield partial
         if not partial.is_dir():
