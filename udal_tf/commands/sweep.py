@@ -11,8 +11,9 @@ and each failure is logged with its reason in OUT/sweep/failures.jsonl. On Ctrl-
 first. Further flags of `run.py` for every cell follow `--`. A grid file is JSON:
 [{"flagfile": "flags/x.flags", "settings": {"fold": [1, 2]}}].
 
-With --engine=ray the checkout, --out and the data must be at the same paths on every machine. With several GPUs use
-Ray, which gives each cell its own; with --engine=local every cell sees all of them.
+With several GPUs each cell gets one of its own: --jobs=8 trains eight cells on eight GPUs. --out may be in a bucket
+(gs://…); logs and failures are then in ./sweep_NAME. With --engine=ray the checkout, --out and the data must be at the
+same paths on every machine.
 """
 
 import argparse
@@ -80,17 +81,25 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--engine", default="local", choices=tuple(ENGINES))
     parser.add_argument("--jobs", default=1, type=program.number(1, 10_000), help="cells at a time (local; default: 1)")
     parser.add_argument(
+        "--gpus_per_job",
+        type=program.number(0, 1_000),
+        help="GPUs of a cell, which sees no other; 0: each sees all (local; default: 1 if there are any)",
+    )
+    parser.add_argument(
         "--address", type=program.word, help="Ray cluster (default: the current one, or a new local one)"
     )
     parser.add_argument(
         "--num_cpus", default=1.0, type=program.number(0, MOST, float), help="cores of a Ray task (default: 1)"
     )
     parser.add_argument(
-        "--num_gpus", default=0.0, type=program.number(0, MOST, float), help="GPUs of a Ray task (default: 0)"
+        "--num_gpus",
+        type=program.number(0, MOST, float),
+        help="GPUs of a Ray task (default: 1 if the cluster has any)",
     )
     parser.add_argument("--resources", default=(), type=_resources, help="other resources of a Ray task: TPU=4,…")
     args = parser.parse_args(own)
     args.python_path = os.environ.get("PYTHONPATH", "")
+    args.visible_gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
     args.further = [*further, *([f"--plugin={','.join(args.plugin)}"] if args.plugin else [])]
     return args
 
