@@ -76,6 +76,6 @@ class StorePath(epath.Path):
         return types.SimpleNamespace(length=found.st_size, mtime=int(found.st_mtime))
 
     def _refused(self, *args, **kwargs):
-        raise OSError("an object store cannot do this")
+        raise OSError(f"an object store cannot append, rename or make folders: {self}")
 
     rename = replace = copy = mkdir = rmdir = rmtree = touch = resolve = glob = _refused

@@ -162,18 +162,17 @@ class Mirror:
     Args:
       place: the folder in the bucket.
       lock: the name of its lock.
-      ignored: names of folders in it that every start writes anew, so are not copied from the bucket.
       order: names of objects are put in the order of this key.
     """
 
-    def __init__(self, place: epath.Path, lock: str, ignored: frozenset[str], order: Callable[[str], Any]):
+    def __init__(self, place: epath.Path, lock: str, order: Callable[[str], Any]):
         self.place = place
         self._lock = Lock(place / lock)
-        self._name, self._ignored, self._order = lock, ignored, order
+        self._name, self._order = lock, order
         self._folder: pathlib.Path | None = None
         self._local: IO | None = None
-        # The state of each object's local file when it was last copied; None for an object that was not.
-        self._copied: dict[str, tuple[int, ...] | None] = {}
+        # The state of each object's local file when it was last copied.
+        self._copied: dict[str, tuple[int, ...]] = {}
 
     def open(self) -> epath.Path:
         """Takes the lock and copies the folder; returns the local copy, which this process alone may use.
@@ -215,15 +214,13 @@ class Mirror:
         """Copies the objects into the local copy, or those of one name alone. Raises OSError."""
         folder = self._opened()
         names = [name for name in buckets.objects(self.place) if name != self._name]
-        wanted = [name for name in names if not self._ignored & set(name.split("/"))]
         if only:
-            wanted = [name for name in wanted if name.split("/")[-1] == only]
+            names = [name for name in names if name.split("/")[-1] == only]
         else:
             for gone in set(buckets.files(folder)) - set(names):
                 (folder / gone).unlink()
-        buckets.download(self.place, folder, wanted)
-        states = self._states()
-        self._copied = {name: states.get(name) for name in names}
+        buckets.download(self.place, folder, names)
+        self._copied = self._states()
 
     def push(self) -> None:
         """Puts what has changed in the local copy into the bucket, then removes what is no longer in it.

@@ -313,7 +313,7 @@ class OwnRunDir(RunDir):
 
     def _open(self) -> None:
         if storage.is_remote(self.path):
-            self._mirror = Mirror(self.path, LOCK, frozenset({TENSORBOARD}), _into_bucket)
+            self._mirror = Mirror(self.path, LOCK, _into_bucket)
             self.path = self._mirror.open()
         else:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -329,7 +329,7 @@ class OwnRunDir(RunDir):
     def follow(self) -> None:
         """Makes the folder readable to a worker that does not write: a bucket is copied, after the chief's `open`."""
         if storage.is_remote(self.path):
-            self._mirror = Mirror(self.path, LOCK, frozenset({TENSORBOARD}), _into_bucket)
+            self._mirror = Mirror(self.path, LOCK, _into_bucket)
             self.path = self._mirror.follow()
 
     def close(self) -> None:
