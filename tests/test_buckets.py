@@ -19,6 +19,7 @@ from udal_tf.commands import evaluate, inspect, outputs, predict, report, sweep
 from udal_tf.data import files
 from udal_tf.run_dir import OwnRunDir, RunDir
 from udal_tf.run_records import RunDirError
+from udal_tf.training import loop
 
 PLUGIN = f"--plugin={object_store.__file__}"
 TINY = ("--epochs=2", "--steps_per_epoch=2", "--batch_size=4", "--unlabeled_ratio=2", "--threshold=0.12")
@@ -222,6 +223,75 @@ def test_the_lock_of_a_host_that_is_gone_is_taken_over_and_that_of_another_host_
         run_dir.publish()
     run_dir.close()
     assert mirror.holder(place / ".lock").host == "elsewhere"  # It is theirs now.
+
+
+def test_a_lock_is_renewed_while_it_is_held(store, monkeypatch):
+    monkeypatch.setattr(mirror, "BEAT_SECONDS", 0.001)
+    place = storage.at("store://b/.lock")
+    lock = mirror.Lock(place)
+    lock.take()
+    first = mirror.holder(place)
+    while mirror.holder(place).renewed == first.renewed:
+        time.sleep(0.001)
+    assert mirror.holder(place).since == first.since
+    lock.release()
+    assert mirror.holder(place) is None
+
+
+def test_a_bucket_that_fails_in_the_midst_of_a_run_stops_it_with_the_reason(store, monkeypatch):
+    run_dir = OwnRunDir(make_config())
+    run_dir.open()
+
+    class PermissionDeniedError(Exception):  # As TensorFlow's, which is no OSError.
+        pass
+
+    def denied(self, *arguments, **options):
+        raise PermissionDeniedError("the account has no right to write\nmore")
+
+    (run_dir / "metrics.jsonl").write_text("{}\n")
+    with monkeypatch.context() as patch, pytest.raises(loop.StorageError) as stopped:
+        patch.setattr(type(storage.at("store://b")), "open", denied)
+        with loop._storage(run_dir):
+            run_dir.publish()
+    assert "store://b/run cannot be written: the account has no right to write. Checkpoints" in str(stopped.value)
+    run_dir.publish()
+    assert (store / "b/run/metrics.jsonl").read_text() == "{}\n"
+    run_dir.close()
+
+
+def test_objects_are_put_so_that_whatever_has_arrived_can_be_resumed(store, monkeypatch):
+    order = [
+        "config.json",
+        "generation_0/metrics.jsonl",
+        "generation_1/labeled.json",
+        "generation_0/best/ckpt-2.data-00000-of-00001",
+        "generation_0/best/ckpt-2.index",
+        "generation_0/best/checkpoint",
+        "generation_0/checkpoints/ckpt-2.data-00000-of-00001",
+        "generation_0/checkpoints/ckpt-2.index",
+        "generation_0/checkpoints/checkpoint",
+        "generation_0/result.json",
+        "result.json",
+    ]
+    run_dir, put, seen = OwnRunDir(make_config()), buckets.put, []
+    run_dir.open()
+
+    def noted(local, path):
+        put(local, path)
+        seen.append(buckets.below(path, storage.at("store://b/run")))
+
+    monkeypatch.setattr(buckets, "put", noted)
+    for name in order:
+        (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (run_dir / name).write_text(name)
+    run_dir.publish()
+    assert seen == order
+    (run_dir / "generation_0/metrics.jsonl").unlink()
+    (run_dir / "generation_0/checkpoints/checkpoint").write_text("another")
+    run_dir.publish()
+    assert seen[len(order) :] == ["generation_0/checkpoints/checkpoint"]
+    assert "generation_0/metrics.jsonl" not in buckets.objects(storage.at("store://b/run"))
+    run_dir.close()
 
 
 def test_a_worker_that_only_reads_sees_what_the_chief_published(store):

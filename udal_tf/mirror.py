@@ -253,8 +253,9 @@ class Mirror:
 
     def named(self, path: str) -> str:
         """A path in the local copy as that of the object, for messages; other paths as they are."""
-        below = f"{self._folder}/"
-        return f"{self.place}/{path.removeprefix(below)}" if self._folder and path.startswith(below) else path
+        if self._folder and f"{path}/".startswith(f"{self._folder}/"):
+            return f"{self.place}{path.removeprefix(str(self._folder))}"
+        return path
 
     def _states(self) -> dict[str, tuple[int, ...]]:
         found = buckets.files(self._opened()).items()

@@ -49,6 +49,14 @@ def exists(path: epath.Path) -> bool:
         return path.exists()
 
 
+def is_dir(path: epath.Path) -> bool:
+    """Whether there is a folder. Raises OSError."""
+    if not is_remote(path):
+        return path.is_dir()
+    with buckets.asking(path):
+        return path.is_dir()
+
+
 def is_remote(path: str | os.PathLike) -> bool:
     """Whether a path is that of a bucket."""
     return bool(buckets.scheme(path))

@@ -22,6 +22,7 @@ import numpy as np
 
 from udal_tf import config as config_module
 from udal_tf import storage
+from udal_tf.buckets import origin
 from udal_tf.commands import outputs, program
 from udal_tf.config import Config
 from udal_tf.data import custom_dataset, data_checks, decoding, folder_listing, inspection, settings
@@ -75,7 +76,7 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
         test_images = len(to_evaluate)
     size = config.data.image_size or LARGEST
     images = _read_images(folder, size)
-    found = {"folder": str(folder.root), **inspection.summary(folder, images)}
+    found = {"folder": origin(folder.root), **inspection.summary(folder, images)}
     found["problems"] = problems or _emptied(folder, found)
     from_scratch = config.model.arch != "wrn" and config.model.pretrained == NO_WEIGHTS
     found["warnings"] = data_checks.data_warnings(found, from_scratch)

@@ -22,7 +22,7 @@ def new_file(path: pathlib.Path, overwrite: bool) -> Iterator[TextIO]:
       ValueError: if the file exists and `overwrite` is false.
       OSError: if it cannot be written.
     """
-    _check(path, overwrite, storage.exists(path) and path.is_file())
+    _check(path, overwrite, storage.exists(path) and not storage.is_dir(path))
     # File names need not be valid text; such bytes are written as escapes, which JSON can read.
     with (
         written_whole(path) as partial,

@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         program.placed(args, "out")
         args.folders = [storage.at(folder) for folder in args.folders]
         for folder in args.folders:
-            if not folder.is_dir():
+            if not storage.is_dir(folder):
                 raise ValueError(f"{shown(folder)} must be a folder with runs, and is not")
         processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         with _folder(args.out) as out:

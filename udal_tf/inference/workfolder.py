@@ -102,8 +102,8 @@ def _read(run_dir: RunDir, weights: str, unfinished: bool) -> WorkFolder:
 
 def _check_is_run_dir(run_dir: RunDir) -> None:
     path = run_dir.path
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
+    if not storage.is_dir(path):
+        what = "is a file" if storage.exists(path) else "does not exist"
         raise ModelError(f"{shown(path)} must be the work folder of a run, but {what}")
     if run_dir.begun:
         return

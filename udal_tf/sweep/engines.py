@@ -39,6 +39,8 @@ class LocalEngine:
         cores, variables = place = self._places.get()
         try:
             return run_job(job, cores, lambda: self._signal, variables)
+        except OSError as error:  # A bucket that no longer answers.
+            return Outcome("failed", f"{error.filename or job.workdir}: {error.strerror or error}")
         finally:
             self._places.put(place)
 
