@@ -90,7 +90,7 @@ def _read(run_dir: RunDir, weights: str, unfinished: bool) -> WorkFolder:
             "same training command again"
         )
     result = run_dir.result() if run_dir.finished else None
-    last = _latest(part, CHECKPOINTS)
+    last = _latest(part, CHECKPOINTS) or ""
     if not result and not unfinished:
         raise ModelError(f"{shown(run_dir.path)} is not finished: {_progress(config, generation, _step(last))}")
     path = _latest(part, BEST) if weights == BEST_EPOCH else last
