@@ -22,6 +22,7 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "absl-py",
+        "cleanlab>=2.9",
         "etils[epath]",
         "importlib_resources",
         "jinja2",
@@ -68,6 +69,7 @@ setup(
             "udal-inspect=udal_tf.commands.inspect:main",
             "udal-predict=udal_tf.commands.predict:main",
             "udal-evaluate=udal_tf.commands.evaluate:main",
+            "udal-suggest=udal_tf.commands.suggest:main",
             "udal-export=udal_tf.commands.export:main",
             "udal-sweep=udal_tf.commands.sweep:main",
             "udal-report=udal_tf.commands.report:main",

@@ -25,7 +25,7 @@ from absl import app, flags
 
 from udal_tf import config as config_module
 from udal_tf import crest_flags
-from udal_tf.commands import evaluate, export, inspect, predict, program, report, sweep
+from udal_tf.commands import evaluate, export, inspect, predict, program, report, suggest, sweep
 from udal_tf.config import section_fields
 from udal_tf.settings import allowed
 
@@ -140,6 +140,7 @@ def commands() -> dict[str, Command]:
         "predict": with_argparse(predict, "_run", "run", "a.png"),
         "evaluate": with_argparse(evaluate, "_run", "run", "photos"),
         "export": with_argparse(export, "_run", "run", "out", "--format=onnx"),
+        "suggest": with_argparse(suggest, "_run", "run"),
         "inspect": with_argparse(inspect, "inspect", ".."),
     }
 

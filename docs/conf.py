@@ -57,6 +57,8 @@ ALIASES = (
     "inference.export_check.Run",
     "inference.image_files.Pixels",
     "inference.priors.Stated",
+    "inference.run_images.Labels",
+    "inference.suggesting.Prior",
     "reporting.class_figures.Rows",
     "settings.S",
     "registry.R",

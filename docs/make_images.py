@@ -63,9 +63,9 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
-    labeled, everything = data.provenance["labeled_counts"], data.provenance["unlabeled_counts"]
-    for name, with_label, count in zip(data.class_names, labeled, everything, strict=True):
-        print(f"{name:<12}{count:>6} images, {with_label:>4} labeled")
+    labeled, unlabeled = data.provenance["labeled_counts"], data.provenance["unlabeled_counts"]
+    for name, with_label, without in zip(data.class_names, labeled, unlabeled, strict=True):
+        print(f"{name:<12}{with_label + without:>6} images, {with_label:>4} labeled")
     print(f"Written: {args.out}")
 
 

@@ -11,7 +11,6 @@ import tiny_application
 from udal_tf.config import MethodConfig, ModelConfig, OptimizerConfig, TrainConfig
 from udal_tf.methods.learner import Learner
 from udal_tf.methods.method import Problem
-from udal_tf.models import build
 from udal_tf.models.applications import PixelRange, application, load_pretrained
 from udal_tf.models.build import check_images_fit
 from udal_tf.registry import BACKBONES, Backbone
@@ -147,18 +146,13 @@ def test_files_that_do_not_fit_are_named_with_the_reason(tiny, tmp_path):
         assert name in str(error.value)
 
 
-def test_a_config_without_weights_asks_for_no_file():
-    build.check_pretrained(ModelConfig(arch="keras_resnet50"), SHAPE)
-
-
 @pytest.mark.parametrize(
     "given, said",
     [
         ({"arch": "wrn", "pretrained": "a.h5"}, "--pretrained needs --arch=keras_resnet50"),
-        (
-            {"arch": "keras_resnet50", "pretrained": "imagenet"},
-            "must be none or a .weights.h5 or .h5 file, got 'imagenet'",
-        ),
+        ({"arch": "wrn", "pretrained": "imagenet"}, "--pretrained=imagenet needs --arch=keras_resnet50"),
+        ({"arch": "wrn", "freeze": "backbone"}, "--freeze=backbone needs --pretrained"),
+        ({"pixels": "raw"}, "--pixels must be one of auto, plain, published"),
         ({"arch": "resnet50", "pretrained": "a.h5"}, "Keras's weights of ResNet-50 are for --arch=keras_resnet50"),
         ({"arch": "resnet51"}, "--arch must be one of wrn, resnet50"),
     ],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from udal_tf.inference.assessment import calibration
-from udal_tf.reporting import assessment_plots
+from udal_tf.reporting import assessment_plots, plotting
 
 
 @pytest.fixture
@@ -66,6 +66,19 @@ def test_the_sheet_shows_every_mistake(drawn, channels):
         return (np.abs(pixels - [1, 0, 0]).max(axis=-1) < 0.02).sum()
 
     assert shown(eight) > (7 if channels == 3 else 1.5) * shown(one)
+
+
+def test_a_confusion_matrix_and_a_reliability_diagram_are_titled_in_words(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plotting, "save_png", lambda figure, *_: figures.append(figure))
+    assessment_plots.confusion_matrices({"without LA (Inf)": [[1, 0], [1, 1]]}, ["cat", "dog"], tmp_path)
+    found = {"ece": 0.125, "bins": [{"low": 0.5, "high": 0.75, "accuracy": 0.5, "count": 12}]}
+    assessment_plots.reliability({"without LA (Inf)": found}, tmp_path)
+    matrix, diagram = figures
+    assert matrix.get_suptitle() == "Confusion matrix: images of each class by what they are predicted as"
+    assert [matrix.axes[0].get_xlabel(), matrix.axes[0].get_ylabel()] == ["predicted class", "true class"]
+    assert diagram.get_suptitle() == "Reliability: accuracy of the predictions by their confidence"
+    assert diagram.axes[0].get_title(loc="left") == "without LA (Inf)\ncalibration error (ECE) 12.5 %"
 
 
 def test_a_sheet_without_mistakes_says_so(drawn):

@@ -9,7 +9,7 @@ import pytest
 from absl import flags
 
 from udal_tf import config as config_module
-from udal_tf.commands import crest_export, evaluate, export, inspect, predict, report, sweep
+from udal_tf.commands import crest_export, evaluate, export, inspect, predict, report, suggest, sweep
 from udal_tf.config import given_on_command_line, resolve
 from udal_tf.settings import Section, setting
 
@@ -23,7 +23,7 @@ def test_random_command_lines_get_help_or_a_clear_error():
     assert [one for one in found if one[2] not in fuzz["CLEAR"]] == []
     kinds = [outcome for _, _, outcome in found]
     assert min(kinds.count(kind) for kind in fuzz["CLEAR"]) >= 3
-    assert len({name for name, _, _ in found}) == 8
+    assert len({name for name, _, _ in found}) == 9
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,12 @@ REFUSED = [
     (inspect, [""], "DIR: must not be empty"),
     (inspect, ["photos\0"], "DIR: must be without NUL bytes"),
     (inspect, ["photos", "--out="], "--out: must not be empty"),
+    (suggest, ["run", ""], "IMAGES: must not be empty"),
+    (suggest, ["run", "--count=0"], "--count: must be a whole number from 1 to 100,000, got 0"),
+    (suggest, ["run", "--by="], "--by: invalid choice: ''"),
+    (suggest, ["run", "--image_root="], "--image_root: must not be empty"),
+    (inspect, ["photos", "--model="], "--model: must not be empty"),
+    (inspect, ["photos", "--count=0"], "--count: must be a whole number from 1 to 100,000, got 0"),
     (sweep, [""], "grid: must not be empty"),
     (sweep, ["digits", "--address="], "--address: must not be empty"),
     (sweep, ["digits", "--address=\0"], "--address: must be without NUL bytes"),
@@ -143,7 +149,7 @@ def test_a_sweep_that_cannot_write_names_the_folder(call_command, tmp_path):
     assert (code, err) == (2, f"error: {tmp_path}/file/runs/sweep: Not a directory\n")
 
 
-@pytest.mark.parametrize("command", [evaluate, export, inspect, predict, report, sweep])
+@pytest.mark.parametrize("command", [evaluate, export, inspect, predict, report, suggest, sweep])
 def test_unknown_flags_and_missing_arguments_end_with_2_and_help_with_0(call_command, command):
     assert call_command(command.main, "--nope")[0] == 2
     code, _, err = call_command(command.main)

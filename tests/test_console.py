@@ -7,13 +7,14 @@ from run_files import make_result, make_row
 from udal_tf.reporting.console import (
     ema_warnings,
     epoch_text,
+    la_choices_text,
     metrics_text,
     provenance_text,
     pseudo_label_warnings,
     result_text,
     settings_text,
 )
-from udal_tf.run_records import ByWeights, ClassesByWeights, PseudoLabelCounts, Scores
+from udal_tf.run_records import ByWeights, ClassesByWeights, LaChoice, PseudoLabelCounts, Scores
 
 RECALL = ClassesByWeights(raw=[1.0, 0.0, None], ema=[0.9, 0.1, None], raw_la=[0.8, 0.2, None], ema_la=[0.7, 0.3, None])
 SCORES = Scores(ByWeights(0.5, 0.625, 0.7, 0.8126), ByWeights(0.25, 0.3, 0.4, 0.45), RECALL)
@@ -178,3 +179,15 @@ def test_metrics_text_is_short_and_leaves_out_what_a_supervised_run_has_not():
     metrics = {"loss": 0.5, "alpha": 0.25, "confident": 0.75}
     assert metrics_text(metrics, 1234.5) == "loss=0.500 α=0.25 confident=75% 1,234 img/s"
     assert metrics_text({"loss": 0.125, "alpha": 1.0}, 50.0) == "loss=0.125 α=1.00 50 img/s"
+
+
+def test_result_text_has_what_la_inf_gives_on_the_validation_images():
+    choices = [LaChoice("none", 0.5, 0.25), LaChoice("labeled", 0.125, 0.75), LaChoice("own", 0.625, 1.0)]
+    lines = la_choices_text(choices).splitlines()
+    assert [line.split() for line in lines] == [
+        [],
+        ["validation,", "EMA,", "%", "accuracy", "balanced", "accuracy"],
+        ["without", "LA", "(Inf)", "50.00", "25.00"],
+        ["LA", "(Inf),", "prior", "labeled", "12.50", "75.00"],
+        ["LA", "(Inf),", "prior", "own", "62.50", "100.00"],
+    ]

@@ -172,12 +172,6 @@ def test_just_within_bounds_nothing_is_said():
         assert said(change) == {}
 
 
-def test_a_large_network_without_trained_weights_needs_many_images():
-    text = said(put(), large_from_scratch=True)["large_without_weights"]
-    assert "1,000 images are few for a large network" in text and "--pretrained=FILE" in text
-    assert said(put(counts={"labeled": 500, "unlabeled": 4500, "test": 100}), large_from_scratch=True) == {}
-
-
 def test_names_of_any_bytes_stay_on_one_line():
     text = said(put(duplicates=[group("labeled/cat/a\n.png", "test/cat/\udcff.png")]))["labeled_in_test"]
     assert text.endswith(r"(labeled/cat/a\n.png = test/cat/\xff.png)")

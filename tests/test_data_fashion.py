@@ -115,7 +115,8 @@ def test_tfds_is_read(tmp_path, data, monkeypatch):
 def test_class_sizes_of_the_problem(tmp_path, data):
     write(tmp_path, data)
     problem = sources.load(config(tmp_path))
-    assert problem.provenance["unlabeled_counts"] == [20, 15, 11, 9, 7, 5, 4, 3, 2, 2]
+    # A tenth of 20, 15, 11, 9, 7, 5, 4, 3, 2 and 2, rounded up, is labeled.
+    assert problem.provenance["unlabeled_counts"] == [18, 13, 9, 8, 6, 4, 3, 2, 1, 1]
     assert len(problem.provenance["sha256"]) == 4
 
 

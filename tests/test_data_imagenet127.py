@@ -133,7 +133,7 @@ def test_asking_for_a_size_prefers_the_public_files_of_that_size(tmp_path):
 def test_problem_takes_the_prior_from_the_labeled_counts(tmp_path):
     data = sources.load(config(write_folders(tmp_path / "data"), tmp_path))
     # Group sizes 3, 27, 4; a quarter of each, rounded up: 1, 7, 1.
-    assert data.provenance["unlabeled_counts"] == [3, 27, 4]
+    assert data.provenance["unlabeled_counts"] == [2, 20, 3]
     assert data.provenance["labeled_counts"] == [1, 7, 1]
     np.testing.assert_allclose(data.p_data, [1 / 9, 7 / 9, 1 / 9], rtol=1e-6)
     assert data.provenance["imbalance"] == 9.0
@@ -221,7 +221,7 @@ def test_bad_image_is_named_then_skipped_then_mended(tmp_path, monkeypatch):
     assert [found for found in looked_at if "train" in found.parts] == [path]
     assert data.skipped == ((str(path), "truncated or damaged"),)
     assert data.provenance["skipped_train"] == 1 and len(data.train) == 33
-    assert data.provenance["unlabeled_counts"] == [3, 26, 4]
+    assert data.provenance["unlabeled_counts"] == [2, 19, 3]
     path.write_bytes(good)
     assert_images(imagenet127.load(config(root, tmp_path)))
 

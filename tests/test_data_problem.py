@@ -107,7 +107,16 @@ def test_unknown_labels_are_unlabeled():
     made.train_labels[:6] = -1
     data = make_problem(made, config(beta=1.0))
     assert sorted(data.unlabeled_only.tolist()) == list(range(6))
-    assert data.provenance["unlabeled_of_unknown_class"] == 6
+    assert data.provenance["unlabeled_of_unknown_class"] == 6 and "unlabeled_counts" not in data.provenance
+
+
+def test_counts_of_unlabeled_images_leave_out_the_labeled_and_the_validation_images():
+    made = source([8, 8], long_tailed=True, geometric=False)
+    made.train_labels[0] = -1
+    data = make_problem(made, config(beta=0.5, validation=0.5))
+    provenance = data.provenance
+    counts = [provenance[f"{name}_counts"] for name in ("labeled", "validation", "unlabeled")]
+    assert counts == [[2, 2], [2, 2], [3, 4]] and provenance["unlabeled_of_unknown_class"] == 1
 
 
 @pytest.mark.parametrize(

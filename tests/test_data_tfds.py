@@ -97,7 +97,7 @@ def test_darps_protocol_takes_all_images_of_unknown_class_or_further_ones(tmp_pa
     config, data = loaded(tmp_path, "tfds:two", protocol="darp", imbalance=4.0)
     # Of each class 3 N_c are needed, of the last one 3·int(N_1/4) ≤ 4: N_1 = 4, but 12 images of the first: N_1 = 4.
     assert (config.data.n1, config.data.m1) == (4, 8)
-    assert data.provenance["labeled_counts"] == [4, 2, 1] and data.provenance["unlabeled_counts"] == [12, 6, 3]
+    assert data.provenance["labeled_counts"] == [4, 2, 1] and data.provenance["unlabeled_counts"] == [8, 4, 2]
 
 
 def test_the_validation_split_or_a_fifth_of_each_class_where_no_test_split_has_labels(tmp_path):
@@ -363,7 +363,7 @@ def test_records_of_tfds_datasets(tmp_path, monkeypatch, dataset):
     assert data.num_classes == classes and data.train.shape == (config.data.image_size,) * 2 + (3,)
     assert data.provenance["labeled_counts"][0] == 4 and data.provenance["labeled_counts"][-1] == 1
     further = len(data.unlabeled_only)
-    assert further == (70 if dataset == "stl10lt" else sum(data.provenance["unlabeled_counts"]) - len(data.labeled))
+    assert further == (70 if dataset == "stl10lt" else sum(data.provenance["unlabeled_counts"]))
 
 
 def test_published_sizes_of_the_protocols():

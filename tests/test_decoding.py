@@ -488,3 +488,18 @@ def test_the_fuzz_damages_its_files(fuzz):
     changed = [fuzz.trial("PNG", number, seed=1) != good[number % len(good)] for number in range(50)]
     assert sum(changed) > 40
     assert fuzz.outcome(io.BytesIO(b"").getvalue()) == "refused"
+
+
+def test_a_whole_image_is_upright_and_as_large_as_its_file_up_to_a_limit(tmp_path):
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, 45:] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # To be turned clockwise: what is on the right of the file is below.
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    whole = decoding.whole(tmp_path / "turned.png", 400)
+    assert whole.shape == (60, 40, 3)
+    assert (whole[45:] == 255).all() and (whole[:45] == 0).all()
+    assert decoding.whole(tmp_path / "turned.png", 30).shape == (30, 20, 3)
+    (tmp_path / "no image.png").write_text("no image")
+    with pytest.raises(decoding.ImageError):
+        decoding.whole(tmp_path / "no image.png", 400)

@@ -52,6 +52,15 @@ def test_a_class_that_is_only_predicted_has_no_recall():
     assert found["per_class_recall"] == [0.5, None]
 
 
+def test_priors_are_compared_on_the_ema_weights():
+    # The EMA logits are (0, log 8) and (0, log 2): log 4 turns the second alone, log 10 both.
+    evaluator = make_evaluator([[3 * LOG_2, 0], [LOG_2, 0]], [1, 0], prior=[0.5, 0.5]).func
+    priors = {"none": None, "labeled": np.array([1 / 11, 10 / 11], np.float32), "own": np.array([0.2, 0.8], np.float32)}
+    found = evaluator.by_priors(priors)
+    assert {name: one["accuracy"] for name, one in found.items()} == {"none": 0.5, "labeled": 0.5, "own": 1.0}
+    assert [found[name]["per_class_recall"] for name in priors] == [[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
+
+
 def test_la_inf_changes_an_arg_max_that_the_prior_biased():
     # log 0.8/0.2 = log 4 is more than the lead of log 2 that class 0 has in the second image, not in the first.
     evaluator = make_evaluator([[3 * LOG_2, 0], [LOG_2, 0]], [0, 1], prior=[0.8, 0.2])

@@ -21,7 +21,7 @@ from PIL import Image
 CLASSES = ("Käse", "日本")
 TINY = ("--epochs=1", "--steps_per_epoch=1", "--batch_size=2", "--unlabeled_ratio=1", "--image_size=8", "--depth=10")
 COMMANDS = (
-    "train", "predict", "predict --out", "evaluate", "export", "report", "sweep", "sweep --list", "inspect",
+    "train", "predict", "predict --out", "evaluate", "suggest", "export", "report", "sweep", "sweep --list", "inspect",
     "crest_export", "train --help",
 )  # fmt: skip
 # Whose result is what they print; the others write files, whatever becomes of their output.
@@ -94,7 +94,7 @@ def use_every_command(kind: str) -> None:
     """Leaves in ended.json how each command ended."""
     from absl import flags
 
-    from udal_tf.commands import crest_export, evaluate, export, inspect, predict, report, sweep, train
+    from udal_tf.commands import crest_export, evaluate, export, inspect, predict, report, suggest, sweep, train
     from udal_tf.config import given_on_command_line, resolve
     from udal_tf.reporting import plotting
     from udal_tf.sweep.grids import cell_name
@@ -118,11 +118,12 @@ def use_every_command(kind: str) -> None:
         "predict": (predict.main, ["run", *[image] * 2000]),
         "predict --out": (predict.main, ["run", image, "--out=predictions.csv", "--format=csv"]),
         "evaluate": (evaluate.main, ["run", str(here / "images" / "test"), "--out=evaluation"]),
+        "suggest": (suggest.main, ["run", "--count=2"]),
         "export": (export.main, ["run", "exported", "--format=keras"]),
         "report": (report.main, [".", "--out=report"]),
         "sweep": (sweep.main, ["grid.json", "--out=runs", "--", *training]),
         "sweep --list": (sweep.main, ["grid.json", "--list", "--out=runs", "--", *training]),
-        "inspect": (inspect.main, [str(here / "images"), "--no_timing", "--out=sheet.png", "--", *TINY[:4]]),
+        "inspect": (inspect.main, [str(here / "images"), "--model=run", "--out=sheet.png", "--", *TINY[:4]]),
         "crest_export": (crest_export.main, cifar),
     }
     own = flags.FlagValues()
@@ -187,7 +188,7 @@ def test_a_command_ends_as_it_should_whatever_its_output_is(folders, kind, name)
 def test_what_an_encoding_lacks_is_escaped(folders, kind):
     ended = folders[kind][1]
     cheese = "Käse" if kind == "latin-1" else r"K\xe4se"
-    for name in ("train", "predict", "evaluate", "inspect"):
+    for name in ("train", "predict", "evaluate", "suggest", "inspect"):
         assert cheese in ended[name].stdout
     assert r"\u65e5\u672c" in ended["train"].stdout
     assert r"\u03b1 " in ended["train"].stdout
@@ -202,6 +203,8 @@ def test_all_files_are_whole_and_utf_8(folders, kind):
     assert len((folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 1
     assert [path.name for path in (folder / "run" / "checkpoints").glob("*.index")] == ["ckpt-1.index"]
     assert "Käse" in (folder / "evaluation" / "per_class.csv").read_text(encoding="utf-8")
+    assert "é0.png,,train," in (folder / "run" / "suggestions" / "labels.csv").read_text(encoding="utf-8")
+    assert "Käse" in (folder / "label_issues.csv").read_text(encoding="utf-8")
     assert "日本" in (folder / "exported" / "classes.json").read_text(encoding="utf-8")
     assert (folder / "exported" / "model.keras").is_file()
     assert len((folder / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 2

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from udal_tf.config import resolve, section_fields
-from udal_tf.folder_recipe import FolderFacts, folder_recipe, small_side
+from udal_tf.folder_recipe import FolderFacts, folder_recipe, network_warnings, small_side
 
 FASHION = FolderFacts(
     classes=10, labeled=420, smallest=3, unlabeled=3776, side=28, one_size=True, images="fashion as it lies"
@@ -45,17 +45,57 @@ def test_small_images_of_many_sizes_are_brought_to_a_multiple_of_eight(side, see
     assert recipe(changed(FASHION, side=side, one_size=False))["image_size"] == seen
 
 
-@pytest.mark.parametrize("side, seen", [(96, 96), (130, 128), (400, 224), (4000, 224)])
-def test_large_images_train_resnet50_on_random_resized_crops(side, seen):
+@pytest.mark.parametrize("side", [96, 100, 400, 4000])
+def test_large_images_are_reduced_for_a_small_network_unless_there_are_very_many(side):
     made = recipe(changed(PHOTOGRAPHS, side=side))
+    assert (made["arch"], made["depth"], made["width"], made["image_size"]) == ("wrn", 10, 1, 48)
+    assert (made["epochs"] * made["steps_per_epoch"], made["batch_size"], made["crop_padding"]) == (1125, 16, 6)
+    assert recipe(changed(PHOTOGRAPHS, side=side, unlabeled=99_900))["arch"] == "wrn"
+
+
+@pytest.mark.parametrize("side, seen", [(96, 96), (130, 128), (400, 224), (4000, 224)])
+def test_from_100_000_large_images_on_resnet50_is_trained_on_random_resized_crops(side, seen):
+    made = recipe(changed(PHOTOGRAPHS, side=side, unlabeled=99_901))
     assert (made["arch"], made["crop"], made["image_size"]) == ("resnet50", "resized", seen)
 
 
-def test_published_weights_need_keras_own_network():
+def test_published_weights_bring_their_network_and_its_size():
     made = recipe(PHOTOGRAPHS, pretrained="weights.h5")
-    assert made["arch"] == "keras_resnet50"
-    assert recipe(PHOTOGRAPHS, pretrained="none")["arch"] == "resnet50"
+    assert (made["arch"], made["image_size"], made["freeze"]) == ("keras_resnet50", 224, "none")
+    assert recipe(PHOTOGRAPHS, pretrained="none")["arch"] == "wrn"
     assert recipe(PHOTOGRAPHS, pretrained="weights.h5", arch="mobilenetv2")["arch"] == "mobilenetv2"
+    assert recipe(FASHION, pretrained="imagenet")["image_size"] == 224
+    assert recipe(PHOTOGRAPHS, pretrained="imagenet", arch="efficientnetv2s")["image_size"] == 384
+    assert recipe(PHOTOGRAPHS, pretrained="imagenet", image_size=160)["image_size"] == 160
+    # Also before anything is known of the images.
+    assert resolve({"dataset": "folder", "pretrained": "imagenet"}).model.arch == "mobilenetv3small"
+
+
+def test_downloaded_weights_of_few_images_stay_and_the_head_trains_for_300_steps():
+    made = recipe(PHOTOGRAPHS, pretrained="imagenet")
+    assert (made["arch"], made["freeze"]) == ("mobilenetv3small", "backbone")
+    assert made["epochs"] * made["steps_per_epoch"] == 300
+    assert "learning_rate" not in made and "freeze" not in recipe(PHOTOGRAPHS)
+
+
+@pytest.mark.parametrize("given", [{"freeze": "none"}, {"pretrained": "weights.h5"}, {"pretrained": "runs/earlier"}])
+def test_weights_that_are_trained_further_have_a_tenth_of_the_learning_rate(given):
+    made = recipe(PHOTOGRAPHS, **{"pretrained": "imagenet", **given})
+    assert (made["freeze"], made["learning_rate"]) == ("none", 0.003)
+    assert recipe(changed(PHOTOGRAPHS, unlabeled=20_000), pretrained="imagenet")["freeze"] == "none"
+
+
+def test_what_a_network_lacks_is_said():
+    def said(arch="wrn", pretrained="none", image_size=48, side=100, in_training=548):
+        return network_warnings(arch, pretrained, image_size, side, in_training)
+
+    text = said()["reduced"]
+    assert "(short side 100 pixels) are reduced to 48 pixels" in text and "--pretrained=imagenet" in text
+    assert "548 images are few for a large network" in said(arch="resnet50")["large_without_weights"]
+    for change in ({"pretrained": "imagenet"}, {"side": 95}, {"image_size": 100}):
+        assert said(**change) == {}
+    assert said(arch="resnet50", in_training=100_000) == {}
+    assert list(said(arch="resnet50", in_training=99_999)) == ["large_without_weights"]
 
 
 def test_more_images_train_larger_networks_for_longer():
@@ -76,8 +116,9 @@ def test_many_classes_take_the_next_larger_network():
 
 def test_a_given_size_or_network_decides_the_rest():
     assert recipe(PHOTOGRAPHS, image_size=64)["arch"] == "wrn"
-    made = recipe(PHOTOGRAPHS, arch="wrn")
-    assert (made["image_size"], made["depth"]) == (64, 10)
+    assert recipe(PHOTOGRAPHS, image_size=64)["image_size"] == 64
+    made = recipe(PHOTOGRAPHS, arch="resnet50")
+    assert (made["image_size"], made["crop"]) == (224, "resized")
     made = recipe(FASHION, arch="mobilenetv2")
     assert (made["arch"], made["image_size"], made["crop"]) == ("mobilenetv2", 96, "resized")
     assert recipe(PHOTOGRAPHS, image_size=160)["image_size"] == 160

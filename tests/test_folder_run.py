@@ -21,7 +21,7 @@ from udal_tf.training.experiment import train_and_evaluate
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
-def write_images(root):
+def write_images(root, side=30):
     """Three classes, the largest last by name; unlabeled images without classes; a test set."""
     generator = np.random.RandomState(0)
     parts = {"labeled/apple": 2, "labeled/mango": 1, "labeled/zebra": 4, "unlabeled/misc": 9}
@@ -29,12 +29,12 @@ def write_images(root):
     for part, count in parts.items():
         (root / part).mkdir(parents=True)
         for i in range(count):
-            pixels = generator.randint(0, 256, (30 + i, 40, 3)).astype(np.uint8)
+            pixels = generator.randint(0, 256, (side + i, side + 10, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(root / part / f"{i}.png")
 
 
 def test_a_folder_of_images_trains_and_reports_by_class_name(tmp_path, capsys):
-    write_images(tmp_path / "images")
+    write_images(tmp_path / "images", side=100)
     broken = tmp_path / "images" / "unlabeled" / 'broken, "twice".png'
     broken.write_bytes(b"")
     config = resolve(
@@ -49,7 +49,9 @@ def test_a_folder_of_images_trains_and_reports_by_class_name(tmp_path, capsys):
     assert result.class_names == ["apple", "mango", "zebra"]
     with open(tmp_path / "run" / "skipped_images.csv", newline="") as file:
         assert list(csv.reader(file)) == [["path", "reason"], [str(broken), "not recognized as an image"]]
-    assert f"Images skipped, with the reasons: {tmp_path / 'run' / 'skipped_images.csv'}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"Images skipped, with the reasons: {tmp_path / 'run' / 'skipped_images.csv'}" in printed
+    assert "Warning: large images (short side 101 pixels) are reduced to 16 pixels" in printed
     assert result.data["labeled_counts"] == [2, 1, 4]
     np.testing.assert_allclose(result.p_data, [2 / 7, 1 / 7, 4 / 7], rtol=1e-5)
     assert result.p_unlabeled == [0.25, 0.25, 0.5]

@@ -212,6 +212,7 @@ def test_a_sheet_that_exists_is_not_overwritten_unasked(capsys, root, tmp_path):
         (["--", "--dataset=digitslt"], "only --dataset=folder is inspected"),
         (["--", "--beta=2"], "--beta must be above 0 and at most 1"),
         (["--", "--arch=keras_resnet50", "--pretrained=gone.h5"], "--pretrained=gone.h5 is not a file"),
+        (["--", "--pretrained=gone"], "--pretrained=gone is not the work folder of a finished run"),
     ],
 )
 def test_bad_settings_are_refused(capsys, root, arguments, words):

@@ -26,6 +26,7 @@ FOUND = {
         "total_seconds": 802.0,
     },
     "contact_sheet": "inspect_pets/contact_sheet.png",
+    "label_issues": None,
 }
 
 
@@ -52,6 +53,8 @@ def test_the_command_its_settings_and_its_time_are_said():
     text = words()
     assert "python run.py --dataset=folder --data_dir=pets which expands to --depth=10 --image_size=32" in text
     assert "about 13 min on this machine: 3,000 steps of 0.25 s (16 were measured), 30 evaluations of 1.5 s" in text
+    none = {"steps": 0, "seconds_per_step": 0.0, "seconds_per_evaluation": 0.0, "seconds_to_compile": 25.0}
+    assert "It would take more than 25 s on this machine, for the first" in words(time={**none, "total_seconds": 25.0})
     assert "this machine" not in words(time=None)
 
 
@@ -102,3 +105,15 @@ def test_nearly_equal_images_are_listed():
 )
 def test_durations_have_the_unit_that_fits(seconds, said):
     assert duration(seconds) == said
+
+
+def test_doubtful_labels_are_listed_with_what_judged_them():
+    one = {"file": "labeled/cat/a\n.png", "split": "train", "label": "cat", "suggested": "dog", "confidence": 0.5}
+    issues = {
+        "named": [{**one, "marked": True}, {**one, "file": "b.png", "marked": False}],
+        "judged": 1234, "marked": 1, "not_judged": 2, "table": "label_issues.csv", "sheet": "label_issues.png",
+    }  # fmt: skip
+    text = words(label_issues=issues)
+    assert r"labeled/cat/a\n.png cat dog 0.50 yes b.png cat dog 0.50 Of 1,234 labels these 2 are the most" in text
+    assert "confident learning marks 1 as wrong. 2 only images of their classes are not judged." in text
+    assert "look at label_issues.png before you change any" in text

@@ -10,6 +10,7 @@ registry       what can be chosen by name, each a record; plugins add to it
 folder_recipe  settings that follow from what lies in a folder
 records        the program's own datasets, base learners, methods and backbones
 sections       the settings that every run has
+warm_start     the network of an earlier run
 config         every setting of a run, made of what a user gave
 run_records, run_dir   what a run says of itself; the folder of a run
 stopping       stop signals of a process
@@ -39,6 +40,7 @@ SETTINGS = {
     "records",
     "folder_recipe",
     "sections",
+    "warm_start",
     "config",
     *RUN_DIR,
     "",
@@ -49,12 +51,13 @@ MAY_IMPORT = {
     "shown_names": set(),
     "settings": set(),
     "class_distribution": {"shown_names", "storage"},
-    "folder_recipe": set(),
+    "folder_recipe": {"registry", "sections"},
     "registry": {"settings", "shown_names", "storage"},
     "records": {"settings", "class_distribution", "registry", "folder_recipe"},
     # The records themselves come by way of the registry.
     "sections": {"settings", "class_distribution", "registry"},
-    "config": {"settings", "class_distribution", "registry", "sections", "shown_names", "storage"},
+    "warm_start": {"sections", "shown_names", "storage"},
+    "config": {"settings", "class_distribution", "registry", "sections", "shown_names", "storage", "warm_start"},
     "crest_flags": {"config", "shown_names"},
     "buckets": {"shown_names"},
     "storage": {"shown_names", "buckets"},

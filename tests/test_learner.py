@@ -45,10 +45,12 @@ def network() -> keras.Model:
 
 
 def make_learner(
-    base="fixmatch", method="udal", p_data=P_DATA, p_unlabeled=None, optimizer=None, **settings
+    base="fixmatch", method="udal", p_data=P_DATA, p_unlabeled=None, optimizer=None, frozen=False, **settings
 ) -> Learner:
     keras.utils.set_random_seed(1)
     model = network()
+    for layer in model.layers[:-1] if frozen else ():
+        layer.trainable = False
     of_base = registry.BASE_LEARNERS[base].settings
     names = of_base.__dataclass_fields__ if of_base else ()
     own = {name: settings.pop(name) for name in list(settings) if name in names}
@@ -128,6 +130,49 @@ def test_contract_of_every_base_and_method(base, method):
         assert (start != average.numpy()).any(), variable.path
     np.testing.assert_allclose(tf.reduce_sum(learner.p_model()), 1.0, rtol=1e-5)
     assert int(learner.step) == STEPS_PER_EPOCH * EPOCHS
+
+
+GRADIENTS = {"Conv2DBackpropFilter", "Conv2DBackpropInput", "FusedBatchNormGradV3"}
+
+
+@pytest.mark.parametrize(
+    ("base", "method", "optimizer"),
+    [("fixmatch", "udal", "sgd"), ("fixmatch", "abc", "adam_shrink"), ("remixmatch", "darp", "adamw")],
+)
+def test_a_frozen_backbone_stays_bit_by_bit_has_no_gradient_and_all_heads_train(base, method, optimizer):
+    learner = make_learner(base, method, optimizer=OptimizerConfig(optimizer=optimizer), frozen=True)
+    backbone = [v for layer in learner.model.layers[:-1] for v in layer.variables]
+    heads = [*learner.model.layers[-1].variables, *(v for head in learner.heads.values() for v in head.variables)]
+    assert len(backbone) == 5 and learner.network.frozen
+    before, heads_before = ([v.numpy() for v in variables] for variables in (backbone, heads))
+    step = tf.function(learner.train_step)
+    for number in range(2):
+        metrics = step(make_batch(base, number))
+    assert np.isfinite(metrics["loss"])
+    for start, variable in zip(before, backbone, strict=True):
+        np.testing.assert_array_equal(start, variable.numpy())
+    for start, variable in zip(heads_before, heads, strict=True):
+        assert (start != variable.numpy()).any(), variable.path
+    rotation = 2 if base == "remixmatch" else 0
+    assert len(learner.ema) == len(heads) - rotation and len(learner.optimizer.variables) >= len(heads)
+    nodes = step.get_concrete_function(make_batch(base)).graph.as_graph_def().node
+    assert not GRADIENTS & {node.op for node in nodes}
+
+
+def test_a_trained_backbone_has_a_gradient():
+    nodes = tf.function(make_learner().train_step).get_concrete_function(make_batch()).graph.as_graph_def().node
+    assert {node.op for node in nodes} >= {"Conv2DBackpropFilter", "FusedBatchNormGradV3"}
+
+
+def test_a_frozen_backbone_trains_on_the_features_of_inference():
+    frozen, batch = make_learner(method="none", frozen=True), make_batch()
+    norm = next(layer for layer in frozen.model.layers if isinstance(layer, FusedBatchNorm))
+    norm.moving_mean.assign(tf.fill([8], 0.25))
+    logits, _ = frozen.network(batch["x_l"], False)
+    np.testing.assert_allclose(logits, frozen.logits(batch["x_l"], use_ema=False), rtol=1e-5)
+    np.testing.assert_allclose(logits, frozen.model(batch["x_l"], training=True), rtol=1e-5)
+    trained, _ = make_learner(method="none").network(batch["x_l"], False)
+    assert np.abs(trained - logits).max() > 1e-3
 
 
 def figures(learner, batch, steps=2):

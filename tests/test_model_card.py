@@ -60,13 +60,23 @@ def test_a_card_has_the_figures_of_its_run(model, tiny_run):
     assert f"accuracy {100 * result['accuracy']['ema']:.1f} %" in card
     assert f"balanced accuracy {100 * result['balanced_accuracy']['ema_la']:.1f} %" in card
     recalls = [f"{100 * result['per_class_recall'][weights][3]:.1f}" for weights in ("ema", "ema_la")]
-    # Class 3: 6 labeled of 52 images in the pool, 50 test images; p_data 12^(−3/9), normalized.
-    assert f"| 3 | 6 | 52 | 0.1125 | 50 | {recalls[0]} | {recalls[1]} |" in card
+    # Class 3: 6 labeled and 46 further images in the pool, 50 test images; p_data 12^(−3/9), normalized.
+    assert f"| 3 | 6 | 46 | 0.1125 | 50 | {recalls[0]} | {recalls[1]} |" in card
     assert "step 4 of 4" in card
     assert "scikit-learn load_digits" in card
     assert "at most 1.2e-07 on random images; the limit is 1e-05" in card
     assert model_card.training_command(model.folder.config) in card
     assert usage.program(model, "keras") in card
+
+
+def test_a_card_never_shows_labeled_images_as_unlabeled_ones(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    result = json.loads((run / "result.json").read_text())
+    # As earlier versions counted them: the pool's images of known class, which are the labeled ones.
+    result["data"] |= {"unlabeled_counts": result["data"]["labeled_counts"], "unlabeled_of_unknown_class": 7}
+    (run / "result.json").write_text(json.dumps(result))
+    card = model_card.card(udal_tf.load(run), export())
+    assert "| class | labeled | p_data |" in card and "- unlabeled_of_unknown_class: 7" in card
 
 
 def test_a_card_of_raw_weights_has_the_figures_of_raw_weights(tiny_run):
@@ -80,7 +90,7 @@ def test_a_card_says_which_prior_is_inside(model):
     assert "those of the model without LA (Inf)" in model_card.card(model, export())
     card = model_card.card(model, export(target_prior=[1] * 9 + [11]))
     assert "LA (Inf) is built in: it replaces the class prior p_data of the labeled images" in card
-    assert "| 9 | 1 | 10 | 0.0215 | 0.5500 | 50 |" in card
+    assert "| 9 | 1 | 9 | 0.0215 | 0.5500 | 50 |" in card
 
 
 def test_limits_name_the_classes_with_few_labels_and_the_chosen_epoch(model, tiny_run):

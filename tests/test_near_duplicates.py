@@ -82,3 +82,15 @@ def test_blocks_do_not_change_what_is_found(monkeypatch):
 def test_without_images_nothing_is_found():
     assert nearest(described([]), described(PHOTOS)).tolist() == []
     assert nearest(described(PHOTOS), described([])).tolist() == [-1] * 30
+
+
+def test_of_images_that_look_alike_the_first_remains():
+    images = [PHOTOS[0], PHOTOS[1], jpeg(PHOTOS[0], 40), PHOTOS[1], PHOTOS[2], PHOTOS[0].convert("L"), PHOTOS[1]]
+    stacked = np.stack([describe(np.asarray(image.convert("RGB"))) for image in images])
+    assert near_duplicates.distinct(stacked).tolist() == [0, 1, 4]
+    assert near_duplicates.distinct(stacked[:0]).tolist() == []
+
+
+def test_a_gray_image_looks_as_its_rgb_form():
+    gray = np.asarray(PHOTOS[0].convert("L"))
+    assert (describe(gray[..., None]) == describe(np.repeat(gray[..., None], 3, axis=2))).all()

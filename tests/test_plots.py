@@ -10,7 +10,7 @@ import pytest
 from run_files import make_row, scores
 
 from udal_tf.reporting import plotting, training_plots
-from udal_tf.run_records import EpochRow
+from udal_tf.run_records import ByWeights, EpochRow
 
 
 def make_rows(epochs: int, num_classes: int, supervised: bool = False) -> list[EpochRow]:
@@ -103,8 +103,8 @@ def test_divergence_shows_an_unlabeled_prior_of_its_own(figures, tmp_path):
         rows = [dataclasses.replace(row, p_unlabeled=p_unlabeled) for row in make_rows(1, 2)]
         training_plots.pseudo_label_divergence(rows, uniform, ["a", "b"], tmp_path)
     labels = [[line.get_label() for axes in figure.axes[1:] for line in axes.get_lines()] for figure in figures]
-    assert r"$p_{unlabeled}$" not in labels[0]
-    assert labels[1] == [*labels[0], r"$p_{unlabeled}$"]
+    assert r"unlabeled images, $p_{unlabeled}$" not in labels[0]
+    assert labels[1] == [*labels[0], r"unlabeled images, $p_{unlabeled}$"]
 
 
 def test_classes_stand_from_frequent_to_rare_whatever_order_their_names_are_in(figures, tmp_path):
@@ -125,9 +125,30 @@ def test_legends_stand_below_their_axes(figures, tmp_path):
     training_plots.training_curves(make_rows(3, 10), tmp_path)
     (figure,) = figures
     figure.draw_without_rendering()
-    assert [len(part.legends) for part in figure.subfigs] == [1, 1, 1]
+    assert [len(part.legends) for part in figure.subfigs] == [1] * 4
     for part in figure.subfigs:
-        assert part.legends[0].get_window_extent().y1 <= part.axes[0].get_tightbbox().y0
+        assert part.legends[0].get_window_extent().y1 <= part.axes[-1].get_tightbbox().y0
+
+
+def test_training_curves_have_both_accuracies_and_no_alpha_among_percentages(figures, tmp_path):
+    rows = [dataclasses.replace(row, validation=row.test, test=None) for row in make_rows(2, 4)]
+    even = ByWeights(0.25, 0.5, 0.125, 0.75)
+    last = dataclasses.replace(rows[-1], validation=dataclasses.replace(rows[-1].validation, balanced_accuracy=even))
+    training_plots.training_curves([rows[0], last], tmp_path)
+    by_title = {axes.get_title(loc="left"): axes for part in figures[0].subfigs for axes in part.axes}
+    assert list(by_title) == [
+        "Training loss",
+        "Validation accuracy",
+        "Validation balanced accuracy",
+        "Pseudo-labels",
+        "Strength of alignment",
+    ]
+    balanced = by_title["Validation balanced accuracy"]
+    assert [line.get_ydata()[-1] for line in balanced.lines] == [25.0, 50.0, 75.0]
+    assert [line.get_label() for line in by_title["Pseudo-labels"].lines] == ["confident", "confident and correct"]
+    assert by_title["Pseudo-labels"].get_ylabel() == "unlabeled images, %"
+    (alpha,) = by_title["Strength of alignment"].lines
+    assert alpha.get_ydata().tolist() == [1 - 1 / 40, 1 - 2 / 40] and "%" not in alpha.axes.get_ylabel()
 
 
 def test_divergence_of_equal_distributions(draws_well):
@@ -137,3 +158,19 @@ def test_divergence_of_equal_distributions(draws_well):
         for row in make_rows(2, 4)
     ]
     draws_well(training_plots.pseudo_label_divergence, rows, [0.25] * 4, ["a", "b", "c", "d"])
+
+
+def test_names_are_cut_by_their_width_and_letters_of_double_width_count_twice():
+    assert plotting.shortened("a" * 18) == "a" * 18 and plotting.shortened("a" * 19) == "a" * 17 + "…"
+    assert plotting.shortened("猫" * 9) == "猫" * 9 and plotting.shortened("猫" * 10) == "猫" * 8 + "…"
+    assert plotting.columns_of("Straße 狗") == 9
+
+
+def test_figures_of_a_run_are_titled_in_words(figures, tmp_path):
+    training_plots.pseudo_label_divergence(make_rows(2, 3), [0.5, 0.3, 0.2], ["a", "b", "c"], tmp_path)
+    training_plots.per_class_recall({"ema": [1.0, 0.5], "ema_la": [0.5, 0.5]}, ["a", "b"], [5, 2], tmp_path)
+    above, below = figures[0].subfigs
+    title = "How far the predicted class distribution of the unlabeled images is from two others"
+    assert above.axes[0].get_title(loc="left") == title and below.get_suptitle() == "Class distributions"
+    assert figures[1].axes[0].get_title(loc="left") == "Recall of each class on the test images"
+    assert figures[1].axes[1].get_xlabel() == "class, from frequent to rare"

@@ -102,6 +102,27 @@ def test_la_inf_for_a_target_prior(predict, tiny_run, tmp_path, photos):
         np.testing.assert_allclose([float(row["confidence"]) for row in rows], found.probs.max(axis=1), atol=1e-6)
 
 
+def test_la_inf_of_a_model_that_is_balanced_already_comes_with_a_caution(predict, tiny_run, tmp_path):
+    caution = "note: UDAL has balanced this model already"
+    for given, said in (
+        (["--target_prior=uniform"], True),
+        (["--target_prior=uniform", "--source_prior=own"], False),
+        (["--target_prior=uniform", "--source_prior=labeled"], False),
+        (["--target_prior=train"], False),
+        ([], False),
+    ):
+        code, _, err = predict(tiny_run, "a.png", *given)
+        err = " ".join(err.split())
+        assert code == 0 and (caution in err) == said and ("--source_prior=own removes" in err) == said
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    result = json.loads((run / "result.json").read_text())
+    scores = (("none", 0.5), ("labeled", 0.25), ("own", 0.75))
+    result["la_choices"] = [{"prior": n, "accuracy": 0.1, "balanced_accuracy": score} for n, score in scores]
+    (run / "result.json").write_text(json.dumps(result))
+    _, _, err = predict(run, "a.png", "--target_prior=uniform")
+    assert "on validation: without LA (Inf) 50.0 %, prior labeled 25.0 %, prior own 75.0 %." in " ".join(err.split())
+
+
 def test_bad_files_are_named_and_the_rest_is_done(predict, tiny_run, tmp_path):
     (tmp_path / "notes.png").write_text("no image")
     (tmp_path / "raw").mkdir()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from udal_tf.inference import priors
+from udal_tf.methods import own_prior
 from udal_tf.registry import METHODS
 
 CLASSES = ("cat", "dog")
@@ -80,18 +81,36 @@ UNKNOWN = ("flexda", "simpro", "cdmad", "acr", "abc")
 @pytest.mark.parametrize("method", UNKNOWN)
 def test_the_prior_of_a_method_that_does_not_state_it_is_refused(method):
     with pytest.raises(ValueError, match=f"the source prior of --method={method} is unknown: use labeled"):
-        priors.own_prior(method, P_DATA, np.array([0.6, 0.4], np.float32))
+        own_prior.own_prior(method, P_DATA, np.array([0.6, 0.4], np.float32))
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method not in UNKNOWN])
 def test_the_prior_that_a_method_leaves_its_model_with(method):
     p_target = np.array([0.6, 0.4], np.float32)
     expected = {"udal": [0.6, 0.4], "hybrid": [0.6, 0.4], "la": [0.5, 0.5], "da_la": [0.5, 0.5]}
-    found = priors.own_prior(method, P_DATA, p_target)
+    found = own_prior.own_prior(method, P_DATA, p_target)
     np.testing.assert_allclose(found, expected.get(method, P_DATA), rtol=1e-6)
 
 
 def test_an_own_prior_that_is_not_known_yet_is_refused():
     with pytest.raises(ValueError, match="only after the first finished epoch"):
-        priors.own_prior("udal", P_DATA, None)
-    assert priors.own_prior("none", P_DATA, None) is P_DATA
+        own_prior.own_prior("udal", P_DATA, None)
+    assert own_prior.own_prior("none", P_DATA, None) is P_DATA
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("none", ""),
+        ("da", ""),
+        ("darp", ""),
+        ("crest+", ""),
+        ("udal", "--source_prior=own removes only what is left"),
+        ("la", "--source_prior=own removes only what is left"),
+        ("cdmad", "corrects it a second time"),
+        ("acr", "corrects it a second time"),
+    ],
+)
+def test_caution_is_said_where_a_method_has_balanced_the_model(method, said):
+    caution = priors.caution(method)
+    assert said in caution and bool(caution) == bool(said)

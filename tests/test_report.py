@@ -22,6 +22,7 @@ from udal_tf.reporting import (
     comparison,
     figures,
     names,
+    own_data,
     paper,
     plotting,
     run_figures,
@@ -38,7 +39,7 @@ CIFAR = {"dataset": "cifar10lt", "imbalance": 100.0, "beta": 0.1}
 def tables_of(root):
     runs, left_out = read_runs([root])
     assert left_out == []
-    return {table.name: table for table in tables.build_tables(runs)}
+    return {table.name: table for table in tables.build_tables([run for run in runs if not own_data.is_own(run)])}
 
 
 def cell_at(table, base, method, column, score="ema", measure=None):
@@ -105,15 +106,13 @@ def test_a_shorter_run_or_another_data_set_never_stands_in_the_papers_column(tmp
     write_run(tmp_path, 0.9, dataset="digitslt", fold=1)
     found = tables_of(tmp_path)
     assert found["table1"].runs.empty
-    for name, heading in (
-        ("table1_cifar10lt", "CIFAR10-LT, γ = 100, β = 10 %, epochs 1"),
-        ("table1_digitslt", "digits-LT, γ = 12, β = 10 %"),
-    ):
-        cell = cell_at(found[name], "fixmatch", "udal", heading)
-        assert cell.n == 1
-        assert math.isnan(cell.difference)
-        assert [column.kind for column in found[name].columns] == ["other setting", "paper", "paper", "paper"]
-        assert all("another dataset or recipe" in column.heading for column in found[name].columns[1:])
+    cell = cell_at(found["table1_cifar10lt"], "fixmatch", "udal", "CIFAR10-LT, γ = 100, β = 10 %, epochs 1")
+    assert cell.n == 1
+    assert math.isnan(cell.difference)
+    columns = found["table1_cifar10lt"].columns
+    assert [column.kind for column in columns] == ["other setting", "paper", "paper", "paper"]
+    assert all("another dataset or recipe" in column.heading for column in columns[1:])
+    assert "table1_digitslt" not in found
 
 
 def test_runs_of_another_draw_or_arithmetic_get_a_column_of_their_own(tmp_path):
@@ -152,16 +151,17 @@ def test_table_4_tells_lengths_generations_and_alphas_apart(tmp_path):
 
 
 def test_methods_that_the_table_lacks_are_further_rows(tmp_path):
-    write_run(tmp_path, 0.6, dataset="digitslt", base="supervised", method="none", fold=1)
-    write_run(tmp_path, 0.7, dataset="digitslt", method="hybrid", fold=1)
-    labels = list(tables_of(tmp_path)["table1_digitslt"].cells.row.unique())
+    short = {**CIFAR, "epochs": 1, "fold": 1}
+    write_run(tmp_path, 0.6, **short, base="supervised", method="none")
+    write_run(tmp_path, 0.7, **short, method="hybrid")
+    labels = list(tables_of(tmp_path)["table1_cifar10lt"].cells.row.unique())
     assert labels[:2] == ["Supervised", "Supervised w/ LA (Inf)"]
     assert labels[-2:] == ["FixMatch w/ hybrid of Figure 3a", "FixMatch w/ hybrid of Figure 3a & LA (Inf)"]
 
 
 def test_points_of_an_ablation_are_no_columns(tmp_path):
-    write_run(tmp_path, 0.6, dataset="digitslt", k=1.0, alpha_min=0.5, fold=1)
-    assert "table1_digitslt" not in tables_of(tmp_path)
+    write_run(tmp_path, 0.6, **CIFAR, k=1.0, alpha_min=0.5, fold=1)
+    assert "table1_cifar10lt" not in tables_of(tmp_path)
 
 
 def test_paired_differences_by_hand():
@@ -239,7 +239,7 @@ def written(tmp_path_factory):
     (crest / "cell.json").write_text(json.dumps({"command": "python run.py <&>", "commit": "abc123"}))
     broken = write_run(root, 0.79, dataset="digitslt", method="da", fold=1)
     (broken / "metrics.jsonl").write_text('{"epoch": 1}\n')
-    count, left_out = report.write_report([root], out)
+    count, left_out, _ = report.write_report([root], out)
     assert count == 20
     assert ["metrics.jsonl, line 1 is not a row" in one.reason for one in left_out] == [True]
     return out
@@ -247,8 +247,11 @@ def written(tmp_path_factory):
 
 def test_every_file_is_there(written):
     names = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
-    for table in ("table1", "table2", "table3", "table4", "table1_digitslt"):
-        assert {f"tables/{table}.{ending}" for ending in ("md", "csv", "tex")} <= names
+    # Nothing of the paper stands beside runs on another dataset.
+    assert {name for name in names if name.startswith("tables/")} == {
+        *(f"tables/own1.{ending}" for ending in ("md", "csv", "tex")),
+        *("tables/comparisons.md", "tables/comparisons.csv", "tables/runs.csv"),
+    }
     assert {"report.html", "tables/comparisons.md", "tables/comparisons.csv", "tables/runs.csv"} <= names
     setting = "digits_LT_g12_b10"
     for figure in (
@@ -306,21 +309,16 @@ def test_page_shows_every_run_with_its_origin(written):
     assert "Left out (1)" in text and "Runs (20)" in text
 
 
-def test_csv_has_a_line_per_cell_and_measure(written):
-    text = (written / "tables/table1_digitslt.csv").read_text(encoding="utf-8")
-    frame = pd.read_csv(io.StringIO(text))
-    assert tuple(frame) == tables.CELL_COLUMNS
-    numbers = ["mean", "std", "n", "paper_mean", "paper_std", "difference"]
-    assert all(frame[name].dtype.kind in "if" for name in numbers)
-    assert "−" not in text
-    own = frame[(frame.method == "udal") & (frame.base == "fixmatch") & (frame.score == "ema")]
-    ours, papers = own[own.kind == "other setting"], own[own.kind == "paper"]
-    assert list(ours.measure) == ["accuracy", "balanced_accuracy"]
-    assert list(ours["mean"]) == pytest.approx([81.5, 81.5])
-    assert list(ours["std"]) == pytest.approx([math.sqrt(0.5)] * 2)
-    assert [(line.n, line.folds, line.missing_folds) for line in ours.itertuples()] == [(2, "1 2", "3 4 5")] * 2
-    assert list(papers.paper_mean) == [85.3, 80.2, 68.6]
-    assert own.difference.isna().all()
+def test_csv_has_a_line_per_row_and_measure(written):
+    frame = pd.read_csv(written / "tables/own1.csv")
+    assert tuple(frame) == own_data.CELL_COLUMNS
+    assert all(frame[name].dtype.kind in "if" for name in ("mean", "std", "n"))
+    ours = frame[frame.row == "FixMatch w/ UDAL"]
+    assert list(ours.measure) == ["accuracy", "balanced_accuracy", "rarest_third_recall"]
+    assert list(ours["mean"]) == pytest.approx([81.5] * 3)
+    assert list(ours["std"]) == pytest.approx([math.sqrt(0.5)] * 3)
+    assert [(line.n, line.pairs) for line in ours.itertuples()] == [(2, "0:1 0:2")] * 3
+    assert not set(frame.row) & {"MixMatch", "FixMatch w/ CReST+ & LA (Inf) (ours)"}
 
 
 def test_csv_has_full_precision_and_signed_differences(tmp_path):
@@ -374,14 +372,14 @@ def latex_rows(text):
 
 
 def test_latex_is_escaped(written):
-    text = (written / "tables/table1_digitslt.tex").read_text(encoding="utf-8")
-    assert r"FixMatch w/ DA ($\alpha_{\min}$ = 0.5) + LA (Sup)" in text
-    assert r"\multicolumn{3}{c}{$\beta$ = 10 \%}" in text
+    text = (written / "tables/own1.tex").read_text(encoding="utf-8")
+    assert r"FixMatch w/ UDAL, $\alpha_{\min}$ = 0.5, k = 1" in text
+    assert r"recall of the rarest third in \%" in text
     assert "\\toprule" in text and "\\usepackage{booktabs}" in text
     rows = latex_rows(text)
     assert len(rows) > 5
-    # Our setting's two measures and the paper's three columns.
-    assert {len(cells) for cells in rows.values()} == {5}
+    # Three measures and the number of runs.
+    assert {len(cells) for cells in rows.values()} == {4}
 
 
 def test_latex_marks_the_best_of_a_column_and_has_no_words_for_what_is_missing(tmp_path):
@@ -406,15 +404,12 @@ def test_only_present_leaves_out_what_has_no_run(tmp_path):
     write_run(tmp_path / "runs", 0.90, dataset="digitslt", fold=1)
     report.main([str(tmp_path / "runs"), f"--out={tmp_path / 'out'}", "--only_present"])
     folder = tmp_path / "out/tables"
-    assert {path.stem for path in folder.glob("table*.csv")} == {"table1", "table2", "table1_digitslt"}
+    assert {path.stem for path in folder.glob("*.csv")} == {"table1", "table2", "own1", "comparisons", "runs"}
     frame = pd.read_csv(folder / "table1.csv")
     assert set(frame.column) == {"CIFAR10-LT, β = 10 %, γ = 100"}
     assert (frame.n > 0).all() and set(frame.method) == {"none", "udal"}
     rows = latex_rows((folder / "table1.tex").read_text(encoding="utf-8"))
     assert len(rows) == 4 and {len(cells) for cells in rows.values()} == {2}
-    # Of another dataset the paper's columns stay, for the rows that do.
-    frame = pd.read_csv(folder / "table1_digitslt.csv")
-    assert set(frame.method) == {"udal"} and set(frame.kind) == {"other setting", "paper"}
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert "no run" not in page and "no finished run" not in page
 
@@ -547,11 +542,9 @@ def test_runs_that_all_leave_the_recipes_length_are_drawn_too(tmp_path):
     write_run(tmp_path, 0.7, **CIFAR, epochs=2, alpha_min=0.5)
     runs, _ = read_runs([tmp_path])
     methods = {text: [run.settings["method"] for run in of] for text, of in figures.figure_groups(runs).items()}
-    alike = "CIFAR10-LT, γ = 100, β = 10 %, epochs 2"
-    assert {text: sorted(of) for text, of in methods.items()} == {
-        alike: ["none", "udal"],
-        "CIFAR10-LT, γ = 100, β = 10 %, α_min = 0.5, epochs 2": ["udal"],
-    }
+    # As beside runs of the recipe, the point of an ablation has no figures of its own; all runs share the length.
+    assert {text: sorted(of) for text, of in methods.items()} == {"CIFAR10-LT, γ = 100, β = 10 %": ["none", "udal"]}
+    assert figures.common_texts(runs) == {"CIFAR10-LT": "epochs 2"}
     assert run_figures.run_figures(runs, {})
 
 
@@ -572,10 +565,14 @@ def test_a_folder_of_ones_own_is_called_by_its_name_and_what_its_recipe_says_is_
     runs, _ = read_runs([tmp_path])
     assert {tuple(run.deviations.items()) for run in runs} == {(), (("threshold", 0.9),)}
     assert set(figures.figure_groups(runs)) == {"custom dataset, flowers", "custom dataset, flowers, threshold 0.9"}
-    headings = [
-        column.heading for column in tables_of(tmp_path)["table1_folder"].columns if "flowers" in column.heading
+    (table,) = own_data.own_tables(runs)
+    assert table.title == "custom dataset, flowers"
+    assert list(table.labels.values()) == [
+        "FixMatch w/ UDAL",
+        "FixMatch w/ UDAL & LA (Inf)",
+        "FixMatch w/ UDAL, threshold 0.9",
+        "FixMatch w/ UDAL & LA (Inf), threshold 0.9",
     ]
-    assert sorted(headings) == ["custom dataset, flowers", "custom dataset, flowers, threshold 0.9"]
 
 
 def test_classes_stand_from_frequent_to_rare_whatever_order_their_names_are_in():
@@ -611,6 +608,20 @@ def test_a_long_heading_ends_within_its_figure():
     assert figure.get_suptitle().endswith("…")
     (heading,) = [text for text in figure.texts if text.get_text() == figure.get_suptitle()]
     assert heading.get_window_extent().x1 < figure.bbox.x1
+
+
+def test_a_figure_says_what_it_shows_and_of_which_runs():
+    assert plotting.render(sketch("FixMatch; digits")).get_suptitle() == "title\nFixMatch; digits"
+
+
+def test_titles_of_figures_are_whole(tmp_path):
+    for method in ("udal", "crest+"):
+        write_run(tmp_path, 0.8, **CIFAR, method=method)
+    runs, _ = read_runs([tmp_path])
+    titles = {one.title for one in run_figures.run_figures(runs, run_figures.read_all_rows(runs)[0])}
+    assert "Pseudo-label precision of each class over training" in titles
+    assert max(map(len, titles)) <= plotting.LONGEST_HEADING
+    assert not any(symbol in title for title in titles for symbol in ("$", "q̂", "KL"))
 
 
 @pytest.mark.parametrize("side", ["x_names", "y_names"])
@@ -721,7 +732,10 @@ def test_elsewhere_both_measures_have_a_column_where_runs_stand(tmp_path):
     assert [cell.split()[0] for heading, cell in own.items() if "ImageNet" in heading] == ["80.0", "70.0"]
 
 
-def test_every_table_says_its_measures(written):
+def test_every_table_says_its_measures(tmp_path):
+    write_run(tmp_path / "runs", 0.8, **CIFAR)
+    written = tmp_path / "out"
+    report.write_report([tmp_path / "runs"], written)
     measures = {"table4": "balanced accuracy"}
     for path in sorted((written / "tables").glob("table*.md")):
         said = f"({measures.get(path.stem, 'accuracy and balanced accuracy')}, %)"
@@ -732,7 +746,12 @@ def test_every_table_says_its_measures(written):
         assert set(pd.read_csv(path.with_suffix(".csv")).measure) == said
     page = (written / "report.html").read_text(encoding="utf-8")
     assert page.count("(accuracy and balanced accuracy, %)") >= 5 and "(balanced accuracy, %)" in page
+
+
+def test_figures_say_their_measures(written):
+    page = (written / "report.html").read_text(encoding="utf-8")
     captions = re.findall("<figcaption>(.*?)</figcaption>", page)
+    assert captions
     assert all("accuracy" in caption for caption in captions if re.match("Figure [13]|Training time", caption))
 
 

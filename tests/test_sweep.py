@@ -368,7 +368,7 @@ def test_a_stopped_sweep_goes_on_and_its_runs_make_a_report(tmp_path):
         assert "Resuming from step" in (tmp_path / "runs/sweep" / f"{name}.log").read_text()
     third = start(tmp_path, "--", *long)
     assert "Nothing to do." in third.communicate(timeout=60)[0]
-    count, left_out = report.write_report([tmp_path / "runs"], tmp_path / "report")
+    count, left_out, _ = report.write_report([tmp_path / "runs"], tmp_path / "report")
     assert (count, left_out) == (2, [])
 
 

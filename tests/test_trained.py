@@ -87,6 +87,15 @@ def test_no_images_give_no_predictions(model, test_set):
     assert model.predict([]).names == ()
 
 
+def test_the_features_are_what_the_last_layer_is_given(model, test_set):
+    images = test_set[0][:100]
+    logits, features = model.embed(images)
+    kernel, bias = (variable.numpy() for variable in model.network.layers[-1].weights)
+    assert features.shape == (100, len(kernel))
+    np.testing.assert_allclose(features @ kernel + bias, logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(logits, model.logits(images), rtol=1e-5, atol=1e-6)
+
+
 def test_predictions_do_not_depend_on_order_or_company_bit_for_bit(model, test_set):
     images = test_set[0][:150]
     together = model.predict(images, target_prior="uniform").probs

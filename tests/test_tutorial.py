@@ -1,5 +1,6 @@
 """docs/tutorial.md, followed to the end: every command of it, in order, on a small folder and for a few steps."""
 
+import importlib
 import pathlib
 import runpy
 import shlex
@@ -32,6 +33,9 @@ SMALL = {
 def run(command: str) -> None:
     """A line of the tutorial, in this process."""
     words = shlex.split(command)
+    if words[:2] == ["python", "-m"]:
+        importlib.import_module(words[2]).main(words[3:])
+        return
     program, arguments = (words[1], words[2:]) if words[0] == "python" else (words[0], words[1:])
     arguments += SMALL.get(program, ())
     if program == "run.py":

@@ -17,7 +17,7 @@ from udal_tf.reporting import console
 from udal_tf.reporting.run_table import run_table
 from udal_tf.reporting.runs import read_runs
 from udal_tf.run_dir import RunDir
-from udal_tf.run_records import RunDirError, out_of_patience
+from udal_tf.run_records import Result, RunDirError, out_of_patience
 from udal_tf.training import loop
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.experiment import train_and_evaluate
@@ -132,6 +132,22 @@ def test_epochs_are_scored_on_the_validation_images_and_the_test_images_at_the_e
     assert result.validation.to_json() == rows[-1]["validation"]
     assert result.median_ema_accuracy is None
     assert json.loads((folder / "result.json").read_text())["validation"] == rows[-1]["validation"]
+
+
+def test_the_result_has_what_la_inf_gives_on_the_validation_images_by_each_prior(finished):
+    folder, result, _ = finished
+    data = sources.load(make_config(folder).data)
+    held, model = data.validation, udal_tf.load(folder)
+    images = held.images.fetch(held.positions).numpy()
+    assert [choice.prior for choice in result.la_choices] == ["none", "labeled", "own"]
+    for choice, target in zip(result.la_choices, (None, "uniform", "uniform"), strict=True):
+        source = "" if target is None else choice.prior
+        predicted = model.predict(images, target_prior=target, source_prior=source)
+        assert choice.accuracy == pytest.approx(np.mean(predicted.labels == held.labels))
+    assert result.la_choices[0].balanced_accuracy == result.validation.balanced_accuracy.ema
+    assert result.la_choices[1].balanced_accuracy == result.validation.balanced_accuracy.ema_la
+    earlier = {name: value for name, value in result.to_json().items() if name != "la_choices"}
+    assert Result.from_json(earlier, "result.json: ") == dataclasses.replace(result, la_choices=None)
 
 
 def test_the_best_epoch_is_that_of_the_validation_images_and_both_scores_are_those_of_its_weights(finished):

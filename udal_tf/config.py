@@ -21,12 +21,14 @@ from typing import Any
 
 from absl import flags
 
-from udal_tf import class_distribution, registry, storage
+from udal_tf import class_distribution, registry, storage, warm_start
 from udal_tf.class_distribution import ESTIMATE, LABELED, UNIFORM
 from udal_tf.registry import BACKBONES, BASE_LEARNERS, DATASETS, METHODS, TABLES, R, Record, Records, Table
 from udal_tf.sections import (
+    NO_WEIGHTS,
     PRIORS,
     SECTIONS,
+    WORK_FOLDER,
     AugmentConfig,
     DataConfig,
     DeviceConfig,
@@ -35,6 +37,8 @@ from udal_tf.sections import (
     OptimizerConfig,
     PluginConfig,
     TrainConfig,
+    network_of_weights,
+    pretrained_kind,
 )
 from udal_tf.settings import S, Section, allowed, of_kind
 from udal_tf.shown_names import shown
@@ -207,7 +211,7 @@ def _with_plugins(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "plugin": tuple(path for path, _ in found), "plugin_sha256": tuple(sha for _, sha in found)}
 
 
-# Files that are read in place or mapped into memory.
+# Settings that name files which are read in place or mapped into memory; --pretrained may also name a work folder.
 _LOCAL = ("cache_dir", "labels", "pretrained")
 
 
@@ -228,20 +232,29 @@ def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
     given = _with_plugins(given)
     records = _chosen(given)
     dataset, base, method = records.dataset, records.base, records.method
-    recipe = dict(dataset.recipe)
+    recipe, network = dict(dataset.recipe), {}
+    if pretrained_kind(given.get("pretrained", NO_WEIGHTS)) == WORK_FOLDER:
+        # A run that has begun does without the earlier one.
+        network = warm_start.network_of(given["pretrained"]) or warm_start.network_of(
+            given.get("workdir") or os.devnull
+        )
+    elif dataset.recipe_from_facts and (arch := network_of_weights(given.get("pretrained", NO_WEIGHTS))):
+        recipe["arch"] = arch
     if facts and dataset.recipe_from_facts:
-        recipe |= registry.resolved(dataset.recipe_from_facts)(facts, given)
+        recipe |= registry.resolved(dataset.recipe_from_facts)(facts, {**network, **given})
     by_protocol = recipe.pop("protocols", {})
     protocol = by_protocol.get(given.get("protocol", recipe.get("protocol", "crest")), {})
     by_base = recipe.pop("bases", {}).get(base.name, {})
     by_method = {**method.preset_with(base.name), **recipe.pop("methods", {}).get(method.name, {})}
     preset = {**base.preset, **recipe, **protocol, **by_base, **by_method}
     # A recipe may have settings of records that are not chosen, such as the depth of another network.
+    preset |= {name: value for name, value in network.items() if name != "image_size"}
     for name, _ in list(_foreign(preset, _chosen({**preset, **given}))):
         del preset[name]
     values = {**preset, **given}
     for name in _LOCAL:
-        if storage.is_remote(values.get(name, "")):
+        in_bucket = storage.is_remote(values.get(name, ""))
+        if in_bucket and not (name == "pretrained" and pretrained_kind(values[name]) == WORK_FOLDER):
             raise ValueError(f"--{name} must be a local path, got {values[name]}, which is in a bucket")
     if "unlabeled_prior" in values:
         values["unlabeled_prior"] = _stated_prior(tuple(values["unlabeled_prior"]))
@@ -279,6 +292,8 @@ def _default_workdir(config: Config) -> str:
 def differences(ours: Config, theirs: Config) -> list[str]:
     """`--name: theirs there, ours here` for each setting of a run's identity in which two configs differ."""
     mine, other = flat(ours.to_dict()), flat(theirs.to_dict())
+    if not mine.get("pretrained_sha256"):  # Known only once the run starts.
+        mine["pretrained_sha256"] = other.get("pretrained_sha256", "")
     return [
         f"--{name}: {other.get(name, 'none')} there, {mine.get(name, 'none')} here"
         for name in section_fields()

@@ -231,6 +231,9 @@ class Backbone:
     keras_name: its function in Keras Applications, which --pretrained needs; "" for others.
     pixels: the convention that its published weights expect: "caffe" (blue first, 0…255 less ImageNet's mean), "torch"
       (ImageNet's mean and standard deviation), "tf" (−1…1), or "own", where the network itself scales 0…255.
+    weights: address of its published weights without the top layer, which --pretrained=imagenet downloads; "" for none.
+    weights_md5: of that file, as Keras states it; "" where Keras states none.
+    image_side: of the images that they were trained on, 0 without such weights.
     speed: measured, or None.
     """
 
@@ -242,6 +245,9 @@ class Backbone:
     rgb: bool = False
     keras_name: str = ""
     pixels: str = "tf"
+    weights: str = ""
+    weights_md5: str = ""
+    image_side: int = 0
     speed: Speed | None = None
 
 

@@ -22,6 +22,8 @@ Finite = Annotated[float, "a finite number"]
 # The sets of images that scores are of.
 TEST = "test"
 VALIDATION = "validation"
+# Predictions without LA (Inf), beside the priors that it can remove.
+NO_LA = "none"
 R = TypeVar("R", bound="Record")
 
 
@@ -264,6 +266,18 @@ class LaPrior(Record):
 
 
 @dataclasses.dataclass(frozen=True)
+class LaChoice(Record):
+    """Scores of the EMA weights on the validation images with LA (Inf) from one prior to the uniform distribution.
+
+    prior: a value of --la_prior or --source_prior, or NO_LA for the predictions without LA (Inf).
+    """
+
+    prior: str
+    accuracy: Fraction
+    balanced_accuracy: Fraction
+
+
+@dataclasses.dataclass(frozen=True)
 class Generation(Record):
     """One of CReST's generations: its training, its scores, and what was added to the labeled set before it.
 
@@ -300,6 +314,7 @@ class Result(Scores):
     steps, seconds: over all generations.
     data: its source, and how the protocol split it.
     generations: None if the method has none.
+    la_choices: of the last epoch's weights; None without validation images, and in results of earlier versions.
     """
 
     confusion: Confusion
@@ -318,6 +333,7 @@ class Result(Scores):
     versions: Mapping[str, str]
     generations: list[Generation] | None = None
     validation: Scores | None = None
+    la_choices: list[LaChoice] | None = None
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> "Result":

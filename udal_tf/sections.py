@@ -18,8 +18,15 @@ from udal_tf.settings import Section, bad_text, setting
 
 # What messages call the values of --unlabeled_prior.
 PRIORS = f"{LABELED}, {ESTIMATE}, {UNIFORM}, or a file or list of class proportions"
-# The value of --pretrained for random initial weights.
+# The values of --pretrained for random initial weights, and for those that Keras publishes.
 NO_WEIGHTS = "none"
+IMAGENET = "imagenet"
+# Its other kinds of values: a file of weights or a whole Keras model, by its suffix; any other path is a run's folder.
+WEIGHT_FILE = "file"
+WORK_FOLDER = "workdir"
+_WEIGHT_SUFFIXES = (".h5", ".keras")
+# The value of --freeze that trains nothing but the heads.
+FROZEN_BACKBONE = "backbone"
 # The values of --unlabeled_shape (`udal_tf.data.longtail.unlabeled_counts`).
 UNLABELED_SHAPES = ("same", "uniform", "reversed", "middle", "head-tail")
 # Far above what anybody trains, so that a mistyped number is refused by name instead of exhausting the memory.
@@ -46,6 +53,23 @@ RANDAUGMENT_OPS = (
     "TranslateX",
     "TranslateY",
 )
+
+
+def network_of_weights(pretrained: str) -> str:
+    """The --arch for published weights where none is given: by the value of --pretrained; "" for any network.
+
+    Of the networks with published weights the one that is downloaded is the fastest on CPUs.
+    """
+    if pretrained == IMAGENET:
+        return "mobilenetv3small"
+    return "keras_resnet50" if pretrained.endswith(".h5") else ""
+
+
+def pretrained_kind(value: str) -> str:
+    """What a value of --pretrained names, by its form alone: NO_WEIGHTS, IMAGENET, WEIGHT_FILE or WORK_FOLDER."""
+    if value in (NO_WEIGHTS, IMAGENET):
+        return value
+    return WEIGHT_FILE if value.endswith(_WEIGHT_SUFFIXES) else WORK_FOLDER
 
 
 def _names(table: Table) -> Any:
@@ -164,22 +188,58 @@ class ModelConfig(Section):
     )
     pretrained: str = setting(
         NO_WEIGHTS,
-        "Initial weights of a Keras Applications network: a .weights.h5 or .h5 file saved by Keras without the top "
-        "layer, or `none` for random initialization. Nothing is ever downloaded. With a file, pixels are preprocessed "
-        "as the network's published weights expect.",
+        "Initial weights: `none`, random; `imagenet`, those that Keras publishes for a network of Keras Applications, "
+        "downloaded once into $KERAS_HOME/models (the only value that downloads anything); a FILE, .weights.h5 or .h5 "
+        "(without the top layer) or .keras (a whole network); or the --workdir of a finished run with the same "
+        "network, whose last layer is taken over for classes of the same name.",
+    )
+    pretrained_sha256: str = setting(
+        "",
+        "SHA-256 of what --pretrained names: set automatically; a run resumes only with the same initial weights.",
+    )
+    pixels: str = setting(
+        "auto",
+        "Pixels that the network is given: `published`, as the published weights of a Keras Applications network "
+        "expect them; `plain`, from -1 to 1; `auto`, published with --pretrained=imagenet or a file, else plain, and "
+        "as in its own run with a work folder.",
+        choices=("auto", "plain", "published"),
+    )
+    freeze: str = setting(
+        "none",
+        "Weights that stay as --pretrained gives them: `none`, or `backbone`, all but the heads; the backbone then "
+        "runs in inference mode and no gradient is computed for it, so a step is several times cheaper.",
+        choices=("none", FROZEN_BACKBONE),
     )
     batch_norm_momentum: float = setting(0.999, "Momentum of batch norm's moving statistics.", low=0, high=1)
     sync_batch_norm: bool = setting(False, "Compute batch norm statistics over all replicas instead of per replica.")
 
     def _check(self) -> None:
-        if self.pretrained == NO_WEIGHTS:
-            return
-        if not BACKBONES[self.arch].keras_name:
+        kind = self.pretrained_kind
+        if kind == NO_WEIGHTS and self.freeze == FROZEN_BACKBONE:
+            raise ValueError(
+                f"--freeze={FROZEN_BACKBONE} needs --pretrained: a backbone with random weights would stay random"
+            )
+        published = kind == IMAGENET or self.pretrained.endswith(".h5") and not self.pretrained.endswith(".weights.h5")
+        if published and not BACKBONES[self.arch].keras_name:
             with_weights = "|".join(name for name, backbone in BACKBONES.items() if backbone.keras_name)
             hint = "; Keras's weights of ResNet-50 are for --arch=keras_resnet50" if self.arch == "resnet50" else ""
-            raise ValueError(f"--pretrained needs --arch={with_weights}, got --arch={self.arch}{hint}")
-        if not self.pretrained.endswith(".h5"):
-            raise ValueError(f"--pretrained must be {NO_WEIGHTS} or a .weights.h5 or .h5 file, got {self.pretrained!r}")
+            value = f"={IMAGENET}" if kind == IMAGENET else ""
+            raise ValueError(f"--pretrained{value} needs --arch={with_weights}, got --arch={self.arch}{hint}")
+
+    @property
+    def pretrained_kind(self) -> str:
+        """`pretrained_kind` of --pretrained."""
+        return pretrained_kind(self.pretrained)
+
+    @property
+    def published_pixels(self) -> bool:
+        """Whether a network of Keras Applications is given the pixels that its published weights expect."""
+        return self.pixels == "published" or (self.pixels == "auto" and self.pretrained_kind in (IMAGENET, WEIGHT_FILE))
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing but the heads is trained."""
+        return self.freeze == FROZEN_BACKBONE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,18 +16,16 @@ import collections
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from udal_tf import storage
 from udal_tf.buckets import origin
 from udal_tf.commands import model_arguments, outputs, program
-from udal_tf.data import formats, label_files
+from udal_tf.data import decoding, formats, label_files
 from udal_tf.shown_names import shown
 from udal_tf.storage import csv_row, write_json, write_text
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from udal_tf.inference.assessment import Predicted
     from udal_tf.inference.trained import TrainedModel
 
@@ -106,7 +104,7 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
     worst = assessment.worst_mistakes(probs, predicted.labels, MOST_MISTAKES)
     wrong = [
         assessment_plots.Mistake(
-            image=cast("np.ndarray", model.pixels(predicted.paths[i])),
+            image=decoding.whole(predicted.paths[i], assessment_plots.MISTAKE_PIXELS),
             file=origin(predicted.paths[i]),
             true=names[predicted.labels[i]],
             predicted=names[probs[i].argmax()],
@@ -128,6 +126,7 @@ def _run(args: argparse.Namespace) -> int:
     from udal_tf.reporting import assessment_tables
 
     print(assessment_tables.text(evaluation))
+    model_arguments.say_caution(model, args, sys.stdout)
     supports = evaluation["plain"]["per_class"]["support"]
     empty = [name for name, support in zip(model.class_names, supports, strict=True) if not support]
     if empty:

@@ -38,6 +38,7 @@ def _run(args: argparse.Namespace) -> None:
             )
         model = model_arguments.load_model(args)
         shift = model.shift(args.target_prior, args.source_prior)
+        model_arguments.say_caution(model, args)
         real = real_images.find(model, program.local_copies(args.images))
         chosen = quantizing.images(model, bool(args.images), real) if args.quantize == "int8" else None
         print(f"Real images to compare on: {real.words}")

@@ -4,42 +4,55 @@
   udal-inspect DIR --json --no_timing > found.json
   udal-inspect DIR -- --arch=mobilenetv2 --pretrained=weights.h5
   udal-inspect DIR --labels=labels.csv              # or without DIR, if the names are relative to the CSV file
+  udal-inspect DIR --model=runs/mine                # also which labels look wrong
 
 Prints counts per class, sizes, files that are not read or cannot be, duplicates, images that look alike across training
 and test or across classes; warnings; the command that trains on the folder and the settings it resolves to; and an
 estimate of its time on this machine, from a few timed steps. A contact sheet shows each class with its weak and strong
 views. Settings of `run.py` after `--` become part of the recommended command.
+
+With --model=WORKDIR, the work folder of a run, the labels that look most doubtful are listed too, the worst first; they
+are written to label_issues.csv, and their images to label_issues.png, beside the contact sheet. Nothing is timed then.
 """
+
+from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from udal_tf import config as config_module
 from udal_tf import storage
 from udal_tf.buckets import origin
-from udal_tf.commands import outputs, program
+from udal_tf.commands import label_issues, outputs, program
 from udal_tf.config import Config
 from udal_tf.data import custom_dataset, data_checks, decoding, folder_listing, inspection, settings
 from udal_tf.data.errors import DataError
 from udal_tf.data.folder_layout import LABELED, TEST, UNLABELED
 from udal_tf.data.folder_listing import Folder
 from udal_tf.data.inspection import ImageRecord
-from udal_tf.folder_recipe import LARGEST, folder_recipe
+from udal_tf.folder_recipe import LARGEST, folder_recipe, network_warnings
 from udal_tf.records.datasets import FolderConfig
 from udal_tf.reporting import contact_sheet, terminal
 from udal_tf.reporting.inspection_text import inspection_text
-from udal_tf.sections import NO_WEIGHTS
+from udal_tf.run_dir import RunDir
+from udal_tf.sections import WEIGHT_FILE, WORK_FOLDER
 from udal_tf.shown_names import command_line, shown
+
+if TYPE_CHECKING:
+    from udal_tf.inference.trained import TrainedModel
 
 SHEET = "contact_sheet.png"
 WEAK_VIEWS = 3
 STRONG_VIEWS = 4
+# Seconds after which no further step is timed.
+TIMING_SECONDS = 20.0
 # Unlabeled images on the contact sheet, below the classes.
 UNLABELED_ROWS = 2
 
@@ -56,36 +69,49 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
     Returns:
       `inspection.summary` with "folder"; "problems", for which training would refuse it; "warnings", each with "kind"
       and "text"; "recipe" with "command", the "settings" it resolves to, "steps" and "epochs", None if there are
-      problems; "time", the fields of `training.timing.Timing`, or None; "contact_sheet".
+      problems; "time", the fields of `training.timing.Timing`, or None; "contact_sheet";
+      "label_issues", None.
 
     Raises:
       DataError: if no image to train on can be read.
       ValueError: for settings that do not fit the folder.
     """
     config = config_module.resolve(given)
-    if config.model.pretrained != NO_WEIGHTS and not pathlib.Path(config.model.pretrained).expanduser().is_file():
-        raise ValueError(f"--pretrained={shown(config.model.pretrained)} is not a file")
+    _check_pretrained(config)
     problems = folder_listing.problems(folder, config.data.beta, settings.uses_unlabeled(config))
     recipe: dict[str, Any] | None = None
-    test_images = 0
+    test_images, of_network = 0, []
     if not problems:
         listing = folder_listing.make_listing(folder)
         facts = settings.facts_of(listing, folder.root, config.data)
         to_evaluate = listing.test if listing.validation is None else listing.validation
         config, recipe = config_module.resolve(given, facts), folder_recipe(facts, given)
         test_images = len(to_evaluate)
+        in_training = facts.labeled + facts.unlabeled
+        model, side = config.model, config.data.image_size
+        texts = network_warnings(model.arch, model.pretrained, side, facts.side, in_training)
+        of_network = [{"kind": kind, "text": text} for kind, text in texts.items()]
     size = config.data.image_size or LARGEST
     images = _read_images(folder, size)
     found = {"folder": origin(folder.root), **inspection.summary(folder, images)}
     found["problems"] = problems or _emptied(folder, found)
-    from_scratch = config.model.arch != "wrn" and config.model.pretrained == NO_WEIGHTS
-    found["warnings"] = data_checks.data_warnings(found, from_scratch)
+    found["warnings"] = data_checks.data_warnings(found) + of_network
     usable = recipe and not found["problems"]
     found["recipe"] = _recommendation(given, config, recipe, found) if recipe and usable else None
     _draw_sheet(folder, images, config, size, sheet)
     found["time"] = _timing(config, len(found["classes"]), test_images) if usable and timed else None
     found["contact_sheet"] = str(sheet)
+    found["label_issues"] = None
     return found
+
+
+def _check_pretrained(config: Config) -> None:
+    """Raises ValueError if the file or work folder of --pretrained is not there; downloads nothing."""
+    kind, path = config.model.pretrained_kind, pathlib.Path(config.model.pretrained).expanduser()
+    if kind == WEIGHT_FILE and not path.is_file():
+        raise ValueError(f"--pretrained={shown(path)} is not a file")
+    if kind == WORK_FOLDER and not RunDir(path).finished:
+        raise ValueError(f"--pretrained={shown(path)} is not the work folder of a finished run")
 
 
 def _read_images(folder: Folder, size: int) -> list[ImageRecord]:
@@ -118,8 +144,8 @@ def _recommendation(
         given = {**given, "skip_bad_images": True}
     arguments = [f"--{name}={_shown(value)}" for name, value in given.items()]
     of_the_base = recipe.get("bases", {}).get(config.method.base, {})
-    derived = ("bases", "images", "labels_sha256")
-    chosen = {name: value for name, value in {**recipe, **of_the_base}.items() if name not in derived}
+    values, derived = config_module.flat(config.to_dict()), ("bases", "images", "labels_sha256")
+    chosen = {name: values[name] for name in {**recipe, **of_the_base} if name in values and name not in derived}
     return {
         "command": command_line(["python", "run.py", *arguments]),
         "settings": {name: value for name, value in sorted(chosen.items()) if name not in given},
@@ -160,7 +186,12 @@ def _draw_sheet(folder: Folder, images: Sequence[ImageRecord], config: Config, s
 def _timing(config: Config, num_classes: int, test_images: int) -> dict[str, float]:
     from udal_tf.training import timing
 
-    return dataclasses.asdict(timing.measure(config, num_classes, test_images))
+    print(f"Timing steps of training, for about {TIMING_SECONDS:.0f} s at most …", file=sys.stderr, flush=True)
+    with terminal.Progress(config.train.total_steps * config.generations, "steps") as bar:
+        found = timing.measure(
+            config, num_classes, test_images, limit=TIMING_SECONDS, say=lambda text: bar.advance(0, text)
+        )
+    return dataclasses.asdict(found)
 
 
 def _dataset(args: argparse.Namespace) -> dict[str, Any]:
@@ -186,12 +217,34 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=program.place, help=f"PNG file of the contact sheet (default: inspect_<folder>/{SHEET})"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing contact sheet")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing contact sheet and label issues")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON instead of text")
     parser.add_argument("--no_timing", action="store_true", help="do not time any training steps")
+    parser.add_argument(
+        "--model",
+        type=program.place,
+        metavar="WORKDIR",
+        help="work folder of a run, to find labels that look wrong",
+    )
+    parser.add_argument(
+        "--count",
+        type=program.number(1, 100_000),
+        default=20,
+        help="how many labels to list with --model (default: 20)",
+    )
     args = parser.parse_args(own)
     args.settings = settings_given
     return args
+
+
+def _model(args: argparse.Namespace, place: pathlib.Path) -> TrainedModel | None:
+    """The model of --model, if any. Raises ValueError if it cannot be used or what it says cannot be written."""
+    if not args.model:
+        return None
+    label_issues.check_new(place, args.overwrite)
+    from udal_tf.inference import trained
+
+    return trained.load(args.model)
 
 
 def _sheet_path(args: argparse.Namespace, root: pathlib.Path) -> pathlib.Path:
@@ -211,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     args = _parse(argv)
     with program.bad_input_refused():
-        program.placed(args, "folder", "out")
+        program.placed(args, "folder", "out", "model")
         given = config_module.given_on_command_line(args.settings)
         given |= {"plugin": args.plugin} if args.plugin else {}
         given = _dataset(args) | given
@@ -222,7 +275,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         local = config.data.data_dir and not in_bucket
         root = pathlib.Path(config.data.data_dir).expanduser() if local else None
         folder = custom_dataset.read(config.data, config.own_section(FolderConfig), root)
-        found = inspect(folder, given, _sheet_path(args, folder.root), timed=not args.no_timing)
+        sheet = _sheet_path(args, folder.root)
+        model = _model(args, sheet.parent)
+        found = inspect(folder, given, sheet, timed=not args.no_timing and not model)
+        if model:
+            found["label_issues"] = label_issues.find(folder, model, args.count, sheet.parent)
     print(json.dumps(found, indent=2, ensure_ascii=False) if args.json else inspection_text(found))
 
 

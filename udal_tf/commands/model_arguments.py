@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+import textwrap
+from typing import TYPE_CHECKING, TextIO
 
 from udal_tf.buckets import origin
 from udal_tf.commands import program
-from udal_tf.reporting.terminal import Progress
+from udal_tf.reporting.terminal import PLAIN_WIDTH, Progress
+from udal_tf.run_records import NO_LA
 from udal_tf.shown_names import shown
 
 if TYPE_CHECKING:  # At run time TensorFlow is imported only after the arguments have been checked.
@@ -56,7 +58,8 @@ def model_parser(
         default="",
         choices=("labeled", "own"),
         help="the prior that LA (Inf) removes: that of the labeled images, as in the paper for every method, or the "
-        "one that the method's labeled loss implies (for udal p̃); default: as in the run's own evaluation, --la_prior",
+        "one that the method's labeled loss implies (for udal p̃), recommended for methods that balance the model "
+        "themselves, such as udal; default: as in the run's own evaluation, --la_prior",
     )
     return parser
 
@@ -67,6 +70,26 @@ def load_model(args: argparse.Namespace) -> TrainedModel:
     from udal_tf.inference import trained
 
     return trained.load(args.workdir, args.weights, args.unfinished)
+
+
+def say_caution(model: TrainedModel, args: argparse.Namespace, file: TextIO | None = None) -> None:
+    """Says, by default on standard error, what LA (Inf) from p_data may do to a model that its method has balanced.
+
+    Only if LA (Inf) is asked for without a --source_prior; nothing is chosen for the user.
+    """
+    from udal_tf.inference import priors
+
+    text = priors.caution(model.folder.config.method.method)
+    if not text or args.target_prior in (None, priors.TRAIN) or args.source_prior:
+        return
+    if model.folder.config.method.la_prior == "target":  # What the run itself was evaluated with: p̃, as `own` is.
+        return
+    result = model.folder.result
+    if result and result.la_choices:
+        on_validation = {choice.prior: f"{100 * choice.balanced_accuracy:.1f} %" for choice in result.la_choices}
+        listed = ", ".join(f"prior {prior} {score}" for prior, score in on_validation.items())
+        text += f" Balanced accuracy on validation: {listed.replace(f'prior {NO_LA}', 'without LA (Inf)')}."
+    print(textwrap.fill(f"note: {text}", PLAIN_WIDTH, break_on_hyphens=False), file=file or sys.stderr)
 
 
 class ImageProgress(Progress):

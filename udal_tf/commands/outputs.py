@@ -22,7 +22,7 @@ def new_file(path: pathlib.Path, overwrite: bool) -> Iterator[TextIO]:
       ValueError: if the file exists and `overwrite` is false.
       OSError: if it cannot be written.
     """
-    _check(path, overwrite, storage.exists(path) and not storage.is_dir(path))
+    check_new(path, overwrite, storage.exists(path) and not storage.is_dir(path))
     # File names need not be valid text; such bytes are written as escapes, which JSON can read.
     with (
         written_whole(path) as partial,
@@ -45,7 +45,7 @@ def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[epath
       OSError: if it cannot be written.
     """
     empty = not storage.is_remote(path) and path.is_dir() and not any(path.iterdir())
-    _check(path, overwrite, storage.exists(path / mark) or empty)
+    check_new(path, overwrite, storage.exists(path / mark) or empty)
     with written_whole(path, last=mark) as partial:
         partial.mkdir(parents=True)
         yield partial
@@ -68,7 +68,8 @@ def check_writable(folder: pathlib.Path) -> None:
         raise ValueError(f"cannot write in {shown(folder)} ({error.strerror}): choose another --out") from error
 
 
-def _check(path: pathlib.Path, overwrite: bool, replaceable: bool) -> None:
+def check_new(path: pathlib.Path, overwrite: bool, replaceable: bool) -> None:
+    """Raises ValueError if a path exists and may not be replaced. replaceable: whether `overwrite` allows it."""
     if storage.exists(path) and not replaceable:
         raise ValueError(f"{shown(path)} exists already and was not written by this command: choose another name")
     if storage.exists(path) and not overwrite:

@@ -131,6 +131,7 @@ def _predict(args: argparse.Namespace, file: TextIO) -> int:
 
     image_files.check_named(args.images)
     model = model_arguments.load_model(args)
+    model_arguments.say_caution(model, args)
     # A progress bar would break up the table on the same terminal.
     hidden = file is sys.stdout and sys.stdout.isatty()
     unread: image_files.Unread = collections.Counter()

@@ -2,9 +2,10 @@
 
   python -m udal_tf.commands.report runs --out=report
 
-Every run below the folders is read. OUT gets report.html, a single self-contained page; tables/ with each table in
-Markdown, CSV and LaTeX, the paired comparisons, and runs.csv with a line per run; figures/ as PNG and SVG. Runs that
-cannot be read are listed and left out.
+Every run below the folders is read. Runs on datasets that the paper has no results on, such as your own, get a table
+per dataset and a sentence on what each method gained; runs on the paper's datasets, its tables. OUT gets report.html, a
+single self-contained page; tables/ with each table in Markdown, CSV and LaTeX, the paired comparisons, and runs.csv
+with a line per run; figures/ as PNG and SVG. Runs that cannot be read are listed and left out.
 """
 
 import contextlib
@@ -12,9 +13,21 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
+import pandas as pd
+
 from udal_tf import storage
 from udal_tf.commands import program
-from udal_tf.reporting import comparison, figures, page, plotting, run_figures, run_table, table_text, tables
+from udal_tf.reporting import (
+    comparison,
+    figures,
+    own_data,
+    page,
+    plotting,
+    run_figures,
+    run_table,
+    table_text,
+    tables,
+)
 from udal_tf.reporting.runs import LeftOut, Run, read_runs
 from udal_tf.run_dir import RESULT
 from udal_tf.shown_names import shown
@@ -60,7 +73,7 @@ def _sketches(runs: Sequence[Run]) -> tuple[list[plotting.Sketch], list[LeftOut]
 
 def write_report(
     roots: Sequence[pathlib.Path], out: pathlib.Path, processes: int = 1, only_present: bool = False
-) -> tuple[int, list[LeftOut]]:
+) -> tuple[int, list[LeftOut], list[own_data.OwnTable]]:
     """Writes the report of all runs below `roots` into `out`.
 
     Args:
@@ -70,7 +83,7 @@ def write_report(
       only_present: whether to omit rows and columns without a run, and tables without any.
 
     Returns:
-      the number of runs in the report, and what was left out.
+      the number of runs in the report, what was left out, and the tables of datasets that are not the paper's.
 
     Raises:
       ValueError: if there is no finished run.
@@ -83,20 +96,26 @@ def write_report(
     sketches, bad_rows = _sketches(runs)
     left_out = [*left_out, *bad_rows]
     wait = plotting.drawn(sketches, out / FIGURES, processes)
-    filled = tables.build_tables(runs)
+    own, papers = own_data.own_tables(runs), [run for run in runs if not own_data.is_own(run)]
+    filled = tables.build_tables(papers) if papers else []
     if only_present:
         filled = [table.present() for table in filled if not table.runs.empty]
-    comparisons = comparison.compare(filled)
+    parts = [part for part in (own_data.compare(own), comparison.compare(filled)) if not part.empty]
+    comparisons = pd.concat(parts) if parts else comparison.compare(())
     texts = {"comparisons.md": comparison.markdown(comparisons), "comparisons.csv": comparisons.to_csv(index=False)}
     texts["runs.csv"] = run_table.run_table(runs).to_csv(index=False)
     for table in filled:
         texts[f"{table.name}.md"] = table_text.markdown(table)
         texts[f"{table.name}.csv"] = table.cells.to_csv(index=False, columns=list(tables.CELL_COLUMNS))
         texts[f"{table.name}.tex"] = table_text.latex(table)
+    for one in own:
+        texts[f"{one.name}.md"] = own_data.markdown(one)
+        texts[f"{one.name}.csv"] = one.cells.to_csv(index=False, columns=list(own_data.CELL_COLUMNS))
+        texts[f"{one.name}.tex"] = own_data.latex(one)
     for name, text in texts.items():
         write_text(out / TABLES / name, text)
-    write_text(out / PAGE, page.page(filled, comparisons, wait(), runs, left_out))
-    return len(runs), left_out
+    write_text(out / PAGE, page.page(own, filled, comparisons, wait(), runs, left_out))
+    return len(runs), left_out, own
 
 
 @program.command
@@ -120,7 +139,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 raise ValueError(f"{shown(folder)} must be a folder with runs, and is not")
         processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         with _folder(args.out) as out:
-            count, left_out = write_report(args.folders, out, processes, args.only_present)
+            count, left_out, own = write_report(args.folders, out, processes, args.only_present)
+    for table in own:
+        print(own_data.text(table) + "\n")
     for one in left_out:
         print(f"left out: {shown(one.label)}: {one.reason}")
     print(f"{count} {'run' if count == 1 else 'runs'}, {len(left_out)} left out: {shown(args.out / PAGE)}")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import textwrap
 
 from absl import app, flags, logging
 
@@ -11,6 +12,7 @@ from udal_tf.commands import program
 from udal_tf.commands.help_text import help_text
 from udal_tf.data import settings
 from udal_tf.reporting.console import result_text
+from udal_tf.reporting.terminal import PLAIN_WIDTH
 from udal_tf.run_records import RunDirError
 from udal_tf.shown_names import shown
 
@@ -31,6 +33,7 @@ def _main(argv: list[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     from udal_tf.data.dataset import DataError
+    from udal_tf.inference import priors
     from udal_tf.training.checkpointing import CheckpointError
     from udal_tf.training.distribute import DeviceError, WorkerLost, check_cluster
     from udal_tf.training.experiment import train_and_evaluate
@@ -51,6 +54,8 @@ def _main(argv: list[str]) -> None:
         _start_again(str(error))
     folder = config.train.workdir
     print(f"\n{result_text(result)}")
+    if caution := priors.caution(config.method.method):
+        print(f"\n{textwrap.fill(caution, PLAIN_WIDTH, break_on_hyphens=False)}")
     print(f"\n{result.steps} steps in {result.seconds:.0f} s. Results, metrics and images: {shown(folder)}")
 
 

@@ -21,28 +21,18 @@ ELONGATED = 1.5
 MIXED_SIZES = 4
 # Fraction of gray images above which a dataset is mixed, or by which two parts differ.
 MIXED_GRAY = 0.02
-# Training images that a large network needs without pretrained weights.
-ENOUGH_FOR_LARGE = 5_000
 
 _Warnings = Iterator[tuple[str, str]]
 
 
-def data_warnings(found: Mapping[str, Any], large_from_scratch: bool = False) -> list[dict[str, str]]:
+def data_warnings(found: Mapping[str, Any]) -> list[dict[str, str]]:
     """Warnings, most serious first: each has a "kind", for programs, and a "text", for people.
 
     Args:
       found: `inspection.summary`.
-      large_from_scratch: whether a large network would be trained from random weights.
     """
     warnings = [*_not_read(found), *_leaks(found), *_look_alikes(found), *_labels(found), *_priors(found)]
     warnings += [*_files_left_out(found), *_values(found), *_sizes(found), *_colors(found)]
-    in_training = found["counts"][LABELED] + found["counts"][UNLABELED]
-    if large_from_scratch and in_training < ENOUGH_FOR_LARGE:
-        text = (
-            f"{in_training:,} images are few for a large network trained from scratch: start from pretrained weights "
-            "(--pretrained=FILE), or use a small network on small images (--arch=wrn)"
-        )
-        warnings.append(("large_without_weights", text))
     return [{"kind": kind, "text": text} for kind, text in warnings]
 
 

@@ -206,6 +206,29 @@ def _with_image(file: str | os.PathLike | BinaryIO, use: Callable[[Image.Image, 
         raise ImageError(name, fault_text(error)) from error
 
 
+def whole(file: str | os.PathLike | BinaryIO, longest: int) -> np.ndarray:
+    """A whole image to look at: upright, with transparency on white, its longer side reduced to at most `longest`.
+
+    Returns:
+      [H, W, 3] uint8.
+
+    Raises:
+      ImageError: as `decode`.
+    """
+
+    def pixels(image: Image.Image, orientation: int) -> Image.Image:
+        if image.mode in ("RGB", "L", "CMYK"):
+            image.draft(image.mode, (2 * longest, 2 * longest))
+        key = _transparent_value(image)
+        image.load()
+        orientation = orientation or orientation_of(_exif(image))
+        shown = _reduced(image, key, longest) if image.width * image.height > _LARGE else _rgb(image, key)
+        shown.thumbnail((longest, longest))
+        return shown.transpose(_TURNS[orientation]) if orientation in _TURNS else shown
+
+    return np.asarray(_with_image(file, pixels), np.uint8)
+
+
 def prepare_pillow() -> list[str]:
     """The formats that can be read here. Silences Pillow's warnings, which name no file."""
     # Not set at import, and again where a test or a user has restored the filters.

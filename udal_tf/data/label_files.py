@@ -107,6 +107,17 @@ def read(file: pathlib.Path, root: pathlib.Path, split: str = TRAIN) -> Table:
     return Table(file, list(rows.values()), sha256, SPLIT in columns, tuple(notes))
 
 
+def unfit_file(path: str) -> str:
+    """Why no line of a CSV file can name this file, or ""."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return "its name is not UTF-8, so no CSV file of labels can hold it: rename it"
+    if not is_image_name(path):
+        return "not an image by its suffix, so no CSV file of labels can hold it: rename it"
+    return ""
+
+
 def check_classes(rows: Iterable[LabelRow]) -> None:
     """Raises DataError, naming the line, for a class that no image to train on has."""
     rows = list(rows)

@@ -29,13 +29,20 @@ _LOWEST = 8
 _THUMBNAIL = 16
 # Without the mean, which is the brightness.
 BITS = _LOWEST**2 - 1
+# Of a description.
+LENGTH = BITS + _THUMBNAIL**2
 # Queries and references compared at a time.
 _QUERIES = 512
 _REFERENCES = 8192
 
 
 def describe(pixels: np.ndarray) -> np.ndarray:
-    """What `Described` compares: [319] uint8, the 63 bits and the 16 × 16 thumbnail. pixels: [H, W, 3] uint8."""
+    """What `Described` compares: [319] uint8, the 63 bits and the 16 × 16 thumbnail.
+
+    pixels: [H, W, 3] uint8, or [H, W, 1] of a gray image; of other channels, their mean.
+    """
+    if pixels.shape[2] != 3:
+        pixels = pixels.mean(axis=2).round().astype(np.uint8)
     gray = Image.fromarray(pixels).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
     lowest = fft.dctn(np.asarray(gray, np.float32), norm="ortho")[:_LOWEST, :_LOWEST].ravel()[1:]
     thumbnail = np.asarray(gray.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX), np.uint8)
@@ -47,7 +54,7 @@ class Described:
 
     def __init__(self, descriptions: Sequence[np.ndarray], excluded: np.ndarray):
         """descriptions: of N images. excluded: [N, k] int; images equal in a column are no near duplicates."""
-        stacked = np.stack(descriptions) if len(descriptions) else np.zeros((0, BITS + _THUMBNAIL**2), np.uint8)
+        stacked = np.stack(descriptions) if len(descriptions) else np.zeros((0, LENGTH), np.uint8)
         # With ±1 for bits, a product counts them: BITS − 2 · (bits that differ).
         self.signs = stacked[:, :BITS].astype(np.float32) * 2 - 1
         self.thumbnails = stacked[:, BITS:]
@@ -90,3 +97,20 @@ def nearest(queries: Described, references: Described) -> np.ndarray:
             best[rows[better]] = columns[nearest_column[better]]
             best_correlation[rows[better]] = highest[better]
     return best
+
+
+def distinct(descriptions: np.ndarray) -> np.ndarray:
+    """Positions of images no two of which are near duplicates or equal, the first of those that look alike.
+
+    descriptions: [N, 319] uint8, as `describe` gives them.
+    """
+    # Copies, of which there may be very many, without comparing pairs; flat ones too.
+    kept = np.sort(np.unique(descriptions, axis=0, return_index=True)[1])
+    while True:
+        found = Described(list(descriptions[kept]), np.arange(len(kept))[:, None])
+        again = nearest(found, found)
+        # Of the two that are most alike the later one is left out, so the loop ends.
+        later = (again >= 0) & (again < np.arange(len(kept)))
+        if not later.any():
+            return kept
+        kept = kept[~later]

@@ -55,10 +55,13 @@ def make_problem(source: Source, config: DataConfig) -> SslData:
         "protocol": config.protocol,
         "draw": draw,
         "labeled_counts": labeled_counts,
-        "unlabeled_counts": _counts(labels[unlabeled], num_classes),
         "labeled_sha256": positions_sha256(labeled),
         "unlabeled_sha256": positions_sha256(unlabeled),
     }
+    # Of the images without a label alone, though base learners also use the labeled ones as unlabeled, as in CReST; if
+    # no class of theirs is known, there are no counts.
+    if not len(others) or labels[others].max() >= 0:
+        provenance["unlabeled_counts"] = _counts(labels[others], num_classes)
     provenance |= of_validation
     if np.any(labels < 0):
         provenance["unlabeled_of_unknown_class"] = int(np.sum(labels[unlabeled] < 0))

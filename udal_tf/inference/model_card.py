@@ -20,7 +20,7 @@ FEW_LABELED = 10
 FEW_TESTED = 30
 _VARIANTS = {"last": ("ema", "ema_la"), "best": ("ema", "ema_la"), "raw": ("raw", "raw_la")}
 # Settings that a run fills in itself.
-_FILLED_IN = ("images", "labels_sha256", "plugin_sha256")
+_FILLED_IN = ("images", "labels_sha256", "plugin_sha256", "pretrained_sha256")
 # Facts of the data that are per-class counts, shown in the table of classes.
 _COUNTS = ("labeled_counts", "unlabeled_counts", "validation_counts", "test_counts")
 
@@ -159,7 +159,7 @@ def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> st
     grown = model.folder.config.generations > 1
     labeled = "labeled, pseudo-labels included" if grown else "labeled"
     for title, key in ((labeled, "labeled_counts"), ("unlabeled", "unlabeled_counts")):
-        if key in data:
+        if key in data and not (key == "unlabeled_counts" and _are_of_the_labels(data)):
             columns[title] = data[key]
     columns["p_data"] = [f"{prior:.4f}" for prior in model.p_data]
     if export.target_prior is not None:
@@ -186,6 +186,11 @@ def _classes(model: TrainedModel, data: Mapping[str, Any], export: Export) -> st
         )
     )
     return f"On the {scored_on} images of the run, {scores}.\n\n{table}"
+
+
+def _are_of_the_labels(data: Mapping[str, Any]) -> bool:
+    """Whether the counts of the unlabeled images are those of the labeled ones, as in runs of earlier versions."""
+    return bool(data.get("unlabeled_of_unknown_class")) and data["unlabeled_counts"] == data.get("labeled_counts")
 
 
 def _tested(model: TrainedModel) -> list[int]:

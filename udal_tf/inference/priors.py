@@ -5,7 +5,8 @@
 p_source is the prior that the model's predictions are assumed to follow, p_target the stated class distribution of the
 new images. Which p_source is right depends on the method. Trained with plain cross-entropy a model follows p_data;
 trained with UDAL's labeled loss, p̃_α (Eqs. 6 to 8); with logit adjustment in training, the uniform distribution:
-`own`. The paper removes p_data from every method, UDAL included ("UDAL & LA (Inf)", Table 1): `labeled`.
+`own`, see `methods.own_prior`. The paper removes p_data from every method, UDAL included ("UDAL & LA (Inf)", Table 1):
+`labeled`.
 """
 
 import os
@@ -14,14 +15,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from udal_tf import class_distribution, registry
+from udal_tf import class_distribution
 from udal_tf.core import alignment
-from udal_tf.methods.method import Method
-from udal_tf.registry import METHODS, P_DATA, P_TARGET, ZERO
-from udal_tf.registry import UNIFORM as UNIFORM_TARGET
+from udal_tf.methods.own_prior import has_own_prior
+from udal_tf.registry import METHODS
 
 UNIFORM, TRAIN = "uniform", "train"
-LABELED, OWN = "labeled", "own"
 # What a user may state: a keyword, a file, numbers by class name, numbers in class order.
 Stated = str | os.PathLike | Mapping[str, float] | Sequence[float]
 
@@ -65,33 +64,22 @@ def target_prior(stated: Stated, class_names: Sequence[str], p_data: np.ndarray)
         raise ValueError(f"{source}{error}") from error
 
 
-def own_prior(method: str, p_data: np.ndarray, p_target: np.ndarray | None) -> np.ndarray:
-    """The prior that a method's labeled loss gives the model: p̃ (Eq. 6), uniform (Eq. 3), or p_data. [C] float32.
-
-    The same as `methods.aligner.Aligner.p_own`, from the run's records.
+def caution(method: str) -> str:
+    """What a user of LA (Inf) should know about models of a method; "" where they follow p_data.
 
     Args:
       method: a run's --method.
-      p_data: [C], the class prior of the labeled data.
-      p_target: [C], p̃ at the weights' epoch; None if no epoch is finished.
-
-    Raises:
-      ValueError: if p̃ is needed and not known, or the method has a second head, a correction at inference or
-        estimates of its own.
     """
-    record, unknown = METHODS[method], f"the source prior of --method={method} is unknown: use {LABELED}"
-    shift = record.targets.labeled
-    if record.second_head or registry.resolved(record.behavior).inference_shift is not Method.inference_shift:
-        raise ValueError(unknown)
-    if shift is None:
-        return p_data
-    if shift.source != P_DATA or shift.tau != 1.0 or shift.target not in (P_TARGET, UNIFORM_TARGET):
-        raise ValueError(unknown)
-    if shift.alpha == ZERO or shift.target == UNIFORM_TARGET:
-        return np.full(len(p_data), 1 / len(p_data), np.float32)
-    if p_target is None:
-        raise ValueError(f"the model's own prior is known only after the first finished epoch: use {LABELED} for now")
-    return p_target
+    record = METHODS[method]
+    if has_own_prior(record) and record.targets.labeled is None:
+        return ""
+    balanced = f"{record.label or method} has balanced this model already, at least in part"
+    if has_own_prior(record):
+        return (
+            f"{balanced}: LA (Inf) from the prior of the labeled images can lower its accuracy, even where classes are "
+            "equally frequent. --source_prior=own removes only what is left of that prior."
+        )
+    return f"{balanced}: LA (Inf) corrects it a second time and can lower its accuracy."
 
 
 def shift(p_source: np.ndarray, p_target: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
 """Using a trained model: `load` a work folder, `predict` the classes of images."""
 
 import dataclasses
+import functools
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -16,8 +17,9 @@ from udal_tf.data.dataset import DataError
 from udal_tf.data.files import NAMED
 from udal_tf.inference import image_files, priors, workfolder
 from udal_tf.inference.workfolder import LAST, RAW, WEIGHTS, ModelError, WorkFolder
+from udal_tf.methods import own_prior
 from udal_tf.methods.method import Method, make_method
-from udal_tf.methods.network import Network
+from udal_tf.methods.network import Network, features_of
 from udal_tf.models.build import build_model
 from udal_tf.shown_names import shown
 from udal_tf.training.distribute import usable_cores
@@ -68,11 +70,20 @@ class TrainedModel:
         self.batch_size = batch_size or max(1, min(PIXELS_PER_PASS // (height * width), MOST_PER_PASS))
         self.network = _network(folder, weights, self.input_shape, len(self.class_names))
         self._read = image_files.reader(folder.config.data.dataset, self.input_shape)
-        self._run = tf.function(
-            lambda images: self.network(normalize(images), training=False),
-            input_signature=[tf.TensorSpec([self.batch_size, *self.input_shape], tf.uint8)],
-            autograph=False,
-        )
+        self._run = self._traced(lambda images: [self.network(normalize(images), training=False)])
+
+    @functools.cached_property
+    def _run_with_features(self) -> Callable[[tf.Tensor], Sequence[tf.Tensor]]:
+        try:
+            images, features, logits = features_of(self.network)
+        except ValueError:  # A network of another kind: its logits are the only features known of it.
+            return self._traced(lambda images: 2 * [self.network(normalize(images), training=False)])
+        both = keras.Model(images, [logits, features])
+        return self._traced(lambda images: both(normalize(images), training=False))
+
+    def _traced(self, run: Callable[[tf.Tensor], Sequence[tf.Tensor]]) -> Callable[[tf.Tensor], Sequence[tf.Tensor]]:
+        signature = [tf.TensorSpec([self.batch_size, *self.input_shape], tf.uint8)]
+        return tf.function(run, input_signature=signature, autograph=False)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """[N, H, W, C] uint8 images -> [N, C] float32 logits. Raises ValueError for a wrong shape or dtype."""
@@ -82,24 +93,41 @@ class TrainedModel:
                 f"images must be uint8 [N, {', '.join(map(str, self.input_shape))}], got {images.dtype} "
                 f"{list(images.shape)}; to predict files of any size, give their paths"
             )
-        parts = [np.zeros([0, len(self.class_names)], np.float32)]
+        empty = np.zeros([0, len(self.class_names)], np.float32)
+        return np.concatenate([empty, *(logits for (logits,) in self._in_batches(self._run, images))])
+
+    def embed(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits [N, C] and the features [N, F] that the network's last layer is given, float32, of N > 0 images.
+
+        images: as for `logits`. Of a network that does not end in a Dense layer, the features are its logits.
+        """
+        logits, features = zip(*self._in_batches(self._run_with_features, images), strict=True)
+        return np.concatenate(logits), np.concatenate(features)
+
+    def _in_batches(
+        self, run: Callable[[tf.Tensor], Sequence[tf.Tensor]], images: np.ndarray
+    ) -> Iterator[list[np.ndarray]]:
         for start in range(0, len(images), self.batch_size):
             some = images[start : start + self.batch_size]
             filled = np.pad(some, [(0, self.batch_size - len(some)), (0, 0), (0, 0), (0, 0)])
-            parts.append(self._run(tf.constant(filled)).numpy()[: len(some)])
-        return np.concatenate(parts)
+            yield [values.numpy()[: len(some)] for values in run(tf.constant(filled))]
 
     def logits_of_files(self, paths: Iterable[str]) -> Iterator[tuple[str, np.ndarray | str]]:
         """Each path with its image's logits [C], or what is wrong with it, in order.
 
         Files are read ahead by threads, a bounded number at a time.
         """
-        read = image_files.read_ahead(paths, self._read, usable_cores())
-        while some := list(itertools.islice(read, self.batch_size)):
+        for some in self.batches_of_files(paths):
             good = [pixels for _, pixels in some if not isinstance(pixels, str)]
             rows = iter(self.logits(np.stack(good)) if good else ())
             for path, pixels in some:
                 yield path, pixels if isinstance(pixels, str) else next(rows)
+
+    def batches_of_files(self, paths: Iterable[str]) -> Iterator[list[tuple[str, image_files.Pixels]]]:
+        """Each path with its image as network input, or what is wrong with it, in order, a batch at a time."""
+        read = image_files.read_ahead(paths, self._read, usable_cores())
+        while some := list(itertools.islice(read, self.batch_size)):
+            yield some
 
     def pixels(self, path: str | os.PathLike) -> image_files.Pixels:
         """An image file as network input, [H, W, C] uint8, or what is wrong with it."""
@@ -110,7 +138,7 @@ class TrainedModel:
 
         Args:
           kind: `labeled`, p_data; `own`, the prior that the method's labeled loss gives the model
-            (`priors.own_prior`); or "": as in the evaluation during training, chosen by --la_prior.
+            (`methods.own_prior.own_prior`); or "": as in the evaluation during training, chosen by --la_prior.
 
         Raises:
           ModelError: if it is not known for weights of this step.
@@ -118,18 +146,18 @@ class TrainedModel:
         config, row = self.folder.config, self.folder.row
         p_target = np.array(row.p_target, np.float32) if row else None
         kind = kind or config.method.la_prior
-        if kind == priors.LABELED:
+        if kind == own_prior.LABELED:
             return self.p_data
         try:
-            if kind == priors.OWN:
-                return priors.own_prior(config.method.method, self.p_data, p_target)
+            if kind == own_prior.OWN:
+                return own_prior.own_prior(config.method.method, self.p_data, p_target)
         except ValueError as error:
             raise ModelError(f"{shown(self.folder.run_dir.path)}: {error}") from error
         if self.folder.result:  # --la_prior=label_average or target, as it was at the end.
             return np.array(self.folder.result.la_prior.distribution, np.float32)
         raise ModelError(
             f"{shown(self.folder.run_dir.path)}: --la_prior={kind} is known only at the end of training; use the "
-            f"source prior {priors.LABELED} for now"
+            f"source prior {own_prior.LABELED} for now"
         )
 
     def shift(self, target_prior: priors.Stated | None, source_prior: str = "") -> np.ndarray:

@@ -3,13 +3,12 @@
 import dataclasses
 import os
 
-import tensorflow as tf
-
 from udal_tf import storage
 from udal_tf.config import Config
 from udal_tf.run_dir import BEST, CHECKPOINTS, CONFIG, RunDir
 from udal_tf.run_records import TEST, EpochRow, ModelFacts, Result, RunDirError, Scores
 from udal_tf.shown_names import shown
+from udal_tf.training.weights import latest_weights, part_with_model
 
 # EMA weights of the last checkpoint.
 LAST = "last"
@@ -83,17 +82,17 @@ def read(workdir: str | os.PathLike, weights: str = LAST, unfinished: bool = Fal
 
 def _read(run_dir: RunDir, weights: str, unfinished: bool) -> WorkFolder:
     _check_is_run_dir(run_dir)
-    config, (generation, part) = run_dir.config(), _with_model(run_dir)
+    config, (generation, part) = run_dir.config(), part_with_model(run_dir)
     if not part:
         raise ModelError(
             f"{shown(run_dir.path)} has no model yet: the run was interrupted before its first checkpoint; run the "
             "same training command again"
         )
     result = run_dir.result() if run_dir.finished else None
-    last = _latest(part, CHECKPOINTS) or ""
+    last = latest_weights(part, CHECKPOINTS) or ""
     if not result and not unfinished:
         raise ModelError(f"{shown(run_dir.path)} is not finished: {_progress(config, generation, _step(last))}")
-    path = _latest(part, BEST) if weights == BEST_EPOCH else last
+    path = latest_weights(part, BEST) if weights == BEST_EPOCH else last
     if not path:
         raise ModelError(f"{shown(part.path)} has no {BEST}/ with weights: use weights={LAST}")
     rows = {row.step: row for row in part.rows()}
@@ -114,19 +113,6 @@ def _check_is_run_dir(run_dir: RunDir) -> None:
         f"{shown(path)} is not the work folder of a run: it has no {CONFIG}. Give the run's --workdir, or the folder "
         "that the run printed at its end"
     )
-
-
-def _with_model(run_dir: RunDir) -> tuple[int, RunDir | None]:
-    """The last generation with a checkpoint, counted from 0, and its folder; the folder is None if there is none."""
-    candidates = (run_dir.generations() or {0: run_dir}).items()
-    return next(((n, part) for n, part in reversed(candidates) if _latest(part, CHECKPOINTS)), (0, None))
-
-
-def _latest(part: RunDir, folder: str) -> str | None:
-    """The newest checkpoint in a folder of a run, of which a bucket's is copied; None if there is none."""
-    if not storage.exists(part / folder):
-        return None
-    return tf.train.latest_checkpoint(str(storage.fetched(part / folder)))
 
 
 def _step(checkpoint: str) -> int:

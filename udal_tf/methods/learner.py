@@ -272,7 +272,8 @@ class Learner(tf.Module):
         if self._shrinkage:
             kept = 1.0 - metrics["learning_rate"] * replicas * self._shrinkage
             layers = [self.model, *self.heads.values()]
-            for variable in (v for layer in layers for v in layer.variables if "float" in str(v.dtype)):
+            every = [v for layer in layers for v in layer.variables if "float" in str(v.dtype)]
+            for variable in self._trained if self.network.frozen else every:
                 variable.assign(variable * kept)
         if parts.probs_u is not None:
             self.history.assign(moving_average.push(self.history, parts.probs_u))

@@ -11,6 +11,9 @@ SECOND_HEAD = "second_head"
 class Network:
     """A model with additional linear heads on its features, all computed in one forward pass.
 
+    If nothing but the model's last layer is trainable (--freeze=backbone; or a network given with its other layers
+    frozen), the features are those of inference mode, with batch norm's moving statistics, and have no gradient.
+
     Args:
       model: images [B, H, W, C] in [−1, 1] -> logits [B, C]; if heads are added, a functional or sequential model whose
         last layer is a Dense on the features.
@@ -20,6 +23,7 @@ class Network:
     Attributes:
       heads: all of them by name, the second one as SECOND_HEAD.
       evaluated: the Keras model that predicts.
+      frozen: whether nothing but heads is trained.
       averaged: the variables with an EMA: all trainable ones of `evaluated`, and the model's own last layer.
 
     Raises:
@@ -31,16 +35,20 @@ class Network:
     ):
         self.model, self.heads = model, dict(heads or {})
         self.evaluated, self.averaged = model, list(model.trainable_variables)
-        if not second_head and not self.heads:
+        self.frozen = _is_frozen(model)
+        if not second_head and not self.heads and not self.frozen:
             self._models: dict[tuple[str, ...], keras.Model] = {(): model}
             return
-        images, features, logits = _features(model)
+        images, features, logits = features_of(model)
         if second_head:
             head = keras.layers.Dense(model.output_shape[-1], dtype="float32", name=SECOND_HEAD)
             self.evaluated = keras.Model(images, head(features), name=model.name)
             self.averaged += head.trainable_variables
             self.heads[SECOND_HEAD] = head
         outputs = {name: head(features) for name, head in self.heads.items()}
+        if self.frozen:
+            self._backbone = keras.Model(images, features)
+            return
         self._models = {(): model}
         for names in (self._names(False), self._names(True)):
             if names not in self._models:
@@ -52,7 +60,12 @@ class Network:
     def __call__(self, images: tf.Tensor, all_heads: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Logits of the model, and by name those of the second head or of all heads, in training mode, in float32."""
         names = self._names(all_heads)
-        outputs = self._models[names](images, training=True)
+        if self.frozen:
+            features = tf.stop_gradient(self._backbone(images, training=False))
+            outputs = [self.model.layers[-1](features), *(self.heads[name](features) for name in names)]
+            outputs = outputs if names else outputs[0]
+        else:
+            outputs = self._models[names](images, training=True)
         logits, *others = [tf.cast(values, tf.float32) for values in (outputs if names else [outputs])]
         return logits, dict(zip(names, others, strict=True))
 
@@ -66,8 +79,22 @@ class Network:
         return tf.cast(self.evaluated.stateless_call(weights, fixed, images, training=False)[0], tf.float32)
 
 
-def _features(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
-    """The model's images, the features [B, F] that its last layer is given, and its logits."""
+def _is_frozen(model: keras.Model) -> bool:
+    """Whether the last layer, a Dense, has all of the model's trainable variables, and layers before it have others."""
+    last = model.layers[-1] if model.layers else None
+    if not isinstance(last, keras.layers.Dense) or not hasattr(model, "input"):
+        return False
+    of_last = {id(variable) for variable in last.variables}
+    trainable = {id(variable) for variable in model.trainable_variables}
+    return bool(trainable) and trainable <= of_last and any(id(v) not in of_last for v in model.variables)
+
+
+def features_of(model: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
+    """The model's images, the features [B, F] that its last layer is given, and its logits.
+
+    Raises:
+      ValueError: if its last layer is no Dense.
+    """
     last = model.layers[-1] if model.layers else None
     if isinstance(last, keras.layers.Dense) and isinstance(model, keras.Sequential):
         images = features = keras.Input(model.input_shape[1:], name="images")

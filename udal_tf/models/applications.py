@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from udal_tf.registry import BACKBONES
-from udal_tf.sections import NO_WEIGHTS, ModelConfig
+from udal_tf.sections import ModelConfig
 from udal_tf.shown_names import shown
 
 # ImageNet's mean and standard deviation per channel (red, green, blue), as in Keras Applications: of pixels in 0…255
@@ -19,6 +19,8 @@ from udal_tf.shown_names import shown
 CAFFE_MEAN = (123.68, 116.779, 103.939)
 TORCH_MEAN = (0.485, 0.456, 0.406)
 TORCH_STD = (0.229, 0.224, 0.225)
+# The name of the layer that scales pixels.
+PIXEL_RANGE = "pixel_range"
 # Scale and offset from [−1, 1] to 0…255.
 _HALF = 127.5
 
@@ -73,7 +75,7 @@ def build(input_shape: tuple[int, int, int], num_classes: int, config: ModelConf
         num_classes,
         config.batch_norm_momentum,
         config.sync_batch_norm,
-        published_pixels=config.pretrained != NO_WEIGHTS,
+        published_pixels=config.published_pixels,
     )
 
 
@@ -102,11 +104,7 @@ def application(
     """
     pixels = BACKBONES[arch].pixels
     inputs = keras.Input(input_shape, name="images")
-    x = (
-        PixelRange(pixels, name="pixel_range", dtype="float32")(inputs)
-        if published_pixels or pixels == "own"
-        else inputs
-    )
+    x = PixelRange(pixels, name=PIXEL_RANGE, dtype="float32")(inputs) if published_pixels or pixels == "own" else inputs
     backbone = _backbone(arch, input_tensor=x)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -1,4 +1,4 @@
-"""Builds the network that a config names, checks that images fit it, and loads pretrained weights."""
+"""Builds the network that a config names, and checks that images fit it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,9 +6,8 @@ from collections.abc import Iterator
 import keras
 
 from udal_tf import registry
-from udal_tf.models import applications
 from udal_tf.registry import BACKBONES
-from udal_tf.sections import NO_WEIGHTS, ModelConfig
+from udal_tf.sections import ModelConfig
 from udal_tf.settings import Section
 
 
@@ -40,7 +39,9 @@ def build_model(
     precision: str = "float32",
     own: Section | None = None,
 ) -> keras.Model:
-    """The network that `config` names, with random initial weights; `load_pretrained` handles --pretrained.
+    """The network that `config` names, with random initial weights; `training.initial_weights` handles --pretrained.
+
+    With --freeze=backbone nothing but its last layer is trainable.
 
     Args:
       config: the model section.
@@ -53,27 +54,19 @@ def build_model(
       Keras model, float32 [B, H, W, C] in [−1, 1] -> logits float32 [B, num_classes].
 
     Raises:
-      ValueError: if the network cannot take images of this shape.
+      ValueError: if the network cannot take images of this shape, or cannot be frozen.
     """
     check_images_fit(config, input_shape)
     record = BACKBONES[config.arch]
     with _layers_compute_in(precision):
-        return registry.resolved(record.build)(input_shape, num_classes, config, registry.section_of(record, own))
-
-
-def load_pretrained(config: ModelConfig, model: keras.Model) -> None:
-    """Loads the weights that --pretrained names, if any, into the model.
-
-    Only a new run needs the file: a resumed one finds all weights in its checkpoint.
-
-    Raises:
-      ValueError: if the file is missing or holds the weights of another network.
-    """
-    if config.pretrained != NO_WEIGHTS:
-        applications.load_pretrained(model, config.arch, config.pretrained)
-
-
-def check_pretrained(config: ModelConfig, input_shape: tuple[int, int, int]) -> None:
-    """Raises ValueError if `load_pretrained` would, by trying it on a temporary model."""
-    if config.pretrained != NO_WEIGHTS:
-        load_pretrained(config, build_model(config, input_shape, num_classes=2))
+        model = registry.resolved(record.build)(input_shape, num_classes, config, registry.section_of(record, own))
+    if config.frozen:
+        last = model.layers[-1] if hasattr(model, "input") else model
+        if not isinstance(last, keras.layers.Dense):
+            raise ValueError(
+                f"--freeze={config.freeze} needs a functional network that ends in a Dense layer, and --arch="
+                f"{config.arch} ends in {type(last).__name__}"
+            )
+        for layer in model.layers[:-1]:
+            layer.trainable = False
+    return model

@@ -19,7 +19,8 @@ class FusedBatchNorm(keras.layers.Layer):
       synchronized: whether training uses statistics over the images of all replicas; with several replicas the
         kernel is then not fused.
 
-    Call with [B, H, W, C]; `training=True` normalizes with the batch's statistics and updates the moving ones.
+    Call with [B, H, W, C]; `training=True` normalizes with the batch's statistics and updates the moving ones, unless
+    the layer is not `trainable`, as in Keras.
     """
 
     def __init__(self, momentum: float, epsilon: float = BATCH_NORM_EPSILON, synchronized: bool = False, **kwargs):
@@ -37,6 +38,7 @@ class FusedBatchNorm(keras.layers.Layer):
         self.moving_variance = self.add_weight(name="moving_variance", shape=shape, initializer="ones", **moving)
 
     def call(self, x, training=False):
+        training = training and self.trainable
         replicas = tf.distribute.get_replica_context()
         if training and self.synchronized and replicas is not None and replicas.num_replicas_in_sync > 1:
             outputs, mean, variance = self._over_replicas(x, replicas)

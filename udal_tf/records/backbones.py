@@ -32,7 +32,19 @@ class WideResNetConfig(Section):
             raise ValueError(f"--depth must be 6n + 4 (10, 16, 22, 28, …), got {self.depth}")
 
 
-def _application(name: str, keras_name: str, pixels: str, smallest_side: int = 32) -> Backbone:
+# Where Keras has the weights of its applications.
+_WEIGHTS = "https://storage.googleapis.com/tensorflow/keras-applications/"
+
+
+def _application(
+    name: str,
+    keras_name: str,
+    pixels: str,
+    weights: str,
+    md5: str,
+    image_side: int = 224,
+    smallest_side: int = 32,
+) -> Backbone:
     return Backbone(
         name=name,
         label=keras_name,
@@ -41,6 +53,9 @@ def _application(name: str, keras_name: str, pixels: str, smallest_side: int = 3
         rgb=True,
         keras_name=keras_name,
         pixels=pixels,
+        weights=_WEIGHTS + weights,
+        weights_md5=md5,
+        image_side=image_side,
         speed=_APPLICATION_SPEED,
     )
 
@@ -63,15 +78,86 @@ RECORDS = (
         smallest_side=32,
         speed=_APPLICATION_SPEED,
     ),
-    _application("keras_resnet50", "ResNet50", "caffe"),
-    _application("resnet101", "ResNet101", "caffe"),
-    _application("resnet50v2", "ResNet50V2", "tf"),
-    _application("densenet121", "DenseNet121", "torch"),
-    _application("mobilenetv2", "MobileNetV2", "tf"),
-    _application("mobilenetv3small", "MobileNetV3Small", "own"),
-    _application("mobilenetv3large", "MobileNetV3Large", "own"),
-    _application("efficientnetv2b0", "EfficientNetV2B0", "own"),
-    _application("efficientnetv2s", "EfficientNetV2S", "own"),
-    _application("xception", "Xception", "tf", 71),
-    _application("inceptionv3", "InceptionV3", "tf", 75),
+    _application(
+        "keras_resnet50",
+        "ResNet50",
+        "caffe",
+        "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "4d473c1dd8becc155b73f8504c6f6626",
+    ),
+    _application(
+        "resnet101",
+        "ResNet101",
+        "caffe",
+        "resnet/resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "88cf7a10940856eca736dc7b7e228a21",
+    ),
+    _application(
+        "resnet50v2",
+        "ResNet50V2",
+        "tf",
+        "resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "fac2f116257151a9d068a22e544a4917",
+    ),
+    _application(
+        "densenet121",
+        "DenseNet121",
+        "torch",
+        "densenet/densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "30ee3e1110167f948a6b9946edeeb738",
+    ),
+    _application(
+        "mobilenetv2",
+        "MobileNetV2",
+        "tf",
+        "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+        "",
+    ),
+    _application(
+        "mobilenetv3small",
+        "MobileNetV3Small",
+        "own",
+        "mobilenet_v3/weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+        "d3e8ec802a04aa4fc771ee12a9a9b836",
+    ),
+    _application(
+        "mobilenetv3large",
+        "MobileNetV3Large",
+        "own",
+        "mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+        "07fb09a5933dd0c8eaafa16978110389",
+    ),
+    _application(
+        "efficientnetv2b0",
+        "EfficientNetV2B0",
+        "own",
+        "efficientnet_v2/efficientnetv2-b0_notop.h5",
+        "893217f2bb855e2983157299931e43ff",
+    ),
+    _application(
+        "efficientnetv2s",
+        "EfficientNetV2S",
+        "own",
+        "efficientnet_v2/efficientnetv2-s_notop.h5",
+        "af0682fb74e8c54910f2d4393339c070",
+        384,
+    ),
+    _application(
+        "xception",
+        "Xception",
+        "tf",
+        "xception/xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "b0042744bf5b25fce3cb969f33bebb97",
+        299,
+        71,
+    ),
+    _application(
+        "inceptionv3",
+        "InceptionV3",
+        "tf",
+        "inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "bcbd6486424b2319ff4ef7d526e38f63",
+        299,
+        75,
+    ),
 )

@@ -19,6 +19,8 @@ MOST_NUMBERED_CLASSES = 12
 CONFUSION_GAMMA = 0.5
 SHEET_COLUMNS = 6
 SHEET_CELL_INCHES = 1.7
+# The longer side of an image of a sheet: about twice the pixels that its cell has.
+MISTAKE_PIXELS = 400
 # Bars of a reliability diagram with fewer images are drawn with the opacity PALE.
 FEW_IMAGES = 10
 PALE = 0.35
@@ -30,7 +32,8 @@ def confusion_matrices(
     """One matrix per entry, side by side: [C][C] counts, true classes in rows; colors are fractions of a row."""
     side = min(max(4.0, 0.55 * len(class_names)), 9.0)
     named = len(class_names) <= MOST_NAMED_CLASSES
-    with drawing(path, len(matrices) * (side + 0.8) + 0.9, side + 1.2) as figure:
+    with drawing(path, len(matrices) * (side + 0.8) + 0.9, side + 1.5) as figure:
+        figure.suptitle("Confusion matrix: images of each class by what they are predicted as", x=0.01, ha="left")
         all_axes = figure.subplots(1, len(matrices), squeeze=False)[0]
         for axes, (title, matrix) in zip(all_axes, matrices.items(), strict=True):
             counts = np.array(matrix)
@@ -60,7 +63,8 @@ def reliability(calibrations: Mapping[str, Mapping[str, Any]], path: pathlib.Pat
     Args:
       calibrations: title -> {"ece", "bins"} as `inference.assessment.calibration` returns them.
     """
-    with drawing(path, 4.2 * len(calibrations), 5.4) as figure:
+    with drawing(path, 4.2 * len(calibrations), 5.8) as figure:
+        figure.suptitle("Reliability: accuracy of the predictions by their confidence", x=0.01, ha="left")
         grid = figure.subplots(2, len(calibrations), height_ratios=(3, 1), sharex=True, sharey="row", squeeze=False)
         for (upper, lower), (title, found) in zip(grid.T, calibrations.items(), strict=True):
             for one in found["bins"]:
@@ -69,7 +73,7 @@ def reliability(calibrations: Mapping[str, Mapping[str, Any]], path: pathlib.Pat
                 upper.bar(middle, one["accuracy"], width, color=BLUE, alpha=pale)
                 lower.bar(middle, one["count"], width, color=GRAY, alpha=pale)
             upper.plot([0, 1], [0, 1], "--", color=ORANGE, linewidth=1.5, label="perfect calibration")
-            upper.set_title(f"{title}: ECE {100 * found['ece']:.1f} %", loc="left")
+            upper.set_title(f"{title}\ncalibration error (ECE) {100 * found['ece']:.1f} %", loc="left")
             upper.set(xlim=(0, 1), ylim=(0, 1.02))
             lower.set(yscale="log", xlabel=f"confidence (pale: fewer than {FEW_IMAGES} images)")
         grid[0, 0].set_ylabel("accuracy")
@@ -79,7 +83,7 @@ def reliability(calibrations: Mapping[str, Mapping[str, Any]], path: pathlib.Pat
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """A misclassified image, [H, W, C] uint8 as the network sees it, with its true and predicted class."""
+    """A misclassified image of any size, [H, W, C] uint8 as in its file, with its true and predicted class."""
 
     image: np.ndarray
     file: str

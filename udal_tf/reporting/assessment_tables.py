@@ -17,7 +17,7 @@ _OVERALL = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "e
 def titles(evaluation: dict[str, Any]) -> dict[str, str]:
     """A title for each kind of predictions."""
     stated = evaluation["target_prior"]["stated"]
-    return {"plain": "unadjusted", "adjusted": f"LA (Inf), {pathlib.Path(stated).name}"}
+    return {"plain": "without LA (Inf)", "adjusted": f"LA (Inf), {pathlib.Path(stated).name}"}
 
 
 def per_class(evaluation: dict[str, Any]) -> pd.DataFrame:

@@ -46,9 +46,11 @@ def recall(methods: Mapping[str, Sequence[Run]], group: str) -> list[Sketch]:
         values = [run.result.per_class_recall[paper.EMA] for run in of]
         curve = _by_class(name, values, order, color=color, marker=marker, style=style)
         curves.append(dataclasses.replace(curve, spread=()))
-    caption = f"Test recall of each class with the EMA weights; {group}. Means over folds."
+    caption = f"Test recall of each class with the EMA weights; {group}. Means over runs."
     name = f"recall_{slug(group)}"
-    return [_class_sketch(name, "Recall of each class", group, caption, "test recall, %", first, curves)]
+    return [
+        _class_sketch(name, "Recall of each class on the test images", group, caption, "test recall, %", first, curves)
+    ]
 
 
 def added_labels(runs: Sequence[Run], method: str, group: str) -> list[Sketch]:
@@ -64,7 +66,7 @@ def added_labels(runs: Sequence[Run], method: str, group: str) -> list[Sketch]:
             curves += [_by_class(f"added for generation {number + 1}", of, order)] if of else []
         if curves:
             name = f"added_{measure}_{slug(method)}_{slug(group)}"
-            title = f"{method}: {measure} of the added pseudo-labels"
+            title = f"{measure.capitalize()} of the added pseudo-labels"
             caption = f"{measure.capitalize()} per class of the pseudo-labels added per generation; {method}, {group}."
             y_label = f"{measure} of the added pseudo-labels, %"
             sketches.append(_class_sketch(name, title, f"{method}; {group}", caption, y_label, runs, curves))
@@ -72,17 +74,17 @@ def added_labels(runs: Sequence[Run], method: str, group: str) -> list[Sketch]:
 
 
 def confusion(runs: Sequence[Run], method: str, group: str) -> list[Sketch]:
-    """The confusion matrix, summed over the folds, in percent of each true class."""
+    """The confusion matrix, summed over the runs, in percent of each true class."""
     matrices = [np.array(run.result.confusion.ema, float) for run in runs]
     names = runs[0].result.class_names
     if any(matrix.shape != (len(names), len(names)) for matrix in matrices):
         return []
     counts = np.sum(matrices, axis=0)
     percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    caption = f"Confusion matrix of the EMA weights, summed over the folds; {method}, {group}."
+    caption = f"Confusion matrix of the EMA weights, summed over the runs; {method}, {group}."
     return [
         Sketch(
-            f"confusion_{slug(method)}_{slug(group)}", f"Confusion matrix, {method}", f"{method}; {group}", caption,
+            f"confusion_{slug(method)}_{slug(group)}", "Confusion matrix", f"{method}; {group}", caption,
             "predicted class", "true class", matrix=percent, color_label="images of the true class, %", x_names=names,
             y_names=names,
         )
@@ -90,7 +92,7 @@ def confusion(runs: Sequence[Run], method: str, group: str) -> list[Sketch]:
 
 
 def pseudo_labels(runs: Sequence[Run], rows: Sequence[Rows], method: str, group: str) -> list[Sketch]:
-    """Precision and recall of each class's confident pseudo-labels over training, over all folds.
+    """Precision and recall of each class's confident pseudo-labels over training, over all runs.
 
     Args:
       runs: of one setting and method.
@@ -110,7 +112,7 @@ def pseudo_labels(runs: Sequence[Run], rows: Sequence[Rows], method: str, group:
         ("recall", "shown", "the fraction of the class's images with a confident, correct pseudo-label"),
     ):
         percent = 100 * np.where(sums[whole] > 0, sums["correct"] / np.maximum(sums[whole], 1), np.nan)
-        title = f"Per-class pseudo-label {measure} over training, {method}"
+        title = f"Pseudo-label {measure} of each class over training"
         caption = f"{measure.capitalize()} by class and epoch: {words}; blank: no such image. {method}, {group}."
         sketches.append(
             Sketch(

@@ -103,10 +103,10 @@ def shown(comparisons: pd.DataFrame) -> pd.DataFrame:
             "B": comparisons.b,
             "A − B, points": comparisons.difference.map(table_text.signed) + spread,
             f"{CONFIDENCE:.0%} interval": interval,
-            "folds with A > B": comparisons.wins.astype(str) + " of " + comparisons.n.astype(str),
+            "pairs with A > B": comparisons.wins.astype(str) + " of " + comparisons.n.astype(str),
             "t-test p": comparisons.t_p.map(p_text),
             "Wilcoxon p": comparisons.wilcoxon_p.map(p_text),
-            "folds": comparisons.folds.str.replace(" ", ", "),
+            "folds (seed:fold)": comparisons.folds.str.replace(" ", ", "),
         },
         dtype=object,
     )
@@ -115,4 +115,4 @@ def shown(comparisons: pd.DataFrame) -> pd.DataFrame:
 def markdown(comparisons: pd.DataFrame) -> str:
     """All comparisons as one table."""
     table = table_text.as_markdown(shown(comparisons).set_index("setting"))
-    return f"## Paired comparisons over folds\n\n{table}\n\n{CAUTION}\n"
+    return f"## Paired comparisons\n\n{table}\n\n{CAUTION}\n"

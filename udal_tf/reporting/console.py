@@ -5,7 +5,7 @@ from typing import Any
 
 from udal_tf import shown_names
 from udal_tf.reporting.terminal import table_text
-from udal_tf.run_records import ByWeights, EpochRow, Result
+from udal_tf.run_records import NO_LA, ByWeights, EpochRow, LaChoice, Result
 
 SCORE_COLUMNS = {"raw": "raw", "ema": "EMA", "raw_la": "raw + LA", "ema_la": "EMA + LA"}
 # A residual of DARP's class totals, as a fraction of the unlabeled images, up to which it is not reported.
@@ -175,9 +175,18 @@ def result_text(result: Result) -> str:
             f"{_percent(best.balanced_accuracy)} %; the other rows are of the last epoch"
         )
     table, train = table_text(["test, %", *SCORE_COLUMNS.values()], rows), result.config.get("train", {})
+    if result.la_choices:
+        chosen.append(la_choices_text(result.la_choices))
     # Of the last generation, as each starts with new weights.
     steps = train.get("epochs", 0) * train.get("steps_per_epoch", 0)
     return "\n".join([table, *chosen, *ema_warnings(result.accuracy, steps, result.config.get("optimizer", {}))])
+
+
+def la_choices_text(choices: Sequence[LaChoice]) -> str:
+    """What LA (Inf) gives on the validation images, in percent, by each prior that it can remove."""
+    names = {choice.prior: f"LA (Inf), prior {choice.prior}" for choice in choices} | {NO_LA: "without LA (Inf)"}
+    rows = [[names[c.prior], _percent(c.accuracy), _percent(c.balanced_accuracy)] for c in choices]
+    return "\n" + table_text(["validation, EMA, %", "accuracy", "balanced accuracy"], rows)
 
 
 def _percent(fraction: float | None) -> str:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from udal_tf import storage
 from udal_tf.reporting.fonts import families
-from udal_tf.reporting.plotting import literal, save_png, shortened
+from udal_tf.reporting.plotting import columns_of, literal, save_png, shortened
 from udal_tf.shown_names import shown
 
 # Sizes of an image, of a letter of the row names, and of the headings.
@@ -49,7 +49,7 @@ def draw(
             sheet[top : top + height, left : left + width] = images[row, column]
     title = shown(title)
     names = ["\n".join(shortened(line, LONGEST_NAME) for line in name.splitlines()) for name in names]
-    beside = LETTER_INCHES * max(len(line) for name in names for line in name.splitlines()) + 0.2
+    beside = LETTER_INCHES * max(columns_of(line) for name in names for line in name.splitlines()) + 0.2
     tall, wide = (CELL_INCHES / width * pixels for pixels in sheet.shape[:2])
     inches = np.array([beside + wide, HEADING_INCHES + tall])
     figure = Figure(figsize=tuple(inches))

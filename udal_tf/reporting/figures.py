@@ -1,6 +1,6 @@
 """The paper's Figures 1, 3a, 3b and 3c from finished runs, a set for each dataset and setting of it.
 
-Figures 3a to 3c of one setting have the same scale (§4.5). Points are means over folds, bars standard deviations. Here
+Figures 3a to 3c of one setting have the same scale (§4.5). Points are means over runs, bars standard deviations. Here
 is also, for every figure of a report, which runs are grouped together and under what name.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from udal_tf.reporting import paper
+from udal_tf.reporting import own_data, paper, tables
 from udal_tf.reporting.names import base_name, dataset_name, method_name, method_style
 from udal_tf.reporting.plotting import GRAY, Curve, Sketch, common_limits
 from udal_tf.reporting.runs import Run
@@ -30,9 +30,28 @@ LONGEST_SLUG = 100
 APART = 0.008
 
 
-def group_text(run: Run) -> str:
-    """`digits-LT, γ = 12, β = 10 %`: the common setting of the runs in a set of figures."""
-    return ", ".join(filter(None, (dataset_text(run), variant_text(run, omit=VARIED))))
+def group_text(run: Run, common: Sequence[str] = ()) -> str:
+    """`digits-LT, γ = 12, β = 10 %`: the setting of the runs in a set of figures.
+
+    common: settings that all runs of the report share, which its head states. Seeds of a dataset that the paper has no
+      results on are averaged, as folds are.
+    """
+    seeds = ("seed",) if own_data.is_own(run) else ()
+    return ", ".join(filter(None, (dataset_text(run), variant_text(run, omit=(*VARIED, *common, *seeds)))))
+
+
+def common_settings(runs: Iterable[Run]) -> dict[str, tuple[str, ...]]:
+    """For each dataset, the settings other than its recipes' that all of its runs share."""
+    return {name: tables.common_settings(of) for name, of in grouped(runs, dataset_text).items()}
+
+
+def common_texts(runs: Iterable[Run]) -> dict[str, str]:
+    """`common_settings` by dataset as `epochs 5, depth 10`; without datasets that have none."""
+    texts = {
+        name: setting_text({setting: of[0].deviations[setting] for setting in tables.common_settings(of)})
+        for name, of in grouped(runs, dataset_text).items()
+    }
+    return {name: text for name, text in texts.items() if text}
 
 
 def grouped(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:
@@ -45,7 +64,9 @@ def grouped(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, list[Ru
 
 def setting_groups(runs: Iterable[Run]) -> dict[str, list[Run]]:
     """The runs by `group_text`, and by `Run.draw` where it is ambiguous; largest groups first."""
-    by_draw = grouped(runs, lambda run: (group_text(run), run.draw))
+    runs = list(runs)
+    common = common_settings(runs)
+    by_draw = grouped(runs, lambda run: (group_text(run, common[dataset_text(run)]), run.draw))
     texts = [text for text, _ in by_draw]
     ordered = sorted(by_draw.items(), key=lambda item: -len(item[1]))
     return {text + (f", {draw}" if texts.count(text) > 1 else ""): of for (text, draw), of in ordered}
@@ -56,9 +77,15 @@ def figure_groups(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
     A setting whose runs are all such points is split by what they vary, which its text then includes.
     """
-    groups = {}
+    groups, runs = {}, list(runs)
+    common = common_settings(runs)
     for text, of in setting_groups(runs).items():
-        variants = grouped(of, lambda run: tuple((n, v) for n, v in run.deviations.items() if n in VARIED))
+        variants = grouped(
+            of,
+            lambda run: tuple(
+                (n, v) for n, v in run.deviations.items() if n in VARIED and n not in common[dataset_text(run)]
+            ),
+        )
         if () in variants:
             groups[text] = variants[()]
         else:

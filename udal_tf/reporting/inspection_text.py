@@ -24,6 +24,8 @@ def inspection_text(found: Mapping[str, Any]) -> str:
     if found["warnings"]:
         parts.append(_bullets("Warnings:", [warning["text"] for warning in found["warnings"]]))
     parts.append(_recipe(found))
+    if found["label_issues"]:
+        parts.append(_label_issues(found["label_issues"]))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -110,18 +112,45 @@ def _recipe(found: Mapping[str, Any]) -> str:
     if recipe:
         settings = " ".join(f"--{name}={value}" for name, value in recipe["settings"].items())
         lines += ["To train:", f"  {recipe['command']}", _wrapped(f"which expands to {settings}", "  ", "    ")]
-    if timing:
-        text = (
-            f"It would take about {duration(timing['total_seconds'])} on this machine: {recipe['steps']:,} steps of "
-            f"{timing['seconds_per_step']:.3g} s ({timing['steps']} were measured), {recipe['epochs']} evaluations of "
-            f"{timing['seconds_per_evaluation']:.2g} s, and {timing['seconds_to_compile']:.0f} s to compile."
-        )
-        lines.append(_wrapped(text, "  ", "  "))
+    if recipe and timing:
+        lines.append(_wrapped(_time_text(recipe, timing), "  ", "  "))
     look = (
         f"Look at {sheet} first: strongly augmented views must still show their class. If mirroring changes the class "
         "of an image, add --flip=false; if color determines it, leave Invert, Solarize and Color out of --strong_ops."
     )
     return "\n".join([*lines, _wrapped(look, "", "")])
+
+
+def _label_issues(issues: Mapping[str, Any]) -> str:
+    rows = [
+        [one["file"], one["label"], one["suggested"], f"{one['confidence']:.2f}", "yes" if one["marked"] else ""]
+        for one in issues["named"]
+    ]
+    not_judged = (
+        f" {issues['not_judged']:,} only images of their classes are not judged." if issues["not_judged"] else ""
+    )
+    about = (
+        f"Of {issues['judged']:,} labels these {len(rows):,} are the most doubtful, worst first; confident learning "
+        f"marks {issues['marked']:,} as wrong.{not_judged} Each is judged by a logistic regression on the model's "
+        "features that has not seen this label. If the model itself was trained on it, its features know of it, and "
+        f"few or none are marked: look at {shown(issues['sheet'])} before you change any. Also in "
+        f"{shown(issues['table'])}."
+    )
+    return table_text(["file", "label", "suggested", "conf.", "marked"], rows) + "\n" + _wrapped(about, "", "")
+
+
+def _time_text(recipe: Mapping[str, Any], timing: Mapping[str, Any]) -> str:
+    if not timing["steps"]:
+        return (
+            f"It would take more than {duration(timing['total_seconds'])} on this machine, for the first of its "
+            f"{recipe['steps']:,} steps, compiling included, took that long; no further one was measured. A GPU, fewer "
+            "images per step (--batch_size, --unlabeled_ratio) or smaller ones (--image_size) make it faster."
+        )
+    return (
+        f"It would take about {duration(timing['total_seconds'])} on this machine: {recipe['steps']:,} steps of "
+        f"{timing['seconds_per_step']:.3g} s ({timing['steps']} were measured), {recipe['epochs']} evaluations of "
+        f"{timing['seconds_per_evaluation']:.2g} s, and {timing['seconds_to_compile']:.0f} s to compile."
+    )
 
 
 def _wrapped(text: str, first: str, following: str) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from udal_tf.reporting import comparison, table_text
+from udal_tf.reporting import comparison, own_data, table_text
+from udal_tf.reporting import figures as figures_of
 from udal_tf.reporting.names import name_of
 from udal_tf.reporting.paper import ACCURACY, BALANCED, EMA, EMA_LA
 from udal_tf.reporting.plotting import SavedFigure
@@ -80,19 +81,45 @@ def _run(run: Run) -> dict[str, Any]:
     return {"summary": summary, "label": run.label, "facts": list(facts.items())}
 
 
+def _own(table: own_data.OwnTable) -> dict[str, Any]:
+    cells = iter(table.cells.itertuples())
+    rows = [(label, [next(cells) for _ in own_data.MEASURES]) for label in table.labels.values()]
+    return {
+        "name": table.name,
+        "title": own_data.caption(table),
+        "common": table.common,
+        "answers": own_data.answers(table),
+        "headings": [[(heading, 1, False) for heading in own_data.grid(table).columns]],
+        "rows": [(label, [(own_data.number_text(c), c.best) for c in of], of[0].n) for label, of in rows],
+        "notes": table.notes,
+    }
+
+
 def page(
+    own: Sequence[own_data.OwnTable],
     tables: Sequence[Table],
     comparisons: pd.DataFrame,
     figures: Sequence[SavedFigure],
     runs: Sequence[Run],
     left_out: Sequence[LeftOut],
 ) -> str:
-    """The whole page; tables with runs come first."""
+    """The whole page; tables with runs come first.
+
+    Args:
+      own: tables of datasets that are not the paper's.
+      tables: the paper's.
+      comparisons: of both.
+      figures: all of them.
+      runs: all of them.
+      left_out: folders without a run that can be used.
+    """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.globals |= {function.__name__: function for function in _FORMATTERS}
     template = environment.from_string((_TEMPLATES / "report.html.j2").read_text(encoding="utf-8"))
     return template.render(
         style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        own=[_own(table) for table in own],
+        common=figures_of.common_texts(runs),
         tables=[_table(table) for table in sorted(tables, key=lambda table: table.runs.empty)],
         comparisons=_comparisons(comparisons),
         comparison_headings=[(name, 1, False) for name in comparison.shown(comparisons).columns[4:]],

@@ -12,11 +12,13 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import io
+import itertools
 import os
 import re
 import sys
 import textwrap
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -61,7 +63,7 @@ DPI = 120
 PANEL_DPI = 140
 # Width and height of a panel; each line of its legend and rotated class names add to the height.
 WIDTH_INCHES = 5.4
-PANEL_INCHES = 3.7
+PANEL_INCHES = 3.9
 LEGEND_LINE_INCHES = 0.24
 ROTATED_NAMES_INCHES = 0.6
 PAD_INCHES = 0.05
@@ -86,14 +88,26 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def columns_of(text: str) -> int:
+    """The width of a text in letters; those of Chinese, Japanese and Korean take two.
+
+    >>> columns_of("猫 cat")
+    6
+    """
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
 def shortened(name: str, longest: int = LONGEST_NAME) -> str:
-    """The name on one line, cut to `longest` letters."""
+    """The name on one line, cut to the width of `longest` letters."""
     name = shown_names.shown(name)
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+    if columns_of(name) <= longest:
+        return name
+    ends = itertools.accumulate(map(columns_of, name))
+    return "".join(letter for letter, end in zip(name, ends, strict=True) if end < longest) + "…"
 
 
 def _rotated(class_names: Sequence[str]) -> bool:
-    return max(map(len, class_names)) > 3
+    return max(map(columns_of, class_names)) > 3
 
 
 def name_classes(axis: Axis, class_names: Sequence[str]) -> None:
@@ -117,9 +131,9 @@ def legend_below(figure: Figure | SubFigure, columns: int = 1) -> None:
         figure.legend(by_label.values(), by_label, loc="outside lower left", ncols=columns, borderpad=0.2)
 
 
-def parts(figure: Figure, rows: int, columns: int) -> list[SubFigure]:
-    """Subfigures in row-major order, each of which may have its own legend."""
-    grid = figure.add_gridspec(rows, columns)
+def parts(figure: Figure, rows: int, columns: int, heights: Sequence[float] | None = None) -> list[SubFigure]:
+    """Subfigures in row-major order, each of which may have its own legend. heights: of the rows, relative."""
+    grid = figure.add_gridspec(rows, columns, height_ratios=heights)
     return [figure.add_subfigure(grid[place]) for place in range(rows * columns)]
 
 
@@ -177,8 +191,8 @@ class Sketch:
 
     Attributes:
       name: of its files.
-      title: in the page.
-      heading: above the panel.
+      title: what the figure shows, above the panel.
+      heading: of which runs, below the title.
       caption: what the figure shows, in sentences.
       x_label: of the axis.
       y_label: of the axis.
@@ -261,7 +275,8 @@ def render(sketch: Sketch) -> Figure:
 
 def _fill(figure: Figure, sketch: Sketch) -> None:
     """Shows a sketch's heading, curves and matrix in its figure, or in one with the same frame."""
-    shown = textwrap.shorten(sketch.heading, LONGEST_HEADING, placeholder=" …")
+    lines = (textwrap.shorten(line, LONGEST_HEADING, placeholder=" …") for line in (sketch.title, sketch.heading))
+    shown = "\n".join(lines)
     figure.texts[0].set(text=literal(shown), fontfamily=families(shown))
     axes = figure.axes[0]
     if sketch.matrix is not None:
@@ -301,7 +316,7 @@ def _frame(sketch: Sketch) -> FigureCanvasAgg:
     height += ROTATED_NAMES_INCHES * (0 < len(sketch.x_names) <= MOST_NAMED_CLASSES and _rotated(sketch.x_names))
     figure = Figure(figsize=(WIDTH_INCHES, height), dpi=PANEL_DPI)
     axes = figure.add_subplot(xlabel=sketch.x_label, ylabel=sketch.y_label)
-    figure.suptitle("Heading", x=0.01, ha="left")
+    figure.suptitle("Title\nHeading", x=0.01, ha="left")
     for place, curve in enumerate(sketch.curves):
         _draw_curve(axes, curve, place)
     if sketch.matrix is None:

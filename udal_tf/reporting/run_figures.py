@@ -1,6 +1,6 @@
 """Figures beyond the paper's Figures 1 and 3: Appendix A.1, pseudo-labels, training time; `run_figures` makes all.
 
-They show the runs of one setting with the recipe's α_min, k and length; curves are means over folds, bands one
+They show the runs of one setting with the recipe's α_min, k and length; curves are means over runs, bands one
 standard deviation.
 """
 
@@ -72,9 +72,9 @@ def divergence(methods: Mapping[str, Sequence[Rows]], group: str) -> list[Sketch
     One figure shows all three for UDAL, as in the paper, another that from p_data for every method, on the same scale.
     """
     names = (
-        ("kl_data", r"KL($\hat{q}$ || $p_{data}$)"),
-        ("kl_target", r"KL($\hat{q}$ || $\tilde{p}_{\alpha_t}$)"),
-        ("kl_uniform", r"KL($\hat{q}$ || uniform)"),
+        ("kl_data", r"from the labeled images, KL($\hat{q}$ || $p_{data}$)"),
+        ("kl_target", r"from the target, KL($\hat{q}$ || $\tilde{p}_{\alpha_t}$)"),
+        ("kl_uniform", r"from equal classes, KL($\hat{q}$ || uniform)"),
     )
     udal = [of for method, of in methods.items() if method.endswith("w/ UDAL")]
     own = [curve for name, label in names for of in udal for curve in _over_epochs(label, of, _train(name))]
@@ -87,16 +87,16 @@ def divergence(methods: Mapping[str, Sequence[Rows]], group: str) -> list[Sketch
         return []
     low, high = common_limits(own + every)
     sketches = []
-    for curves, what, words, y_label in (
-        (own, "UDAL", "of UDAL", "KL divergence, nats"),
-        (every, "methods", "from p_data, of each method", r"KL($\hat{q}$ || $p_{data}$), nats"),
+    for curves, what, others, words, y_label in (
+        (own, "UDAL", "target classes", "of UDAL", "KL divergence, nats"),
+        (every, "methods", "labeled classes", "from p_data, of each method", "KL divergence, nats"),
     ):
         if curves:
             caption = (
                 f"Figure A.1: KL divergence of the moving average of the predictions on unlabeled images {words}, over "
                 f"training; {group}. Both figures A.1 of a setting have the same scale."
             )
-            title = f"Figure A.1: KL divergence of the pseudo-labels {words}"
+            title = f"Figure A.1: divergence from the {others}"
             sketch = epoch_sketch(f"figA1_{what}", title, group, caption, y_label, curves)
             sketches.append(dataclasses.replace(sketch, y_limits=(min(low, 0.0), high)))
     return sketches
@@ -117,7 +117,7 @@ def pseudo_labels(methods: Mapping[str, Sequence[Rows]], group: str) -> list[Ske
         ]
         if curves:
             caption = (
-                f"{name.capitalize()} of the pseudo-labels in training batches, {words}; {group}. Means over folds."
+                f"{name.capitalize()} of the pseudo-labels in training batches, {words}; {group}. Means over runs."
             )
             title, y_label = f"Pseudo-label {name} over training", f"pseudo-label {name}, %"
             sketches.append(epoch_sketch(f"pseudo_{name}", title, group, caption, y_label, curves))
@@ -135,7 +135,7 @@ def time_and_accuracy(methods: Mapping[str, Sequence[Run]], group: str) -> list[
         curves.append(over(name, points, style="none", color=style_of(name)[0], marker=marker))
     title = f"{paper.MEASURES[measure].capitalize()} against training time"
     caption = (
-        f"{title}, mean over folds; {group}. Times are as recorded by the runs, which may have used different or "
+        f"{title}, mean over runs; {group}. Times are as recorded by the runs, which may have used different or "
         "shared machines."
     )
     words = ("training time, minutes", axis_text(measure))

@@ -23,7 +23,7 @@ def value_text(mean: float, std: float, digits: int = 1) -> str:
 
 def signed(value: float) -> str:
     """`+0.3`; negative values have a typographic minus."""
-    return f"{value:+.1f}".replace("-", "−")
+    return f"{round(value, 1) + 0.0:+.1f}".replace("-", "−")  # No negative zero.
 
 
 def own_text(cell: Any) -> str:
@@ -124,7 +124,8 @@ def markdown(table: Table) -> str:
     return f"## {caption(table)}\n\n{as_markdown(frame.rename_axis(corner(table)))}\n" + (notes and f"\n{notes}")
 
 
-def _latex(text: str) -> str:
+def escaped(text: str) -> str:
+    """The text for LaTeX."""
     for number, plain in enumerate(_LATEX):
         text = text.replace(plain, chr(0xE000 + number))  # Private-use characters, which no later replacement matches.
     for number, marked in enumerate(_LATEX.values()):
@@ -135,10 +136,10 @@ def _latex(text: str) -> str:
 def _latex_cell(cell: Any) -> str:
     """The score, bold if it is the best of its column; in small type missing folds and the paper's value."""
     if cell is None or cell.kind == PAPER:
-        return _latex(cell_text(cell))
-    own = _latex(own_text(cell)) if cell.n else ""
+        return escaped(cell_text(cell))
+    own = escaped(own_text(cell)) if cell.n else ""
     small = [f"$n$ = {cell.n}"] if cell.n and cell.missing_folds else []
-    small = [*small, *map(_latex, paper_texts(cell))]
+    small = [*small, *map(escaped, paper_texts(cell))]
     parts = [rf"\textbf{{{own}}}" if cell.best else own, rf"{{\scriptsize ({', '.join(small)})}}" if small else ""]
     return " ".join(filter(None, parts))
 
@@ -146,11 +147,16 @@ def _latex_cell(cell: Any) -> str:
 def latex(table: Table) -> str:
     """A table for the booktabs package."""
     frame = grid(table, _latex_cell)
-    frame.index = list(map(_latex, frame.index))
-    frame.columns = pd.MultiIndex.from_tuples([tuple(map(_latex, labels)) for labels in frame.columns])
+    frame.index = list(map(escaped, frame.index))
+    frame.columns = pd.MultiIndex.from_tuples([tuple(map(escaped, labels)) for labels in frame.columns])
+    return latex_table(frame, caption(table), table.notes)
+
+
+def latex_table(frame: pd.DataFrame, title: str, notes: Sequence[str]) -> str:
+    """A frame of LaTeX cells as a table for the booktabs package, with notes as comments."""
     text = frame.style.to_latex(
         hrules=True, multicol_align="c", column_format="l" + "c" * len(frame.columns), position_float="centering",
-        caption=_latex(caption(table)),
+        caption=escaped(title),
     )  # fmt: skip
-    notes = "".join(f"% {note}\n" for note in table.notes)
-    return "% \\usepackage{booktabs}\n" + text.replace("\\end{table}", f"{notes}\\end{{table}}")
+    comments = "".join(f"% {note}\n" for note in notes)
+    return "% \\usepackage{booktabs}\n" + text.replace("\\end{table}", f"{comments}\\end{{table}}")

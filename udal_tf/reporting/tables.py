@@ -187,6 +187,18 @@ def variant_text(run: Run, omit: Sequence[str] = ()) -> str:
     return setting_text({name: value for name, value in settings.items() if name not in omit})
 
 
+def common_settings(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The deviations, by name, that all runs share: said once for all of them. The seed is none."""
+    first, *others = (run.deviations for run in runs)
+    same = (n for n, v in first.items() if n != "seed" and all(n in of and of[n] == v for of in others))
+    return tuple(same)
+
+
+def differing_settings(run: Run, common: Iterable[str]) -> dict[str, Any]:
+    """The run's deviations that are not in `common`, without the seed."""
+    return {name: value for name, value in run.deviations.items() if name != "seed" and name not in common}
+
+
 def _key(identity: Mapping[str, Any]) -> tuple:
     return tuple(sorted((name, value) for name, value in identity.items() if name not in NUMERICS))
 
@@ -302,7 +314,10 @@ def _other_table(layout: PaperTable, dataset: str, by_column: Mapping[tuple, lis
 
 
 def build_tables(runs: Sequence[Run]) -> list[Table]:
-    """All tables of `paper.TABLES`, then tables of other settings for the runs that are in none of them."""
+    """All tables of `paper.TABLES`, then tables of other settings for the runs that are in none of them.
+
+    runs: on datasets that the paper has results on; those of others are in `own_data.own_tables`.
+    """
     tables = [paper_table(table, runs) for table in paper.TABLES.values()]
     used = {label for table in tables for label in table.runs.run}
     return tables + other_tables([run for run in runs if run.label not in used])

@@ -1,6 +1,6 @@
 """Test scores from one forward pass per set of weights: raw and EMA, each with and without LA (Inf)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,11 @@ def confusion(logits: np.ndarray, labels: np.ndarray) -> list[list[int]]:
     num_classes = logits.shape[1]
     pairs = labels * num_classes + logits.argmax(axis=1)
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes).tolist()
+
+
+def _adjustment(prior: np.ndarray) -> np.ndarray:
+    """[C], what LA (Inf) subtracts from logits to remove a prior."""
+    return alignment.log_ratio(tf.constant(prior), tf.ones_like(prior) / prior.shape[0]).numpy()
 
 
 class _Compiled:
@@ -116,7 +121,15 @@ class Evaluator:
         logits = self._all_logits(prior)
         return {weights: confusion(logits[weights], self._labels) for weights in ("ema", "ema_la")}
 
+    def by_priors(self, priors: Mapping[str, np.ndarray | None]) -> dict[str, dict[str, Any]]:
+        """The `scores` of the EMA weights with LA (Inf) from each prior [C], without it for None; from one pass."""
+        _, ema = self._logits(self._batches)
+        return {
+            name: scores(ema if prior is None else ema - _adjustment(prior), self._labels)
+            for name, prior in priors.items()
+        }
+
     def _all_logits(self, prior: np.ndarray) -> dict[str, np.ndarray]:
-        adjustment = alignment.log_ratio(tf.constant(prior), tf.ones_like(prior) / prior.shape[0]).numpy()
+        adjustment = _adjustment(prior)
         raw, ema = self._logits(self._batches)
         return {"raw": raw, "ema": ema, "raw_la": raw - adjustment, "ema_la": ema - adjustment}

@@ -7,16 +7,27 @@ from udal_tf.augment import randaugment
 from udal_tf.augment.views import make_views
 from udal_tf.config import Config
 from udal_tf.data import settings, sources
-from udal_tf.data.dataset import ArrayImages, DataError
+from udal_tf.data.dataset import ArrayImages, DataError, SslData
 from udal_tf.data.encoded import EncodedImages
 from udal_tf.data.folder_layout import VALIDATION
-from udal_tf.models.build import check_images_fit, check_pretrained
+from udal_tf.folder_recipe import network_warnings
+from udal_tf.models.build import check_images_fit
 from udal_tf.reporting import console
 from udal_tf.run_dir import SKIPPED, OwnRunDir
 from udal_tf.run_records import Result
-from udal_tf.training import loop
+from udal_tf.training import initial_weights, loop
 from udal_tf.training.distribute import Workers, check_fits, hardware, make_strategy
 from udal_tf.training.unlabeled_prior import stated_prior, with_unlabeled_prior
+
+
+def _network_warnings(config: Config, data: SslData) -> list[str]:
+    """What `udal-inspect` warns of, too, where a recipe depends on the images."""
+    facts, model = data.provenance.get("recipe_facts"), config.model
+    if not facts:
+        return []
+    in_training = facts["labeled"] + facts["unlabeled"]
+    found = network_warnings(model.arch, model.pretrained, data.train.shape[0], facts["side"], in_training)
+    return list(found.values())
 
 
 def train_and_evaluate(config: Config) -> Result:
@@ -35,6 +46,10 @@ def train_and_evaluate(config: Config) -> Result:
 def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Result:
     check_fits(strategy, config.train.batch_size, config.device.jit)
     workers = Workers()
+    try:
+        config = initial_weights.identified(config)
+    except ValueError as error:
+        raise DataError(str(error)) from error
     run_dir = OwnRunDir(config)
     if run_dir.finished:
         print(f"This run is already finished; its results are in {run_dir.named(run_dir.path)}")
@@ -47,6 +62,8 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
     settings.check_unlabeled(config, len(data.unlabeled_only))
     if workers.is_chief:
         print(console.provenance_text(data.provenance, data.class_names))
+        for text in _network_warnings(config, data):
+            print(f"Warning: {text}")
     method = config.records.method
     if config.device.input == "device" and not isinstance(data.train, ArrayImages):
         raise DataError(
@@ -56,7 +73,7 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
         make_views(config.augment, *data.train.shape)
         check_images_fit(config.model, data.train.shape)
         if not run_dir.begun:
-            check_pretrained(config.model, data.train.shape)
+            initial_weights.check(config, data.train.shape)
         registry.resolved(method.behavior).check(config.own.method, data)
         stated_prior(config.method, data.p_data, data.class_names)
     except ValueError as error:

@@ -22,12 +22,12 @@ from udal_tf.data.dataset import DataError, Held, SslData
 from udal_tf.input import pipeline
 from udal_tf.methods.learner import Learner
 from udal_tf.methods.method import Problem
-from udal_tf.models.build import build_model, load_pretrained
+from udal_tf.models.build import build_model
 from udal_tf.reporting import console, terminal
 from udal_tf.run_dir import CHECKPOINTS, RESULT, RunDir
 from udal_tf.run_records import BestEpoch, EpochRow, Result, best_row, out_of_patience
 from udal_tf.stopping import StopRequest
-from udal_tf.training import record
+from udal_tf.training import initial_weights, record
 from udal_tf.training.checkpointing import Checkpoints
 from udal_tf.training.distribute import Workers, hardware
 from udal_tf.training.early_look import EarlyLook
@@ -231,10 +231,11 @@ class _Run:
     def _begin(self) -> None:
         """Loads the weights of --pretrained; a resumed run has them in its checkpoint."""
         try:
-            load_pretrained(self.config.model, self.learner.model)
+            said = initial_weights.load(self.config, self.learner, self.data.class_names)
         except ValueError as error:
             raise DataError(str(error)) from error
-        self.learner.begin_averages()
+        if said and self.workers.is_chief:
+            print(said)
 
     def _rolled_back(self, error: NonFiniteLoss) -> int:
         """Restores the last checkpoint, to skip the bad step's batch, and returns its step; or raises `error`."""
@@ -335,6 +336,8 @@ class _Run:
             rows = [*rows[:-1], dataclasses.replace(rows[-1], test=test)]
         result = record.result(self.config, self.data, self.learner, self.evaluator, rows, hardware(self.strategy))
         if self.data.validation is not None:
+            choices = record.la_choices(self.config, self.learner, self.monitor, rows[-1])
+            result = dataclasses.replace(result, la_choices=choices)
             result = dataclasses.replace(result, best=self._scored_best(result, rows))
         with _storage(self.run_dir):
             record.draw(rows, self.data, self.run_dir.path)

@@ -15,13 +15,17 @@ from udal_tf.config import Config
 from udal_tf.core import alignment, label_shift
 from udal_tf.data.dataset import SslData
 from udal_tf.methods.learner import Learner
+from udal_tf.methods.own_prior import LABELED, OWN, has_own_prior, own_prior
+from udal_tf.registry import METHODS
 from udal_tf.reporting import revision, training_plots
 from udal_tf.run_records import (
+    NO_LA,
     TEST,
     VALIDATION,
     BestEpoch,
     Confusion,
     EpochRow,
+    LaChoice,
     LaPrior,
     MedianAccuracy,
     PseudoLabelCounts,
@@ -90,6 +94,23 @@ def test_scores(rows: Sequence[EpochRow]) -> Scores:
     if test is None:
         raise ValueError("the last epoch has not been scored on the test images")
     return test
+
+
+def la_choices(config: Config, learner: Learner, evaluator: Evaluator, row: EpochRow) -> list[LaChoice]:
+    """What LA (Inf) gives on the validation images by each prior that it could remove, and without it.
+
+    Args:
+      config: of the run.
+      learner: of the run, at the end.
+      evaluator: of the validation images.
+      row: of the last epoch.
+    """
+    p_data, method = learner.p_data.numpy(), config.method
+    priors = {NO_LA: None, LABELED: p_data, method.la_prior: learner.la_prior().numpy()}
+    if METHODS[method.method].targets.labeled is not None and has_own_prior(METHODS[method.method]):
+        priors[OWN] = own_prior(method.method, p_data, np.array(row.p_target, np.float32))
+    found = evaluator.by_priors(priors)
+    return [LaChoice(name, one["accuracy"], one["balanced_accuracy"]) for name, one in found.items()]
 
 
 def draw(rows: Sequence[EpochRow], data: SslData, folder: epath.Path) -> None:

@@ -1,7 +1,9 @@
 """How long a run would take on this machine, measured on a few of its steps: `measure`."""
 
 import dataclasses
+import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,10 @@ SECONDS = 4.0
 # Bounds on the number of timed steps.
 FEWEST = 2
 MOST = 50
+# A call runs as many steps as take about so long.
+CALL_SECONDS = 1.0
+# A step passes images forward and backward, which costs about two forward passes.
+PASSES_OF_TRAINING = 3
 # Random images in the timed steps; their number does not affect the speed.
 IMAGES = 256
 
@@ -30,9 +36,12 @@ IMAGES = 256
 class Timing:
     """Measured times.
 
-    steps: how many were timed.
-    seconds_to_compile: once per run.
-    total_seconds: of the whole run, without reading the images.
+    steps: how many were timed; 0 if there was time for the first one only, with which everything is compiled.
+    seconds_to_compile: once per run, the first step included.
+    seconds_per_step: 0 without timed steps.
+    seconds_per_evaluation: where there was no time for one, estimated from the steps: an image passes forward once,
+      instead of forward and backward, which takes about three times as long.
+    total_seconds: of the whole run, without reading the images; without timed steps, a time that it exceeds.
     """
 
     steps: int
@@ -42,7 +51,14 @@ class Timing:
     total_seconds: float
 
 
-def measure(config: Config, num_classes: int, test_images: int, side: int = 0) -> Timing:
+def measure(
+    config: Config,
+    num_classes: int,
+    test_images: int,
+    side: int = 0,
+    limit: float = math.inf,
+    say: Callable[[str], None] = lambda text: None,
+) -> Timing:
     """Times steps of a run by `config`, on random RGB images of its size, and one evaluation.
 
     Args:
@@ -50,7 +66,11 @@ def measure(config: Config, num_classes: int, test_images: int, side: int = 0) -
       num_classes: of the dataset.
       test_images: their number in the dataset.
       side: of the images; 0: `data.image_size`.
+      limit: seconds in total, compiling included, after which no further step is begun.
+      say: called with what is being measured.
     """
+    began = time.monotonic()
+    say("building and compiling")
     strategy = make_strategy(config.device)
     with strategy.scope():
         side = side or config.data.image_size
@@ -67,12 +87,30 @@ def measure(config: Config, num_classes: int, test_images: int, side: int = 0) -
             runner(tf.range(first, first + count, dtype=tf.int64) if on_device else batches, count)
             return time.monotonic() - started
 
-        compiling = train(0, 1)
+        train(0, 1)
+        compiling = time.monotonic() - began
+        steps, seconds = 0, 0.0
+
+        def time_left() -> float:
+            return limit - (time.monotonic() - began)
+
         # The batches of the first steps were made while the step was compiled.
-        steps = min(max(round(SECONDS * FEWEST / train(1, FEWEST)), FEWEST), MOST)
-        seconds = train(1 + FEWEST, steps)
-        evaluation = _evaluation_seconds(config, data, views, learner) * test_images / len(data.test)
-    per_step = seconds / steps
+        warming, first = 0.0, 1
+        while first < 1 + FEWEST and time_left() > 0:
+            say("timing steps")
+            warming, first = train(first, 1), first + 1
+        wanted = min(max(round(SECONDS / max(warming, 1e-9)), FEWEST), MOST)
+        while steps < wanted and time_left() > 0:
+            count = min(wanted - steps, max(1, round(CALL_SECONDS / max(warming, 1e-9))))
+            seconds, steps = seconds + train(first + steps, count), steps + count
+        if not steps and warming:
+            steps, seconds = 1, warming
+        if steps and time_left() > 0:
+            say("timing an evaluation")
+            evaluation = _evaluation_seconds(config, data, views, learner) * test_images / len(data.test)
+        else:
+            evaluation = seconds / max(steps, 1) * test_images / maker.images_per_step / PASSES_OF_TRAINING
+    per_step = seconds / max(steps, 1)
     total = compiling + config.train.total_steps * per_step + config.train.epochs * evaluation
     return Timing(steps, per_step, evaluation, compiling, total * config.generations)
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from udal_tf import __version__
+from udal_tf import __version__, storage
 from udal_tf.data.dataset import SslData
 from udal_tf.methods.learner import Learner
 from udal_tf.methods.method import Method, Problem
 from udal_tf.methods.network import SECOND_HEAD, Network
-from udal_tf.run_dir import BEST, RunDir
+from udal_tf.run_dir import BEST, CHECKPOINTS, RunDir
 from udal_tf.run_records import EpochRow, ModelFacts, best_row
 
 
@@ -35,6 +35,19 @@ def problem_of(facts: ModelFacts) -> Problem:
         labeled_counts=np.array(facts.labeled_counts),
         pool_size=facts.pool_size,
     )
+
+
+def part_with_model(run_dir: RunDir) -> tuple[int, RunDir | None]:
+    """The last generation with a checkpoint, counted from 0, and its folder; the folder is None if there is none."""
+    candidates = (run_dir.generations() or {0: run_dir}).items()
+    return next(((n, part) for n, part in reversed(candidates) if latest_weights(part, CHECKPOINTS)), (0, None))
+
+
+def latest_weights(part: RunDir, folder: str) -> str | None:
+    """The newest checkpoint in a folder of a run, of which that of a bucket is copied; None if there is none."""
+    if not storage.exists(part / folder):
+        return None
+    return tf.train.latest_checkpoint(str(storage.fetched(part / folder)))
 
 
 def _weights_of(network: Network, ema: Sequence[tf.Variable], method: Method | None = None) -> tf.train.Checkpoint:
