@@ -10,6 +10,7 @@ import contextlib
 import errno
 import functools
 import hashlib
+import importlib
 import os
 import pathlib
 import re
@@ -27,6 +28,8 @@ from udal_tf.shown_names import shown
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/+", re.IGNORECASE)
 # Without credentials, TensorFlow asks a metadata server for minutes.
 SECONDS_TO_ANSWER = 15
+# Schemes that epath leaves to TensorFlow.
+_BY_TENSORFLOW = ("gs", "s3", "az", "hf")
 # Objects that are copied at a time.
 _AT_A_TIME = 8
 # What helps where a scheme does not answer.
@@ -72,6 +75,8 @@ def place(path: str | os.PathLike) -> epath.Path:
 @functools.cache
 def _reach(name: str, bucket: str) -> None:
     """Asks a bucket once for something. Raises ValueError; a later call asks again."""
+    if name in _BY_TENSORFLOW:
+        importlib.import_module("tensorflow")  # Takes seconds that are not the bucket's.
     answers: list[Exception | None] = []
 
     def ask() -> None:

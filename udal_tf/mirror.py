@@ -114,9 +114,12 @@ class Lock:
         """
         before = holder(self._path)
         if before:
-            if not before.dead:
+            # A worker that restarts stays the same process; a second run in it is refused before, by the local copy.
+            restarted = (before.host, before.boot, before.pid) == (self._own.host, self._own.boot, self._own.pid)
+            why = "has restarted" if restarted else before.dead
+            if not why:
                 raise self._in_use(before)
-            print(f"The lock of {shown(self._path.parent)} is taken over: its {before.words} {before.dead}")
+            print(f"The lock of {shown(self._path.parent)} is taken over: {before.words} {why}")
         self._write()
         time.sleep(SETTLE_SECONDS)
         self.check()
