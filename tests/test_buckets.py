@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import socket
+import sys
 import tempfile
 import time
 
@@ -19,6 +20,7 @@ from udal_tf.commands import evaluate, inspect, outputs, predict, report, sweep
 from udal_tf.data import files
 from udal_tf.run_dir import OwnRunDir, RunDir
 from udal_tf.run_records import RunDirError
+from udal_tf.sweep import jobs
 from udal_tf.training import loop
 
 PLUGIN = f"--plugin={object_store.__file__}"
@@ -211,6 +213,13 @@ def test_the_lock_of_a_host_that_is_gone_is_taken_over_and_that_of_another_host_
     buckets.write(place / ".lock", lock_of("elsewhere", 30))
     with pytest.raises(RunDirError, match="is in use by process 1 on elsewhere since"):
         OwnRunDir(make_config()).open()
+    # The process itself before it restarted, as a worker does.
+    ours = json.loads(lock_of("elsewhere", 0)) | dict(zip(("host", "boot"), mirror._this_host(), strict=True))
+    buckets.write(place / ".lock", json.dumps(ours | {"pid": os.getpid()}).encode())
+    run_dir = OwnRunDir(make_config())
+    run_dir.open()
+    run_dir.close()
+    assert "taken over: process" in capsys.readouterr().out
     buckets.write(place / ".lock", lock_of("elsewhere", 600))
     run_dir = OwnRunDir(make_config())
     run_dir.open()
@@ -325,6 +334,21 @@ def test_data_are_copied_once_and_what_has_changed_again(store, tmp_path, capsys
     assert capsys.readouterr().out == ""
     given = config.resolve({"data_dir": "store://d/images", "cache_dir": str(tmp_path / "cache")})
     assert files.data_dirs(given.data)[0] == local
+    assert buckets.origin(local / "x/b") == "store://d/images/x/b"
+
+
+def test_a_cell_of_a_sweep_in_a_bucket_is_finished_there_and_its_log_is_here(store):
+    code = (
+        "import os, pathlib; folder = pathlib.Path(os.environ['UDAL_TEST_STORE'], 'b/runs/cell')\n"
+        "folder.mkdir(parents=True); (folder / 'result.json').write_text('{}'); print('trained')\n"
+    )
+    notes = sweep._notes(storage.at("store://b/runs"))
+    notes.mkdir()
+    job = jobs.Job("cell", (sys.executable, "-c", code), "store://b/runs/cell", str(notes), os.getcwd(), "commit", 0)
+    assert jobs.run_job(job) == jobs.Outcome("finished")
+    assert json.loads((store / "b/runs/cell/cell.json").read_text())["commit"] == "commit"
+    assert pathlib.Path("sweep_runs/cell.log").read_text() == "trained\n"
+    assert sorted(path.name for path in pathlib.Path().iterdir()) == ["sweep_runs"]
 
 
 @pytest.mark.parametrize(
