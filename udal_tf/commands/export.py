@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     exit_codes = "exit code: 0 success; 1 the exported model differs from the original; 2 bad input, nothing done"
     parser = model_arguments.model_parser("udal-export", __doc__, exit_codes=exit_codes)
-    parser.add_argument("out", type=program.place, metavar="OUT", help="folder to write to")
+    parser.add_argument("out", type=program.text_place, metavar="OUT", help="folder to write to")
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument(
         "--quantize",

@@ -222,7 +222,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--no_timing", action="store_true", help="do not time any training steps")
     parser.add_argument(
         "--model",
-        type=program.place,
+        type=program.text_place,
         metavar="WORKDIR",
         help="work folder of a run, to find labels that look wrong",
     )

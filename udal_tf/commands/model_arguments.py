@@ -33,7 +33,7 @@ def model_parser(
       exit_codes: printed last.
     """
     parser = program.make_parser(name, about, exit_codes)
-    parser.add_argument("workdir", type=program.place, metavar="WORKDIR", help="work folder of a run")
+    parser.add_argument("workdir", type=program.text_place, metavar="WORKDIR", help="work folder of a run")
     parser.add_argument(
         "--weights",
         default="last",

@@ -122,7 +122,12 @@ def path(text: str) -> pathlib.Path:
 
 
 def place(text: str) -> pathlib.Path | str:
-    """As `text_path`, for what may be in a bucket: then the text, which `placed` makes a path."""
+    """As `path`, for what may be in a bucket: then the text, which `placed` makes a path."""
+    return text if storage.is_remote(text) and not bad_text(text) else path(text)
+
+
+def text_place(text: str) -> pathlib.Path | str:
+    """As `place`, for what TensorFlow reads or writes."""
     return text if storage.is_remote(text) and not bad_text(text) else text_path(text)
 
 

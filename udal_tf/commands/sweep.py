@@ -61,7 +61,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="only cells whose name matches this pattern, e.g. '*udal_fold[12]'",
     )
     parser.add_argument(
-        "--out", default="runs", type=program.place, help="folder of the cells' folders (default: runs)"
+        "--out", default="runs", type=program.text_place, help="folder of the cells' folders (default: runs)"
     )
     parser.add_argument(
         "--retries",
