@@ -49,7 +49,16 @@ setup(
         "onnx": ONNX,
         # Images of iPhones, .heic.
         "heic": ["pillow-heif"],
-        "test": ["fonttools", "mypy==2.4.1", "pandas-stubs", "pytest", "pytest-xdist", "ruff==0.17.6", *ONNX],
+        "test": [
+            "fonttools",
+            "mypy==2.4.1",
+            "pandas-stubs",
+            "pytest",
+            "pytest-xdist",
+            "ruff==0.17.6",
+            "scikit-image",
+            *ONNX,
+        ],
         # Sweeps on a cluster: --engine=ray.
         "sweep": ["ray>=2.9"],
         # For `make docs`, which also runs the notebook. Later major versions may warn of more, and warnings are errors.
@@ -65,6 +74,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
+            "udal=udal_tf.commands.udal:main",
             "udal-train=udal_tf.commands.train:main",
             "udal-inspect=udal_tf.commands.inspect:main",
             "udal-predict=udal_tf.commands.predict:main",

@@ -1,12 +1,15 @@
 """Kills one run at random moments, damages what it left, and compares its end with an uninterrupted run's.
 
     python benchmarks/kills.py --kills=200
+    python benchmarks/kills.py --kills=20 --methods=flexda,debiaspl,simpro,cdmad,acr,abc
 
 Each start is `run.py` in a process of its own, forked from one that has imported TensorFlow, and ended by SIGKILL at a
 random moment between its start and the time that a whole run takes. After every other kill, at random, the newest
 checkpoint's data or index is truncated at a random byte; after every other, the beginning of a row is appended to the
 metrics. When all kills are done the run is left alone. Every weight, EMA weight, momentum and q̂ in its last checkpoint
 and in `best/`, every row of metrics and every figure of the result have to be equal to the last bit.
+
+With --methods, each method gets so many kills.
 
 A run that has a single checkpoint, which is truncated, has to be refused; then its checkpoints are removed, as the
 message advises.
@@ -115,8 +118,12 @@ def check(whole: pathlib.Path, killed: pathlib.Path) -> None:
         raise RuntimeError(f"{killed} did not end as {whole} did: {', '.join(different[:10])}")
 
 
-def kill_repeatedly(folder: pathlib.Path, kills: int, seed: int, flags: list[str]) -> collections.Counter:
+def kill_repeatedly(
+    folder: pathlib.Path, kills: int, seed: int, flags: list[str], earliest: float = 0.0
+) -> collections.Counter:
     """How often each thing happened while runs below a folder were killed so many times.
+
+    earliest: no kill comes before this fraction of the time that a whole run takes.
 
     Raises:
       RuntimeError: if a start fails, or a run does not end as an uninterrupted one.
@@ -134,7 +141,7 @@ def kill_repeatedly(folder: pathlib.Path, kills: int, seed: int, flags: list[str
     counts.update(dict.fromkeys(("kills", "runs", "checkpoints truncated", "half rows appended"), 0))
     while True:
         left_alone = counts["kills"] == kills
-        finished = ended(killed, flags, float("inf") if left_alone else moments.uniform(0.0, longest))
+        finished = ended(killed, flags, float("inf") if left_alone else moments.uniform(earliest * longest, longest))
         counts["resumed starts"] += "Resuming from step" in finished.stdout
         counts["starts from the checkpoint before the newest"] += FELL_BACK in finished.stderr
         if finished.returncode == -signal.SIGKILL:
@@ -160,14 +167,21 @@ def kill_repeatedly(folder: pathlib.Path, kills: int, seed: int, flags: list[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--methods", default="", help="comma-separated; default: the one of run.py")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the damage")
+    parser.add_argument(
+        "--earliest", type=float, default=0.0, help="fraction of a run's time before which none is killed"
+    )
     parser.add_argument("flags", nargs="*", help="further flags of run.py, after --, without generations")
     args = parser.parse_args()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        counts = kill_repeatedly(pathlib.Path(folder), args.kills, args.seed, [*FLAGS, *args.flags])
-    seconds = time.monotonic() - began
-    print(", ".join(f"{count} {name}" for name, count in counts.items()) + f", in {seconds:.0f} s")
+    for method in args.methods.split(","):
+        flags = [*FLAGS, *([f"--method={method}"] if method else []), *args.flags]
+        with tempfile.TemporaryDirectory() as folder:
+            counts = kill_repeatedly(pathlib.Path(folder), args.kills, args.seed, flags, args.earliest)
+        seconds = time.monotonic() - began
+        shown = ", ".join(f"{count} {name}" for name, count in counts.items())
+        print(f"{method}: " * bool(method) + f"{shown}, after {seconds:.0f} s", flush=True)
     print("every run ended bit-identical to the uninterrupted one")
 
 

@@ -85,17 +85,17 @@ def write_folder(out: pathlib.Path, photos: int, imbalance: float, labels: int, 
     in_class, labeled_in_class = sizes(photos, imbalance), sizes(labels, imbalance)
     if any(labeled > count for labeled, count in zip(labeled_in_class, in_class, strict=True)):
         raise ValueError(f"--labels={labels} must be at most --photos={photos}, and {SMALLEST} photos of each class")
-    random = np.random.default_rng(seed)
     found = sources()
-    order = random.permutation(sum(in_class))  # Names say nothing about the class.
+    order = np.random.default_rng(seed).permutation(sum(in_class))  # Names say nothing about the class.
     number = 0
-    for name, count, labeled in zip(CLASSES, in_class, labeled_in_class, strict=True):
+    for number_of_class, (name, count, labeled) in enumerate(zip(CLASSES, in_class, labeled_in_class, strict=True)):
+        random, random_test = (np.random.default_rng([seed, number_of_class, part]) for part in range(2))
         for place, photo_count in ((f"labeled/{name}", labeled), ("unlabeled", count - labeled)):
             for _ in range(photo_count):
                 _save(out / place / f"photo_{order[number]:05d}.jpg", piece(found[name], False, random))
                 number += 1
         for i in range(test):
-            _save(out / "test" / name / f"photo_{i:03d}.jpg", piece(found[name], True, random))
+            _save(out / "test" / name / f"photo_{i:03d}.jpg", piece(found[name], True, random_test))
 
 
 def _save(path: pathlib.Path, image: Image.Image) -> None:

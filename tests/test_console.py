@@ -4,9 +4,11 @@ import dataclasses
 
 from run_files import make_result, make_row
 
+from udal_tf.config import Config, resolve
 from udal_tf.reporting.console import (
     ema_warnings,
     epoch_text,
+    hardware_text,
     la_choices_text,
     metrics_text,
     provenance_text,
@@ -29,10 +31,10 @@ def cells(line: str) -> list[str]:
 
 
 def test_epoch_text_holds_the_figures_in_per_cent():
-    assert " ".join(epoch_text(ROW, 20).split()) == (
-        "epoch 3/20 loss 1.2346 confident 50.0 % α 0.775 test accuracy (balanced) "
-        "raw 50.0 (25.0), EMA 62.5 (30.0), raw + LA 70.0 (40.0), EMA + LA 81.3 (45.0)"
-    )
+    assert epoch_text(ROW, 20).splitlines() == [
+        "epoch  3/20  loss 1.2346  confident  50.0 %  α 0.775  test accuracy (balanced)",
+        "  raw 50.0 (25.0)  EMA 62.5 (30.0)  raw + LA 70.0 (40.0)  EMA + LA 81.3 (45.0)",
+    ]
 
 
 def test_epoch_text_leaves_out_what_a_supervised_run_has_not():
@@ -53,7 +55,7 @@ NOT_CAUGHT_UP = "EMA has not caught up: raw 50.2 %, EMA 10.0 %; --ema_warmup hel
 
 def test_ema_weights_that_have_not_caught_up_are_named_after_the_epoch_and_under_the_result():
     row = make_row(3, train=TRAIN, test=BEHIND)
-    assert epoch_text(row, 20, optimizer=OPTIMIZER).splitlines()[1:] == [f"  {NOT_CAUGHT_UP}"]
+    assert epoch_text(row, 20, optimizer=OPTIMIZER).splitlines()[2:] == [f"  {NOT_CAUGHT_UP}"]
     train = {"epochs": 3, "steps_per_epoch": 10}
     result = make_result(BEHIND, class_names=["cat", "dog", "cow"], config={"optimizer": OPTIMIZER, "train": train})
     assert result_text(result).splitlines()[6:] == [NOT_CAUGHT_UP]
@@ -106,7 +108,7 @@ def test_pseudo_labels_are_looked_at_after_the_third_epoch_and_every_tenth():
     rows = [dataclasses.replace(row, epoch=epoch) for epoch in range(1, 31)]
     said = [row.epoch for row in rows if "class dog" in epoch_text(row, 30, NAMES)]
     assert said == [3, 10, 20, 30]
-    assert epoch_text(row, 30, NAMES).count("\n") == 1
+    assert epoch_text(row, 30, NAMES).count("\n") == 2
 
 
 def test_result_text_holds_the_figures_in_per_cent():
@@ -137,12 +139,35 @@ def test_columns_of_the_result_stand_under_their_titles_within_80_columns():
         assert len(printed[0]) <= 80
 
 
-def test_settings_text_has_a_line_per_section_and_hides_what_is_empty():
-    text = settings_text(
-        {"data": {"dataset": "digitslt", "data_dir": ""}, "augment": {"strong_ops": ["Rotate", "Color"]}}
-    )
-    lines = [line.split() for line in text.splitlines()]
-    assert lines == [["Settings:"], ["data", "dataset=digitslt"], ["augment", "strong_ops=Rotate,Color"]]
+def test_settings_that_differ_from_the_recipe_are_printed_and_on_request_all():
+    """digits-LT's own recipe has 20 epochs, so that 20 is no change and 64, the general default, is one."""
+    given = {"dataset": "digitslt", "workdir": "work", "seed": 3, "momentum": 0.9}
+    text = settings_text(resolve({**given, "epochs": 64, "strong_ops": ("Rotate", "Color")}))
+    assert text.splitlines() == [
+        "Settings: dataset=digitslt  base=fixmatch  method=udal  arch=wrn",
+        "  changed from the recipe:",
+        "    strong_ops=Rotate,Color  epochs=64  seed=3",
+        "  all settings: --show_settings, or config.json in the work folder",
+        "Work folder: work",
+    ]
+    assert "changed" not in settings_text(resolve({**given, "epochs": 20, "seed": 0}))
+    all_of_them = settings_text(resolve({**given, "show_settings": True})).split()
+    for words in ("optimizer:", "learning_rate=0.03", "epochs=20", "seed=3", "depth=10", "workdir=work"):
+        assert words in all_of_them
+    assert "data_dir=" not in all_of_them
+
+
+def test_what_was_changed_is_no_part_of_a_run():
+    config = resolve({"dataset": "digitslt", "seed": 3})
+    assert config.changed == ("seed",)
+    assert config == Config.from_dict(config.to_dict()) and "changed" not in config.to_dict()
+
+
+def test_hardware_text_says_nothing_of_tensorflows_default_strategy():
+    one = {"strategy": "_DefaultDistributionStrategy", "replicas": 1, "device": "CPU"}
+    assert hardware_text(one) == "Hardware: replicas=1  device=CPU"
+    two = {"strategy": "MirroredStrategy", "replicas": 2, "device": "CPU"}
+    assert hardware_text(two) == "Hardware: strategy=MirroredStrategy  replicas=2  device=CPU"
 
 
 def test_provenance_text_has_a_line_per_fact():
@@ -153,7 +178,7 @@ def test_provenance_text_has_a_line_per_fact():
 def test_provenance_text_says_that_counts_of_a_pool_of_unknown_classes_are_of_the_known_ones():
     facts = {"unlabeled_counts": [2, 1], "unlabeled_of_unknown_class": 7}
     assert "  unlabeled_counts, of known class: [2, 1]\n" in provenance_text(facts)
-    assert "class  unlabeled_counts, of known class\n" in provenance_text(facts, ["cat", "dog"])
+    assert "class  unlabeled, of known class\n" in provenance_text(facts, ["cat", "dog"])
     assert "of known class" not in provenance_text({"unlabeled_counts": [2, 1]})
 
 
@@ -167,12 +192,19 @@ def test_provenance_text_has_a_table_of_counts_per_class():
     lines = provenance_text(provenance, ["apple", "mango 3"]).splitlines()
     assert lines[1:3] == ["  skipped_bad_images: 0", "  test_counts: [3, 4, 5]"]
     assert lines[3:] == [
-        "  class    labeled_counts  unlabeled_counts",
-        "  apple                 2                 7",
-        "  mango 3               1                60",
+        "  class    labeled  unlabeled",
+        "  apple          2          7",
+        "  mango 3        1         60",
     ]
-    many = provenance_text({"labeled_counts": [1] * 21}, [str(c) for c in range(21)])
-    assert many.splitlines()[1] == f"  labeled_counts: {[1] * 21}"
+    many = provenance_text({"labeled_counts": [*range(1000, 1021)]}, [str(c) for c in range(21)])
+    assert many.splitlines()[1:] == ["  labeled_counts: 1,000 to 1,020 in each of 21 classes"]
+
+
+def test_long_facts_are_wrapped_and_hashes_shortened():
+    lines = provenance_text({"labeled_sha256": "0123456789abcdef" * 4, "source": "word " * 30}).splitlines()
+    assert lines[1] == "  labeled_sha256: 0123456789ab…"
+    assert lines[2].startswith("  source: word word") and lines[3].startswith("    word word")
+    assert max(map(len, lines)) <= 80
 
 
 def test_metrics_text_is_short_and_leaves_out_what_a_supervised_run_has_not():

@@ -43,6 +43,15 @@ def test_after_the_warm_up_columns_sum_to_the_totals():
     assert (refined.argmax(axis=1) != PROBS.argmax(axis=1)).any()
 
 
+def test_tables_are_changed_in_place_and_copied_only_to_be_solved():
+    """A million rows are not copied for the few hundred of a batch."""
+    tables = make_tables(pool=1000)
+    function = tf.function(lambda probs, rows, step: tables(probs, rows, step, tf.constant([0.5, 0.5]), WARMUP_STEPS))
+    specs = tf.TensorSpec([3, 2]), tf.TensorSpec([3], tf.int64), tf.TensorSpec([], tf.int64)
+    for op in function.get_concrete_function(*specs).graph.get_operations():
+        assert all(tensor.shape.rank is None or 1000 not in tensor.shape.as_list() for tensor in op.outputs), op.name
+
+
 def test_it_moves_to_the_distribution_of_the_call():
     tables = make_tables()
     np.testing.assert_allclose(call(tables, step=4, shares=(0.5, 0.5)).sum(axis=0), [1.5, 1.5], atol=1e-4)

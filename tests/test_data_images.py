@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from udal_tf.data import tfrecords
-from udal_tf.data.crops import crop_and_resize, crop_boxes
+from udal_tf.data.crops import crop_and_resize, crop_boxes, gathered_crops
 from udal_tf.data.custom_images import MappedImages
 from udal_tf.data.dataset import ArrayImages, DataError
 from udal_tf.data.encoded import EncodedImages, FileReader, ShardReader, file_fault
@@ -92,6 +92,22 @@ def test_crop_is_the_half_pixel_bilinear_enlargement():
     expected = rows[:, low] * (1 - part) + rows[:, low + 1] * part
     found = crop_and_resize(tf.constant(images), tf.constant([[0, 0, 4, 4]]))[0, :, :, 0].numpy()
     assert np.abs(found - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (17, 33, 1), (1, 5, 3)])
+@pytest.mark.parametrize("jit", [None, True])
+def test_crops_of_operations_that_xla_has_are_those_of_the_kernel_to_the_last_bit(shape, jit):
+    images = tf.constant(np.random.RandomState(0).randint(0, 256, (200, *shape)), tf.uint8)
+    boxes = crop_boxes(tf.fill([200], shape[0]), tf.fill([200], shape[1]), random_uniforms(200))
+    found = tf.function(gathered_crops, jit_compile=jit)(images, boxes)
+    np.testing.assert_array_equal(found, crop_and_resize(images, boxes))
+
+
+def test_images_on_the_device_are_cropped_there_as_on_the_host():
+    images = ArrayImages(np.stack([smooth(24, 24, seed) for seed in range(12)]))
+    positions, uniforms = tf.range(12, dtype=tf.int64), tf.constant(random_uniforms(12))
+    compiled = tf.function(images.on_device().fetch_crops, jit_compile=True)
+    np.testing.assert_array_equal(compiled(positions, uniforms), images.fetch_crops(positions, uniforms))
 
 
 @pytest.fixture(params=["array", "mapped", "files", "shards"])

@@ -2,16 +2,20 @@
 
 import re
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from udal_tf import registry
 from udal_tf.augment import randaugment
 from udal_tf.config import resolve
 from udal_tf.data import sources
 from udal_tf.data.dataset import DataError
+from udal_tf.registry import BACKBONES, Backbone, resolved
 from udal_tf.run_dir import RunDir
 from udal_tf.training import experiment, loop
+from udal_tf.training.distribute import DeviceError
 
 STEPS = 3
 BASES = ("fixmatch", "mixmatch", "remixmatch", "supervised")
@@ -113,6 +117,20 @@ def test_images_from_files_cannot_lie_on_the_device(tmp_path):
     )
     with pytest.raises(DataError):
         experiment.train_and_evaluate(config)
+
+
+def test_compiled_max_pooling_cannot_be_reproducible_and_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    def pooling(shape, num_classes, config, own=None):
+        inputs = keras.Input(shape)
+        x = keras.layers.GlobalAveragePooling2D()(keras.layers.MaxPooling2D()(inputs))
+        return keras.Model(inputs, keras.layers.Dense(num_classes)(x))
+
+    monkeypatch.setitem(BACKBONES._all(), "pooling", Backbone("pooling", "Pooling", "x:y"))
+    monkeypatch.setattr(registry, "resolved", lambda name: pooling if name == "x:y" else resolved(name))
+    config = resolve({"arch": "pooling", "jit": True, "workdir": str(tmp_path / "run")})
+    with pytest.raises(DeviceError, match="--jit cannot compile.*--arch=pooling.*--deterministic=false"):
+        experiment.train_and_evaluate(config)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("static_shapes", [False, True])

@@ -10,6 +10,7 @@ import pathlib
 import signal
 import socket
 import time
+import types
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from forked import SECONDS_ALLOWED, Finished, Started, run_command
 
 from udal_tf.config import DeviceConfig, resolve
 from udal_tf.data.dataset import DataError
-from udal_tf.training import crest, distribute, experiment, loop
+from udal_tf.input import pipeline
+from udal_tf.training import crest, distribute, evaluation, experiment, loop
 from udal_tf.training.distribute import DeviceError, Workers
 
 # Sums of several devices differ in their last bits, so nothing here may jump: soft pseudo-labels, since hard ones do
@@ -204,8 +206,20 @@ def test_tpu_strategy_is_made_for_the_named_tpu(monkeypatch):
 
 
 def test_a_tpu_that_is_not_there_is_named():
-    with pytest.raises(DeviceError, match="The TPU 'local' cannot be reached.*tensorflow-tpu"):
+    with pytest.raises(DeviceError, match="The TPU 'local' cannot be reached.*without TPUs.*tensorflow-tpu"):
         distribute.make_strategy(DeviceConfig(tpu="local"))
+
+
+def test_a_tpu_that_cannot_be_reached_is_named_with_the_cause_whatever_the_client_raises(monkeypatch):
+    class CredentialsError(Exception):
+        """Of Google's client, which is not installed here."""
+
+    def resolver(tpu):
+        raise CredentialsError("no credentials.\nSee the manual")
+
+    monkeypatch.setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", resolver)
+    with pytest.raises(DeviceError, match="The TPU 'node-1' cannot be reached: no credentials. Only a machine in"):
+        distribute.make_strategy(DeviceConfig(tpu="node-1"))
 
 
 def test_auto_takes_one_device_here_and_a_cluster_has_to_be_stated():
@@ -263,15 +277,121 @@ def test_data_are_prepared_by_the_chief_before_the_others_read_them(monkeypatch,
     assert events == ["waits", "reads"]
 
 
-def test_batches_that_do_not_divide_and_jit_over_replicas_are_refused():
+def test_batches_that_do_not_divide_and_jit_over_replicas_are_refused(monkeypatch):
     class TwoReplicas:
         num_replicas_in_sync = 2
 
     with pytest.raises(DeviceError, match="--batch_size must be a multiple of the 2 replicas, got 7"):
-        distribute.check_fits(TwoReplicas(), 7, jit=False)
+        distribute.check_fits(TwoReplicas(), 7, DeviceConfig())
     with pytest.raises(DeviceError, match="--jit needs a single device"):
-        distribute.check_fits(TwoReplicas(), 8, jit=True)
-    distribute.check_fits(TwoReplicas(), 8, jit=False)
+        distribute.check_fits(TwoReplicas(), 8, DeviceConfig(jit=True))
+    distribute.check_fits(TwoReplicas(), 8, DeviceConfig(input="device"))
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["a GPU"])
+    with pytest.raises(DeviceError, match="--input=device on GPUs needs a single device.* use --input=host"):
+        distribute.check_fits(TwoReplicas(), 8, DeviceConfig(input="device"))
+
+
+class FakeTpu:
+    """What is asked of a TPUStrategy here."""
+
+    num_replicas_in_sync = 8
+
+    def __init__(self, hosts=1):
+        self.extended = types.SimpleNamespace(num_hosts=hosts)
+
+
+def test_batches_made_on_a_gpu_are_compiled_and_a_tpu_needs_no_flag(monkeypatch):
+    strategy = tf.distribute.get_strategy()
+    on_device = DeviceConfig(input="device")
+    assert not distribute.compiled(on_device, strategy) and distribute.compiled(DeviceConfig(jit=True), strategy)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["a GPU"])
+    assert distribute.compiled(on_device, strategy) and not distribute.compiled(DeviceConfig(), strategy)
+    monkeypatch.setattr(tf.distribute, "TPUStrategy", FakeTpu)
+    assert not distribute.compiled(DeviceConfig(jit=True, tpu="local"), FakeTpu())
+    distribute.check_fits(FakeTpu(), 8, DeviceConfig(jit=True, tpu="local"))
+
+
+def test_a_tpu_of_several_hosts_needs_a_bucket(monkeypatch):
+    monkeypatch.setattr(tf.distribute, "TPUStrategy", FakeTpu)
+    distribute.check_pod(FakeTpu(), "runs/a", "")
+    distribute.check_pod(FakeTpu(hosts=4), "gs://bucket/run", "gs://bucket/data")
+    with pytest.raises(DeviceError, match="This TPU has 4 hosts.*--workdir and --data_dir.*got 'runs/a'"):
+        distribute.check_pod(FakeTpu(hosts=4), "runs/a", "gs://bucket/data")
+
+
+def op_error(kind, text):
+    return kind(None, None, text)
+
+
+MEMORY_ERRORS = [
+    (tf.errors.ResourceExhaustedError, "OOM when allocating tensor with shape[960,32,32,32]"),
+    (tf.errors.InternalError, "Failed to allocate: CUDA_ERROR_OUT_OF_MEMORY"),
+    (tf.errors.UnavailableError, "Collective ops is aborted by: RESOURCE_EXHAUSTED: OOM"),
+]
+
+
+def test_only_errors_of_connection_are_a_lost_worker_and_those_of_memory_name_what_takes_less(monkeypatch):
+    workers = distribute.Workers()
+    monkeypatch.setattr(workers, "_count", 2)
+    for kind in (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError):
+        with pytest.raises(distribute.WorkerLost, match="Lost the other workers: reset"), workers.watched():
+            raise op_error(kind, "reset\nby peer")
+    for error in (op_error(tf.errors.InvalidArgumentError, "a shape"), *(op_error(*one) for one in MEMORY_ERRORS)):
+        with pytest.raises(type(error)), workers.watched():
+            raise error
+    assert not distribute.is_out_of_memory(op_error(tf.errors.UnavailableError, "reset"))
+    for error in (op_error(*one) for one in MEMORY_ERRORS):
+        assert distribute.is_out_of_memory(error)
+        text = str(distribute.out_of_memory(error))
+        assert all(flag in text for flag in ("--batch_size", "--precision=bfloat16", "--joint_forward=false"))
+
+
+def run_out_of_memory(*flags: str) -> None:
+    """The command, on a device without memory for a step."""
+
+    def failing(self, source, count):
+        raise op_error(*MEMORY_ERRORS[0])
+
+    loop.StepRunner.__call__ = failing
+    run_command(*flags)
+
+
+def test_workers_out_of_memory_end_with_one_line_and_start_no_more(tmp_path):
+    flags = [f"--{name}={value}" for name, value in TINY.items()]
+    both = [
+        Started(run_out_of_memory, *flags, f"--workdir={tmp_path / 'run'}", cwd=tmp_path, environment=task)
+        for task in tasks()
+    ]
+    for ended in (worker.finish() for worker in both):
+        assert ended.returncode == 1 and "Restarting" not in ended.stdout
+        lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1 and "Not enough memory for a step: OOM when allocating tensor" in lines[0]
+        assert "Traceback" not in ended.stderr
+
+
+def evaluate_in_parts() -> None:
+    """In a process of its own, with two replicas: five images in batches of three and two."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+    sizes = []
+
+    def first_pixel(images):
+        sizes.append(images.shape[0])
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return images[:, 0, 0, 0], tf.fill([images.shape[0]], number)
+
+    images = tf.reshape(tf.range(5.0), [5, 1, 1, 1])
+    with distribute.make_strategy(DeviceConfig(strategy="mirrored")).scope():
+        values, replicas = evaluation._Compiled(first_pixel)(tf.data.Dataset.from_tensor_slices(images).batch(3))
+    # A batch waits on the device that uses it.
+    batches = iter(pipeline.training_batches(lambda step, replica: {"number": step}, 1, 4, device="/CPU:1"))
+    assert next(batches)["number"].device.endswith("CPU:1")
+    assert tf.function(lambda source: next(source)["number"] + next(source)["number"])(batches).numpy() == 2 + 3
+    assert values.tolist() == [0, 1, 2, 3, 4] and replicas.tolist() == [0, 0, 1, 0, 0] and sizes == [2, 2]
+
+
+def test_each_replica_evaluates_its_part_of_a_batch_in_order_and_a_batch_waits_on_its_device(tmp_path):
+    assert_ended(Started(evaluate_in_parts, cwd=tmp_path))
 
 
 def test_a_tpu_and_another_strategy_contradict_each_other():

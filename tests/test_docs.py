@@ -12,6 +12,7 @@ from absl import flags
 import udal_tf
 from udal_tf import config as config_module
 from udal_tf import crest_flags
+from udal_tf.commands.udal import COMMANDS
 from udal_tf.registry import BASE_LEARNERS, DATASETS, METHODS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -20,8 +21,8 @@ DOCS = ROOT / "docs"
 GENERATED = DOCS / "api" / "generated"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if GENERATED not in path.parents)
 OTHER_PAGES = (GENERATED / "settings.md", DOCS / "notebook.ipynb")
-# Flags of absl, argparse and TensorBoard, and those that benchmarks/scaling.py defines in a loop.
-OTHER_FLAGS = {"help", "flagfile", "logdir", "classes", "batch_sizes", "widths"}
+# Flags of absl, argparse, TensorBoard and Slurm, and those that benchmarks/scaling.py defines in a loop.
+OTHER_FLAGS = {"help", "flagfile", "logdir", "array", "requeue", "classes", "batch_sizes", "widths"}
 
 
 def text_of(page: pathlib.Path) -> str:
@@ -42,7 +43,7 @@ def console_commands(page: pathlib.Path) -> list[str]:
 
 
 def installed_commands() -> set[str]:
-    return set(re.findall(r'"(udal-[\w-]+)=', text_of(ROOT / "setup.py")))
+    return set(re.findall(r'"(udal(?:-[\w-]+)?)=', text_of(ROOT / "setup.py")))
 
 
 @functools.cache
@@ -149,6 +150,7 @@ def test_other_commands_exist_and_take_their_flags():
                 assert path.is_file() and (words[1] == "run.py" or given <= flags_written_in(path)), command
             else:
                 assert words[0] in installed_commands(), command
+                assert words[0] != "udal" or words[1] in (*COMMANDS, "--help", "--version"), command
 
 
 def test_files_and_tests_exist():

@@ -47,9 +47,9 @@ def trained(undrawn, tmp_path_factory):
 
 @pytest.fixture
 def evaluate(call_command, tmp_path, monkeypatch):
-    """Runs the command in a folder of its own: exit code, standard output, standard error."""
+    """Runs the command with --out=evaluation in a folder of its own: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
-    return functools.partial(call_command, main)
+    return functools.partial(call_command, main, "--out=evaluation")
 
 
 @pytest.fixture
@@ -128,12 +128,15 @@ def test_bad_files_are_named_and_the_rest_is_scored(evaluate, trained, images, t
 
 def test_a_stated_target_prior(evaluate, trained, images, tmp_path):
     (tmp_path / "shares").write_text("zebra 6\napple 3\nmango 1\n")
-    code, out, _ = evaluate(trained[0], images, f"--target_prior={tmp_path / 'shares'}", "--source_prior=own")
+    code, out, _ = evaluate(
+        trained[0], images, f"--target_prior={tmp_path / 'shares'}", "--source_prior=own", "--tau_norm=0.5"
+    )
     assert code == 0
     assert "LA (Inf), shares" in out
     found = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
     assert found["target_prior"]["distribution"] == pytest.approx([0.3, 0.1, 0.6])
     assert found["source_prior"]["kind"] == "own"
+    assert found["tau_norm"] == 0.5
 
 
 def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(evaluate, trained, images, tmp_path):
@@ -148,6 +151,9 @@ def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(evaluate, tra
         ([run, tmp_path / "empty"], "no images below the class folders"),
         ([run, tmp_path / "nowhere"], "must be a folder with one folder per class"),
         ([run, images, "--target_prior=even", "--skip_unknown"], "got 'even'"),
+        ([run, images, "--tau_norm=-1"], "argument --tau_norm: must be a number of at least 0, got '-1'"),
+        ([run, images, "--tau_norm=nan"], "argument --tau_norm: must be a number of at least 0, got 'nan'"),
+        ([run, images, "--tau_norm=much"], "argument --tau_norm: must be a number of at least 0, got 'much'"),
         ([run, images, "--out=images"], "was not written by this command"),
     ):
         code, _, err = evaluate(*arguments)
@@ -163,3 +169,21 @@ def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(evaluate, tra
     assert code == 2
     assert "--overwrite" in err
     assert evaluate(run, images, "--skip_unknown", "--overwrite")[0] == 0
+
+
+def test_without_out_it_writes_below_the_work_folder_and_replaces_nothing(call_command, trained, images, tmp_path):
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    for number in ("", "_2"):
+        (images / "apple" / "0.png").unlink(missing_ok=True)
+        code, out, _ = call_command(main, run, images if number else trained[1])
+        assert code == 0 and f"{run}/evaluation{number}" in "".join(out.split())
+    counts = [
+        json.loads((run / name / "evaluation.json").read_text())["count"] for name in ("evaluation", "evaluation_2")
+    ]
+    assert counts == [18, 17]
+    assert call_command(main, run, images, "--overwrite")[0] == 0
+    assert json.loads((run / "evaluation" / "evaluation.json").read_text())["count"] == 17
+    (images / "horse").mkdir()
+    assert call_command(main, run, images)[0] == 2
+    # Nothing is left of one that failed.
+    assert sorted(path.name for path in run.glob("evaluation*")) == ["evaluation", "evaluation_2"]

@@ -94,7 +94,7 @@ def use_every_command(kind: str) -> None:
     """Leaves in ended.json how each command ended."""
     from absl import flags
 
-    from udal_tf.commands import crest_export, evaluate, export, inspect, predict, report, suggest, sweep, train
+    from udal_tf.commands import crest_export, evaluate, export, inspect, predict, report, suggest, sweep, train, udal
     from udal_tf.config import given_on_command_line, resolve
     from udal_tf.reporting import plotting
     from udal_tf.sweep.grids import cell_name
@@ -115,7 +115,7 @@ def use_every_command(kind: str) -> None:
     lines = {
         "train": (train.main, [*training, "--workdir=run"]),
         "train --help": (train.main, ["--help"]),
-        "predict": (predict.main, ["run", *[image] * 2000]),
+        "predict": (udal.main, ["predict", "run", *[image] * 2000]),
         "predict --out": (predict.main, ["run", image, "--out=predictions.csv", "--format=csv"]),
         "evaluate": (evaluate.main, ["run", str(here / "images" / "test"), "--out=evaluation"]),
         "suggest": (suggest.main, ["run", "--count=2"]),

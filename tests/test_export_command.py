@@ -25,7 +25,7 @@ def test_the_formats_are_those_that_can_be_written():
 
 
 def test_an_export_has_its_model_its_classes_and_its_card(command, tiny_run, tmp_path):
-    code, out, _ = command(tiny_run, "mine", "--format=keras", "--target_prior=uniform")
+    code, out, _ = command(tiny_run, "mine", "--format=keras", "--target_prior=uniform", "--tau_norm=0.7")
     assert code == 0
     assert {path.name for path in (tmp_path / "mine").iterdir()} == {
         "model.keras",
@@ -37,7 +37,9 @@ def test_an_export_has_its_model_its_classes_and_its_card(command, tiny_run, tmp
     assert "Largest difference in a probability on random images: " in out
     assert "Written and checked: mine/model.keras; how to use it: mine/MODEL_CARD.md" in out
     assert json.loads((tmp_path / "mine" / "classes.json").read_text())["la_inf"]["target"] == pytest.approx([0.1] * 10)
-    assert "LA (Inf) is built in" in (tmp_path / "mine" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    card = (tmp_path / "mine" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "LA (Inf) is built in" in card
+    assert "the last layer τ-normalized with τ = 0.7, unlike in the test results below" in card
 
 
 def test_bad_input_is_refused_in_a_sentence_and_nothing_is_written(command, tiny_run, tmp_path):

@@ -84,7 +84,7 @@ class Interrupts(keras.callbacks.Callback):
 COMPARED = [(base, "udal") for base in BASE_LEARNERS] + [
     ("fixmatch", name)
     for name, method in METHODS.items()
-    if not method.train and name != "udal" and (not method.bases or name in ("simpro", "abc"))
+    if not (method.train or method.retrains_head) and name != "udal" and (not method.bases or name in ("simpro", "abc"))
 ]
 
 

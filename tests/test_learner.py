@@ -17,6 +17,7 @@ from udal_tf.methods.method import Problem
 from udal_tf.models.layers import FusedBatchNorm, conv
 from udal_tf.records.methods import DarpConfig
 from udal_tf.registry import BASE_LEARNERS, DATASETS, METHODS
+from udal_tf.training import kernels
 
 NUM_CLASSES, STEPS_PER_EPOCH, EPOCHS = 4, 2, 3
 # Images in the unlabeled pool.
@@ -103,8 +104,8 @@ EAGER = [pair for pair in COMBINATIONS if pair[1] in ("udal", "hybrid", "darp")]
 
 @pytest.mark.parametrize(("base", "method"), COMBINATIONS)
 def test_contract_of_every_base_and_method(base, method):
-    """Finite figures, every trainable variable and its average move, q̂ sums to 1, one trace over three epochs; and the
-    eager step equals the graph's."""
+    """Finite figures, every trainable variable and its average move, q̂ sums to 1, one trace over three epochs; the
+    eager step equals the graph's, which has kernels everywhere."""
     learner = make_learner(base, method)
     trained = [
         *learner.model.trainable_variables,
@@ -122,6 +123,10 @@ def test_contract_of_every_base_and_method(base, method):
                 np.testing.assert_allclose(eager[name], metrics[name], rtol=1e-4, atol=1e-6, err_msg=name)
         assert all(np.isfinite(value) for value in metrics.values()), metrics
         alphas.append(float(metrics["alpha"]))
+    graph = step.get_concrete_function(make_batch(base)).graph
+    for device in (kernels.CPU, kernels.GPU, kernels.XLA_CPU, kernels.XLA_GPU):
+        assert not kernels.missing(graph, device)
+    assert not any(kernels.NOT_ON_TPU in dict(types).values() for _, types in kernels.operations(graph))
     assert step.experimental_get_tracing_count() == 1
     assert alphas == sorted(alphas, reverse=True) and alphas[0] == 1.0 > alphas[-1]
     for start, variable in zip(before, trained, strict=True):
@@ -207,7 +212,10 @@ def test_udal_with_alpha_one_and_p_model_at_p_data_is_plain_fixmatch():
 def test_balanced_data_with_p_model_uniform_make_every_method_plain():
     uniform, batch = np.full(NUM_CLASSES, 0.25, np.float32), make_batch()
     plain = make_learner(method="none", p_data=uniform).train_step(batch)
-    for method in (name for name, record in METHODS.items() if not record.views and not record.second_head):
+    # Neither more views nor heads, nor a labeled loss of another form.
+    like_plain = [name for name, m in METHODS.items() if not (m.views or m.second_head or m.network or name == "focal")]
+    assert {"udal", "class_balanced", "suppressed"} < set(like_plain)
+    for method in like_plain:
         aligned = make_learner(method=method, p_data=uniform).train_step(batch)
         np.testing.assert_allclose(aligned["loss"], plain["loss"], rtol=1e-5, err_msg=method)
 

@@ -74,8 +74,8 @@ def test_probabilities_move_by_the_ratio_of_the_priors():
     np.testing.assert_allclose(moved / moved.sum(), expected / expected.sum(), rtol=1e-6)
 
 
-# Of estimates of their own, of a second head, or of a correction at inference.
-UNKNOWN = ("flexda", "simpro", "cdmad", "acr", "abc")
+# Of estimates of their own, of a second head, of a correction at inference, or of a labeled loss by class.
+UNKNOWN = ("flexda", "simpro", "cdmad", "acr", "abc", "class_balanced", "balanced_sampling", "crt", "ldam_drw", "focal")
 
 
 @pytest.mark.parametrize("method", UNKNOWN)

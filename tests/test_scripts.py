@@ -56,7 +56,7 @@ def test_several_hosts(tmp_path):
 
 def test_tpu_vm(tmp_path):
     device, _ = started(tmp_path, "tpu_vm.sh")
-    assert (device.tpu, device.input) == ("local", "device")
+    assert (device.tpu, device.input) == ("local", "host")
 
 
 @pytest.mark.parametrize("missing", ["HOSTS", "INDEX"])
@@ -69,8 +69,8 @@ def test_several_hosts_says_what_is_missing(missing):
 
 def test_scripts_state_their_use_first():
     scripts = sorted(SCRIPTS.glob("*.sh"))
-    assert len(scripts) == 4
+    assert len(scripts) == 5
     for script in scripts:
         comment = script.read_text().splitlines()
         assert comment[1].startswith("# ") and any(f"scripts/{script.name}" in line for line in comment), script
-        assert shlex.split(comment[-1])[0] in ("exec", "CUDA_VISIBLE_DEVICES=${GPU:-0}")
+        assert shlex.split(comment[-1])[0] in ("exec", "eval", "CUDA_VISIBLE_DEVICES=${GPU:-0}")

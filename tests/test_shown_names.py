@@ -16,6 +16,7 @@ import pytest
 
 from udal_tf import shown_names
 from udal_tf.commands import evaluate, inspect, model_arguments, predict, report, sweep
+from udal_tf.config import resolve
 from udal_tf.data import formats
 from udal_tf.inference import assessment, image_files
 from udal_tf.reporting import assessment_plots, console, plotting
@@ -98,9 +99,7 @@ def test_unreadable_files_are_named_on_one_line(capsys):
 def test_tables_settings_and_sources_stay_on_their_lines():
     first, second = table_text(["class", "images"], [[AWKWARD, "1"]]).splitlines()
     assert second == f"{ON_ONE_LINE:<{len(first) - 8}}       1"
-    assert console.settings_text({"data": {"data_dir": AWKWARD}}).splitlines()[1:] == [
-        f"  data            data_dir={ON_ONE_LINE}"
-    ]
+    assert f"    data_dir={ON_ONE_LINE}" in console.settings_text(resolve({"data_dir": AWKWARD})).splitlines()
     assert console.provenance_text({"source": AWKWARD, "layout": ["a\nb", "c"]}).splitlines()[1:] == [
         f"  source: {ON_ONE_LINE}", r"  layout: a\nb", "  layout: c",
     ]  # fmt: skip

@@ -3,12 +3,13 @@
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
-from udal_tf.reporting.terminal import Progress, table_text
+from udal_tf.reporting.terminal import Progress, command_text, filled, table_text, wrapped
 
 
 class Screen(io.StringIO):
@@ -59,6 +60,27 @@ def test_a_table_on_a_terminal_is_as_wide_as_that_and_has_a_bold_heading(on_term
     assert {len(line) for line in plain(text).splitlines()} == {60}
     assert "\x1b[1m" in text.splitlines()[0]
     assert "\x1b[1m" not in "".join(text.splitlines()[1:])
+
+
+def test_parts_fill_lines_and_are_never_broken(on_terminal):
+    assert filled(["one", "two", "three"], columns=8) == "one  two\n  three"
+    assert filled(["one", "a-word-too-long", "2"], columns=8) == "one\n  a-word-too-long\n  2"
+    assert filled([], first="Settings:") == "Settings:"
+    on_terminal()
+    lines = wrapped("日本語 " * 20, "  ", "    ").splitlines()
+    # Two cells each: eight words of six cells and their blanks on 60 columns.
+    assert lines[0] == "  " + " ".join(["日本語"] * 8) and lines[1].startswith("    日本語")
+
+
+def test_a_command_is_broken_before_its_flags_so_that_a_shell_still_takes_it(on_terminal):
+    on_terminal()
+    command = "python run.py --dataset=folder --data_dir=images --workdir=work/of/mine --beta=0.5"
+    text = command_text(command)
+    assert text.splitlines()[0] == "  python run.py --dataset=folder --data_dir=images \\"
+    assert max(map(len, text.splitlines())) <= 60
+    assert shlex.split(text.replace("\\\n", "")) == shlex.split(command)
+    quoted = "python run.py --data_dir='my images --all' --workdir=work/of/mine --beta=0.5"
+    assert command_text(quoted) == "  " + quoted
 
 
 def test_names_are_printed_as_they_are():

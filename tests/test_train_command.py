@@ -106,6 +106,7 @@ def processes(tmp_path_factory):
 def test_missing_data_says_in_a_few_lines_how_to_provide_it(processes):
     process, folder = processes["no data"]
     assert process.returncode == 2
+    assert process.stderr.startswith("error: ")  # And no line of TensorFlow's before it.
     message = error_text(process.stderr)
     assert "cifar10lt" in message
     assert "--data_dir" in message

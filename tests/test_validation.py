@@ -172,12 +172,13 @@ def test_the_best_epoch_is_that_of_the_validation_images_and_both_scores_are_tho
 def test_what_is_printed_and_reported_says_which_images_it_is_of(finished):
     folder, result, _ = finished
     row = RunDir(folder).rows()[0]
-    assert "validation accuracy (balanced) raw" in console.epoch_text(row, EPOCHS)
+    assert "val accuracy (balanced)\n  raw " in console.epoch_text(row, EPOCHS)
     lines = console.result_text(result).splitlines()
     assert lines[0].startswith("test, %")
     best = next(line for line in lines if line.startswith(f"best epoch {result.best.epoch}, balanced accuracy"))
     assert f"{100 * result.best.test.balanced_accuracy.ema:.2f}" in best
-    chosen = next(line for line in lines if line.startswith(f"Epoch {result.best.epoch} has the best"))
+    chosen = " ".join(lines[lines.index(best) + 1 :])
+    assert chosen.startswith(f"Epoch {result.best.epoch} has the best")
     assert f"{100 * result.best.balanced_accuracy:.2f} %; the other rows are of the last epoch" in chosen
     table = run_table(read_runs([folder])[0]).iloc[0]
     assert table["accuracy_ema"] == 100 * result.accuracy.ema

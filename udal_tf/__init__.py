@@ -13,7 +13,11 @@ __version__ = "0.1.0"
 
 
 def load(
-    workdir: str | os.PathLike[str], weights: str = "last", unfinished: bool = False, batch_size: int = 0
+    workdir: str | os.PathLike[str],
+    weights: str = "last",
+    unfinished: bool = False,
+    batch_size: int = 0,
+    tau_norm: float = 0.0,
 ) -> TrainedModel:
     """The model of a work folder, ready to `predict`; see `udal_tf.inference.trained.load`.
 
@@ -21,7 +25,7 @@ def load(
     """
     from udal_tf.inference import trained  # Here, so that importing the package does not import TensorFlow.
 
-    return trained.load(workdir, weights, unfinished, batch_size)
+    return trained.load(workdir, weights, unfinished, batch_size, tau_norm)
 
 
 # Imported on first use, as they import TensorFlow.

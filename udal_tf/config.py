@@ -58,7 +58,8 @@ class Own:
 class Config:
     """All settings of one run; made by `resolve`, saved in `config.json` by `to_dict` and read back by `from_dict`.
 
-    A section missing from `own` gets its defaults.
+    A section missing from `own` gets its defaults. `changed` names the settings that were given and differ from the
+    recipe's, in the order of the sections; it is no setting itself, and not in `to_dict`.
     """
 
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -70,6 +71,7 @@ class Config:
     device: DeviceConfig = dataclasses.field(default_factory=DeviceConfig)
     plugins: PluginConfig = dataclasses.field(default_factory=PluginConfig)
     own: Own = Own()
+    changed: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         own = {}
@@ -85,6 +87,13 @@ class Config:
             raise ValueError(
                 f"--patience={self.train.patience} cannot be used with --method={self.records.method.name}, whose "
                 "generations all have --epochs epochs: leave it out"
+            )
+
+        if self.train.unlabeled_curriculum and not self.records.base.growing_batches:
+            able = " or ".join(name for name, base in BASE_LEARNERS.items() if base.growing_batches)
+            raise ValueError(
+                f"--unlabeled_curriculum needs --base={able}, got --base={self.method.base}, whose steps have a fixed "
+                "number of unlabeled images: leave it out"
             )
 
     @property
@@ -110,6 +119,7 @@ class Config:
         """Plain nested dict, JSON-ready: section -> field -> value; records' own sections as "method_settings"."""
         nested = dataclasses.asdict(self)
         own = nested.pop("own")
+        del nested["changed"]
         nested |= {f"{flag}_settings": values for flag, values in own.items() if values is not None}
         return json.loads(json.dumps(nested))
 
@@ -260,7 +270,9 @@ def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
         values["unlabeled_prior"] = _stated_prior(tuple(values["unlabeled_prior"]))
     if not values.get("workdir"):
         values["workdir"] = _default_workdir(_build(values))
-    return _build(values)
+    defaults = {name: field.default for name, field in section_fields().items()} | preset
+    changed = tuple(name for name in defaults if name in given and values[name] != defaults[name])
+    return dataclasses.replace(_build(values), changed=changed)
 
 
 def _stated_prior(given: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The recipe of custom datasets and those of TFDS: settings that depend on the number and size of the images.
 
 A pure function, the same on every machine, so that a run can be resumed anywhere. `config.resolve` applies it between
-the dataset's recipe and the method's preset; `udal-inspect` recommends its settings.
+the dataset's recipe and the method's preset; `udal inspect` recommends its settings.
 """
 
 import dataclasses

@@ -106,6 +106,7 @@ class BaseLearner:
     settings: the class of a section of its own, or None.
     pseudo_labels: whether it makes pseudo-labels.
     unlabeled_views: views per unlabeled image in a step, a number or a function of its section; 0: it uses none.
+    growing_batches: whether the number of unlabeled images in a step may change, for --unlabeled_curriculum.
     color: of all its runs in figures, whatever the method; "": the method's. marker: of its points.
     """
 
@@ -116,6 +117,7 @@ class BaseLearner:
     settings: type[Section] | None = None
     pseudo_labels: bool = True
     unlabeled_views: int | Callable[[Any], int] = 2
+    growing_batches: bool = False
     color: str = ""
     marker: str = ""
 
@@ -167,6 +169,10 @@ class Method:
     settings: the class of a section of its own, or None.
     behavior: the class, `methods.method.Method` or a subclass with state, losses or weights of its own.
     second_head: whether it trains a second linear head on the backbone's features, which predicts instead of the first.
+    network: (Keras model, its section) -> the model that is trained instead, with a head of the method's own; or None.
+    balances_labels: whether labeled batches show every class equally often.
+    retrains_head: whether the run's last epochs train a new head alone, by `retrain_head` of its section.
+    states_prior: whether `targets` say which class prior the model's predictions follow.
     moves_pseudo_labels: whether it uses pseudo-labels apart from `targets`.
     uses_unlabeled_prior: whether it uses the class distribution of the unlabeled set apart from `targets`.
     prepare: (Config, SslData, folder) -> SslData, run before training; or None.
@@ -185,6 +191,10 @@ class Method:
     settings: type[Section] | None = None
     behavior: Reference = "udal_tf.methods.method:Method"
     second_head: bool = False
+    network: Reference | None = None
+    balances_labels: bool = False
+    retrains_head: bool = False
+    states_prior: bool = True
     moves_pseudo_labels: bool = False
     uses_unlabeled_prior: bool = False
     prepare: Reference | None = None

@@ -181,6 +181,7 @@ class EpochRow(Record):
     """The metrics at the end of an epoch.
 
     seconds: of training, since the run's start.
+    images: trained on since the run's start, each view counted; None in rows of earlier versions.
     train: means over the epoch's steps.
     test: on the test images; None if the run has validation images, as the test images are then read at the end only.
     validation: on those; None if there are none.
@@ -198,6 +199,7 @@ class EpochRow(Record):
     p_target: list[float]
     p_unlabeled: list[float]
     pseudo_labels: PseudoLabelCounts | None = None
+    images: int | None = None
 
     def __post_init__(self) -> None:
         _ = self.scores

@@ -7,6 +7,8 @@ are in `udal_tf.records`.
 
 import dataclasses
 import fractions
+import itertools
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +36,10 @@ MOST_IMAGES = 100_000_000
 MOST_STEPS = 100_000_000
 LARGEST_BATCH = 65_536
 LARGEST_UNLABELED_BATCH = 1_048_576
+# Of --unlabeled_curriculum.
+MOST_BATCH_SIZES = 8
+# Digits of a step, which hide that a product is 3.0000000000000004.
+_STEP_DIGITS = 6
 
 RANDAUGMENT_OPS = (
     "AutoContrast",
@@ -377,6 +383,18 @@ class TrainConfig(Section):
     steps_per_epoch: int = setting(1024, "Training steps per epoch.", low=1, high=MOST_STEPS)
     batch_size: int = setting(64, "Labeled images per step, over all devices.", low=1, high=LARGEST_BATCH)
     unlabeled_ratio: int = setting(7, "Unlabeled images per labeled image in a step.", low=1, high=10_000)
+    unlabeled_curriculum: bool = setting(
+        False,
+        "Begin with one unlabeled image per labeled one in a step and grow to --unlabeled_ratio, which trains on fewer "
+        "images in all (curriculum batch size of Fast FixMatch).",
+    )
+    curriculum_alpha: float = setting(
+        0.7,
+        "α of --unlabeled_curriculum: after a fraction p of the run, the part of the unlabeled batch is "
+        "1 − (1 − p)/(1 − α + α·(1 − p)); 0 grows linearly, and the larger, the later it grows.",
+        low=0,
+        high=0.99,
+    )
     eval_batch_size: int = setting(100, "Images per evaluation batch.", low=1, high=LARGEST_BATCH, identity=False)
     patience: int = setting(
         0,
@@ -398,6 +416,11 @@ class TrainConfig(Section):
         3, "Maximum number of rollbacks with --on_nan=rollback.", low=1, high=1_000_000, identity=False
     )
     workdir: str = setting("", "Folder for the results (default: runs/<name of the run>).", identity=False)
+    show_settings: bool = setting(
+        False,
+        "Print every setting when the run starts, not only those that differ from the recipe; config.json has all.",
+        identity=False,
+    )
     checkpoint_minutes: float = setting(
         10.0, "Minutes between checkpoints within an epoch; each epoch ends with one anyway.", above=0, identity=False
     )
@@ -413,6 +436,32 @@ class TrainConfig(Section):
                 f"--batch_size={self.batch_size} and --unlabeled_ratio={self.unlabeled_ratio} make "
                 f"{self.unlabeled_batch_size:,} unlabeled images per step; the most is {LARGEST_UNLABELED_BATCH:,}"
             )
+        if self.unlabeled_curriculum and self.unlabeled_ratio == 1:
+            raise ValueError("--unlabeled_curriculum needs --unlabeled_ratio of at least 2, to which it grows, got 1")
+
+    @property
+    def unlabeled_ratios(self) -> tuple[tuple[int, int], ...]:
+        """(first step, unlabeled images per labeled one from there on), in order; one pair without a curriculum.
+
+        The sizes are few, so that a step is compiled a few times: each ratio up to MOST_BATCH_SIZES, or so many equal
+        steps. A step has the smallest that the curriculum's formula fits in.
+
+        Source: Chen, Dun and Kyrillidis 2023, Fast FixMatch (arXiv 2309.03469), its bounded exponential curriculum.
+        """
+        if not self.unlabeled_curriculum:
+            return ((0, self.unlabeled_ratio),)
+        most, total, alpha = self.unlabeled_ratio, self.total_steps, self.curriculum_alpha
+        count = min(most, MOST_BATCH_SIZES)
+        ratios = [-(-most * number // count) for number in range(1, count + 1)]
+        found = [(0, ratios[0])]
+        for before, ratio in itertools.pairwise(ratios):
+            # The inverse of the formula: the part of the run that is left when it gives `before`.
+            rest = 1.0 - before / most
+            left = rest * (1.0 - alpha) / (1.0 - alpha * rest)
+            first = math.floor(round(total * (1.0 - left), _STEP_DIGITS)) + 1
+            if first < total:
+                found.append((first, ratio))
+        return tuple(pair for pair, after in zip(found, [*found[1:], (total, 0)], strict=True) if pair[0] < after[0])
 
     @property
     def total_steps(self) -> int:
@@ -435,7 +484,11 @@ class DeviceConfig(Section):
         identity=False,
     )
     tpu: str = setting("", "TPU to train on: its name, or `local` on a Cloud TPU VM.", identity=False)
-    jit: bool = setting(False, "Compile the whole step, including augmentation, with XLA; always on for TPUs.")
+    jit: bool = setting(
+        False,
+        "Compile the whole step, including augmentation, with XLA; always on for TPUs, and for "
+        "--input=device on a GPU.",
+    )
     precision: str = setting(
         "float32",
         "Compute precision of the network's layers; logits, losses and moving averages stay float32. float16 uses loss "

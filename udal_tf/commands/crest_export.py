@@ -109,6 +109,7 @@ def _pixels(images: Images, positions: Sequence[int] | np.ndarray) -> np.ndarray
 
 
 def _main(argv: list[str]) -> None:
+    program.import_tensorflow()
     with program.bad_input_refused():
         if len(argv) > 1:
             raise ValueError(f"unexpected argument {argv[1]!r}: settings are flags, --name=value")
@@ -124,6 +125,9 @@ def _main(argv: list[str]) -> None:
 @program.command
 def main() -> None:
     """Entry point."""
+    if "--version" in sys.argv[1:]:
+        print(program.VERSION)
+        return
     program.prepare_tensorflow()
     with program.bad_input_refused():
         config_module.load_plugins_on(sys.argv[1:])

@@ -1,27 +1,29 @@
-"""`udal-evaluate WORKDIR DIR`: how good a model is on images whose classes are known.
+"""`udal evaluate WORKDIR DIR`: how good a model is on images whose classes are known.
 
-  udal-evaluate runs/mine photos/test --out=evaluation
-  udal-evaluate runs/mine --labels=labels.csv --out=evaluation
+  udal evaluate runs/mine photos/test
+  udal evaluate runs/mine --labels=labels.csv --out=evaluation
 
 DIR has one folder per class, named like the model's classes; or a CSV file gives the class of each image. Every score
-is reported without adjustment and with LA (Inf) for --target_prior. The folder of --out gets evaluation.json with
-everything, per_class.csv, confusion.csv, predictions.csv with every image, confusion.png, reliability.png (the
-reliability diagram) and mistakes.png, the most confident mistakes.
+is reported without adjustment and with LA (Inf) for --target_prior. A folder below WORKDIR, or that of --out, gets
+evaluation.json with everything, per_class.csv, confusion.csv, predictions.csv with every image, confusion.png,
+reliability.png (the reliability diagram) and mistakes.png, the most confident mistakes.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from udal_tf import storage
 from udal_tf.buckets import origin
 from udal_tf.commands import model_arguments, outputs, program
 from udal_tf.data import decoding, formats, label_files
+from udal_tf.reporting.terminal import wrapped
 from udal_tf.shown_names import shown
 from udal_tf.storage import csv_row, write_json, write_text
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from udal_tf.inference.trained import TrainedModel
 
 RESULT = "evaluation.json"
+# The folder below WORKDIR; further evaluations of the same run get a number.
+FOLDER = "evaluation"
 MOST_MISTAKES = 24
 
 
@@ -57,6 +61,7 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
     evaluation = {
         "workdir": str(args.workdir),
         "weights": model.weights,
+        "tau_norm": model.tau_norm,
         "step": model.folder.step,
         "images": str(args.labels or args.folder),
         "count": len(predicted.paths),
@@ -116,11 +121,26 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
     write_json(folder / RESULT, evaluation)
 
 
+@contextlib.contextmanager
+def _folder(args: argparse.Namespace) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
+    """The empty folder to write to and its final name: that of --out, or a new one below WORKDIR."""
+    first = args.workdir / FOLDER
+    if args.out or args.overwrite:
+        with outputs.new_folder(args.out or first, args.overwrite, RESULT) as folder:
+            yield folder, args.out or first
+    else:
+        outputs.check_writable(args.workdir)
+        with outputs.numbered_folder(first, RESULT) as made:
+            yield made
+
+
 def _run(args: argparse.Namespace) -> int:
     """Evaluates as the arguments say; returns the exit code."""
     program.placed(args, "workdir", "folder", "labels", "out")
-    with outputs.new_folder(args.out, args.overwrite, RESULT) as folder:
-        model = model_arguments.load_model(args)
+    if args.out:
+        outputs.check_folder(args.out, args.overwrite, RESULT)
+    model = model_arguments.load_model(args)
+    with _folder(args) as (folder, out):
         evaluation, predicted = evaluate(model, args)
         write(folder, evaluation, predicted, model)
     from udal_tf.reporting import assessment_tables
@@ -130,10 +150,10 @@ def _run(args: argparse.Namespace) -> int:
     supports = evaluation["plain"]["per_class"]["support"]
     empty = [name for name, support in zip(model.class_names, supports, strict=True) if not support]
     if empty:
-        print(f"\nNo images of {', '.join(empty)}: not in the balanced accuracy")
+        print("\n" + wrapped(f"No images of {', '.join(map(shown, empty))}: not in the balanced accuracy"))
     for line in evaluation["not_read"]:
-        print(line)
-    print(f"\n{evaluation['count']} images. All scores and figures: {shown(args.out)}")
+        print(wrapped(line, following="  "))
+    print("\n" + wrapped(f"{evaluation['count']} images. All scores and figures: {shown(out)}"))
     if not predicted.unreadable:
         return 0
     print(f"{len(predicted.unreadable)} images could not be read and were skipped", file=sys.stderr)
@@ -143,7 +163,7 @@ def _run(args: argparse.Namespace) -> int:
 @program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    parser = model_arguments.model_parser("udal-evaluate", __doc__, prior="uniform")
+    parser = model_arguments.model_parser("evaluate", __doc__, prior="uniform")
     parser.add_argument(
         "folder",
         nargs="?",
@@ -161,9 +181,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="images of --labels to evaluate on, if it has a column split (default: test)",
     )
     parser.add_argument(
-        "--out", default="evaluation", type=program.place, help="folder to write to (default: evaluation)"
+        "--out",
+        type=program.place,
+        help=f"folder to write to (default: WORKDIR/{FOLDER}, or {FOLDER}_2 and so on, if that is there)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation in the folder of --out")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation in that folder")
     parser.add_argument("--skip_unknown", action="store_true", help="skip images of classes unknown to the model")
     args = parser.parse_args(argv)
     if not args.folder and not args.labels:

@@ -1,7 +1,7 @@
-"""`udal-export WORKDIR OUT --format=…`: a trained model as a file that is used without this package.
+"""`udal export WORKDIR OUT --format=…`: a trained model as a file that is used without this package.
 
-  udal-export runs/mine mine_onnx --format=onnx --target_prior=uniform
-  udal-export runs/mine mine_int8 --format=tflite --quantize=int8
+  udal export runs/mine mine_onnx --format=onnx --target_prior=uniform
+  udal export runs/mine mine_int8 --format=tflite --quantize=int8
 
 OUT becomes a folder with the model (saved_model/, model.keras, model.tflite or model.onnx), classes.json, read_image.py
 and MODEL_CARD.md, which says how to use it. Scaling and LA (Inf) are included. savedmodel and keras take uint8 images
@@ -16,6 +16,8 @@ import argparse
 from collections.abc import Sequence
 
 from udal_tf.commands import model_arguments, outputs, program
+from udal_tf.commands.quiet import quiet
+from udal_tf.reporting.terminal import wrapped
 from udal_tf.shown_names import shown
 from udal_tf.storage import write_json, write_text
 
@@ -27,6 +29,7 @@ CLASSES = "classes.json"
 def _run(args: argparse.Namespace) -> None:
     """Exports as the arguments say."""
     program.placed(args, "workdir", "out")
+    program.import_tensorflow()
     if args.quantize != "none" and args.format != "tflite":
         raise ValueError(f"--quantize={args.quantize} needs --format=tflite, got --format={args.format}")
     with outputs.new_folder(args.out, args.overwrite, CARD) as folder:
@@ -41,14 +44,14 @@ def _run(args: argparse.Namespace) -> None:
         model_arguments.say_caution(model, args)
         real = real_images.find(model, program.local_copies(args.images))
         chosen = quantizing.images(model, bool(args.images), real) if args.quantize == "int8" else None
-        print(f"Real images to compare on: {real.words}")
+        print(wrapped(f"Real images to compare on: {real.words}"))
         calibration = chosen.calibration if chosen else None
-        differences = exporting.export(model, shift, args.format, folder, real, calibration)
-        file = exporting.FORMATS[args.format].file
-        loss = None
-        if chosen:
-            run = exporting.FORMATS[args.format].load(folder / file)[export_check.FIXED]
-            loss = quantizing.loss(model, shift, run, chosen)
+        file, loss = exporting.FORMATS[args.format].file, None
+        with quiet():
+            differences = exporting.export(model, shift, args.format, folder, real, calibration)
+            if chosen:
+                run = exporting.FORMATS[args.format].load(folder / file)[export_check.FIXED]
+                loss = quantizing.loss(model, shift, run, chosen)
         source = args.source_prior or model.folder.config.method.la_prior
         export = model_card.Export(args.format, args.target_prior, source, differences, real.words, loss)
         write_text(folder / CARD, model_card.card(model, export))
@@ -56,18 +59,18 @@ def _run(args: argparse.Namespace) -> None:
         if exporting.reads_files(model):
             write_text(folder / usage.READER, usage.reader(model))
     if loss:
-        print(loss.said())
+        print(wrapped(loss.said()))
     else:
         for kind, difference in differences.items():
-            print(f"Largest difference in a probability on {kind}: {difference:.1e}")
-    print(f"Written and checked: {shown(args.out / file)}; how to use it: {shown(args.out / CARD)}")
+            print(wrapped(f"Largest difference in a probability on {kind}: {difference:.1e}"))
+    print(wrapped(f"Written and checked: {shown(args.out / file)}; how to use it: {shown(args.out / CARD)}"))
 
 
 @program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     exit_codes = "exit code: 0 success; 1 the exported model differs from the original; 2 bad input, nothing done"
-    parser = model_arguments.model_parser("udal-export", __doc__, exit_codes=exit_codes)
+    parser = model_arguments.model_parser("export", __doc__, exit_codes=exit_codes)
     parser.add_argument("out", type=program.text_place, metavar="OUT", help="folder to write to")
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument(

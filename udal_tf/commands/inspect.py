@@ -1,10 +1,11 @@
-"""`udal-inspect DIR`: checks a custom dataset before training on it, and recommends the command to train with.
+"""`udal inspect DIR`: checks a custom dataset before training on it, and recommends the command to train with.
 
-  udal-inspect DIR                                  # or: python -m udal_tf.commands.inspect DIR
-  udal-inspect DIR --json --no_timing > found.json
-  udal-inspect DIR -- --arch=mobilenetv2 --pretrained=weights.h5
-  udal-inspect DIR --labels=labels.csv              # or without DIR, if the names are relative to the CSV file
-  udal-inspect DIR --model=runs/mine                # also which labels look wrong
+  udal inspect DIR
+  udal inspect DIR --json --no_timing > found.json
+  udal inspect DIR -- --arch=mobilenetv2 --pretrained=weights.h5
+  udal inspect DIR --labels=labels.csv
+  udal inspect --labels=labels.csv      names relative to the CSV file
+  udal inspect DIR --model=runs/mine    also which labels look wrong
 
 Prints counts per class, sizes, files that are not read or cannot be, duplicates, images that look alike across training
 and test or across classes; warnings; the command that trains on the folder and the settings it resolves to; and an
@@ -76,6 +77,7 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
       DataError: if no image to train on can be read.
       ValueError: for settings that do not fit the folder.
     """
+    program.import_tensorflow()
     config = config_module.resolve(given)
     _check_pretrained(config)
     problems = folder_listing.problems(folder, config.data.beta, settings.uses_unlabeled(config))
@@ -202,7 +204,7 @@ def _dataset(args: argparse.Namespace) -> dict[str, Any]:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     own, settings_given = program.split_settings(argv)
-    parser = program.make_parser("udal-inspect", __doc__)
+    parser = program.make_parser("inspect", __doc__)
     parser.add_argument(
         "folder",
         nargs="?",

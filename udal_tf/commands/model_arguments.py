@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import textwrap
 from typing import TYPE_CHECKING, TextIO
@@ -27,7 +28,7 @@ def model_parser(
     """A parser with WORKDIR, its weights, and the priors of LA (Inf).
 
     Args:
-      name: of the command.
+      name: of the command, such as "predict".
       about: the docstring of its module.
       prior: the default of --target_prior.
       exit_codes: printed last.
@@ -40,6 +41,14 @@ def model_parser(
         choices=("last", "best", "raw"),
         help="EMA weights at the end (last), EMA weights of the epoch with the best balanced accuracy on the "
         "validation images, without any on the test images (best), or the raw weights at the end (raw); default: last",
+    )
+    parser.add_argument(
+        "--tau_norm",
+        default=0.0,
+        type=_tau,
+        metavar="TAU",
+        help="divide the last layer's weights of each class by their norm to the power of TAU, the τ-normalized head; "
+        "default: 0, the head as it is",
     )
     parser.add_argument(
         "--unfinished", action="store_true", help="use the last checkpoint of a run that is not finished"
@@ -66,10 +75,21 @@ def model_parser(
 
 def load_model(args: argparse.Namespace) -> TrainedModel:
     """The model that the arguments name. Raises ModelError or PluginError if it cannot be used."""
+    program.import_tensorflow()
     program.load_plugins(args.plugin)
     from udal_tf.inference import trained
 
-    return trained.load(args.workdir, args.weights, args.unfinished)
+    return trained.load(args.workdir, args.weights, args.unfinished, tau_norm=args.tau_norm)
+
+
+def _tau(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text!r}")
+    return value
 
 
 def say_caution(model: TrainedModel, args: argparse.Namespace, file: TextIO | None = None) -> None:

@@ -1,6 +1,7 @@
 """Where a command writes: a file or folder that appears whole or not at all, and never replaces another unasked."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import tempfile
@@ -44,11 +45,41 @@ def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[epath
       ValueError: if the folder exists and may not be replaced.
       OSError: if it cannot be written.
     """
-    empty = not storage.is_remote(path) and path.is_dir() and not any(path.iterdir())
-    check_new(path, overwrite, storage.exists(path / mark) or empty)
+    check_folder(path, overwrite, mark)
     with written_whole(path, last=mark) as partial:
         partial.mkdir(parents=True)
         yield partial
+
+
+@contextlib.contextmanager
+def numbered_folder(first: pathlib.Path, mark: str) -> Iterator[tuple[epath.Path, pathlib.Path]]:
+    """As `new_folder`, at `first` or else at first_2, first_3 and so on; gives the final name, too.
+
+    The name is taken when the block begins, so that two processes at the same time get one each; not so in a bucket.
+    """
+    for number in itertools.count(1):
+        path = first if number == 1 else first.with_name(f"{first.name}_{number}")
+        if storage.is_remote(path):
+            if not storage.exists(path):
+                break
+            continue
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            break
+    try:
+        with new_folder(path, True, mark) as partial:
+            yield partial, path
+    except BaseException:
+        if not storage.is_remote(path):
+            with contextlib.suppress(OSError):  # What went wrong says more.
+                path.rmdir()
+        raise
+
+
+def check_folder(path: pathlib.Path, overwrite: bool, mark: str) -> None:
+    """Raises ValueError as `new_folder` does, before long work."""
+    empty = not storage.is_remote(path) and path.is_dir() and not any(path.iterdir())
+    check_new(path, overwrite, storage.exists(path / mark) or empty)
 
 
 def check_writable(folder: pathlib.Path) -> None:

@@ -1,8 +1,8 @@
-"""`udal-predict WORKDIR IMAGES…`: the class of each image, with its confidence.
+"""`udal predict WORKDIR IMAGES…`: the class of each image, with its confidence.
 
-  udal-predict runs/mine photos/                           a table of all images below photos/
-  udal-predict runs/mine 'photos/**/*.jpg' --top_k=3
-  udal-predict runs/mine photos/ --format=csv --out=classes.csv --target_prior=uniform
+  udal predict runs/mine photos/        a table of all images below photos/
+  udal predict runs/mine 'photos/**/*.jpg' --top_k=3
+  udal predict runs/mine photos/ --format=csv --out=classes.csv
 
 IMAGES are files, folders (images of all formats that Pillow reads, at any depth) and patterns. Images of any size and
 color mode are converted to what the model was trained on; of an animation, the first frame is used. Files that cannot
@@ -15,12 +15,15 @@ import argparse
 import collections
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
+
+from rich.cells import cell_len, set_cell_size
 
 from udal_tf.buckets import origin
 from udal_tf.commands import model_arguments, outputs, program
 from udal_tf.data import formats
+from udal_tf.reporting.terminal import filled
 from udal_tf.shown_names import shown
 from udal_tf.storage import csv_row
 
@@ -38,12 +41,17 @@ Line = Callable[[str, Ranked], str]
 
 
 def _table(class_names: Sequence[str], top_k: int) -> tuple[str, Line]:
-    width = max(map(len, ["class", *class_names]))
-    columns = ["class" if k == 0 else f"class {k + 1}" for k in range(top_k)]
-    heading = "".join(f"{column:<{width}}  {'conf.':>6}  " for column in columns) + "file"
+    """Columns of one width; on a terminal too narrow for them, an image takes several lines."""
+    widest = max(cell_len(name) for name in ["class", *class_names])
+
+    def row(names: Iterable[str], confidences: Iterable[str], file: str) -> str:
+        cells = [f"{set_cell_size(name, widest)}  {c:>6}" for name, c in zip(names, confidences, strict=True)]
+        return filled([*cells, file]) if sys.stdout.isatty() else "  ".join([*cells, file])
+
+    heading = row(["class", *(f"class {k}" for k in range(2, top_k + 1))], ["conf."] * top_k, "file")
     return (
         heading,
-        lambda path, ranked: "".join(f"{name:<{width}}  {prob:6.3f}  " for name, prob in ranked) + shown(path),
+        lambda path, ranked: row([name for name, _ in ranked], [f"{prob:.3f}" for _, prob in ranked], shown(path)),
     )
 
 
@@ -101,7 +109,7 @@ def write_predictions(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = model_arguments.model_parser("udal-predict", __doc__)
+    parser = model_arguments.model_parser("predict", __doc__)
     parser.add_argument("images", nargs="+", type=program.word, metavar="IMAGES", help="files, folders, patterns")
     parser.add_argument(
         "--top_k", type=program.number(1, 1_000_000), default=1, help="how many classes to print per image (default: 1)"
@@ -127,6 +135,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _predict(args: argparse.Namespace, file: TextIO) -> int:
     """Writes all predictions; returns how many files are unreadable. Raises ValueError if all of them are."""
+    program.import_tensorflow()
     from udal_tf.inference import image_files
 
     image_files.check_named(args.images)

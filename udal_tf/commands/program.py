@@ -1,4 +1,4 @@
-"""What the commands share: their parser with --plugin, their exit codes, and how they refuse bad input."""
+"""What the commands share: their parser with --plugin and --help, their exit codes, how they refuse bad input."""
 
 import argparse
 import contextlib
@@ -13,8 +13,11 @@ from typing import Any, NoReturn, ParamSpec
 
 from absl import flags
 
-from udal_tf import registry, storage
+from udal_tf import __version__, registry, storage
+from udal_tf.commands.quiet import import_tensorflow as quiet_import
+from udal_tf.commands.quiet import quiet
 from udal_tf.commands.streams import OutputLost, Streams
+from udal_tf.reporting import terminal
 from udal_tf.settings import NO_NUL, bad_text
 from udal_tf.shown_names import shown
 from udal_tf.stopping import EXIT_SIGNAL
@@ -24,6 +27,7 @@ EXIT_BAD_INPUT = 2
 EXIT_SOME_UNREADABLE = 3
 # TensorFlow's environment variable with the cluster that this process belongs to.
 CLUSTER = "TF_CONFIG"
+VERSION = f"udal-tf {__version__}"
 
 _P = ParamSpec("_P")
 # Of the commands that are running, the innermost last.
@@ -62,6 +66,22 @@ def command(main: Callable[_P, None]) -> Callable[_P, None]:
     return started
 
 
+def as_called(name: str = "") -> str:
+    """How a command is called by someone who calls this one: `udal NAME`, `udal-NAME`, `python -m …`, `python run.py`.
+
+    Args:
+      name: of the command; "" for `udal` itself.
+    """
+    path = pathlib.PurePath(sys.argv[0] if sys.argv else "")
+    if path.name == "__main__.py":
+        return f"python -m udal_tf {name}".rstrip()
+    if name and path.suffix == ".py" and path.parent.name == "commands":
+        return f"python -m udal_tf.commands.{name}"
+    if name == "train" and path.name == "run.py":
+        return "python run.py"
+    return f"udal-{name}" if name and path.name.startswith("udal-") else f"udal {name}".rstrip()
+
+
 def outlive_output(work: str = "") -> None:
     """From here on the command goes on without standard output; see `Streams.outlive_output`."""
     for streams in _streams[-1:]:
@@ -83,17 +103,36 @@ class _Parser(argparse.ArgumentParser):
         return namespace, unknown
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Help of the terminal's width; of a description, indented lines stay as they are, such as commands to copy."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=22, width=terminal.width())
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(
+            part if part.startswith("  ") else terminal.wrapped(part) for part in text.strip("\n").split("\n\n")
+        )
+
+
+def about_text(name: str, about: str | None) -> str:
+    """A module's docstring with its command, written `udal NAME` there, as it was called if that is as short."""
+    called = as_called(name)
+    return (about or "").replace(f"udal {name}", called) if called.startswith("udal") else about or ""
+
+
 def make_parser(name: str, about: str | None, exit_codes: str | None = None) -> argparse.ArgumentParser:
-    """A parser with --plugin=FILE[,FILE], whose --help prints `about` as it is written.
+    """A parser with --plugin=FILE[,FILE] and --version, whose --help prints `about`.
 
     Args:
-      name: of the command.
+      name: of the command, such as "inspect".
       about: the docstring of its module.
       exit_codes: printed last.
     """
     parser = _Parser(
-        prog=name, description=about, epilog=exit_codes, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=as_called(name), description=about_text(name, about), epilog=exit_codes, formatter_class=_Formatter
     )
+    parser.add_argument("--version", action="version", version=VERSION, help="print the version, and exit")
     parser.add_argument(
         "--plugin",
         default=(),
@@ -138,10 +177,13 @@ def placed(args: argparse.Namespace, *names: str) -> None:
       PluginError, ValueError: for a plugin or a bucket that cannot be used.
     """
     load_plugins(args.plugin)
-    for name in names:
-        given = getattr(args, name)
-        if isinstance(given, str) and storage.is_remote(given):
-            setattr(args, name, storage.at(given))
+    with quiet():  # TensorFlow may be imported.
+        for name in names:
+            given = getattr(args, name)
+            if isinstance(given, list):
+                setattr(args, name, [storage.at(one) for one in given])
+            elif isinstance(given, str) and storage.is_remote(given):
+                setattr(args, name, storage.at(given))
 
 
 def local_copies(arguments: Sequence[str]) -> list[str]:
@@ -181,12 +223,15 @@ def number(low: float, high: float, kind: type[int] | type[float] = int) -> Call
 
 def parse_flags(argv: list[str]) -> list[str]:
     """`absl.flags.FLAGS` filled from a command line; what is no flag. Ends the process as every command does."""
+    before, sys.argv = sys.argv, argv  # Where absl's help finds the command's name.
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
         refuse(f"{error} (--help lists the allowed values)")
     except SystemExit:  # absl ends with 1 after it has printed the help that was asked for.
         sys.exit(0)
+    finally:
+        sys.argv = before
 
 
 def split_settings(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
@@ -199,8 +244,9 @@ def split_settings(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
 def load_plugins(paths: Sequence[str]) -> None:
     """Imports the files. Raises PluginError, a ValueError, for one that cannot be used."""
     prepare_tensorflow()
-    for path in paths:
-        registry.load_plugin(path)
+    with quiet():
+        for path in paths:
+            registry.load_plugin(path)
 
 
 def prepare_tensorflow() -> None:
@@ -209,6 +255,12 @@ def prepare_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if not os.environ.get(CLUSTER, CLUSTER).strip():  # Schedulers set it empty where there is no cluster.
         del os.environ[CLUSTER]
+
+
+def import_tensorflow() -> None:
+    """TensorFlow, with its environment variables set and without its notes, before anything else imports it."""
+    prepare_tensorflow()
+    quiet_import()
 
 
 def refuse(error: Exception | str, code: int = EXIT_BAD_INPUT) -> NoReturn:

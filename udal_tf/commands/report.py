@@ -1,6 +1,6 @@
-"""`python -m udal_tf.commands.report DIR... --out=OUT`: tables, figures and one page from finished runs alone.
+"""`udal report DIR... --out=OUT`: tables, figures and one page from finished runs alone.
 
-  python -m udal_tf.commands.report runs --out=report
+  udal report runs --out=report
 
 Every run below the folders is read. Runs on datasets that the paper has no results on, such as your own, get a table
 per dataset and a sentence on what each method gained; runs on the paper's datasets, its tables. OUT gets report.html, a
@@ -27,6 +27,7 @@ from udal_tf.reporting import (
     run_table,
     table_text,
     tables,
+    terminal,
 )
 from udal_tf.reporting.runs import LeftOut, Run, read_runs
 from udal_tf.run_dir import RESULT
@@ -121,7 +122,7 @@ def write_report(
 @program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    parser = program.make_parser("python -m udal_tf.commands.report", __doc__)
+    parser = program.make_parser("report", __doc__)
     parser.add_argument("folders", nargs="+", type=program.place, help="folders with runs, at any depth")
     parser.add_argument("--out", default="report", type=program.place, help="folder to write to (default: report)")
     parser.add_argument(
@@ -132,8 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     program.outlive_output()
     with program.bad_input_refused():
-        program.placed(args, "out")
-        args.folders = [storage.at(folder) for folder in args.folders]
+        program.placed(args, "folders", "out")
         for folder in args.folders:
             if not storage.is_dir(folder):
                 raise ValueError(f"{shown(folder)} must be a folder with runs, and is not")
@@ -143,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for table in own:
         print(own_data.text(table) + "\n")
     for one in left_out:
-        print(f"left out: {shown(one.label)}: {one.reason}")
+        print(terminal.wrapped(f"left out: {shown(one.label)}: {one.reason}", following="  "))
     print(f"{count} {'run' if count == 1 else 'runs'}, {len(left_out)} left out: {shown(args.out / PAGE)}")
 
 

@@ -1,16 +1,18 @@
-"""`udal-suggest WORKDIR [IMAGES…]`: which images to label next.
+"""`udal suggest WORKDIR [IMAGES…]`: which images to label next.
 
-  udal-suggest runs/mine                                   20 of the run's own unlabeled images
-  udal-suggest runs/mine new_photos/ --count=50 --by=rare
-  udal-suggest runs/mine --labels=labels.csv --out=second  labels.csv has the labels added since the training
+  udal suggest runs/mine       20 of the run's own unlabeled images
+  udal suggest runs/mine new_photos/ --count=50 --by=rare
+  udal suggest runs/mine --labels=labels.csv --out=second
 
-IMAGES are files, folders and patterns, as for udal-predict. Suggested are images that the model is unsure of
+labels.csv of the last line has the labels added since the training.
+
+IMAGES are files, folders and patterns, as for udal predict. Suggested are images that the model is unsure of
 (--by=margin or entropy), or that it takes for one of the rarest third of the classes (--by=rare); spread over the
 classes, more of them of rare ones, none like another or like a labeled one. The folder of --out, by default
 suggestions/ in the work folder, gets
 
   suggestions.png      the images with the predicted class and its confidence
-  labels.csv           lines to fill in, for --labels of run.py and of this command
+  labels.csv           to fill in, for --labels of run.py and of this command
   label_studio.json    the images as tasks of Label Studio, with the predictions
   label_studio.xml     its labeling interface
   suggestions.json     all of it for programs
@@ -239,13 +241,13 @@ def _print(found: Found, args: argparse.Namespace) -> None:
     print(f"In {shown(found.folder)}:")
     print(terminal.table_text(["file", "predicted", "conf."], rows))
     for note in found.notes:
-        print(note)
+        print(terminal.wrapped(note))
     table = os.path.abspath(args.out / LABELS)
     print(
         f"\nLook at {shown(args.out / SHEET)},\n"
         f"fill in the column {label_files.LABEL} in the first {len(rows):,} lines of {LABELS} beside it,\n"
         "and train with the settings of the run and\n"
-        f"  {command_line(['--dataset=folder', f'--labels={table}'])}"
+        f"{terminal.command_text(command_line(['--dataset=folder', f'--labels={table}']))}"
     )
 
 
@@ -259,6 +261,7 @@ def _check_local(images: Sequence[str]) -> None:
 def _run(args: argparse.Namespace) -> int:
     """Suggests as the arguments say; returns the exit code."""
     program.placed(args, "workdir")
+    program.import_tensorflow()
     from udal_tf.inference import image_files
 
     _check_local(args.images)
@@ -279,7 +282,7 @@ def _run(args: argparse.Namespace) -> int:
 @program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    parser = model_arguments.model_parser("udal-suggest", __doc__)
+    parser = model_arguments.model_parser("suggest", __doc__)
     parser.add_argument(
         "images",
         nargs="*",

@@ -1,9 +1,9 @@
-"""`python -m udal_tf.commands.sweep NAME|FILE`: trains every cell of a grid, on this machine or on a Ray cluster.
+"""`udal sweep NAME|FILE`: trains every cell of a grid, on this machine or on a Ray cluster.
 
-  python -m udal_tf.commands.sweep digits --jobs=2             # Table 1's rows on digits-LT, two cells at a time
-  python -m udal_tf.commands.sweep table1 --list               # every cell with its command and its cost
-  python -m udal_tf.commands.sweep table1 --list --measure     # its hours on this machine
-  python -m udal_tf.commands.sweep fig3b --engine=ray --num_gpus=1 -- --data_dir=DATA
+  udal sweep digits --jobs=2          Table 1's rows on digits-LT, two at a time
+  udal sweep table1 --list            every cell with its command and its cost
+  udal sweep table1 --list --measure  its hours on this machine
+  udal sweep fig3b --engine=ray --num_gpus=1 -- --data_dir=DATA
 
 A cell is one run of `run.py` in a folder of its own below --out, named after its settings, so that grids share the
 cells they have in common. A second start skips finished cells and resumes interrupted ones; failed cells are retried,
@@ -50,7 +50,7 @@ def _resources(text: str) -> tuple[tuple[str, float], ...]:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; `further` has the flags of `run.py`."""
     own, further = program.split_settings(argv)
-    parser = program.make_parser("python -m udal_tf.commands.sweep", __doc__)
+    parser = program.make_parser("sweep", __doc__)
     parser.add_argument("grid", type=program.word, help=f"{', '.join(grids.GRIDS)}, or a JSON file")
     parser.add_argument("--list", action="store_true", help="list the cells with their commands and cost, and exit")
     parser.add_argument("--dry_run", action="store_true", help="the same as --list")
@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(program.EXIT_SIGNAL + number)
     if failed:
         sys.exit(program.EXIT_FAILED)
-    report = command_line(("python", "-m", "udal_tf.commands.report", str(args.out), "--out=report"))
+    report = f"{program.as_called('report')} {command_line((str(args.out), '--out=report'))}"
     print(f"All {len(cells)} cells are finished: {report}")
 
 

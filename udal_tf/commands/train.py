@@ -1,18 +1,19 @@
-"""`python run.py`, also installed as `udal-train`: flags -> config -> training -> summary."""
+"""`udal train`, also `python run.py` and `udal-train`: flags -> config -> training -> summary."""
 
 import os
 import sys
-import textwrap
+from collections.abc import Sequence
 
 from absl import app, flags, logging
 
 from udal_tf import config as config_module
 from udal_tf import crest_flags
 from udal_tf.commands import program
-from udal_tf.commands.help_text import help_text
+from udal_tf.commands.help_text import ABOUT, further_flags, help_text
+from udal_tf.commands.quiet import quiet
 from udal_tf.data import settings
 from udal_tf.reporting.console import result_text
-from udal_tf.reporting.terminal import PLAIN_WIDTH
+from udal_tf.reporting.terminal import wrapped
 from udal_tf.run_records import RunDirError
 from udal_tf.shown_names import shown
 
@@ -32,10 +33,11 @@ def _main(argv: list[str]) -> None:
         print("\n  ".join(["CReST's flags:", *translations]))
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
+    program.import_tensorflow()
     from udal_tf.data.dataset import DataError
     from udal_tf.inference import priors
     from udal_tf.training.checkpointing import CheckpointError
-    from udal_tf.training.distribute import DeviceError, WorkerLost, check_cluster
+    from udal_tf.training.distribute import DeviceError, OutOfMemory, WorkerLost, check_cluster
     from udal_tf.training.experiment import train_and_evaluate
     from udal_tf.training.loop import Interrupted, NonFiniteLoss, StorageError
 
@@ -45,7 +47,7 @@ def _main(argv: list[str]) -> None:
         result = train_and_evaluate(config)
     except (DataError, DeviceError, RunDirError) as error:
         program.refuse(error)
-    except (CheckpointError, NonFiniteLoss, StorageError) as error:
+    except (CheckpointError, NonFiniteLoss, OutOfMemory, StorageError) as error:
         program.refuse(error, program.EXIT_FAILED)
     except Interrupted as interrupted:
         print(interrupted)
@@ -55,8 +57,9 @@ def _main(argv: list[str]) -> None:
     folder = config.train.workdir
     print(f"\n{result_text(result)}")
     if caution := priors.caution(config.method.method):
-        print(f"\n{textwrap.fill(caution, PLAIN_WIDTH, break_on_hyphens=False)}")
-    print(f"\n{result.steps} steps in {result.seconds:.0f} s. Results, metrics and images: {shown(folder)}")
+        print("\n" + wrapped(caution))
+    seconds = f"{result.steps} steps in {result.seconds:.0f} s"
+    print("\n" + wrapped(f"{seconds}. Results, metrics and images: {shown(folder)}"))
 
 
 def _start_again(reason: str) -> None:
@@ -67,7 +70,9 @@ def _start_again(reason: str) -> None:
     print(f"{reason}. Restarting, to resume from the last checkpoint with all workers ({restarts})", flush=True)
     os.environ[RESTARTS] = str(restarts)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # The network connections of the old cluster among them.
-    os.execv(sys.executable, [sys.executable, *sys.argv])
+    module = getattr(sys.modules["__main__"].__spec__, "name", "")
+    program_started = ["-m", module] if module else sys.argv[:1]
+    os.execv(sys.executable, [sys.executable, *program_started, *sys.argv[1:]])
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
@@ -77,13 +82,20 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 @program.command
-def main() -> None:
-    """Entry point; defines the flags and runs."""
-    program.prepare_tensorflow()
-    with program.bad_input_refused():
-        config_module.load_plugins_on(sys.argv[1:])
-        define_flags()
-    if {"--help", "-help", "-h"} & set(sys.argv[1:]):
-        print(help_text(flags.FLAGS, sys.modules["__main__"].__doc__ or __doc__))
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point; defines the flags and runs. argv: by default the process's arguments."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if "--version" in given:
+        print(program.VERSION)
         return
-    app.run(_main, flags_parser=program.parse_flags)
+    called = program.as_called("train")
+    program.prepare_tensorflow()
+    with program.bad_input_refused(), quiet():
+        config_module.load_plugins_on(given)
+        define_flags()
+    if {"--help", "-help", "-h", "--helpfull", "-helpfull"} & set(given):
+        print(help_text(flags.FLAGS, ABOUT.format(called=called)))
+        if {"--helpfull", "-helpfull"} & set(given):
+            print(f"\nFlags of CReST and of absl:\n{further_flags(flags.FLAGS)}")
+        return
+    app.run(_main, argv=[called, *given], flags_parser=program.parse_flags)

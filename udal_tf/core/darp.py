@@ -17,6 +17,8 @@ CODE_EPSILON = 1e-6
 DELTA = 2.0
 # Solved: every column sum is within this fraction of M of its total, 1e-4 images of 10,000.
 TOLERANCE = 1e-8
+# The same where sums of M float32 numbers carry rounding.
+SINGLE_TOLERANCE = 1e-6
 MAX_ITERATIONS = 100
 # A product of float32 totals may exceed an integer by this relative error and still stand for it.
 COUNT_ROUNDING = 1e-6
@@ -51,7 +53,11 @@ _State = collections.namedtuple("_State", ["iteration", "point", "hessian", "dam
 
 
 def refine(
-    probs: tf.Tensor, class_totals: tf.Tensor, tolerance: float = TOLERANCE, max_iterations: int = MAX_ITERATIONS
+    probs: tf.Tensor,
+    class_totals: tf.Tensor,
+    tolerance: float = TOLERANCE,
+    max_iterations: int = MAX_ITERATIONS,
+    dtype: tf.DType = tf.float64,
 ) -> Refined:
     """The pseudo-labels closest to `probs` whose columns sum to `class_totals`. DARP; common.py opt_solver.
 
@@ -76,6 +82,7 @@ def refine(
       class_totals: [C] float32 or float64, non-negative, with a positive sum; their scale does not matter.
       tolerance: the residual at which to stop, above 0.
       max_iterations: at least 1.
+      dtype: of the arithmetic; tf.float32, with SINGLE_TOLERANCE, where float64 has no hardware (TPUs).
 
     Returns:
       Refined(targets, residual, iterations); no gradient flows through.
@@ -91,14 +98,14 @@ def refine(
         raise ValueError(f"tolerance has to be above 0, got {tolerance}")
     if max_iterations < 1:
         raise ValueError(f"max_iterations has to be at least 1, got {max_iterations}")
-    probs = _rows_normalized(tf.cast(tf.stop_gradient(probs), tf.float64))
-    num_rows = tf.cast(tf.shape(probs)[0], tf.float64)
-    totals = tf.cast(class_totals, tf.float64)
+    probs = _rows_normalized(tf.cast(tf.stop_gradient(probs), dtype))
+    num_rows = tf.cast(tf.shape(probs)[0], dtype)
+    totals = tf.cast(class_totals, dtype)
     totals *= num_rows / tf.reduce_sum(totals)
 
     fixed, remaining = _fixed_and_remaining(probs, totals)
     allowed = (probs > 0.0) & (fixed[:, tf.newaxis] | (remaining > 0.0))
-    log_probs = tf.where(allowed, tf.math.log(probs), tf.constant(float("-inf"), tf.float64))
+    log_probs = tf.where(allowed, tf.math.log(probs), tf.constant(float("-inf"), dtype))
     # With an entropy of 0 a fixed row is constant in ν and contributes neither to the dual nor to its Hessian.
     entropy = tf.where(fixed, tf.zeros_like(num_rows), _entropy(probs))
     weights = tf.math.divide_no_nan(tf.ones_like(num_rows), entropy)
@@ -146,7 +153,7 @@ def refine(
         iteration=tf.constant(0),
         point=start,
         hessian=hessian_at(start),
-        damping=tf.constant(DAMPING_START, tf.float64),
+        damping=tf.constant(DAMPING_START, dtype),
         best=start.targets,
         best_residual=residual_of(start),
     )
@@ -156,7 +163,12 @@ def refine(
 
 
 def remove_small_entries(
-    probs: tf.Tensor, class_totals: tf.Tensor, delta: float = DELTA, floor: float = 0.0, rescale: bool = False
+    probs: tf.Tensor,
+    class_totals: tf.Tensor,
+    delta: float = DELTA,
+    floor: float = 0.0,
+    rescale: bool = False,
+    dtype: tf.DType = tf.float64,
 ) -> tf.Tensor:
     """Keeps, for each class c, only the entries of the δ·t_c rows most confident of it, before `refine`. DARP, δ = 2.
 
@@ -174,6 +186,7 @@ def remove_small_entries(
       delta: at least 1, finite.
       floor: at least 0, added to each entry before rows are normalized.
       rescale: whether each column is scaled to its total before that.
+      dtype: as in `refine`.
 
     Returns:
       [M, C] float32, rows sum to 1.
@@ -188,9 +201,9 @@ def remove_small_entries(
         raise ValueError(f"delta has to be finite and at least 1, or a class cannot reach its total; got {delta}")
     if floor < 0.0:
         raise ValueError(f"floor has to be at least 0, got {floor}")
-    probs = tf.cast(tf.stop_gradient(probs), tf.float64)
-    num_rows = tf.cast(tf.shape(probs)[0], tf.float64)
-    totals = tf.cast(class_totals, tf.float64)
+    probs = tf.cast(tf.stop_gradient(probs), dtype)
+    num_rows = tf.cast(tf.shape(probs)[0], dtype)
+    totals = tf.cast(class_totals, dtype)
     totals *= num_rows / tf.reduce_sum(totals)
 
     num_kept = tf.minimum(tf.math.ceil(delta * totals * (1.0 - COUNT_ROUNDING)), num_rows)

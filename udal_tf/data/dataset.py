@@ -1,13 +1,13 @@
 """What a dataset loader returns, and the semi-supervised problem that a protocol makes of it (UDAL §2.1, §4.2)."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from udal_tf.data.crops import crop_and_resize, crop_boxes
+from udal_tf.data.crops import crop_and_resize, crop_boxes, gathered_crops
 from udal_tf.data.errors import DataError as DataError  # Re-exported for users of this module.
 
 # Bytes; TensorFlow's allocators align to 64.
@@ -65,7 +65,7 @@ class DeviceImages:
         return tf.gather(self._images, positions)
 
     def fetch_crops(self, positions: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-        return crops_of(self.fetch(positions), uniforms)
+        return crops_of(self.fetch(positions), uniforms, gathered_crops)
 
 
 def _host_tensor(images: np.ndarray) -> tf.Tensor:
@@ -82,11 +82,13 @@ def _host_tensor(images: np.ndarray) -> tf.Tensor:
     return tf.experimental.dlpack.from_dlpack(aligned.__dlpack__())
 
 
-def crops_of(images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-    """[n, H, W, C] uint8 images of one size -> their random-resized crops at the same size."""
+def crops_of(
+    images: tf.Tensor, uniforms: tf.Tensor, cropped: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = crop_and_resize
+) -> tf.Tensor:
+    """[n, H, W, C] uint8 images of one size -> their random-resized crops at the same size, made by `cropped`."""
     count = tf.shape(images)[0]
     boxes = crop_boxes(tf.fill([count], images.shape[1]), tf.fill([count], images.shape[2]), uniforms)
-    return crop_and_resize(images, boxes)
+    return cropped(images, boxes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ from udal_tf.shown_names import shown, unfit
 # Without test/, this fraction of each class is held out, the same images for every fold and seed.
 HOLD_OUT = 0.2
 HOLD_OUT_SEED = 0
-# Kinds of files not read that a run lists; udal-inspect lists all.
+# Kinds of files not read that a run lists; udal inspect lists all.
 MOST_KINDS = 10
 
 # (folder below the root, suffix) -> number of files that are not read.

@@ -80,6 +80,7 @@ def facts(model: TrainedModel, export: Export) -> dict[str, Any]:
         "output": {"name": PROBS, "dtype": "float32", "shape": [None, len(model.class_names)]},
         "la_inf": prior,
         "weights": model.weights,
+        "tau_norm": model.tau_norm,
         "step": model.folder.step,
         "udal_tf": __version__,
     }
@@ -131,11 +132,14 @@ def _checked(export: Export) -> str:
 def _weights(model: TrainedModel) -> str:
     row = model.folder.row
     compared_by = row.scored_on if row else TEST
-    return {
+    name = {
         "last": "EMA weights at the end of training",
         "best": f"EMA weights of the best epoch on the {compared_by} images",
         "raw": "raw weights at the end of training",
     }[model.weights]
+    if model.tau_norm:
+        name += f", the last layer τ-normalized with τ = {model.tau_norm:g}, unlike in the test results below"
+    return name
 
 
 def _prior(export: Export) -> str:
@@ -206,7 +210,7 @@ def _limits(model: TrainedModel, data: Mapping[str, Any]) -> list[str]:
     limits = [
         f"It knows only these {len(model.class_names)} classes: whatever an image shows, it predicts one of them.",
         "It was tested on images like its training images; on others it can be much worse.",
-        "Its probabilities are not calibrated; `udal-evaluate` measures their calibration error.",
+        "Its probabilities are not calibrated; `udal evaluate` measures their calibration error.",
     ]
     if few := named(data.get("labeled_counts", []) or [FEW_LABELED] * len(model.class_names), FEW_LABELED):
         limits.append(f"Classes trained on fewer than {FEW_LABELED} labeled images: {few}.")

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from udal_tf import registry
 from udal_tf.augment.views import normalize
+from udal_tf.core.rebalancing import tau_normalized
 from udal_tf.data.dataset import DataError
 from udal_tf.data.files import NAMED
 from udal_tf.inference import image_files, priors, workfolder
@@ -60,15 +62,15 @@ class TrainedModel:
         logits do not depend on the other images.
     """
 
-    def __init__(self, folder: WorkFolder, weights: str, batch_size: int):
+    def __init__(self, folder: WorkFolder, weights: str, batch_size: int, tau_norm: float = 0.0):
         facts = folder.facts
-        self.folder, self.weights = folder, weights
+        self.folder, self.weights, self.tau_norm = folder, weights, tau_norm
         self.class_names = tuple(facts.class_names)
         height, width, channels = facts.input_shape
         self.input_shape = (height, width, channels)
         self.p_data = np.array(facts.p_data, np.float32)
         self.batch_size = batch_size or max(1, min(PIXELS_PER_PASS // (height * width), MOST_PER_PASS))
-        self.network = _network(folder, weights, self.input_shape, len(self.class_names))
+        self.network = _network(folder, weights, self.input_shape, len(self.class_names), tau_norm)
         self._read = image_files.reader(folder.config.data.dataset, self.input_shape)
         self._run = self._traced(lambda images: [self.network(normalize(images), training=False)])
 
@@ -215,7 +217,11 @@ class TrainedModel:
 
 
 def load(
-    workdir: str | os.PathLike[str], weights: str = LAST, unfinished: bool = False, batch_size: int = 0
+    workdir: str | os.PathLike[str],
+    weights: str = LAST,
+    unfinished: bool = False,
+    batch_size: int = 0,
+    tau_norm: float = 0.0,
 ) -> TrainedModel:
     """The model of a work folder, ready to predict.
 
@@ -225,20 +231,29 @@ def load(
         accuracy on the validation images (without any, on the test images); `raw`, the weights at the end without EMA.
       unfinished: whether to accept an unfinished run, with its last checkpoint.
       batch_size: images per forward pass; 0: chosen by image size.
+      tau_norm: τ ≥ 0 of the τ-normalized head: the last layer's weights of each class are divided by their norm^τ; 0:
+        the head as it is.
 
     Raises:
       ModelError: if the folder has no such model.
+      ValueError: for a τ that is not a finite number of at least 0.
 
     Example: ``udal_tf.load("runs/mine").predict(["a.jpg", "b.png"]).names``.
     """
-    return TrainedModel(workfolder.read(workdir, weights, unfinished), weights, batch_size)
+    if not 0 <= tau_norm < math.inf:
+        raise ValueError(f"tau_norm must be a number of at least 0, got {tau_norm}")
+    return TrainedModel(workfolder.read(workdir, weights, unfinished), weights, batch_size, tau_norm)
 
 
-def _network(folder: WorkFolder, weights: str, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+def _network(
+    folder: WorkFolder, weights: str, input_shape: tuple[int, int, int], num_classes: int, tau_norm: float
+) -> keras.Model:
     """The inference network with its EMA weights, or RAW ones; a method's logit shift is added to its bias."""
     config, record = folder.config, folder.config.records.method
     try:
         model = build_model(config.model, input_shape, num_classes, own=config.own.arch)
+        if record.network:
+            model = registry.resolved(record.network)(model, config.own.method)
         network = Network(model, record.second_head)
         averages = [tf.Variable(variable.value) for variable in network.averaged]
         method = None
@@ -256,7 +271,11 @@ def _network(folder: WorkFolder, weights: str, input_shape: tuple[int, int, int]
     if weights != RAW:
         for variable, average in zip(network.averaged, averages, strict=True):
             variable.assign(average)
+    head = network.evaluated.layers[-1]
+    if tau_norm:
+        head.kernel.assign(tau_normalized(head.kernel.value, tau_norm))
     shift = method.inference_shift(network.logits) if method else None
     if shift is not None:
-        network.evaluated.layers[-1].bias.assign_add(shift.numpy())
-    return network.evaluated
+        head.bias.assign_add(shift.numpy())
+    # Of stock layers alone, so that it can be exported.
+    return head.folded(network.evaluated) if hasattr(head, "folded") else network.evaluated

@@ -42,17 +42,31 @@ class ImageSet:
     positions: [n] int64, which of the images.
     labels: [n] int64, one per position.
     batch_size: over all replicas.
+    first: where step 0 would begin in the order of the images (`stream.indices`).
+    by_class: for batches that show every class equally often; None for the images as they are.
     """
 
     images: Any
     positions: np.ndarray | tf.Tensor
     labels: np.ndarray | tf.Tensor
     batch_size: int
+    first: int = 0
+    by_class: stream.ByClass | None = None
 
     def __post_init__(self) -> None:
         # As tensors: arrays would be embedded in each graph as constants, several times for a million images.
         for name in ("positions", "labels"):
             object.__setattr__(self, name, tf.constant(getattr(self, name), tf.int64))
+
+    def balanced(self) -> "ImageSet":
+        """The same set, sampled so that every class is shown equally often."""
+        return dataclasses.replace(self, by_class=stream.ByClass.of(np.asarray(self.labels)))
+
+    def rows(self, step: tf.Tensor, seed: int, order: int) -> tf.Tensor:
+        """[batch_size] int64: which of the positions the batch of a step has; order: the number of its stream."""
+        if self.by_class is not None:
+            return self.by_class.indices(step, self.batch_size, seed, order)
+        return stream.indices(step, self.batch_size, len(self.positions), seed, order, self.first)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,10 +120,7 @@ class BatchMaker:
         """Which images the global batch holds, as indices into their sets, and their partners in MixUp."""
         batch = {}
         for name, chosen in self.sets.items():
-            count = len(chosen.positions)
-            batch[f"rows_{_SUFFIX[name]}"] = stream.indices(
-                step, chosen.batch_size, count, self.seed, _ORDER_STREAM[name]
-            )
+            batch[f"rows_{_SUFFIX[name]}"] = chosen.rows(step, self.seed, _ORDER_STREAM[name])
         if self.mixup_beta is not None:
             batch["pairs"] = stream.partners(step, self.images_per_step, self.seed, self._mixing_stream)
         return batch
@@ -170,6 +181,7 @@ def training_batches(
     replicas: int = 1,
     first_replica: int = 0,
     own_replicas: int = 1,
+    device: str = "",
 ) -> tf.data.Dataset:
     """The batches of steps start_step…total_steps−1, made in parallel, delivered in order.
 
@@ -180,6 +192,7 @@ def training_batches(
       replicas: of the run.
       first_replica: the first one whose slices this process delivers.
       own_replicas: how many replicas it delivers slices for, one after the other.
+      device: in whose memory one batch waits, copied there while the one before is used; "": the host's.
     """
 
     @tf.autograph.experimental.do_not_convert  # No Python branch depends on a tensor, and converting takes seconds.
@@ -193,7 +206,8 @@ def training_batches(
     if replicas > 1:
         elements = elements.repeat()  # Multi-worker strategies lose the static shapes of a finite dataset.
     batches = elements.map(slice_of_element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    batches = batches.prefetch(tf.data.AUTOTUNE)
+    return batches.apply(tf.data.experimental.prefetch_to_device(device, buffer_size=1)) if device else batches
 
 
 def evaluation_batches(images: Any, positions: np.ndarray, plain_view: Any, batch_size: int) -> tf.data.Dataset:

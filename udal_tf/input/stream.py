@@ -3,6 +3,8 @@
 Resuming at step s needs no iterator state, and each replica can compute its slice of the global batch by itself.
 """
 
+import dataclasses
+
 import numpy as np
 import scipy.special
 import tensorflow as tf
@@ -13,6 +15,8 @@ _ALGORITHM = "philox"
 _SHUFFLE_ROUNDS = 8
 # Random bits of a float32 in [0, 1): the length of its mantissa.
 _RANDOM_BITS = 23
+# Of the random numbers that choose an image of a class; beyond the streams of views.
+_WITHIN_CLASS_STREAM = 900
 # Size of the quantile table that Beta samples are looked up in.
 _BETA_POINTS = 2**14
 
@@ -28,7 +32,7 @@ def _shuffle_seed(seed: int, stream: int, number: tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_uniform([3], _key(seed, stream, number), None, None, tf.uint32, _ALGORITHM)
 
 
-def indices(step: tf.Tensor, batch_size: int, count: int, seed: int, stream: int) -> tf.Tensor:
+def indices(step: tf.Tensor, batch_size: int, count: int, seed: int, stream: int, first: int = 0) -> tf.Tensor:
     """Indices 0…count−1 of the batch at `step`, from an endless stream of permutations: each image once per pass.
 
     Args:
@@ -37,11 +41,12 @@ def indices(step: tf.Tensor, batch_size: int, count: int, seed: int, stream: int
       count: images in the set, at least 1.
       seed: the run's seed.
       stream: the stream's number; streams of different numbers are independent.
+      first: where in the stream step 0 would begin; below 0 if earlier batches were smaller.
 
     Returns:
       [B] int64. A batch may span two passes; CReST drops the remainder of a pass.
     """
-    position = tf.cast(step, tf.int64) * batch_size + tf.range(batch_size, dtype=tf.int64)
+    position = first + tf.cast(step, tf.int64) * batch_size + tf.range(batch_size, dtype=tf.int64)
     passes = position // count
     most_passes = (batch_size - 1) // count + 2
     seeds = tf.stack([_shuffle_seed(seed, stream, passes[0] + number) for number in range(most_passes)])
@@ -51,6 +56,37 @@ def indices(step: tf.Tensor, batch_size: int, count: int, seed: int, stream: int
         max_index=tf.constant(count - 1, tf.int64),
         rounds=_SHUFFLE_ROUNDS,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class ByClass:
+    """Indices of a set of images, class after class, from which class-balanced batches are sampled.
+
+    rows: [n] int64. starts, sizes: [K] int64, where each class with images begins in `rows`, and how many it has.
+    """
+
+    rows: tf.Tensor
+    starts: tf.Tensor
+    sizes: tf.Tensor
+
+    @classmethod
+    def of(cls, labels: np.ndarray) -> "ByClass":
+        """labels: [n] int64."""
+        sizes = np.bincount(labels)
+        starts, present = np.cumsum(sizes) - sizes, sizes > 0
+        arrays = np.argsort(labels, kind="stable"), starts[present], sizes[present]
+        return cls(*(tf.constant(values, tf.int64) for values in arrays))
+
+    def indices(self, step: tf.Tensor, batch_size: int, seed: int, stream: int) -> tf.Tensor:
+        """[B] int64: the batch at `step`: classes equally often, by permutations, and of each a random image.
+
+        The arguments are those of the function `indices`.
+        """
+        classes = indices(step, batch_size, len(self.sizes), seed, stream)
+        sizes = tf.gather(self.sizes, classes)
+        random = uniforms(step, batch_size, 1, seed, _WITHIN_CLASS_STREAM + stream)[:, 0]
+        within = tf.cast(tf.cast(random, tf.float64) * tf.cast(sizes, tf.float64), tf.int64)
+        return tf.gather(self.rows, tf.gather(self.starts, classes) + within)
 
 
 def uniforms(step: tf.Tensor, batch_size: int, columns: int, seed: int, stream: int) -> tf.Tensor:

@@ -71,18 +71,20 @@ class Batches:
             raise ValueError(f"the batches were made for base={self.base!r}, and the model's is {base!r}")
         if self.num_classes > num_classes:
             raise ValueError(f"the labels have {self.num_classes} classes, and the model has {num_classes}")
-        return self._maker(learner.base)
+        return self._maker(learner.base, learner.balances_labels)
 
     @property
     def knows_labels_u(self) -> bool:
         """Whether labels of unlabeled images are known."""
         return UNLABELED in self.sets and bool(tf.reduce_all(self.sets[UNLABELED].labels >= 0))
 
-    def _maker(self, base: BaseLearner) -> BatchMaker:
+    def _maker(self, base: BaseLearner, balanced: bool = False) -> BatchMaker:
         needed = {of_set for _, of_set, _ in base.views}
         if needed - set(self.sets):
             raise ValueError("the base learner needs unlabeled images: give x_unlabeled, or use base='supervised'")
         sets = {name: images for name, images in self.sets.items() if name in needed}
+        if balanced:
+            sets[LABELED] = sets[LABELED].balanced()
         return BatchMaker(sets, base.views, self.views, self.seed, base.mixup_beta)
 
     def __len__(self) -> int:

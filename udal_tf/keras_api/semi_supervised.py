@@ -271,6 +271,10 @@ class SemiSupervisedModel(keras.Model):
             x = endless(maker, self.distribute_strategy, schedule.first_step)
         elif not isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             raise ValueError(f"fit takes udal_tf.batches or a tf.data set of such batches, got {type(x).__name__}")
+        elif self._learner.balances_labels:
+            raise ValueError(
+                f"method={self._arguments['method']!r} samples the labeled images by class: give fit udal_tf.batches"
+            )
         self._know_labels("labels_u" in x.element_spec if known is None else known)
         images = x.element_spec.get("x_l") if isinstance(x.element_spec, Mapping) else None
         if not isinstance(getattr(self.network, "input_shape", None), tuple) and isinstance(images, tf.TensorSpec):

@@ -35,6 +35,12 @@ def method_settings(base: str, method: str, given: Mapping[str, Any]) -> tuple[M
             f"method={method!r} trains several generations of networks, which a single fit cannot: "
             "use run.py or udal_tf.train"
         )
+    if of_method.retrains_head:
+        raise ValueError(
+            f"method={method!r} trains in two stages, which a single fit cannot: use run.py or udal_tf.train"
+        )
+    if of_method.network:
+        raise ValueError(f"method={method!r} replaces the network's last layer, which fit does not: use run.py")
     known = _names(MethodConfig, of_base.settings, of_method.settings)
     unknown = sorted(set(given) - set(known))
     if unknown:

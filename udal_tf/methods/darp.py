@@ -36,6 +36,9 @@ class DarpTables(tf.Module):
         super().__init__(name="darp_tables")
         self._pool_size, self._every, self._delta = pool_size, every, delta
         uniform = tf.fill([pool_size, num_classes], 1.0 / num_classes)
+        # TPUs only emulate float64, and solve no equations in it.
+        on_tpu = isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
+        self._dtype = tf.float32 if on_tpu else tf.float64
         everywhere = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
         self.predictions = tf.Variable(uniform, name="predictions", **everywhere)
         self.refined = tf.Variable(uniform, name="refined", **everywhere)
@@ -57,17 +60,30 @@ class DarpTables(tf.Module):
           [U, C] float32: the DARP-refined pseudo-labels, or `probs` during the warm-up.
         """
         at = gathered(rows)[:, tf.newaxis]
-        self.predictions.assign(tf.tensor_scatter_nd_update(self.predictions, at, gathered(probs)))
+        values = gathered(probs)
+        alone = tf.distribute.get_replica_context().num_replicas_in_sync == 1
+        if alone:
+            self.predictions.scatter_nd_update(at, values)
+        else:
+            self.predictions.assign(tf.tensor_scatter_nd_update(self.predictions, at, values))
         step = tf.cast(step, tf.int64)
         warm = step >= warmup_steps
         due = warm & ((step - warmup_steps) % self._every == 0)
         totals = self._pool_size * distribution
-        refined, residual = tf.cond(
-            due, lambda: self._solved(totals), lambda: (tf.identity(self.refined), tf.identity(self.residual))
-        )
+        if alone:
+            # In place: copies of tables for a million images and a thousand classes would take seconds and gigabytes.
+            tf.cond(due, lambda: self._assigned(self._solved(totals)), lambda: tf.identity(self.residual))
+        else:
+            # Replicas cannot assign inside of a condition.
+            kept = tf.identity(self.refined), tf.identity(self.residual)
+            self._assigned(tf.cond(due, lambda: self._solved(totals), lambda: kept))
+        return tf.where(warm, tf.gather(self.refined, rows), probs)
+
+    def _assigned(self, solution: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        refined, residual = solution
         self.refined.assign(refined)
         self.residual.assign(residual)
-        return tf.where(warm, tf.gather(refined, rows), probs)
+        return residual
 
     def _solved(self, class_totals: tf.Tensor):
         kept = darp.remove_small_entries(
@@ -76,8 +92,10 @@ class DarpTables(tf.Module):
             delta=self._delta,
             floor=darp.CODE_EPSILON,
             rescale=True,
+            dtype=self._dtype,
         )
-        solved = darp.refine(kept, class_totals)
+        tolerance = darp.TOLERANCE if self._dtype == tf.float64 else darp.SINGLE_TOLERANCE
+        solved = darp.refine(kept, class_totals, tolerance, dtype=self._dtype)
         return solved.targets, solved.residual
 
 

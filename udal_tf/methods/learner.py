@@ -4,6 +4,7 @@ What holds this file together: the step and the state that it moves, which one c
 """
 
 import dataclasses
+from collections.abc import Iterable
 
 import keras
 import tensorflow as tf
@@ -17,6 +18,7 @@ from udal_tf.methods.method import Problem, make_method
 from udal_tf.methods.network import SECOND_HEAD, Network
 from udal_tf.methods.prior_estimator import PriorEstimator
 from udal_tf.methods.step import Step
+from udal_tf.methods.supervised import Supervised
 from udal_tf.models.layers import FusedBatchNorm
 from udal_tf.registry import BASE_LEARNERS, METHODS, P_DATA, P_MODEL, P_UNLABELED
 from udal_tf.sections import MethodConfig, OptimizerConfig, TrainConfig
@@ -110,8 +112,11 @@ class Learner(tf.Module):
         self.estimator = PriorEstimator(self._p_unlabeled, floor) if estimated else None
         base = BASE_LEARNERS[method.base]
         self.base: BaseLearner = registry.resolved(base.learner)(method, registry.section_of(base, own.base))
-        self.model = model
         record = METHODS[method.method]
+        self.balances_labels = record.balances_labels
+        if record.network:
+            model = registry.resolved(record.network)(model, registry.section_of(record, own.method))
+        self.model = model
         if further := record.further_views(registry.section_of(record, own.method)):
             self.base.views = (*self.base.views, *further)
         self.network = Network(model, record.second_head, self.base.heads)
@@ -120,6 +125,8 @@ class Learner(tf.Module):
         self.second_head = self.heads.get(SECOND_HEAD)
         self.method = make_method(record, own.method, problem, method, model)
         self._seed = problem.seed
+        # Identities of the variables that no step changes: not lists of others, which would be in the checkpoint.
+        self._frozen: frozenset[int] = frozenset()
         self._trained = [*model.trainable_variables, *(v for h in self.heads.values() for v in h.trainable_variables)]
         self._method, self._train = method, train
         self._ema_decay, self._ema_warmup = optimizer.ema_decay, optimizer.ema_warmup
@@ -195,6 +202,35 @@ class Learner(tf.Module):
         for average, variable in zip(self.ema, self.network.averaged, strict=True):
             average.assign(variable.value)
 
+    def begin_head(self, anew: bool) -> None:
+        """From here on trains the last layer alone, by the labeled images; the rest of the network is frozen.
+
+        Frozen weights, their EMA and the statistics of batch norm do not change by a bit: the network computes in
+        inference mode, and the optimizer, the weight decay and the EMA pass over the others.
+
+        Args:
+          anew: whether the layer gets new initial weights, and the rest of the network its EMA weights; False for a
+            run that is resumed later.
+        """
+        head = self.network.evaluated.layers[-1]
+        self.base, self.network.training = Supervised(self._method), False
+        layers = [self.model, *self.heads.values()]
+        self._frozen = frozenset(id(v) for layer in layers for v in layer.variables) - {id(v) for v in head.variables}
+        if anew:
+            for average, variable in zip(self.ema, self.network.averaged, strict=True):
+                variable.assign(average)
+            head.kernel.assign(head.kernel_initializer(head.kernel.shape, head.kernel.dtype))
+            if head.use_bias:
+                head.bias.assign(head.bias_initializer(head.bias.shape, head.bias.dtype))
+            for moment in self.optimizer.variables:
+                if moment.shape:  # Neither the step nor the learning rate.
+                    moment.assign(tf.zeros(moment.shape, moment.dtype))
+            self.begin_averages()
+
+    def _moving(self, variables: Iterable) -> list:
+        """Those of the variables that are not frozen."""
+        return [variable for variable in variables if id(variable) not in self._frozen]
+
     def p_model(self) -> tf.Tensor:
         """q̂: [C] float32, the mean prediction over the last 128 steps' unlabeled batches."""
         return moving_average.distribution(self.history)
@@ -239,11 +275,12 @@ class Learner(tf.Module):
                 per_example = losses.weighted(tf.tile(weights, [copies]), per_example)
             return tf.reduce_sum(per_example) / (per_example.shape[0] * replicas)
 
+        trained = self._moving(self._trained)
         with tf.GradientTape() as tape:
             parts = step.losses = self.base.losses(batch, step)
             loss_l, l2 = (
                 mean_part(parts.labeled, self.method.labeled_weights(step)),
-                losses.l2(self._decayed) / replicas,
+                losses.l2(self._moving(self._decayed)) / replicas,
             )
             loss_u = tf.constant(0.0)
             if parts.unlabeled is not None:
@@ -263,17 +300,19 @@ class Learner(tf.Module):
         metrics.update({name: tf.cast(value, tf.float32) / replicas for name, value in whole_batch.items()})
 
         if self.scaling is None:
-            self.optimizer.apply(tape.gradient(loss, self._trained), self._trained)
+            self.optimizer.apply(tape.gradient(loss, trained), trained)
         else:
-            self.scaling.apply(tape.gradient(scaled_loss, self._trained), self._trained)
+            self.scaling.apply(tape.gradient(scaled_loss, trained), trained)
         decay = moving_average.warmed_decay(self._ema_decay, self.step) if self._ema_warmup else self._ema_decay
         for average, variable in zip(self.ema, self.network.averaged, strict=True):
+            if id(variable) in self._frozen:
+                continue
             average.assign(decay * average + (1.0 - decay) * variable.value)
         if self._shrinkage:
             kept = 1.0 - metrics["learning_rate"] * replicas * self._shrinkage
             layers = [self.model, *self.heads.values()]
             every = [v for layer in layers for v in layer.variables if "float" in str(v.dtype)]
-            for variable in self._trained if self.network.frozen else every:
+            for variable in self._moving(self._trained if self.network.frozen else every):
                 variable.assign(variable * kept)
         if parts.probs_u is not None:
             self.history.assign(moving_average.push(self.history, parts.probs_u))

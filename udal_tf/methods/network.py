@@ -25,6 +25,7 @@ class Network:
       evaluated: the Keras model that predicts.
       frozen: whether nothing but heads is trained.
       averaged: the variables with an EMA: all trainable ones of `evaluated`, and the model's own last layer.
+      training: whether calls are in training mode; false while all but the last layer is frozen.
 
     Raises:
       ValueError: if heads are to be added and the model's features cannot be found.
@@ -33,7 +34,7 @@ class Network:
     def __init__(
         self, model: keras.Model, second_head: bool = False, heads: Mapping[str, keras.layers.Layer] | None = None
     ):
-        self.model, self.heads = model, dict(heads or {})
+        self.model, self.heads, self.training = model, dict(heads or {}), True
         self.evaluated, self.averaged = model, list(model.trainable_variables)
         self.frozen = _is_frozen(model)
         if not second_head and not self.heads and not self.frozen:
@@ -58,14 +59,14 @@ class Network:
         return tuple(name for name in self.heads if all_heads or name == SECOND_HEAD)
 
     def __call__(self, images: tf.Tensor, all_heads: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Logits of the model, and by name those of the second head or of all heads, in training mode, in float32."""
+        """Logits of the model, and by name those of the second head or of all heads, by `training`, in float32."""
         names = self._names(all_heads)
         if self.frozen:
             features = tf.stop_gradient(self._backbone(images, training=False))
             outputs = [self.model.layers[-1](features), *(self.heads[name](features) for name in names)]
             outputs = outputs if names else outputs[0]
         else:
-            outputs = self._models[names](images, training=True)
+            outputs = self._models[names](images, training=self.training)
         logits, *others = [tf.cast(values, tf.float32) for values in (outputs if names else [outputs])]
         return logits, dict(zip(names, others, strict=True))
 

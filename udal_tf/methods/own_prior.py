@@ -13,7 +13,8 @@ OWN = "own"
 
 def has_own_prior(record: registry.Method) -> bool:
     """Whether the prior of a method's models is known: p_data, p̃ or uniform."""
-    if record.second_head or registry.resolved(record.behavior).inference_shift is not Method.inference_shift:
+    corrects = registry.resolved(record.behavior).inference_shift is not Method.inference_shift
+    if record.second_head or corrects or not record.states_prior:
         return False
     shift = record.targets.labeled
     return shift is None or (shift.source == P_DATA and shift.tau == 1.0 and shift.target in (P_TARGET, UNIFORM))
@@ -30,8 +31,8 @@ def own_prior(method: str, p_data: np.ndarray, p_target: np.ndarray | None) -> n
       p_target: [C], p̃ at the weights' epoch; None if no epoch is finished.
 
     Raises:
-      ValueError: if p̃ is needed and not known, or the method has a second head, a correction at inference or
-        estimates of its own.
+      ValueError: if p̃ is needed and not known, or the method has a second head, a correction at inference, estimates
+        of its own, or a labeled loss that is weighted or sampled by class.
     """
     record = METHODS[method]
     if not has_own_prior(record):

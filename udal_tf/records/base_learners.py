@@ -25,7 +25,13 @@ class ReMixMatchConfig(MixUpConfig):
 
 
 RECORDS = (
-    BaseLearner(name="fixmatch", label="FixMatch", learner="udal_tf.methods.fixmatch:FixMatch", marker="o"),
+    BaseLearner(
+        name="fixmatch",
+        label="FixMatch",
+        learner="udal_tf.methods.fixmatch:FixMatch",
+        growing_batches=True,
+        marker="o",
+    ),
     BaseLearner(
         name="mixmatch",
         label="MixMatch",

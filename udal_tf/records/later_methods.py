@@ -4,6 +4,7 @@ Each has its release's constants; `docs/methods/family.md` is the table of their
 """
 
 import dataclasses
+from typing import Any
 
 from udal_tf.registry import P_DATA, P_MODEL, UNIFORM, Method, Shift, Targets, Views
 from udal_tf.settings import Section, setting
@@ -86,6 +87,13 @@ class SimProConfig(Section):
         "release.",
         low=0,
     )
+
+    def check_run(self, config: Any) -> None:
+        if config.train.unlabeled_curriculum and not self.simpro_scale:
+            raise ValueError(
+                "--unlabeled_curriculum changes the number of batches per pass, from which --method=simpro computes "
+                "the scale of its labeled loss: give --simpro_scale, or leave the curriculum out"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from udal_tf.class_distribution import ESTIMATE, LABELED
-from udal_tf.records import later_methods
+from udal_tf.records import later_methods, simple_methods
 from udal_tf.registry import P_DATA, P_MODEL, ZERO, Method, Shift, Targets
 from udal_tf.settings import Section, setting
 
@@ -163,4 +163,5 @@ RECORDS = (
         marker="h",
     ),
     *later_methods.RECORDS,
+    *simple_methods.RECORDS,
 )

@@ -4,10 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from udal_tf import shown_names
-from udal_tf.reporting.terminal import table_text
-from udal_tf.run_records import NO_LA, ByWeights, EpochRow, LaChoice, Result
+from udal_tf.config import Config
+from udal_tf.reporting.terminal import filled, table_text, wrapped
+from udal_tf.run_dir import CONFIG
+from udal_tf.run_records import NO_LA, VALIDATION, ByWeights, EpochRow, LaChoice, Result
 
 SCORE_COLUMNS = {"raw": "raw", "ema": "EMA", "raw_la": "raw + LA", "ema_la": "EMA + LA"}
+# The settings that select records, which are always shown.
+SELECTED = ("dataset", "base", "method", "arch")
+SHOWN_OF_HASH = 12
+DEFAULT_STRATEGY = "_DefaultDistributionStrategy"
+# Of the provenance, what the recipe was made from; the folder's counts say it again.
+NOT_SHOWN = ("recipe_facts",)
 # A residual of DARP's class totals, as a fraction of the unlabeled images, up to which it is not reported.
 RESIDUAL_WORTH_REPORTING = 1e-3
 # Classes that a line lists by name before it only counts them.
@@ -27,36 +35,61 @@ EMA_BEHIND = 0.05
 INITIAL_FRACTION = 0.01
 
 
-def settings_text(config: dict[str, dict[str, Any]]) -> str:
-    """The resolved settings, a line per section."""
-    lines = ["Settings:"]
-    for section, values in config.items():
-        shown = "  ".join(f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in values.items() if v != "")
-        lines.append(f"  {section:<15} {shown_names.shown(shown)}")
-    return "\n".join(lines)
+def settings_text(config: Config) -> str:
+    """The settings that differ from the recipe; with --show_settings all, by section."""
+    nested = config.to_dict()
+    if config.train.show_settings:
+        return "\n".join(["Settings:", *(f"{name}:\n{_assigned(values)}" for name, values in nested.items())])
+    flat = {name: value for values in nested.values() for name, value in values.items()}
+    lines = [_assigned({name: flat[name] for name in SELECTED}, "Settings: ")]
+    changed = {name: flat[name] for name in config.changed if name not in (*SELECTED, "workdir", "plugin_sha256")}
+    if changed:
+        lines += ["  changed from the recipe:", _assigned(changed, "    ", "    ")]
+    lines.append(f"  all settings: --show_settings, or {CONFIG} in the work folder")
+    return "\n".join([*lines, f"Work folder: {shown_names.shown(config.train.workdir)}"])
+
+
+def _assigned(values: Mapping[str, Any], first: str = "  ", following: str = "  ") -> str:
+    """name=value of each setting that is not empty."""
+    shown = {name: ",".join(map(str, value)) if isinstance(value, list) else value for name, value in values.items()}
+    parts = (shown_names.shown(f"{name}={value}") for name, value in shown.items() if value != "")
+    return filled(parts, first=first, following=following)
+
+
+def hardware_text(hardware: Mapping[str, Any]) -> str:
+    """The hardware of a run, and the strategy of distribution unless it is TensorFlow's default one."""
+    return _assigned({name: v for name, v in hardware.items() if v != DEFAULT_STRATEGY}, "Hardware: ")
 
 
 def provenance_text(provenance: Mapping[str, Any], class_names: Sequence[str] = ()) -> str:
-    """The data's source and how the protocol split it: a line per fact and a table of per-class counts."""
-    few = len(class_names) <= MOST_NAMED
-    of_class = {
-        name: value
-        for name, value in provenance.items()
-        if few and name.endswith("_counts") and len(value) == len(class_names)
-    }
+    """The data's source and how the protocol split it: a line per fact and a table of per-class counts.
+
+    NOT_SHOWN is left out; of many classes only the range of their counts is said, and of a hash the beginning.
+    result.json has all.
+    """
+    per_class = {name: v for name, v in provenance.items() if name.endswith("_counts") and len(v) == len(class_names)}
     # Images of unknown class are in no class's count.
     unknown = provenance.get("unlabeled_of_unknown_class")
     titles = {"unlabeled_counts": "unlabeled_counts, of known class"} if unknown else {}
-    lines = [
-        f"  {titles.get(name, name)}: {shown_names.shown(line)}"
-        for name, value in provenance.items()
-        if name not in of_class
-        for line in (value if _are_sentences(value) else [str(value)])
-    ]
-    if of_class:
-        counts = zip(*of_class.values(), strict=True)
+    few = len(class_names) <= MOST_NAMED
+    lines = []
+    for name, value in provenance.items():
+        if name in NOT_SHOWN:
+            facts = []
+        elif name in per_class:
+            facts = [] if few else [f"{min(value):,} to {max(value):,} in each of {len(value)} classes"]
+        elif _are_sentences(value):
+            facts = value
+        elif isinstance(value, Mapping):
+            facts = [", ".join(f"{key}={one}" for key, one in value.items() if one != "")]
+        else:
+            facts = [f"{value[:SHOWN_OF_HASH]}…" if name.endswith("_sha256") else str(value)]
+        lines += [wrapped(f"{titles.get(name, name)}: {shown_names.shown(fact)}", "  ", "    ") for fact in facts]
+    if per_class and few:
+        counts = zip(*per_class.values(), strict=True)
         rows = [[f"  {name}", *map(str, row)] for name, row in zip(class_names, counts, strict=True)]
-        lines.append(table_text(["  class", *(titles.get(name, name) for name in of_class)], rows))
+        headings = (titles.get(name, name).replace("_counts", "") for name in per_class)
+        lines.append(table_text(["  class", *headings], rows))
     return "\n".join(["Data:", *lines])
 
 
@@ -84,13 +117,13 @@ def epoch_text(
     parts.append(f"α {train['alpha']:.3f}")
     if train.get("darp_residual", 0.0) > RESIDUAL_WORTH_REPORTING:
         parts.append(f"DARP residual {100 * train['darp_residual']:.1f} % of the unlabeled images")
-    scores = (f"{title} {100 * test[key]:.1f} ({100 * balanced[key]:.1f})" for key, title in SCORE_COLUMNS.items())
-    parts.append(f"{row.scored_on} accuracy (balanced) " + ", ".join(scores))
-    lines = ["  ".join(parts), *ema_warnings(test, row.step, optimizer or {})]
+    parts.append(f"{'val' if row.scored_on == VALIDATION else row.scored_on} accuracy (balanced)")
+    parts += [f"{title} {100 * test[key]:.1f} ({100 * balanced[key]:.1f})" for key, title in SCORE_COLUMNS.items()]
+    warnings = ema_warnings(test, row.step, optimizer or {})
     counts = row.pseudo_labels
     if counts and (row.epoch == FIRST_CHECK or row.epoch % CHECK_EVERY == 0):
-        lines += pseudo_label_warnings(counts.confident, counts.correct, row.p_target, class_names, row.epoch)
-    return "\n  ".join(lines)
+        warnings += pseudo_label_warnings(counts.confident, counts.correct, row.p_target, class_names, row.epoch)
+    return "\n".join([filled(parts), *(wrapped(warning, "  ", "    ") for warning in warnings)])
 
 
 def ema_warnings(accuracy: ByWeights, step: int, optimizer: Mapping[str, Any]) -> list[str]:
@@ -176,10 +209,11 @@ def result_text(result: Result) -> str:
         )
     table, train = table_text(["test, %", *SCORE_COLUMNS.values()], rows), result.config.get("train", {})
     if result.la_choices:
-        chosen.append(la_choices_text(result.la_choices))
+        table += "\n" + la_choices_text(result.la_choices) + "\n"
     # Of the last generation, as each starts with new weights.
     steps = train.get("epochs", 0) * train.get("steps_per_epoch", 0)
-    return "\n".join([table, *chosen, *ema_warnings(result.accuracy, steps, result.config.get("optimizer", {}))])
+    remarks = [*chosen, *ema_warnings(result.accuracy, steps, result.config.get("optimizer", {}))]
+    return "\n".join([table, *map(wrapped, remarks)])
 
 
 def la_choices_text(choices: Sequence[LaChoice]) -> str:

@@ -1,14 +1,19 @@
 """Fonts for names in any script: Matplotlib's default lacks Chinese, Japanese, Korean, Thai, Indic scripts and more."""
 
 import functools
+import sys
 import warnings
 
 import matplotlib
 from absl import logging
 from matplotlib import font_manager
 
+from udal_tf.reporting.terminal import wrapped
+
 # A placeholder font: it maps every code point to a box.
 _BOXES = "Last Resort"
+# Characters that a message names.
+_MOST_NAMED = 20
 # Characters that have been said to be in no font.
 _said: set[int] = set()
 
@@ -50,7 +55,8 @@ def _say_once(missing: frozenset[int]) -> None:
     """Names the characters that no font has, instead of Matplotlib, which warns of each at every drawing."""
     if new := missing - _said:
         _said.update(new)
-        logging.warning("no installed font has %s: drawn as boxes", "".join(map(chr, sorted(new))))
+        some = "".join(map(chr, sorted(new)[:_MOST_NAMED])) + ("…" if len(new) > _MOST_NAMED else "")
+        print(wrapped(f"warning: no installed font has {some}: drawn as boxes"), file=sys.stderr)
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)
 
 

@@ -1,10 +1,9 @@
 """Output of `udal-inspect`: a folder's counts, errors and warnings, and the command to train on it."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from udal_tf.reporting.terminal import PLAIN_WIDTH, duration, table_text
+from udal_tf.reporting.terminal import command_text, duration, table_text, wrapped
 from udal_tf.shown_names import shown
 
 # What is compared is said: near duplicates are looked for only where they would do harm.
@@ -34,7 +33,7 @@ def _head(found: Mapping[str, Any]) -> str:
     test = "a fifth of the labeled images held out for testing" if found["held_out"] else f"{counts['test']:,} test"
     if "val" in counts:
         test = f"{counts['val']:,} for validation, {test}"
-    return (
+    return wrapped(
         f"{shown(found['folder'])}: {len(found['classes'])} classes, {counts['labeled']:,} labeled images, "
         f"{counts['unlabeled']:,} unlabeled, {test}"
     )
@@ -53,12 +52,13 @@ def _classes(found: Mapping[str, Any]) -> str:
         labeled = [c for c in classes if c["labeled"]]
         without = [shown(c["name"]) for c in classes if not c["labeled"]]
         of_read = " of the images that are read" if found["not_read"] or found["unreadable"] else ""
-        lines.append(
+        ratio = (
             f"imbalance γ = {found['imbalance']:.3g} ({shown(labeled[0]['name'])} : {shown(labeled[-1]['name'])})"
             f"{of_read}, label fraction β = {found['beta']:.3g}"
         )
+        lines.append(wrapped(ratio, following="  "))
         if without:
-            lines.append(f"no labeled images, left out of γ: {', '.join(without)}")
+            lines.append(wrapped(f"no labeled images, left out of γ: {', '.join(without)}", following="  "))
     return "\n".join(lines)
 
 
@@ -68,7 +68,7 @@ def _images(found: Mapping[str, Any]) -> str:
         "all square" if shape["max"] == 1 else f"aspect ratio up to {shape['max']:.2f} (median {shape['median']:.2f})"
     )
     modes = ", ".join(f"{mode} {count:,}" for mode, count in found["modes"].items())
-    return (
+    return wrapped(
         f"Short side {side['min']} to {side['max']} pixels (median {side['median']:g}), {form}; "
         f"modes: {modes or 'none'}; {gray:,} grayscale"
     )
@@ -87,7 +87,7 @@ def _faults(found: Mapping[str, Any]) -> str:
             [_joined(pair, " ≈ ") for pair in found["near_duplicates"]],
         ),
     ]
-    return "\n".join(text for text in lists if text) or NO_FAULTS
+    return "\n".join(text for text in lists if text) or wrapped(NO_FAULTS)
 
 
 def _joined(group: Mapping[str, Any], between: str) -> str:
@@ -99,11 +99,13 @@ def _listed(what: str, entries: Sequence[str]) -> str:
     if not entries:
         return ""
     more = [f"  and {len(entries) - SHOWN:,} more (--json lists all)"] if len(entries) > SHOWN else []
-    return "\n".join([f"{what} ({len(entries):,}):", *(f"  {entry}" for entry in entries[:SHOWN]), *more])
+    return "\n".join(
+        [f"{what} ({len(entries):,}):", *(wrapped(entry, "  ", "    ") for entry in entries[:SHOWN]), *more]
+    )
 
 
 def _bullets(title: str, texts: Sequence[str]) -> str:
-    return "\n".join([title, *(_wrapped(text, "  - ", "    ") for text in texts)])
+    return "\n".join([title, *(wrapped(text, "  - ", "    ") for text in texts)])
 
 
 def _recipe(found: Mapping[str, Any]) -> str:
@@ -111,14 +113,14 @@ def _recipe(found: Mapping[str, Any]) -> str:
     lines = []
     if recipe:
         settings = " ".join(f"--{name}={value}" for name, value in recipe["settings"].items())
-        lines += ["To train:", f"  {recipe['command']}", _wrapped(f"which expands to {settings}", "  ", "    ")]
+        lines += ["To train:", command_text(recipe["command"]), wrapped(f"which expands to {settings}", "  ", "    ")]
     if recipe and timing:
-        lines.append(_wrapped(_time_text(recipe, timing), "  ", "  "))
+        lines.append(wrapped(_time_text(recipe, timing), "  ", "  "))
     look = (
         f"Look at {sheet} first: strongly augmented views must still show their class. If mirroring changes the class "
         "of an image, add --flip=false; if color determines it, leave Invert, Solarize and Color out of --strong_ops."
     )
-    return "\n".join([*lines, _wrapped(look, "", "")])
+    return "\n".join([*lines, wrapped(look)])
 
 
 def _label_issues(issues: Mapping[str, Any]) -> str:
@@ -136,7 +138,7 @@ def _label_issues(issues: Mapping[str, Any]) -> str:
         f"few or none are marked: look at {shown(issues['sheet'])} before you change any. Also in "
         f"{shown(issues['table'])}."
     )
-    return table_text(["file", "label", "suggested", "conf.", "marked"], rows) + "\n" + _wrapped(about, "", "")
+    return table_text(["file", "label", "suggested", "conf.", "marked"], rows) + "\n" + wrapped(about)
 
 
 def _time_text(recipe: Mapping[str, Any], timing: Mapping[str, Any]) -> str:
@@ -150,15 +152,4 @@ def _time_text(recipe: Mapping[str, Any], timing: Mapping[str, Any]) -> str:
         f"It would take about {duration(timing['total_seconds'])} on this machine: {recipe['steps']:,} steps of "
         f"{timing['seconds_per_step']:.3g} s ({timing['steps']} were measured), {recipe['epochs']} evaluations of "
         f"{timing['seconds_per_evaluation']:.2g} s, and {timing['seconds_to_compile']:.0f} s to compile."
-    )
-
-
-def _wrapped(text: str, first: str, following: str) -> str:
-    return textwrap.fill(
-        text,
-        PLAIN_WIDTH,
-        initial_indent=first,
-        subsequent_indent=following,
-        break_long_words=False,
-        break_on_hyphens=False,
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TextIO, TypeVar
 
 from rich import progress
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -41,6 +42,52 @@ def console(stream: TextIO | None = None) -> Console:
     if made.width < 1:  # COLUMNS=0, or a terminal that does not know its width: nothing would be printed at all.
         made.width = PLAIN_WIDTH
     return made
+
+
+def width() -> int:
+    """Columns of standard output: the terminal's, or PLAIN_WIDTH."""
+    return console().width
+
+
+def filled(parts: Iterable[str], between: str = "  ", first: str = "", following: str = "  ", columns: int = 0) -> str:
+    """Parts on as few lines of standard output as hold them; none is broken, so that one alone may be too wide.
+
+    Args:
+      parts: of the text, each of one line.
+      between: what separates two on the same line.
+      first: indentation of the first line.
+      following: indentation of the other lines.
+      columns: 0: those of standard output.
+
+    Example: on 12 columns, the parts ["one", "two", "three"] give the lines "one  two" and "  three".
+    """
+    columns, lines = columns or width(), [first]
+    used, empty = cell_len(first), True
+    for part in parts:
+        cells = cell_len(part)
+        if not empty and used + cell_len(between) + cells > columns:
+            lines.append(following)
+            used, empty = cell_len(following), True
+        lines[-1] += part if empty else between + part
+        used += cells if empty else cell_len(between) + cells
+        empty = False
+    return "\n".join(lines)
+
+
+def wrapped(text: str, first: str = "", following: str = "") -> str:
+    """Prose wrapped between words to the width of standard output; the indentations are as in `filled`."""
+    return filled(text.replace("\n", " ").split(" "), " ", first, following)
+
+
+def command_text(command: str, indent: str = "  ") -> str:
+    """A command to copy into a shell: on a terminal broken before its flags, with backslashes at the ends of lines.
+
+    Elsewhere, for scripts, and with quoted arguments it stays on one line.
+    """
+    if "'" in command or not sys.stdout.isatty():
+        return indent + command
+    continued = filled(command.replace(" --", "\0--").split("\0"), " ", indent, indent + "  ", width() - len(" \\"))
+    return continued.replace("\n", " \\\n")
 
 
 def table_text(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -136,7 +183,8 @@ class Progress:
         if stream.isatty() and not self._bar.disable:
             self._bar.console.print(text)
         else:
-            print(text, file=stream, flush=True)
+            on_screen = stream.isatty() and "\n" not in text
+            print(wrapped(text, following="  ") if on_screen else text, file=stream, flush=True)
 
     def close(self) -> None:
         """Removes the bar."""

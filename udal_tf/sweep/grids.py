@@ -16,7 +16,9 @@ from udal_tf import shown_names, storage
 from udal_tf.config import Config, flat, given_on_command_line, is_identity, resolve
 from udal_tf.reporting import paper
 from udal_tf.reporting.runs import differing, shown, tuples
+from udal_tf.sections import UNLABELED_SHAPES
 from udal_tf.settings import bad_text
+from udal_tf.training.stages import images_before
 
 # α_min on the horizontal axis of Figures 3a to 3c; 0.1 is the paper's choice, 0.5 CReST's.
 ALPHA_MINS = (0.0, 0.1, 0.25, 0.5)
@@ -48,14 +50,7 @@ class Cell:
     @property
     def images(self) -> int:
         """Training images seen over all generations, each view counted once."""
-        return self.config.train.total_steps * self.config.generations * images_per_step(self.config)
-
-
-def images_per_step(config: Config) -> int:
-    """Training images per step, each view counted once: 960 in the paper's FixMatch recipe."""
-    further = [of_set for _, of_set, _ in config.records.method.further_views(config.own.method)]
-    views = config.records.base.views_per_unlabeled_image(config.own.base) + further.count("unlabeled")
-    return (1 + further.count("labeled")) * config.train.batch_size + views * config.train.unlabeled_batch_size
+        return images_before(self.config, self.config.train.total_steps) * self.config.generations
 
 
 def _table_1() -> list[Block]:
@@ -98,11 +93,18 @@ def _later() -> list[Block]:
     """The later methods by their releases' recipes, on the sets of DARP's protocol that their papers use."""
     sets: list[dict[str, Any]] = [
         {"n1": 1500, "m1": 3000},
-        {"n1": 500, "m1": 4000, "unlabeled_shape": ["same", "uniform", "reversed"]},
+        {"n1": 500, "m1": 4000, "unlabeled_shape": list(UNLABELED_SHAPES)},
     ]
     methods = ("flexda", "debiaspl", "simpro", "cdmad", "acr", "abc")
     files = [f"later_fixmatch_{method}.flags" for method in methods]
     return [Block(file, {**one, **_FOLDS}) for one in sets for file in files]
+
+
+def _simple(dataset: str) -> list[Block]:
+    """The simplest methods, without unlabeled images and over FixMatch, where each of them works."""
+    supervised = ["none", "class_balanced", "balanced_sampling", "crt", "ldam_drw", "focal"]
+    both = {"supervised": supervised, "fixmatch": [*supervised, "suppressed"]}
+    return [Block("", {"dataset": dataset, "base": base, "method": names, **_FOLDS}) for base, names in both.items()]
 
 
 def _table_4() -> list[Block]:
@@ -151,6 +153,9 @@ GRIDS: dict[str, list[Block]] = {
     "table3_adam": _table_3_adam(),
     "table4": _table_4(),
     "later": _later(),
+    "digits_simple": _simple("digitslt"),
+    "fashion_simple": _simple("fashionlt"),
+    "cifar_simple": _simple("cifar10lt"),
     "fig1": _table_4(),
     "fig3a": [Block("fig3a_fixmatch_hybrid.flags", {"k": list(KS), **_FIGURE_AXES}), _CIFAR_UDAL],
     "fig3b": [*(Block(f"fig3b-k{k:g}_fixmatch_udal.flags", _FIGURE_AXES) for k in KS), _CIFAR_UDAL],

@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Sequence
 
 from udal_tf.config import differences
+from udal_tf.reporting.terminal import command_text, filled, wrapped
 from udal_tf.run_dir import RunDir
 from udal_tf.run_records import RunDirError
 from udal_tf.shown_names import shown
@@ -45,12 +46,13 @@ def listing(cells: Sequence[Cell], states: Sequence[str], commands: Sequence[str
     lines = []
     for cell, state, command, cost in zip(cells, states, commands, hours, strict=True):
         shown = f"{cost:,.2f} h" if cost else "? h"
-        lines.append(f"{cell.name}  {state}  {cell.images:,} images  {shown}\n  {command}")
+        lines.append(filled([cell.name, state, f"{cell.images:,} images", shown], following="    "))
+        lines.append(command_text(command))
     remaining = [(cell, cost) for cell, state, cost in zip(cells, states, hours, strict=True) if state != FINISHED]
     different = sorted({speeds.of(cell.config) for cell in cells})
-    lines.append(
-        f"\n{len(cells)} cells, {sum(cell.images for cell in cells):,} training images, {sum(hours):,.1f} h; "
-        f"still to train: {len(remaining)} cells, {sum(cost for _, cost in remaining):,.1f} h.\n"
-        f"Hours at {' and '.join(f'{speed:,.0f}' for speed in different)} images per second, {speeds.basis}."
+    totals = (
+        f"{len(cells)} cells, {sum(cell.images for cell in cells):,} training images, {sum(hours):,.1f} h; "
+        f"still to train: {len(remaining)} cells, {sum(cost for _, cost in remaining):,.1f} h."
     )
-    return "\n".join(lines)
+    source = f"Hours at {' and '.join(f'{speed:,.0f}' for speed in different)} images per second, {speeds.basis}."
+    return "\n".join([*lines, "", wrapped(totals), wrapped(source)])

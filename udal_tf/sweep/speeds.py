@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from udal_tf.config import Config
 from udal_tf.registry import Method, Speed
 from udal_tf.sweep.engines import SweepError
-from udal_tf.sweep.grids import Cell, images_per_step
+from udal_tf.sweep.grids import Cell
+from udal_tf.training.stages import images_per_step
 
 # Assumed if the record of a dataset does not state the number of classes.
 _CLASSES = 10

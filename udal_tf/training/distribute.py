@@ -16,6 +16,15 @@ from udal_tf.sections import DeviceConfig
 
 # Linux's limit on the CPU time of a container: "quota period" in microseconds, or "max period".
 _CPU_QUOTA = "/sys/fs/cgroup/cpu.max"
+# What TensorFlow raises where the connection to another worker ends. Any other error is this process's own.
+_CONNECTION_ERRORS = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)
+# What an error says that is about memory and not raised as ResourceExhaustedError.
+_MEMORY_WORDS = ("out of memory", "out_of_memory", "resource_exhausted")
 # In TF_CONFIG.
 _ROLES = ("chief", "worker", "ps", "evaluator")
 # Those that train.
@@ -25,6 +34,10 @@ _ADDRESS = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 class DeviceError(ValueError):
     """The requested devices are missing or do not fit the settings; the message says what to do."""
+
+
+class OutOfMemory(RuntimeError):
+    """A device's memory does not hold what a step needs; the message says what takes less."""
 
 
 class WorkerLost(RuntimeError):
@@ -133,12 +146,25 @@ def _tpu_strategy(name: str) -> tf.distribute.Strategy:
         if name != "local":
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
-    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
-        raise DeviceError(
-            f"The TPU {name!r} cannot be reached: {str(error).splitlines()[0]} On a Cloud TPU VM use --tpu=local "
-            "with tensorflow-tpu installed instead of tensorflow."
-        ) from error
+    except Exception as error:  # The clients of Google's cloud, where installed, raise errors of their own.
+        raise DeviceError(f"The TPU {name!r} cannot be reached: {_tpu_fault(name, error)}") from error
     return tf.distribute.TPUStrategy(resolver)
+
+
+def _tpu_fault(name: str, error: Exception) -> str:
+    """Why a TPU cannot be reached, and what helps."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    if "ConfigureDistributedTPU" in str(error):
+        return (
+            "this TensorFlow is built without TPUs. On a Cloud TPU VM install tensorflow-tpu instead of tensorflow: "
+            'pip install -e ".[tpu]"'
+        )
+    if name == "local":
+        return f"{reason}. Is this a Cloud TPU VM, and does no other process use its TPU?"
+    return (
+        f"{reason}. Only a machine in the same Google Cloud project finds a TPU by its name; on the TPU's own VM use "
+        "--tpu=local"
+    )
 
 
 def hardware(strategy: tf.distribute.Strategy) -> dict[str, Any]:
@@ -172,16 +198,87 @@ def own_result(strategy: tf.distribute.Strategy, function: Callable[..., Any], *
     )
 
 
-def check_fits(strategy: tf.distribute.Strategy, batch_size: int, jit: bool) -> None:
-    """Raises DeviceError if the global batch cannot be divided among the replicas or --jit cannot compile the step."""
+def over_replicas(strategy: tf.distribute.Strategy, function: Callable[[tf.Tensor], Any], values: tf.Tensor) -> Any:
+    """The function's results [n, …] for values [n, …], each replica computing an equal part of them.
+
+    With several workers, only the chief calls this: its first replica then computes all, as others do not take part.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1 or isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return own_result(strategy, function, values)
+
+    def of_replica(values: tf.Tensor) -> Any:
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return function(tf.reshape(values, [replicas, values.shape[0] // replicas, *values.shape[1:]])[number])
+
+    return tf.nest.map_structure(
+        lambda value: tf.concat(strategy.experimental_local_results(value), axis=0),
+        strategy.run(of_replica, args=(values,)),
+    )
+
+
+def only_gpu(strategy: tf.distribute.Strategy) -> str:
+    """The name of the GPU that trains alone, without a strategy that copies batches to it; otherwise ""."""
+    gpus = tf.config.list_logical_devices("GPU")
+    several_or_tpu = (
+        tf.distribute.MirroredStrategy,
+        tf.distribute.MultiWorkerMirroredStrategy,
+        tf.distribute.TPUStrategy,
+    )
+    return gpus[0].name if gpus and not isinstance(strategy, several_or_tpu) else ""
+
+
+def is_tpu(strategy: tf.distribute.Strategy) -> bool:
+    """Whether the replicas are cores of a TPU, for which the strategy compiles everything."""
+    return isinstance(strategy, tf.distribute.TPUStrategy)
+
+
+def compiled(config: DeviceConfig, strategy: tf.distribute.Strategy) -> bool:
+    """Whether XLA compiles the step by `--jit`: if asked to, and for batches made on a GPU.
+
+    Without XLA, a GPU has no kernels for the gathers of uint8 images (`tests/test_kernels.py`), which TensorFlow then
+    moves to the CPU, with all images each time.
+    """
+    made_on_gpu = config.input == "device" and bool(tf.config.list_logical_devices("GPU"))
+    return not is_tpu(strategy) and (config.jit or made_on_gpu)
+
+
+def check_fits(strategy: tf.distribute.Strategy, batch_size: int, device: DeviceConfig) -> None:
+    """Raises DeviceError if the global batch cannot be divided among the replicas or XLA cannot compile the step."""
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise DeviceError(f"--batch_size must be a multiple of the {replicas} replicas, got {batch_size}")
-    if jit and replicas > 1 and not isinstance(strategy, tf.distribute.TPUStrategy):
+    if replicas > 1 and compiled(device, strategy):
+        needs, instead = ("--jit", "leave it out") if device.jit else ("--input=device on GPUs", "use --input=host")
         raise DeviceError(
-            f"--jit needs a single device, as XLA cannot compile reductions over replicas, and there are {replicas}: "
-            "leave it out, or use --strategy=one_device"
+            f"{needs} needs a single device, as XLA cannot compile reductions over replicas, and there are {replicas}: "
+            f"{instead}, or use --strategy=one_device"
         )
+
+
+def check_pod(strategy: tf.distribute.Strategy, *folders: str) -> None:
+    """Raises DeviceError for a TPU of several hosts, unless all the folders are in a bucket, which each host sees."""
+    hosts = strategy.extended.num_hosts if is_tpu(strategy) else 1
+    local = [folder for folder in folders if "://" not in folder]
+    if hosts > 1 and local:
+        raise DeviceError(
+            f"This TPU has {hosts} hosts. A slice of one host (up to 8 chips) is supported; with more, --workdir and "
+            f"--data_dir must be in a bucket (gs://…), as each host has a disk of its own, got {local[0]!r}"
+        )
+
+
+def is_out_of_memory(error: tf.errors.OpError) -> bool:
+    """Whether an error is about the memory of a device."""
+    text = error.message.lower()
+    return isinstance(error, tf.errors.ResourceExhaustedError) or any(words in text for words in _MEMORY_WORDS)
+
+
+def out_of_memory(error: tf.errors.OpError) -> OutOfMemory:
+    """What to raise instead of such an error."""
+    return OutOfMemory(
+        f"Not enough memory for a step: {error.message.splitlines()[0].rstrip('.')}. Use a smaller --batch_size or "
+        "--unlabeled_ratio, --precision=bfloat16, or --joint_forward=false (FixMatch, ReMixMatch)"
+    )
 
 
 class Workers:
@@ -206,11 +303,14 @@ class Workers:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Turns TensorFlow's error for a lost worker into WorkerLost; no effect with a single worker."""
+        """Turns TensorFlow's errors for a lost worker into WorkerLost; no effect with a single worker.
+
+        Other errors pass: running again would only bring them about again.
+        """
         try:
             yield
-        except tf.errors.OpError as error:
-            if self._count == 1:
+        except _CONNECTION_ERRORS as error:
+            if self._count == 1 or is_out_of_memory(error):
                 raise
             raise WorkerLost(f"Lost the other workers: {error.message.splitlines()[0]}") from error
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from udal_tf.core import alignment
 from udal_tf.methods.learner import Learner
-from udal_tf.training.distribute import own_result
+from udal_tf.training.distribute import over_replicas
 
 
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -53,14 +53,16 @@ def _adjustment(prior: np.ndarray) -> np.ndarray:
 
 
 class _Compiled:
-    """A function of images, applied to batches on this process's first replica.
+    """A function of images, applied to batches, of which each replica takes a part (`distribute.over_replicas`).
 
-    The last, smaller batch is padded and its results trimmed, so that shapes are static and one trace is enough.
+    Batches are padded to the size of the first, made a multiple of the replicas, and results trimmed, so that shapes
+    are static and one trace is enough.
     """
 
     def __init__(self, function: Callable[[tf.Tensor], Any]):
         strategy = tf.distribute.get_strategy()
-        self._run = tf.function(lambda images: own_result(strategy, function, images), autograph=False)
+        self._replicas = strategy.num_replicas_in_sync
+        self._run = tf.function(lambda images: over_replicas(strategy, function, images), autograph=False)
 
     @property
     def traces(self) -> int:
@@ -72,7 +74,7 @@ class _Compiled:
         parts, size = [], None
         for images in batches:
             count = images.shape[0]
-            size = size or count
+            size = size or -(-count // self._replicas) * self._replicas
             filled = tf.pad(images, [[0, size - count], [0, 0], [0, 0], [0, 0]])
             parts.append([values.numpy()[:count] for values in tf.nest.flatten(self._run(filled))])
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]

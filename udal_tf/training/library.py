@@ -17,8 +17,8 @@ _OF_THE_DATA = ("dataset", "data_dir", "images")
 def train(data: Any, workdir: str | os.PathLike[str] = "", **settings: Any) -> Result:
     """Trains on data in memory as `python run.py` does on files, and returns the content of `result.json`.
 
-    The work folder is one like any other: the same call resumes it, `udal_tf.load`, `udal-predict`, `udal-evaluate`,
-    `udal-export` and `udal-report` read it. It does not contain the data; the SHA-256 of the arrays is part of the
+    The work folder is one like any other: the same call resumes it, `udal_tf.load`, `udal predict`, `udal evaluate`,
+    `udal export` and `udal report` read it. It does not contain the data; the SHA-256 of the arrays is part of the
     run's identity, so that it is resumed with the same data alone.
 
     Args:

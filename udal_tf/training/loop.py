@@ -29,10 +29,11 @@ from udal_tf.run_records import BestEpoch, EpochRow, Result, best_row, out_of_pa
 from udal_tf.stopping import StopRequest
 from udal_tf.training import initial_weights, record
 from udal_tf.training.checkpointing import Checkpoints
-from udal_tf.training.distribute import Workers, hardware
+from udal_tf.training.distribute import Workers, compiled, hardware, is_tpu, only_gpu
 from udal_tf.training.early_look import EarlyLook
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.run_log import RunLog
+from udal_tf.training.stages import Stage, images_before, stages
 from udal_tf.training.steps import StepRunner
 from udal_tf.training.weights import BestWeights, model_facts
 
@@ -83,20 +84,37 @@ def problem_of(data: SslData, seed: int) -> Problem:
     )
 
 
-def make_batch_maker(config: Config, data: SslData, views: Views, learner: Learner) -> pipeline.BatchMaker:
-    """The maker of a run's batches: the sets of images that its base learner uses, and their views."""
+def make_batch_maker(
+    config: Config, data: SslData, views: Views, learner: Learner, stage: Stage | None = None, images: Any = None
+) -> pipeline.BatchMaker:
+    """The maker of a run's batches: the sets of images that its base learner uses, and their views.
+
+    Args:
+      config: of the run.
+      data: of the run.
+      views: of the run.
+      learner: of the run, in this stage.
+      stage: None: batches of the final size.
+      images: where the training images are; None: as --input says.
+    """
     train, base = config.train, learner.base
-    images: Any = data.train
-    if config.device.input == "device":
-        images = images.on_device()
+    images = training_images(config, data) if images is None else images
+    stage = stage or Stage(0, train.total_steps, train.unlabeled_ratio)
     # The sets' tensors are placed where batches are made.
     with tf.device(None if config.device.input == "device" else "CPU:0"):
-        sets = {pipeline.LABELED: pipeline.ImageSet(images, data.labeled, data.labels_l, train.batch_size)}
+        labeled = pipeline.ImageSet(images, data.labeled, data.labels_l, train.batch_size)
+        sets = {pipeline.LABELED: labeled.balanced() if learner.balances_labels or stage.head_alone else labeled}
         if any(of_set == pipeline.UNLABELED for _, of_set, _ in base.views):
-            sets[pipeline.UNLABELED] = pipeline.ImageSet(
-                images, data.unlabeled, data.train_labels[data.unlabeled], train.unlabeled_batch_size
-            )
+            size, known = train.batch_size * stage.unlabeled_ratio, data.train_labels[data.unlabeled]
+            first = stage.first_unlabeled - stage.first_step * size
+            sets[pipeline.UNLABELED] = pipeline.ImageSet(images, data.unlabeled, known, size, first)
     return pipeline.BatchMaker(sets, base.views, views, run_seed(config), base.mixup_beta)
+
+
+def training_images(config: Config, data: SslData) -> Any:
+    """The training images, in the memory of the device with --input=device."""
+    images: Any = data.train
+    return images.on_device() if config.device.input == "device" else images
 
 
 def run_seed(config: Config) -> int:
@@ -141,16 +159,16 @@ class _Run:
     def __init__(self, config: Config, data: SslData, run_dir: RunDir):
         self.config, self.data, self.run_dir = config, data, run_dir
         self.strategy, self.workers = tf.distribute.get_strategy(), Workers()
-        static = config.device.jit or isinstance(self.strategy, tf.distribute.TPUStrategy)
+        self._compiled = compiled(config.device, self.strategy)
+        static = self._compiled or is_tpu(self.strategy)
         self.views = make_views(config.augment, *data.train.shape, static_shapes=static)
         keras.utils.set_random_seed(run_seed(config))
         if config.train.deterministic:
             tf.config.experimental.enable_op_determinism()
         with self.strategy.scope():
             self.learner = make_learner(config, data)
-            self.maker = make_batch_maker(config, data, self.views, self.learner)
-        device = config.device
-        self.runner = StepRunner(self.strategy, self.learner, self.maker, device.input == "device", device.jit)
+        self.stages, self._images = stages(config), training_images(config, data)
+        self._begin_stage(self.stages[0], anew=True)
         self.evaluator = self._evaluator(Held.of(data.test, data.test_labels))
         # Of the images that epochs are compared by.
         self.monitor = self.evaluator if data.validation is None else self._evaluator(data.validation)
@@ -163,6 +181,15 @@ class _Run:
         )
         self.best = BestWeights(run_dir, self.learner)
         self.early_look = EarlyLook(self.learner, data, self.views.plain, config.train, run_dir.path)
+
+    def _begin_stage(self, stage: Stage, anew: bool) -> None:
+        """Makes the batches and the steps of a stage; anew: whether its first step is next."""
+        self.stage, on_device = stage, self.config.device.input == "device"
+        with self.strategy.scope():
+            if stage.head_alone:
+                self.learner.begin_head(anew)
+            self.maker = make_batch_maker(self.config, self.data, self.views, self.learner, stage, self._images)
+        self.runner = StepRunner(self.strategy, self.learner, self.maker, on_device, self._compiled)
 
     def _evaluator(self, held: Held) -> Evaluator:
         size = self.config.train.eval_batch_size
@@ -177,7 +204,7 @@ class _Run:
 
     def _batches(self, start_step: int):
         """An iterator over the batches from a step on; each worker makes only those of its own replicas."""
-        total_steps = self.config.train.total_steps
+        end = self.stage.end
         replicas, skipped = self.strategy.num_replicas_in_sync, self.skipped.numpy().tolist()
 
         def own_batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -185,10 +212,11 @@ class _Run:
             return pipeline.training_batches(
                 lambda step, replica: self.runner.host_batch(self._shown_step(step, skipped), replica),
                 start_step,
-                total_steps,
+                end,
                 replicas,
                 first_replica=own_replicas * context.input_pipeline_id,
                 own_replicas=own_replicas,
+                device=only_gpu(self.strategy),
             )
 
         return iter(self.strategy.distribute_datasets_from_function(own_batches))
@@ -253,13 +281,18 @@ class _Run:
         """Trains from a step to the end; only the chief, which has a `log`, evaluates and writes."""
         train = self.config.train
         on_device = self.config.device.input == "device"
-        iterator, skipped = None if on_device else self._batches(step), self.skipped.numpy().tolist()
+        iterator, skipped = None, self.skipped.numpy().tolist()
         started, saved = time.monotonic() - (log.seconds if log else 0.0), time.monotonic()
         totals = self.totals.numpy()
         count = 1  # The first call also compiles, so its time says nothing about the steps.
         while step < train.total_steps and not self._out_of_patience(step, log, progress):
-            left = train.steps_per_epoch - step % train.steps_per_epoch
-            count = min(count, left)
+            stage = next(one for one in self.stages if step < one.end)
+            if stage != self.stage:
+                self._begin_stage(stage, anew=step == stage.first_step)
+                iterator, count = None, 1
+            if iterator is None and not on_device:
+                iterator = self._batches(step)
+            count = min(count, train.steps_per_epoch - step % train.steps_per_epoch, stage.end - step)
             called = time.monotonic()
             source = self._shown_step(tf.range(step, step + count, dtype=tf.int64), skipped) if on_device else iterator
             rows = self.runner(source, count)
@@ -280,7 +313,8 @@ class _Run:
                 if log is not None:
                     sums = dict(zip(self.runner.names, totals.tolist(), strict=True))
                     trained_for = time.monotonic() - started
-                    row = record.epoch_row(train, self.data, self.learner, self.monitor, sums, trained_for)
+                    images = images_before(self.config, step)
+                    row = record.epoch_row(train, self.data, self.learner, self.monitor, sums, trained_for, images)
                     with _storage(self.run_dir):
                         log.append(row)
                         self.best.offer(log.rows)

@@ -48,6 +48,7 @@ def epoch_row(
     evaluator: Evaluator,
     sums: Mapping[str, float],
     seconds: float,
+    images: int,
 ) -> EpochRow:
     """The row of the epoch that has just ended.
 
@@ -58,6 +59,7 @@ def epoch_row(
       evaluator: of the run's validation images, or of its test images if there are none.
       sums: each of the step runner's metrics, summed over the epoch's steps.
       seconds: of training so far.
+      images: trained on so far.
     """
     step = int(learner.step.numpy())
     figures, _ = by_class({name: value / train.steps_per_epoch for name, value in sums.items()})
@@ -74,6 +76,7 @@ def epoch_row(
         step=step,
         epoch=step // train.steps_per_epoch,
         seconds=seconds,
+        images=images,
         train=figures,
         p_model=learner.p_model().numpy().tolist(),
         p_target=p_target.numpy().tolist(),

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from udal_tf.input.pipeline import Batch, BatchMaker, ReplicaSlice
 from udal_tf.methods.learner import Learner
+from udal_tf.training.distribute import is_tpu
 
 
 class StepRunner:
@@ -18,7 +19,7 @@ class StepRunner:
       learner: made inside the strategy's scope.
       maker: of the batches.
       on_device: whether batches are made inside the call; otherwise they come from an iterator.
-      jit: whether XLA compiles the step, including the views of the images.
+      jit: whether XLA compiles the step, including the views of the images; not for a TPU, whose strategy does.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class StepRunner:
     ):
         self.names: list[str] = []
         self._strategy, self._learner, self._maker, self._on_device = strategy, learner, maker, on_device
-        self._makes_views = jit or on_device
+        self._makes_views = jit or on_device or is_tpu(strategy)
         self._replica_step: Any = tf.function(self._train, jit_compile=True, autograph=False) if jit else self._train
         self._run = tf.function(self._steps)
 
@@ -84,7 +85,9 @@ class StepRunner:
         if self._on_device:
             step = source[i]
             # Shuffling has a kernel on the host only.
-            metrics = self._strategy.run(self._replica_step, args=(self._maker.orders(step), step))
+            with tf.device("CPU:0"):
+                orders = self._maker.orders(step)
+            metrics = self._strategy.run(self._replica_step, args=(orders, step))
         else:
             metrics = self._strategy.run(self._replica_step, args=(next(source),))
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, metrics, axis=None)

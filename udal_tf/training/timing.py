@@ -15,7 +15,7 @@ from udal_tf.data.dataset import ArrayImages, Source, SslData
 from udal_tf.data.problem import make_problem
 from udal_tf.input import pipeline
 from udal_tf.training import loop
-from udal_tf.training.distribute import make_strategy
+from udal_tf.training.distribute import compiled, is_tpu, make_strategy
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.steps import StepRunner
 
@@ -75,11 +75,12 @@ def measure(
     with strategy.scope():
         side = side or config.data.image_size
         data = _random_problem(config, num_classes, side, min(test_images, config.train.eval_batch_size))
-        views = make_views(config.augment, *data.train.shape)
+        jit = compiled(config.device, strategy)
+        views = make_views(config.augment, *data.train.shape, static_shapes=jit or is_tpu(strategy))
         learner = loop.make_learner(config, data)
         maker = loop.make_batch_maker(config, data, views, learner)
         on_device = config.device.input == "device"
-        runner = StepRunner(strategy, learner, maker, on_device, config.device.jit)
+        runner = StepRunner(strategy, learner, maker, on_device, jit)
         batches = _batches(strategy, runner, 1 + FEWEST + MOST)
 
         def train(first: int, count: int) -> float:
