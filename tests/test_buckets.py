@@ -184,6 +184,14 @@ def test_a_folder_that_is_put_is_never_taken_for_a_whole_one_before_it_is(store,
         pass
 
 
+def test_a_folder_of_a_run_in_a_bucket_gets_the_next_number(store):
+    for name in ("evaluation", "evaluation_2"):
+        with outputs.numbered_folder(storage.at("store://b/run/evaluation"), "mark") as (folder, path):
+            assert str(path) == f"store://b/run/{name}"
+            (folder / "mark").write_text(name)
+    assert buckets.objects(storage.at("store://b")) == ["run/evaluation/mark", "run/evaluation_2/mark"]
+
+
 def make_config(**given):
     return config.resolve({"workdir": "store://b/run", **given})
 
