@@ -1,4 +1,7 @@
-"""The folder of a run: the names of its files, which run it belongs to, and who may write to it."""
+"""The folder of a run, on a disk or in a bucket: the names of its files, which run it belongs to, who may write to it.
+
+What holds this file together: everything that reads or writes a run's files knows them by the names and the order here.
+"""
 
 import dataclasses
 import fcntl
