@@ -5,8 +5,8 @@
 
 The photos are pieces of eight that come with scikit-image and scikit-learn (`pip install scikit-image`): of a cat, a
 cup of coffee and so on, each piece turned, scaled and lit differently. Classes have a long tail, and few of the photos
-are labeled: DIR/labeled/<class>/*.jpg, DIR/unlabeled/*.jpg and DIR/test/<class>/*.jpg. Test photos show other parts of
-the eight than training photos. The order of the class names is not that of the class sizes.
+are labeled: DIR/labeled/<class>/*.jpg, DIR/unlabeled/*.jpg and DIR/test/<class>/*.jpg. Test photos are further pieces
+of the same eight. The order of the class names is not that of the class sizes.
 """
 
 import argparse
@@ -19,16 +19,14 @@ from PIL import Image, ImageEnhance
 EXIT_BAD_INPUT = 2
 # From frequent to rare.
 CLASSES = ("motorcycle", "temple", "tissue", "cat", "flower", "galaxies", "astronaut", "coffee")
-# A photo is cut into so many rows and columns of fields; test photos are from those of one diagonal.
-FIELDS = 3
-# Of a field's shorter side.
-SIZES = (0.6, 1.0)
+# Of a piece, of the shorter side of the whole.
+SIZES = (0.45, 0.8)
 # Height in pixels of a photo, and width / height.
 HEIGHTS = (90, 130)
 ASPECTS = (1.0, 1.5)
 DEGREES = 20.0
-BRIGHTNESS = (0.6, 1.4)
-COLOR = (0.5, 1.3)
+BRIGHTNESS = (0.75, 1.25)
+COLOR = (0.7, 1.2)
 SMALLEST = 3
 
 
@@ -50,16 +48,13 @@ def sources() -> dict[str, Image.Image]:
     return {name: Image.fromarray(pixels[name]) for name in CLASSES}
 
 
-def piece(photo: Image.Image, in_test: bool, random: np.random.Generator) -> Image.Image:
-    """A photo of a part of another: from a field of its diagonal if it is for testing, else from another field."""
-    row = random.integers(FIELDS)
-    column = row if in_test else (row + random.integers(1, FIELDS)) % FIELDS
-    width, height = photo.width / FIELDS, photo.height / FIELDS
-    side = random.uniform(*SIZES) * min(width, height)
+def piece(photo: Image.Image, random: np.random.Generator) -> Image.Image:
+    """A photo of a part of another."""
+    side = random.uniform(*SIZES) * min(photo.size)
     aspect = random.uniform(*ASPECTS)
     box_width, box_height = (side, side / aspect) if random.random() < 0.5 else (side / aspect, side)
-    left = column * width + random.uniform(0, width - box_width)
-    top = row * height + random.uniform(0, height - box_height)
+    left = random.uniform(0, photo.width - box_width)
+    top = random.uniform(0, photo.height - box_height)
     pixels = random.uniform(*HEIGHTS) / min(box_width, box_height)
     size = (round(box_width * pixels), round(box_height * pixels))
     part = photo.resize(size, Image.Resampling.BICUBIC, box=(left, top, left + box_width, top + box_height))
@@ -92,10 +87,10 @@ def write_folder(out: pathlib.Path, photos: int, imbalance: float, labels: int, 
         random, random_test = (np.random.default_rng([seed, number_of_class, part]) for part in range(2))
         for place, photo_count in ((f"labeled/{name}", labeled), ("unlabeled", count - labeled)):
             for _ in range(photo_count):
-                _save(out / place / f"photo_{order[number]:05d}.jpg", piece(found[name], False, random))
+                _save(out / place / f"photo_{order[number]:05d}.jpg", piece(found[name], random))
                 number += 1
         for i in range(test):
-            _save(out / "test" / name / f"photo_{i:03d}.jpg", piece(found[name], True, random_test))
+            _save(out / "test" / name / f"photo_{i:03d}.jpg", piece(found[name], random_test))
 
 
 def _save(path: pathlib.Path, image: Image.Image) -> None:
