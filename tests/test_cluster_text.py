@@ -47,6 +47,10 @@ def test_no_cluster_and_a_good_one_are_accepted(text):
         (json.dumps({"cluster": WORKERS, "task": {"index": 0}}), 'as "type" of "task", got None'),
         (json.dumps({"cluster": WORKERS, "task": {"type": ["worker"], "index": 0}}), 'as "type" of "task"'),
         (json.dumps({"cluster": WORKERS, "task": {"type": "chief", "index": 0}}), "got 'chief'"),
+        (
+            json.dumps({"cluster": {**WORKERS, "evaluator": ["a:1"]}, "task": {"type": "evaluator", "index": 0}}),
+            "got 'evaluator': the chief evaluates",
+        ),
         (json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": 2}}), "a number from 0 to 1"),
         (json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": -1}}), "got -1"),
         (json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": "0"}}), "got '0'"),

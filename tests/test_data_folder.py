@@ -370,7 +370,27 @@ def test_a_file_that_becomes_readable_without_a_change_of_its_state_is_read(tmp_
     monkeypatch.setattr(custom_images, "pixels_or_fault", rights)
     refused(root, tmp_path, r"0.webp: cannot be read \(Permission denied\)", kept=21)
     monkeypatch.setattr(custom_images, "pixels_or_fault", real)
+    (before,) = (tmp_path / "cache").iterdir()
     assert len(sources.load(config(root, tmp_path)).unlabeled_only) == 5
+    # Another process may be reading the folder without that image.
+    assert sorted((tmp_path / "cache").iterdir()) == [before, before.with_name(f"{before.name}-2")]
+    assert len(sources.load(config(root, tmp_path)).unlabeled_only) == 5
+
+
+def test_a_cache_that_another_process_makes_meanwhile_stays(tmp_path, monkeypatch):
+    root, finish = make(tmp_path / "data"), custom_images._finish
+    places = []
+
+    def meanwhile(file, folder, *arguments):
+        finish(file, folder, *arguments)
+        if not places:
+            places.append(folder)
+            sources.load(config(root, tmp_path))
+            places.extend(path.stat().st_ino for path in (tmp_path / "cache").iterdir() if path != folder)
+
+    monkeypatch.setattr(custom_images, "_finish", meanwhile)
+    assert len(sources.load(config(root, tmp_path)).unlabeled_only) == 5
+    assert [path.stat().st_ino for path in (tmp_path / "cache").iterdir()] == places[1:]
 
 
 DAMAGE = {

@@ -4,6 +4,7 @@ Replicas are two logical CPUs, workers two processes that talk over the loopback
 own, for TensorFlow's devices are set up once.
 """
 
+import contextlib
 import json
 import pathlib
 import signal
@@ -17,9 +18,10 @@ import tensorflow as tf
 from forked import SECONDS_ALLOWED, Finished, Started, run_command
 
 from udal_tf.config import DeviceConfig, resolve
+from udal_tf.data.dataset import DataError
 from udal_tf.input import pipeline
 from udal_tf.training import crest, distribute, evaluation, experiment, loop
-from udal_tf.training.distribute import DeviceError
+from udal_tf.training.distribute import DeviceError, Workers
 
 # Sums of several devices differ in their last bits, so nothing here may jump: soft pseudo-labels, since hard ones do
 # where two classes tie; predictions to two digits for CReST, which ranks them; MixMatch without the factor of 75 on
@@ -224,6 +226,55 @@ def test_auto_takes_one_device_here_and_a_cluster_has_to_be_stated():
     assert distribute.make_strategy(DeviceConfig()).num_replicas_in_sync == 1
     with pytest.raises(DeviceError, match="multi_worker needs the cluster in TF_CONFIG"):
         distribute.make_strategy(DeviceConfig(strategy="multi_worker"))
+
+
+def test_auto_counts_the_processes_that_train(monkeypatch):
+    cluster = {"chief": ["127.0.0.1:1"], "evaluator": ["127.0.0.1:2"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "chief", "index": 0}}))
+    assert not isinstance(distribute.make_strategy(DeviceConfig()), tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def pair(is_chief: bool, told: list[float], answer: float = 0.0) -> Workers:
+    """One of two workers, whose `agreed` notes what it is told and answers as the other one's value would."""
+    workers = Workers()
+    workers.is_chief = is_chief
+    workers.agreed = lambda values: told.append(values[0]) or np.array([answer])
+    return workers
+
+
+def test_other_workers_wait_for_the_chief_and_end_if_it_fails():
+    told: list[float] = []
+    with pair(True, told).chief_first():
+        assert told == []
+    assert told == [0.0]
+    with pytest.raises(DataError, match="no images"), pair(True, told).chief_first():
+        raise DataError("no images")
+    assert told == [0.0, 1.0]
+    with pair(False, told).chief_first():
+        assert told == [0.0, 1.0, 0.0]
+    with pytest.raises(DeviceError, match="the chief cannot go on"), pair(False, told, answer=0.5).chief_first():
+        raise AssertionError("the block must not run")
+    assert told == [0.0, 1.0, 0.0, 0.0]
+
+
+def test_data_are_prepared_by_the_chief_before_the_others_read_them(monkeypatch, tmp_path):
+    events = []
+
+    @contextlib.contextmanager
+    def chief_first(self):
+        events.append("waits")
+        yield
+        events.append("goes on")
+
+    def load(*arguments):
+        events.append("reads")
+        raise DataError("no images")
+
+    monkeypatch.setattr(Workers, "chief_first", chief_first)
+    monkeypatch.setattr(experiment.sources, "load", load)
+    with pytest.raises(DataError, match="no images"):
+        experiment.train_and_evaluate(resolve({"workdir": str(tmp_path / "run")}))
+    assert events == ["waits", "reads"]
 
 
 def test_batches_that_do_not_divide_and_jit_over_replicas_are_refused(monkeypatch):

@@ -1,7 +1,9 @@
 """Imports go downward only. The layers in plain words, lowest first:
 
 shown_names    names of files and classes as people see them
+buckets        objects of remote folders: put, read and removed as wholes
 storage        files written whole, and read only where reading ends
+mirror         the local copy of a run's folder in a bucket, and its lock
 settings       what a setting is: a field that knows its help and its allowed values
 class_distribution   class distributions that a user states
 registry       what can be chosen by name, each a record; plugins add to it
@@ -30,7 +32,7 @@ import sys
 from conftest import LONGEST
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "udal_tf"
-RUN_DIR = {"run_dir", "run_records", "storage", "stopping"}
+RUN_DIR = {"run_dir", "run_records", "storage", "buckets", "mirror", "stopping"}
 SETTINGS = {
     "shown_names",
     "settings",
@@ -59,10 +61,12 @@ MAY_IMPORT = {
     "warm_start": {"sections", "shown_names", "storage"},
     "config": {"settings", "class_distribution", "registry", "sections", "shown_names", "storage", "warm_start"},
     "crest_flags": {"config", "shown_names"},
-    "storage": {"shown_names"},
+    "buckets": {"shown_names"},
+    "storage": {"shown_names", "buckets"},
+    "mirror": {"shown_names", "buckets"},
     "stopping": set(),
     "run_records": {""},
-    "run_dir": {"config", "registry", "shown_names", "storage", "run_records", ""},
+    "run_dir": {"config", "registry", "shown_names", "storage", "buckets", "mirror", "run_records", ""},
     # Public, for training loops of the user's own: core under the names of the paper, and losses for Keras. Nothing in
     # the package uses them.
     "alignment": {"core"},

@@ -186,9 +186,9 @@ def test_a_folder_that_another_run_took_meanwhile_is_refused(tmp_path):
     assert contents(folder) == before
 
 
-def test_a_bucket_is_refused_and_no_local_folder_made_for_it(tmp_path, monkeypatch, refused):
+def test_an_unknown_scheme_is_refused_and_no_local_folder_made_for_it(tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
-    assert "gs:// is not supported, only local files and folders" in refused(make_config("gs://bucket/run"))
+    assert "nowhere:// is not known, got nowhere://bucket/run" in refused(make_config("nowhere://bucket/run"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -68,10 +68,15 @@ def test_lines_are_added(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["gs://bucket/run", "s3://bucket", pathlib.Path("gs://bucket/run")])
-def test_what_is_not_local_is_refused_by_its_scheme(path, tmp_path, monkeypatch):
+def test_what_must_be_local_is_refused_by_its_scheme(path):
+    with pytest.raises(ValueError, match="^(gs|s3):// is not supported here, only local files and folders, got "):
+        storage.local(path)
+
+
+def test_a_scheme_that_nobody_knows_is_refused_and_no_local_folder_made_for_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="^(gs|s3):// is not supported"):
-        storage.write_text(path, "text")
+    with pytest.raises(ValueError, match="^nowhere:// is not known, got nowhere://bucket/a.txt: give a local path"):
+        storage.write_text(pathlib.Path("nowhere://bucket/a.txt"), "text")
     assert names(tmp_path) == []
 
 

@@ -16,7 +16,7 @@ import pytest
 from udal_tf.commands import report, sweep
 from udal_tf.config import resolve
 from udal_tf.run_dir import RunDir
-from udal_tf.sweep import driver, engines, jobs
+from udal_tf.sweep import driver, engines, gpus, jobs
 from udal_tf.training import timing
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -183,6 +183,65 @@ def test_jobs_share_the_cores_out(make_job, tmp_path):
         assert all(len(cores) < len(available) for cores in shown)
     else:
         assert shown == [available, available]
+
+
+def devices_of(make_job, tmp_path, monkeypatch, visible, count, *arguments) -> list[list[str]]:
+    """What cells that run at the same time see: CUDA_VISIBLE_DEVICES and whether memory grows, of each."""
+    code = (
+        "import json, os, pathlib, sys, time\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "names = ('CUDA_VISIBLE_DEVICES', 'TF_FORCE_GPU_ALLOW_GROWTH')\n"
+        "(folder / 'seen').write_text(json.dumps([os.environ.get(name, '') for name in names]))\n"
+        f"while len(list(folder.parent.glob('*/seen'))) < {count}: time.sleep(0.01)\n"
+    )
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    engine = engines.LocalEngine(sweep.parse(["digits", f"--jobs={count}", *arguments]))
+    for number in range(count):
+        engine.submit(make_job(code + FINISH, f"cell{number}"))
+    while engine.busy:
+        engine.ended()
+    return sorted(json.loads(path.read_text()) for path in tmp_path.glob("cell*/seen"))
+
+
+@pytest.mark.parametrize(
+    ("visible", "arguments", "seen"),
+    [
+        ("4,7", (), [["4", ""], ["7", ""]]),
+        ("4", (), [["4", "true"], ["4", "true"]]),
+        ("4,7,8,9", ("--gpus_per_job=2",), [["4,7", ""], ["8,9", ""]]),
+        ("4,7", ("--gpus_per_job=0",), [["4,7", ""], ["4,7", ""]]),
+    ],
+)
+def test_two_jobs_get_a_gpu_each(make_job, tmp_path, monkeypatch, visible, arguments, seen):
+    assert devices_of(make_job, tmp_path, monkeypatch, visible, 2, *arguments) == seen
+
+
+def test_gpus_are_those_that_nvidia_smi_lists(tmp_path, monkeypatch, capsys):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho 0\necho 1\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert gpus.names(None) == ["0", "1"]
+    with pytest.raises(ValueError, match="--gpus_per_job=3: this machine has 2 GPUs"):
+        gpus.variables(gpus.names(None), 1, 3)
+    smi.write_text("#!/bin/sh\nexit 9\n")
+    with pytest.raises(ValueError, match="nvidia-smi cannot list this machine's GPUs"):
+        gpus.names(None)
+
+
+@pytest.mark.parametrize(("cluster", "asked"), [({"CPU": 4.0}, 0.0), ({"CPU": 4.0, "GPU": 2.0}, 1.0)])
+def test_a_ray_task_asks_for_a_gpu_where_the_cluster_has_any(tmp_path, monkeypatch, cluster, asked):
+    given = {}
+    task = types.SimpleNamespace(options=lambda **resources: given.update(resources))
+    ray = types.SimpleNamespace(
+        init=lambda **settings: None, remote=lambda function: task, cluster_resources=lambda: cluster
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    engines.RayEngine(sweep.parse(["digits", f"--out={tmp_path}"]))
+    assert given["num_gpus"] == asked
 
 
 def refused(capsys, *arguments):

@@ -157,10 +157,10 @@ def assert_untouched(folder: pathlib.Path) -> None:
     assert '"fold": 2' in (folder / "earlier" / "config.json").read_text()
 
 
-def test_a_work_folder_in_a_bucket_is_refused(command, tmp_path):
-    code, message = command("--workdir=gs://bucket/run")
+def test_a_work_folder_of_an_unknown_scheme_is_refused(command, tmp_path):
+    code, message = command("--workdir=nowhere://bucket/run")
     assert code == 2
-    assert "gs:// is not supported, only local files and folders" in message
+    assert "nowhere:// is not known, got nowhere://bucket/run" in message
     assert_untouched(tmp_path)
 
 

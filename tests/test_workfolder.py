@@ -140,7 +140,7 @@ def test_a_damaged_model_is_named(run):
 
 
 def test_a_folder_elsewhere_is_refused_by_its_scheme():
-    assert "gs:// is not supported" in refusal("gs://bucket/run")
+    assert "nowhere:// is not known" in refusal("nowhere://bucket/run")
 
 
 def test_a_run_of_an_earlier_version_is_refused_by_its_format(run):

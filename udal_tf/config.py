@@ -221,6 +221,10 @@ def _with_plugins(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "plugin": tuple(path for path, _ in found), "plugin_sha256": tuple(sha for _, sha in found)}
 
 
+# Settings that name files which are read in place or mapped into memory; --pretrained may also name a work folder.
+_LOCAL = ("cache_dir", "labels", "pretrained")
+
+
 def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
     """All settings, resolved from those given: defaults < base preset < dataset recipe < method preset < given.
 
@@ -258,6 +262,10 @@ def resolve(given: Mapping[str, Any], facts: Any = None) -> Config:
     for name, _ in list(_foreign(preset, _chosen({**preset, **given}))):
         del preset[name]
     values = {**preset, **given}
+    for name in _LOCAL:
+        in_bucket = storage.is_remote(values.get(name, ""))
+        if in_bucket and not (name == "pretrained" and pretrained_kind(values[name]) == WORK_FOLDER):
+            raise ValueError(f"--{name} must be a local path, got {values[name]}, which is in a bucket")
     if "unlabeled_prior" in values:
         values["unlabeled_prior"] = _stated_prior(tuple(values["unlabeled_prior"]))
     if not values.get("workdir"):

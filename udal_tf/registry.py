@@ -430,6 +430,8 @@ def load_plugin(path: str | pathlib.Path, sha256: str = "") -> tuple[str, str]:
     Raises:
       PluginError: for a file that is missing, has changed, or fails; then nothing it registered is kept.
     """
+    if storage.is_remote(path):
+        raise PluginError(f"the plugin {shown(path)} must be a local file, and is in a bucket")
     path = pathlib.Path(path).expanduser().resolve()
     if sha256 in _imported:
         return str(path), sha256

@@ -1,4 +1,7 @@
-"""The folder of a run: the names of its files, which run it belongs to, and who may write to it."""
+"""The folder of a run, on a disk or in a bucket: the names of its files, which run it belongs to, who may write to it.
+
+What holds this file together: everything that reads or writes a run's files knows them by the names and the order here.
+"""
 
 import dataclasses
 import fcntl
@@ -10,8 +13,9 @@ from typing import IO, Any
 
 from etils import epath
 
-from udal_tf import __version__, storage
+from udal_tf import __version__, buckets, storage
 from udal_tf.config import Config, differences
+from udal_tf.mirror import Mirror, holder
 from udal_tf.registry import PluginError
 from udal_tf.run_records import FORMAT, EpochRow, ModelFacts, Result, RunDirError, check_format
 from udal_tf.shown_names import shown
@@ -34,6 +38,19 @@ PRIOR = "unlabeled_prior.json"
 # The image files that --skip_bad_images left out.
 SKIPPED = "skipped_images.csv"
 _GENERATION = re.compile(r"generation_(\d+)")
+# Into a bucket, the files of a folder go in the order of the first pattern that fits, so that whatever has arrived can
+# be resumed: the run's identity, rows and figures, weights before the list that names them, and the result last.
+_INTO_BUCKET = [
+    re.compile(pattern)
+    for pattern in (
+        CONFIG,
+        rf"(?!.*(\b{BEST}/|\b{CHECKPOINTS}/|\b{RESULT}))",
+        *(rf"(.*/)?{BEST}/{file}" for file in (r".*\.data-", r".*\.index", ".")),
+        *(rf"(.*/)?{CHECKPOINTS}/{file}" for file in (r".*\.data-", r".*\.index", ".")),
+        rf".+/{RESULT}",
+        "",
+    )
+]
 
 
 def read_object(path: epath.Path) -> dict[str, Any]:
@@ -47,28 +64,35 @@ def read_object(path: epath.Path) -> dict[str, Any]:
     return value
 
 
+def _into_bucket(name: str) -> tuple[int, str]:
+    """The key by which files are put into a bucket."""
+    return next(rank for rank, pattern in enumerate(_INTO_BUCKET) if pattern.match(name)), name
+
+
 class RunDir:
     """The folder of a run, or of one of its generations, which has the same files except the settings.
 
     Args:
-      path: as in --workdir; it need not exist.
+      path: as in --workdir, on a disk or in a bucket; it need not exist.
+      mirror: if `path` is within the local copy of a folder in a bucket.
 
     Raises:
-      RunDirError: for a folder that is not local.
+      RunDirError: for a bucket that cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, mirror: Mirror | None = None):
         try:
-            self.path = storage.local(path)
+            self.path = storage.at(path)
         except ValueError as error:
             raise RunDirError(str(error)) from error
+        self._mirror = mirror
 
     def __truediv__(self, name: str) -> epath.Path:
         return self.path / name
 
     def generation(self, number: int) -> "RunDir":
         """The folder of a generation, counted from 0."""
-        return RunDir(self.path / f"generation_{number}")
+        return RunDir(self.path / f"generation_{number}", self._mirror)
 
     def generations(self) -> dict[int, "RunDir"]:
         """The folders of existing generations by number, in order."""
@@ -77,15 +101,29 @@ class RunDir:
 
     def half(self, number: int) -> "RunDir":
         """The folder of one of the two runs from which DARP's prior is estimated."""
-        return RunDir(self.path / f"unlabeled_prior_{number}")
+        return RunDir(self.path / f"unlabeled_prior_{number}", self._mirror)
+
+    def publish(self) -> None:
+        """Puts what was written into the bucket, if the folder is in one. Raises OSError."""
+        if self._mirror:
+            self._mirror.push()
+
+    def refresh(self, only: str = "") -> None:
+        """Reads what the process that writes has published since, in a process that does not; `only` one file name."""
+        if self._mirror and not self._mirror.writes:
+            self._mirror.pull(only)
+
+    def named(self, path: str | os.PathLike) -> str:
+        """A path in the folder as people see it, which for a bucket is not that of the local copy."""
+        return shown(self._mirror.named(os.fspath(path)) if self._mirror else path)
 
     @property
     def begun(self) -> bool:
-        return (self / CONFIG).exists()
+        return storage.exists(self / CONFIG)
 
     @property
     def finished(self) -> bool:
-        return (self / RESULT).exists()
+        return storage.exists(self / RESULT)
 
     def config(self) -> Config:
         """The settings. Raises RunDirError for a file of another version or program."""
@@ -118,7 +156,7 @@ class RunDir:
 
     def write_model(self, facts: ModelFacts) -> None:
         """Writes `model.json`, unless it exists."""
-        if not (self / MODEL).exists():
+        if not storage.exists(self / MODEL):
             storage.write_json(self / MODEL, facts.to_json())
 
     def write_skipped(self, skipped: Sequence[tuple[str, str]]) -> None:
@@ -128,12 +166,12 @@ class RunDir:
 
     def cell(self) -> Mapping[str, Any]:
         """What a sweep recorded about the run; empty without a sweep."""
-        return read_object(self / CELL) if (self / CELL).exists() else {}
+        return read_object(self / CELL) if storage.exists(self / CELL) else {}
 
     def _lines(self) -> Iterator[str]:
         """The rows' lines, without an incomplete last one left by a killed process."""
         try:
-            text = (self / ROWS).read_text(encoding="utf-8") if (self / ROWS).exists() else ""
+            text = storage.read_bytes(self / ROWS).decode("utf-8") if storage.exists(self / ROWS) else ""
         except (OSError, UnicodeDecodeError) as error:
             raise RunDirError(f"{self / ROWS} cannot be read: {getattr(error, 'strerror', None) or error}") from error
         return (line for line in text.splitlines(keepends=True) if line.endswith("\n"))
@@ -171,7 +209,7 @@ class RunDir:
         storage.append_json(self / ROWS, row.to_json())
 
     def lock(self) -> IO:
-        """Locks the folder, which must exist, until the returned file is closed.
+        """Locks the folder, which must exist on a disk, until the returned file is closed.
 
         Raises:
           BlockingIOError: if another process, or this one, has locked it.
@@ -188,6 +226,9 @@ class RunDir:
     @property
     def in_use(self) -> bool:
         """Whether it is locked."""
+        if storage.is_remote(self.path):
+            held = holder(self / LOCK)
+            return held is not None and not held.dead
         try:
             with open(self / LOCK, "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -214,13 +255,14 @@ class OwnRunDir(RunDir):
         self._config = config
         self._lock: IO | None = None
         try:
-            self._check()
+            with buckets.asking(self.path):
+                self._check()
         except OSError as error:
-            raise RunDirError(f"--workdir {shown(self.path)} cannot be read: {error.strerror or error}") from error
+            raise RunDirError(f"--workdir {self.named(self.path)} cannot be read: {error.strerror or error}") from error
 
     def _check(self) -> None:
         if self.path.exists() and not self.path.is_dir():
-            raise RunDirError(f"--workdir must be a folder, got the file {shown(self.path)}")
+            raise RunDirError(f"--workdir must be a folder, got the file {self.named(self.path)}")
         names = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
         # Left behind by a run that was killed before its config was written.
         others = {name for name in names - {LOCK} if not re.fullmatch(rf"{CONFIG}\.\d+{storage.PARTIAL}", name)}
@@ -228,7 +270,7 @@ class OwnRunDir(RunDir):
             self._check_is_ours()
         elif others:
             raise RunDirError(
-                f"--workdir must be a new or empty folder or one of an earlier run, got {shown(self.path)}, which "
+                f"--workdir must be a new or empty folder or one of an earlier run, got {self.named(self.path)}, which "
                 f"holds something else ({min(others)}, …): choose another --workdir"
             )
 
@@ -241,47 +283,71 @@ class OwnRunDir(RunDir):
         ours, labels = self._config.own.dataset, getattr(theirs.own.dataset, "labels_sha256", "")
         if labels and labels != getattr(ours, "labels_sha256", ""):
             raise RunDirError(
-                f"--workdir {shown(self.path)} belongs to a run on other labels; those of "
+                f"--workdir {self.named(self.path)} belongs to a run on other labels; those of "
                 f"{getattr(ours, 'labels', '') or 'the folder'} are not the ones that it started with:\n  {different}\n"
                 "Choose another --workdir to train with them, or restore the file."
             )
         if self._config.data.images != theirs.data.images:
             raise RunDirError(
-                f"--workdir {shown(self.path)} belongs to a run on other images; some were added, removed or replaced "
-                f"since it started, which may also change the recipe:\n  {different}\n"
+                f"--workdir {self.named(self.path)} belongs to a run on other images; some were added, removed or "
+                f"replaced since it started, which may also change the recipe:\n  {different}\n"
                 "Choose another --workdir to train on the current images, or restore those that it started with."
             )
         if different:
             raise RunDirError(
-                f"--workdir {shown(self.path)} belongs to a run with other settings:\n  {different}\n"
+                f"--workdir {self.named(self.path)} belongs to a run with other settings:\n  {different}\n"
                 "Use the same settings to resume it, or choose another --workdir."
             )
 
     def open(self) -> None:
         """Creates the folder, locks it and writes `config.json`, before anything else is written."""
+        name = shown(self.path)
         try:
+            self._open()
+        except BaseException as error:
+            in_bucket = self._mirror is not None
+            self.close()
+            if isinstance(error, BlockingIOError):
+                words = error.strerror if in_bucket else "in use by another process"
+                raise RunDirError(f"--workdir {name} is {words}: wait for it or stop it") from error
+            if isinstance(error, OSError):
+                raise RunDirError(f"--workdir {name} cannot be written: {error.strerror or error}") from error
+            raise
+
+    def _open(self) -> None:
+        if storage.is_remote(self.path):
+            self._mirror = Mirror(self.path, LOCK, _into_bucket)
+            self.path = self._mirror.open()
+        else:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = self.lock()
-            self._check()  # Another run may have used the folder since the first check.
-            for path in self.path.iterdir():
-                if path.name.endswith(storage.PARTIAL):  # Left behind by a killed process.
-                    path.unlink()
-            if not self.begun:
-                self.write_config(self._config)
-        except BlockingIOError as error:
-            raise RunDirError(
-                f"--workdir {shown(self.path)} is in use by another process: wait for it or stop it"
-            ) from error
-        except OSError as error:
-            raise RunDirError(f"--workdir {shown(self.path)} cannot be written: {error.strerror or error}") from error
+        self._check()  # Another run may have used the folder since the first check.
+        for path in self.path.iterdir():
+            if path.name.endswith(storage.PARTIAL):  # Left behind by a killed process.
+                path.unlink()
+        if not self.begun:
+            self.write_config(self._config)
+            self.publish()
+
+    def follow(self) -> None:
+        """Makes the folder readable to a worker that does not write: a bucket is copied, after the chief's `open`."""
+        if storage.is_remote(self.path):
+            self._mirror = Mirror(self.path, LOCK, _into_bucket)
+            self.path = self._mirror.follow()
 
     def close(self) -> None:
         """Releases the lock, so that the same process can resume the run."""
         if self._lock:
             self._lock.close()
+        if self._mirror:
+            self.path = self._mirror.place
+            self._mirror.close()
+            self._mirror = None
 
 
 def run_folders(root: str | os.PathLike) -> list[epath.Path]:
     """Every folder at or below `root` that holds a run, sorted by name, without the folders of generations."""
-    found = {folder for folder, _, names in storage.local(root).walk() if RESULT in names or CONFIG in names}
+    place = storage.at(root)
+    with buckets.asking(place):
+        found = {folder for folder, _, names in place.walk() if RESULT in names or CONFIG in names}
     return sorted(folder for folder in found if not (_GENERATION.fullmatch(folder.name) and folder.parent in found))

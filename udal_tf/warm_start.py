@@ -25,8 +25,8 @@ def network_of(workdir: str | os.PathLike) -> dict[str, Any]:
     Raises:
       ValueError: if its `config.json` cannot be read.
     """
-    path = storage.local(workdir) / _CONFIG
-    if not path.is_file():
+    path = storage.at(workdir) / _CONFIG
+    if not storage.exists(path) or storage.is_dir(path):
         return {}
     nested = storage.read_json(path)
     if not isinstance(nested, dict):

@@ -19,6 +19,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from udal_tf import storage
+from udal_tf.buckets import origin
 from udal_tf.commands import model_arguments, outputs, program
 from udal_tf.data import decoding, formats, label_files
 from udal_tf.reporting.terminal import wrapped
@@ -45,11 +47,14 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
 
     shift = model.shift(args.target_prior, args.source_prior)
     unread: image_files.Unread = collections.Counter()
+    named = args.folder or args.labels.parent
+    folder = pathlib.Path(storage.fetched(named)) if storage.is_remote(named) else named
     if args.labels:
-        table = label_files.read(args.labels, args.folder or args.labels.parent)
+        file = pathlib.Path(storage.fetched(args.labels)) if storage.is_remote(args.labels) else args.labels
+        table = label_files.read(file, folder)
         paths, labels, unknown = image_files.by_labels(table, model.class_names, args.split, args.skip_unknown)
     else:
-        paths, labels, unknown = image_files.by_class(args.folder, model.class_names, args.skip_unknown, unread)
+        paths, labels, unknown = image_files.by_class(folder, model.class_names, args.skip_unknown, unread)
     with model_arguments.ImageProgress(len(paths)) as bar:
         predicted = assessment.predict(model, paths, labels, shift, bar.image)
     target = priors.target_prior(args.target_prior, model.class_names, model.p_data)
@@ -60,7 +65,7 @@ def evaluate(model: TrainedModel, args: argparse.Namespace) -> tuple[dict[str, A
         "step": model.folder.step,
         "images": str(args.labels or args.folder),
         "count": len(predicted.paths),
-        "unreadable": predicted.unreadable,
+        "unreadable": [origin(path) for path in predicted.unreadable],
         "not_read": formats.not_read_lines(unread),
         "unknown_folders": unknown,
         "class_names": list(model.class_names),
@@ -81,7 +86,7 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
 
     names, titles = model.class_names, assessment_tables.titles(evaluation)
     predictions: dict[str, Sequence[Any]] = {
-        "file": predicted.paths,
+        "file": [origin(path) for path in predicted.paths],
         "class": [names[label] for label in predicted.labels],
     }
     for kind in titles:
@@ -105,7 +110,7 @@ def write(folder: pathlib.Path, evaluation: dict[str, Any], predicted: Predicted
     wrong = [
         assessment_plots.Mistake(
             image=decoding.whole(predicted.paths[i], assessment_plots.MISTAKE_PIXELS),
-            file=predicted.paths[i],
+            file=origin(predicted.paths[i]),
             true=names[predicted.labels[i]],
             predicted=names[probs[i].argmax()],
             confidence=probs[i].max(),
@@ -131,6 +136,7 @@ def _folder(args: argparse.Namespace) -> Iterator[tuple[pathlib.Path, pathlib.Pa
 
 def _run(args: argparse.Namespace) -> int:
     """Evaluates as the arguments say; returns the exit code."""
+    program.placed(args, "workdir", "folder", "labels", "out")
     if args.out:
         outputs.check_folder(args.out, args.overwrite, RESULT)
     model = model_arguments.load_model(args)
@@ -161,12 +167,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "folder",
         nargs="?",
-        type=program.path,
+        type=program.place,
         metavar="DIR",
         help="folder with one folder per class; with --labels, that of relative file names (default: the CSV file's)",
     )
     parser.add_argument(
-        "--labels", type=program.path, metavar="FILE", help="CSV file with lines file,label[,split], as in training"
+        "--labels", type=program.place, metavar="FILE", help="CSV file with lines file,label[,split], as in training"
     )
     parser.add_argument(
         "--split",
@@ -176,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument(
         "--out",
-        type=program.path,
+        type=program.place,
         help=f"folder to write to (default: WORKDIR/{FOLDER}, or {FOLDER}_2 and so on, if that is there)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation in that folder")

@@ -28,6 +28,7 @@ CLASSES = "classes.json"
 
 def _run(args: argparse.Namespace) -> None:
     """Exports as the arguments say."""
+    program.placed(args, "workdir", "out")
     program.import_tensorflow()
     if args.quantize != "none" and args.format != "tflite":
         raise ValueError(f"--quantize={args.quantize} needs --format=tflite, got --format={args.format}")
@@ -41,7 +42,7 @@ def _run(args: argparse.Namespace) -> None:
         model = model_arguments.load_model(args)
         shift = model.shift(args.target_prior, args.source_prior)
         model_arguments.say_caution(model, args)
-        real = real_images.find(model, args.images)
+        real = real_images.find(model, program.local_copies(args.images))
         chosen = quantizing.images(model, bool(args.images), real) if args.quantize == "int8" else None
         print(wrapped(f"Real images to compare on: {real.words}"))
         calibration = chosen.calibration if chosen else None
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     exit_codes = "exit code: 0 success; 1 the exported model differs from the original; 2 bad input, nothing done"
     parser = model_arguments.model_parser("export", __doc__, exit_codes=exit_codes)
-    parser.add_argument("out", type=program.text_path, metavar="OUT", help="folder to write to")
+    parser.add_argument("out", type=program.text_place, metavar="OUT", help="folder to write to")
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument(
         "--quantize",

@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from udal_tf import config as config_module
+from udal_tf import storage
+from udal_tf.buckets import origin
 from udal_tf.commands import label_issues, outputs, program
 from udal_tf.config import Config
 from udal_tf.data import custom_dataset, data_checks, decoding, folder_listing, inspection, settings
@@ -93,7 +95,7 @@ def inspect(folder: Folder, given: Mapping[str, Any], sheet: pathlib.Path, timed
         of_network = [{"kind": kind, "text": text} for kind, text in texts.items()]
     size = config.data.image_size or LARGEST
     images = _read_images(folder, size)
-    found = {"folder": str(folder.root), **inspection.summary(folder, images)}
+    found = {"folder": origin(folder.root), **inspection.summary(folder, images)}
     found["problems"] = problems or _emptied(folder, found)
     found["warnings"] = data_checks.data_warnings(found) + of_network
     usable = recipe and not found["problems"]
@@ -206,7 +208,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "folder",
         nargs="?",
-        type=program.path,
+        type=program.place,
         metavar="DIR",
         help="folder with labeled/, unlabeled/ and optionally val/ and test/; or of the files that --labels names",
     )
@@ -215,14 +217,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--layout", help="which folders hold what, as in training")
     parser.add_argument(
-        "--out", type=program.path, help=f"PNG file of the contact sheet (default: inspect_<folder>/{SHEET})"
+        "--out", type=program.place, help=f"PNG file of the contact sheet (default: inspect_<folder>/{SHEET})"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing contact sheet and label issues")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON instead of text")
     parser.add_argument("--no_timing", action="store_true", help="do not time any training steps")
     parser.add_argument(
         "--model",
-        type=program.text_path,
+        type=program.text_place,
         metavar="WORKDIR",
         help="work folder of a run, to find labels that look wrong",
     )
@@ -248,12 +250,12 @@ def _model(args: argparse.Namespace, place: pathlib.Path) -> TrainedModel | None
 
 
 def _sheet_path(args: argparse.Namespace, root: pathlib.Path) -> pathlib.Path:
-    path = args.out or pathlib.Path(f"inspect_{root.resolve().name}") / SHEET
+    path: pathlib.Path = args.out or pathlib.Path(f"inspect_{root.resolve().name}") / SHEET
     if path.suffix.lower() != ".png":
         raise ValueError(f"--out must name a .png file, got {shown(path)}")
     if path.is_dir():
         raise ValueError(f"--out: {shown(path)} is a folder: name a .png file")
-    if path.exists() and not args.overwrite:
+    if storage.exists(path) and not args.overwrite:
         raise ValueError(f"{shown(path)} exists already: give --overwrite, or another --out")
     outputs.check_writable(path.parent)
     return path
@@ -264,14 +266,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     args = _parse(argv)
     with program.bad_input_refused():
-        program.load_plugins(args.plugin)
+        program.placed(args, "folder", "out", "model")
         given = config_module.given_on_command_line(args.settings)
         given |= {"plugin": args.plugin} if args.plugin else {}
         given = _dataset(args) | given
         config = config_module.resolve(given)
         if config.data.dataset != "folder":
             raise ValueError(f"only --dataset=folder is inspected, got --dataset={config.data.dataset}")
-        root = pathlib.Path(config.data.data_dir).expanduser() if config.data.data_dir else None
+        in_bucket = storage.is_remote(config.data.data_dir)
+        local = config.data.data_dir and not in_bucket
+        root = pathlib.Path(config.data.data_dir).expanduser() if local else None
         folder = custom_dataset.read(config.data, config.own_section(FolderConfig), root)
         sheet = _sheet_path(args, folder.root)
         model = _model(args, sheet.parent)

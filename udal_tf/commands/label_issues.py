@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from udal_tf import storage
 from udal_tf.commands import model_arguments, outputs
 from udal_tf.data import label_files, reading
 from udal_tf.data.folder_listing import name_below
@@ -24,7 +25,7 @@ SHEET_SIDE = 256
 def check_new(place: pathlib.Path, overwrite: bool) -> None:
     """Raises ValueError if TABLE or SHEET exists in this folder and may not be replaced."""
     for path in (place / TABLE, place / SHEET):
-        outputs.check_new(path, overwrite, path.is_file())
+        outputs.check_new(path, overwrite, storage.exists(path) and not storage.is_dir(path))
 
 
 def find(folder: Folder, model: TrainedModel, count: int, place: pathlib.Path) -> dict[str, Any]:
@@ -71,7 +72,8 @@ def find(folder: Folder, model: TrainedModel, count: int, place: pathlib.Path) -
         pixels = reading.pixels_or_fault(path, SHEET_SIDE)
         if len(tiles) < image_sheet.MOST_IMAGES and not isinstance(pixels, str):
             tiles.append(image_sheet.Tile(pixels, (name, suggested), confidence, path))
-    place.mkdir(parents=True, exist_ok=True)
+    if not storage.is_remote(place):
+        place.mkdir(parents=True, exist_ok=True)
     with outputs.new_file(place / TABLE, True) as file:
         for row in (named[0], *(line.values() for line in named)):
             print(csv_row(row), file=file)

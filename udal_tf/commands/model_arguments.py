@@ -8,6 +8,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, TextIO
 
+from udal_tf.buckets import origin
 from udal_tf.commands import program
 from udal_tf.reporting.terminal import PLAIN_WIDTH, Progress
 from udal_tf.run_records import NO_LA
@@ -33,7 +34,7 @@ def model_parser(
       exit_codes: printed last.
     """
     parser = program.make_parser(name, about, exit_codes)
-    parser.add_argument("workdir", type=program.text_path, metavar="WORKDIR", help="work folder of a run")
+    parser.add_argument("workdir", type=program.text_place, metavar="WORKDIR", help="work folder of a run")
     parser.add_argument(
         "--weights",
         default="last",
@@ -120,5 +121,5 @@ class ImageProgress(Progress):
     def image(self, path: str, fault: str = "") -> None:
         """Counts one more image. fault: why it could not be read, which is printed."""
         if fault:
-            self.line(f"not read: {shown(path)}: {shown(fault)}", sys.stderr)
+            self.line(f"not read: {shown(origin(path))}: {shown(fault)}", sys.stderr)
         self.advance()

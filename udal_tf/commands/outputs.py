@@ -10,6 +10,7 @@ from typing import TextIO
 
 from etils import epath
 
+from udal_tf import storage
 from udal_tf.shown_names import shown
 from udal_tf.storage import written_whole
 
@@ -22,7 +23,7 @@ def new_file(path: pathlib.Path, overwrite: bool) -> Iterator[TextIO]:
       ValueError: if the file exists and `overwrite` is false.
       OSError: if it cannot be written.
     """
-    check_new(path, overwrite, path.is_file())
+    check_new(path, overwrite, storage.exists(path) and not storage.is_dir(path))
     # File names need not be valid text; such bytes are written as escapes, which JSON can read.
     with (
         written_whole(path) as partial,
@@ -45,7 +46,7 @@ def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[epath
       OSError: if it cannot be written.
     """
     check_folder(path, overwrite, mark)
-    with written_whole(path) as partial:
+    with written_whole(path, last=mark) as partial:
         partial.mkdir(parents=True)
         yield partial
 
@@ -54,10 +55,14 @@ def new_folder(path: pathlib.Path, overwrite: bool, mark: str) -> Iterator[epath
 def numbered_folder(first: pathlib.Path, mark: str) -> Iterator[tuple[epath.Path, pathlib.Path]]:
     """As `new_folder`, at `first` or else at first_2, first_3 and so on; gives the final name, too.
 
-    The name is taken when the block begins, so that two processes at the same time get one each.
+    The name is taken when the block begins, so that two processes at the same time get one each; not so in a bucket.
     """
     for number in itertools.count(1):
         path = first if number == 1 else first.with_name(f"{first.name}_{number}")
+        if storage.is_remote(path):
+            if not storage.exists(path):
+                break
+            continue
         with contextlib.suppress(FileExistsError):
             path.mkdir()
             break
@@ -65,14 +70,16 @@ def numbered_folder(first: pathlib.Path, mark: str) -> Iterator[tuple[epath.Path
         with new_folder(path, True, mark) as partial:
             yield partial, path
     except BaseException:
-        with contextlib.suppress(OSError):  # What went wrong says more.
-            path.rmdir()
+        if not storage.is_remote(path):
+            with contextlib.suppress(OSError):  # What went wrong says more.
+                path.rmdir()
         raise
 
 
 def check_folder(path: pathlib.Path, overwrite: bool, mark: str) -> None:
     """Raises ValueError as `new_folder` does, before long work."""
-    check_new(path, overwrite, (path / mark).is_file() or (path.is_dir() and not any(path.iterdir())))
+    empty = not storage.is_remote(path) and path.is_dir() and not any(path.iterdir())
+    check_new(path, overwrite, storage.exists(path / mark) or empty)
 
 
 def check_writable(folder: pathlib.Path) -> None:
@@ -81,6 +88,8 @@ def check_writable(folder: pathlib.Path) -> None:
     Raises:
       ValueError: naming the folder and what is in the way.
     """
+    if storage.is_remote(folder):
+        return  # It has answered; whether an object can be put is known only when one is.
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
     try:
         # Permissions alone do not tell: file systems may be read-only or full.
@@ -92,7 +101,7 @@ def check_writable(folder: pathlib.Path) -> None:
 
 def check_new(path: pathlib.Path, overwrite: bool, replaceable: bool) -> None:
     """Raises ValueError if a path exists and may not be replaced. replaceable: whether `overwrite` allows it."""
-    if path.exists() and not replaceable:
+    if storage.exists(path) and not replaceable:
         raise ValueError(f"{shown(path)} exists already and was not written by this command: choose another name")
-    if path.exists() and not overwrite:
+    if storage.exists(path) and not overwrite:
         raise ValueError(f"{shown(path)} exists already: choose another name, or give --overwrite")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from rich.cells import cell_len, set_cell_size
 
+from udal_tf.buckets import origin
 from udal_tf.commands import model_arguments, outputs, program
 from udal_tf.data import formats
 from udal_tf.reporting.terminal import filled
@@ -102,7 +103,7 @@ def write_predictions(
         else:
             done += 1
             probs = model.prediction(logits[None], shift).probs[0]
-            print(line(path, ranked(probs, model.class_names, args.top_k)), file=file)
+            print(line(origin(path), ranked(probs, model.class_names, args.top_k)), file=file)
             bar.image(path)
     return done, unreadable
 
@@ -114,13 +115,15 @@ def _parser() -> argparse.ArgumentParser:
         "--top_k", type=program.number(1, 1_000_000), default=1, help="how many classes to print per image (default: 1)"
     )
     parser.add_argument("--format", default="table", choices=tuple(FORMATS), help="default: table")
-    parser.add_argument("--out", type=program.path, help="file to write to (default: standard output)")
+    parser.add_argument("--out", type=program.place, help="file to write to (default: standard output)")
     parser.add_argument("--overwrite", action="store_true", help="replace the file of --out")
     return parser
 
 
 def _run(args: argparse.Namespace) -> int:
     """Predicts as the arguments say; returns the exit code."""
+    program.placed(args, "workdir", "out")
+    args.images = program.local_copies(args.images)
     if args.out:
         program.outlive_output()
         with outputs.new_file(args.out, args.overwrite) as file:

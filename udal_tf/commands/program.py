@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import functools
+import glob
 import os
 import pathlib
 import signal
@@ -12,7 +13,7 @@ from typing import Any, NoReturn, ParamSpec
 
 from absl import flags
 
-from udal_tf import __version__, registry
+from udal_tf import __version__, registry, storage
 from udal_tf.commands.quiet import import_tensorflow as quiet_import
 from udal_tf.commands.quiet import quiet
 from udal_tf.commands.streams import OutputLost, Streams
@@ -153,8 +154,48 @@ def word(text: str) -> str:
 
 
 def path(text: str) -> pathlib.Path:
-    """As `word`, for a path."""
+    """As `word`, for a local path."""
+    if storage.is_remote(text):
+        raise argparse.ArgumentTypeError(f"must be a local path, got {text!r:.60}, which is in a bucket")
     return pathlib.Path(word(text))
+
+
+def place(text: str) -> pathlib.Path | str:
+    """As `path`, for what may be in a bucket: then the text, which `placed` makes a path."""
+    return text if storage.is_remote(text) and not bad_text(text) else path(text)
+
+
+def text_place(text: str) -> pathlib.Path | str:
+    """As `place`, for what TensorFlow reads or writes."""
+    return text if storage.is_remote(text) and not bad_text(text) else text_path(text)
+
+
+def placed(args: argparse.Namespace, *names: str) -> None:
+    """Loads the plugins, which may register buckets of their own, and makes paths of the arguments of type `place`.
+
+    Raises:
+      PluginError, ValueError: for a plugin or a bucket that cannot be used.
+    """
+    load_plugins(args.plugin)
+    with quiet():  # TensorFlow may be imported.
+        for name in names:
+            given = getattr(args, name)
+            if isinstance(given, list):
+                setattr(args, name, [storage.at(one) for one in given])
+            elif isinstance(given, str) and storage.is_remote(given):
+                setattr(args, name, storage.at(given))
+
+
+def local_copies(arguments: Sequence[str]) -> list[str]:
+    """Files, folders and patterns that a user names, with local copies of those in buckets.
+
+    Raises:
+      ValueError, OSError: for a pattern in a bucket, and what cannot be copied.
+    """
+    for argument in arguments:
+        if storage.is_remote(argument) and glob.has_magic(argument):
+            raise ValueError(f"patterns work on local files alone, got {shown(argument)}: give the folder")
+    return [os.fspath(storage.fetched(one)) if storage.is_remote(one) else one for one in arguments]
 
 
 def text_path(text: str) -> pathlib.Path:

@@ -8,12 +8,14 @@ single self-contained page; tables/ with each table in Markdown, CSV and LaTeX, 
 with a line per run; figures/ as PNG and SVG. Runs that cannot be read are listed and left out.
 """
 
+import contextlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from udal_tf import storage
 from udal_tf.commands import program
 from udal_tf.reporting import (
     comparison,
@@ -30,7 +32,7 @@ from udal_tf.reporting import (
 from udal_tf.reporting.runs import LeftOut, Run, read_runs
 from udal_tf.run_dir import RESULT
 from udal_tf.shown_names import shown
-from udal_tf.storage import local, write_text
+from udal_tf.storage import write_text
 
 PAGE = "report.html"
 TABLES = "tables"
@@ -38,14 +40,29 @@ FIGURES = "figures"
 _WRITTEN = {TABLES: (".md", ".csv", ".tex"), FIGURES: (".png", ".svg")}
 
 
+@contextlib.contextmanager
+def _folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The folder to write to: `out`, or, in a bucket, one that is put there when it is complete, the page last."""
+    if not storage.is_remote(out):
+        yield out
+        return
+    with storage.written_whole(out, last=PAGE, replaced=_is_ours) as folder:
+        yield pathlib.Path(folder)
+
+
+def _is_ours(name: str) -> bool:
+    folder, _, file = name.rpartition("/")
+    return file.endswith(_WRITTEN.get(folder, ()))
+
+
 def _clear(out: pathlib.Path) -> None:
     """Makes the folders, and removes an earlier report's files, so that none is taken for a part of this one."""
-    for name, endings in _WRITTEN.items():
+    for name in _WRITTEN:
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
         if (out / PAGE).exists():
             for path in folder.iterdir():
-                if path.suffix in endings:
+                if _is_ours(f"{name}/{path.name}"):
                     path.unlink()
 
 
@@ -106,8 +123,8 @@ def write_report(
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = program.make_parser("report", __doc__)
-    parser.add_argument("folders", nargs="+", type=program.path, help="folders with runs, at any depth")
-    parser.add_argument("--out", default="report", type=program.path, help="folder to write to (default: report)")
+    parser.add_argument("folders", nargs="+", type=program.place, help="folders with runs, at any depth")
+    parser.add_argument("--out", default="report", type=program.place, help="folder to write to (default: report)")
     parser.add_argument(
         "--only_present",
         action="store_true",
@@ -116,13 +133,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     program.outlive_output()
     with program.bad_input_refused():
-        program.load_plugins(args.plugin)
-        local(args.out)
+        program.placed(args, "folders", "out")
         for folder in args.folders:
-            if not folder.is_dir():
+            if not storage.is_dir(folder):
                 raise ValueError(f"{shown(folder)} must be a folder with runs, and is not")
         processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        count, left_out, own = write_report(args.folders, args.out, processes, args.only_present)
+        with _folder(args.out) as out:
+            count, left_out, own = write_report(args.folders, out, processes, args.only_present)
     for table in own:
         print(own_data.text(table) + "\n")
     for one in left_out:

@@ -34,6 +34,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import quoteattr
 
+from udal_tf import storage
 from udal_tf.commands import model_arguments, outputs, program
 from udal_tf.data import formats, label_files, reading
 from udal_tf.reporting import terminal
@@ -250,13 +251,23 @@ def _print(found: Found, args: argparse.Namespace) -> None:
     )
 
 
+def _check_local(images: Sequence[str]) -> None:
+    """Raises ValueError for images in a bucket: LABELS has the paths by which they are trained on."""
+    for image in images:
+        if storage.is_remote(image):
+            raise ValueError(f"IMAGES must be local files or folders, got {shown(image)}: copy them first")
+
+
 def _run(args: argparse.Namespace) -> int:
     """Suggests as the arguments say; returns the exit code."""
+    program.placed(args, "workdir")
     program.import_tensorflow()
     from udal_tf.inference import image_files
 
+    _check_local(args.images)
     image_files.check_named(args.images)
-    args.out = args.out or args.workdir / DEFAULT_OUT
+    # LABELS is trained on, which a file in a bucket is not.
+    args.out = args.out or (pathlib.Path() if storage.is_remote(args.workdir) else args.workdir) / DEFAULT_OUT
     model = model_arguments.load_model(args)
     with outputs.new_folder(args.out, args.overwrite, RESULT) as folder:
         found = suggest(model, args)
@@ -296,7 +307,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="CSV file with lines file,label[,split]: labels that have been added since the training",
     )
     parser.add_argument(
-        "--out", type=program.path, help=f"folder to write to (default: {DEFAULT_OUT}/ in the work folder)"
+        "--out",
+        type=program.path,
+        help=f"folder to write to (default: {DEFAULT_OUT}/ in the work folder; for one in a bucket, here)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace earlier suggestions in the folder of --out")
     parser.add_argument(

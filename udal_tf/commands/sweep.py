@@ -11,8 +11,9 @@ and each failure is logged with its reason in OUT/sweep/failures.jsonl. On Ctrl-
 first. Further flags of `run.py` for every cell follow `--`. A grid file is JSON:
 [{"flagfile": "flags/x.flags", "settings": {"fold": [1, 2]}}].
 
-With --engine=ray the checkout, --out and the data must be at the same paths on every machine. With several GPUs use
-Ray, which gives each cell its own; with --engine=local every cell sees all of them.
+With several GPUs each cell gets one of its own: --jobs=8 trains eight cells on eight GPUs. --out may be in a bucket
+(gs://…); logs and failures are then in ./sweep_NAME. With --engine=ray the checkout, --out and the data must be at the
+same paths on every machine.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from udal_tf import storage
 from udal_tf.commands import program
 from udal_tf.data import settings
 from udal_tf.reporting import revision
@@ -59,7 +61,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="only cells whose name matches this pattern, e.g. '*udal_fold[12]'",
     )
     parser.add_argument(
-        "--out", default="runs", type=program.text_path, help="folder of the cells' folders (default: runs)"
+        "--out", default="runs", type=program.text_place, help="folder of the cells' folders (default: runs)"
     )
     parser.add_argument(
         "--retries",
@@ -79,17 +81,25 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--engine", default="local", choices=tuple(ENGINES))
     parser.add_argument("--jobs", default=1, type=program.number(1, 10_000), help="cells at a time (local; default: 1)")
     parser.add_argument(
+        "--gpus_per_job",
+        type=program.number(0, 1_000),
+        help="GPUs of a cell, which sees no other; 0: each sees all (local; default: 1 if there are any)",
+    )
+    parser.add_argument(
         "--address", type=program.word, help="Ray cluster (default: the current one, or a new local one)"
     )
     parser.add_argument(
         "--num_cpus", default=1.0, type=program.number(0, MOST, float), help="cores of a Ray task (default: 1)"
     )
     parser.add_argument(
-        "--num_gpus", default=0.0, type=program.number(0, MOST, float), help="GPUs of a Ray task (default: 0)"
+        "--num_gpus",
+        type=program.number(0, MOST, float),
+        help="GPUs of a Ray task (default: 1 if the cluster has any)",
     )
     parser.add_argument("--resources", default=(), type=_resources, help="other resources of a Ray task: TPU=4,…")
     args = parser.parse_args(own)
     args.python_path = os.environ.get("PYTHONPATH", "")
+    args.visible_gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
     args.further = [*further, *([f"--plugin={','.join(args.plugin)}"] if args.plugin else [])]
     return args
 
@@ -117,6 +127,11 @@ def _speeds(args: argparse.Namespace, cells: list[grids.Cell]) -> speeds.Speeds:
     return speeds.measured_speeds(cells) if args.measure else speeds.known_speeds(cells)
 
 
+def _notes(out: pathlib.Path) -> pathlib.Path:
+    """The folder of logs and failures; they are appended to, so those of a sweep in a bucket stay on this machine."""
+    return pathlib.Path(f"sweep_{out.name}") if storage.is_remote(out) else out / "sweep"
+
+
 @program.command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
@@ -124,7 +139,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not (ROOT / "run.py").exists():
         program.refuse(f"run.py and flags/ must be beside the package, got no {ROOT / 'run.py'}: use a checkout")
     with program.bad_input_refused():
-        program.load_plugins(args.plugin)
+        program.placed(args, "out")
+        if args.engine == "ray" and storage.is_remote(args.out):
+            raise SweepError(f"--engine=ray needs a folder at the same path on every machine as --out, got {args.out}")
         cells = chosen_cells(args)
         states = [listing.state_of(cell, args.out / cell.name) for cell in cells]
     run = os.path.relpath(ROOT / "run.py")
@@ -139,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     program.outlive_output("the sweep")
     print(listed)
-    notes, commit = args.out / "sweep", revision.commit()
+    notes, commit = _notes(args.out), revision.commit()
     with program.bad_input_refused():
         notes.mkdir(parents=True, exist_ok=True)
     jobs = {

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from udal_tf.buckets import origin
 from udal_tf.data import cifar_archive, crest_files, files, longtail, manifest, tfds_folder
 from udal_tf.data.dataset import DataError, Source
 from udal_tf.sections import DataConfig
@@ -155,7 +156,7 @@ def _from_crest_files(location: pathlib.Path, edition: Edition, config: DataConf
     expected = longtail.class_counts(edition.train_per_class, config.imbalance, classes)
     _check_counts(location / crest_files.TRAIN_FILE, train_labels, expected)
     _check_counts(location / crest_files.EVAL_FILE, test_labels, [edition.test_per_class] * classes)
-    facts = {"source": source, "folder": str(location), "sha256": hashes, "class_counts": expected}
+    facts = {"source": source, "folder": origin(location), "sha256": hashes, "class_counts": expected}
     arrays = (train, train_labels), (test, test_labels)
     given = (arrays, edition.class_names, facts)
     return Source.of_arrays(*given, long_tailed=True, draw=draw, files=len(edition.train))
@@ -199,7 +200,7 @@ def _checked(
             )
     facts = {
         "source": source,
-        "folder": str(location),
+        "folder": origin(location),
         "sha256": {path.name: files.sha256(path) for path in paths},
         "class_counts": [edition.train_per_class] * classes,
     }

@@ -4,6 +4,7 @@ A cache folder holds the images of one list of originals. A later list takes fro
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -145,14 +146,9 @@ def load(originals: Originals, config: DataConfig, channels: int = 3) -> tuple[D
     # Of RGB images, the key is the one it had when there were no others.
     kind = (_VERSION, config.image_size) if channels == 3 else (_VERSION, config.image_size, channels)
     key = hashlib.sha256(repr(kind).encode() + b"".join(states)).hexdigest()[:24]
-    folder = files.cache_dir(config) / f"{_PREFIX}{key}"
-    kept = _Kept.read(folder, channels)
-    if kept and not kept.holds(states):
-        kept = None
-    # A file that could not be read may have become readable without a change of its state: its rights, for example.
-    if kept is None or any(not isinstance(pixels_or_fault(originals.opened(i), kept.size), str) for i in kept.bad):
-        size = kept.size if kept else config.image_size or default_size(originals)
-        del kept  # Its file is about to be replaced.
+    folder, kept, size = _current(files.cache_dir(config) / f"{_PREFIX}{key}", originals, states, channels)
+    if kept is None:
+        size = size or config.image_size or default_size(originals)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             bad = _make(folder, originals, states, (size, size, channels))
@@ -165,6 +161,28 @@ def load(originals: Originals, config: DataConfig, channels: int = 3) -> tuple[D
     if bad and not config.skip_bad_images:
         raise DataError(files.bad_images(config, {originals.name(i): fault for i, fault in bad.items()}))
     return Decoded(folder / IMAGES_FILE), size, bad
+
+
+def _current(
+    first: pathlib.Path, originals: Originals, states: Sequence[bytes], channels: int
+) -> tuple[pathlib.Path, _Kept | None, int]:
+    """The cache folder of these images, its content, None if they have to be decoded, and their size, 0 if unknown.
+
+    A file that could not be read may have become readable without a change of its state: its rights, for example. Then
+    the images get another folder, as other processes, also of other hosts, may be reading the one that there is.
+    """
+    folder, number, size = first, 1, 0
+    while (kept := _Kept.read(folder, channels)) and kept.holds(states):
+        size = kept.size
+        if all(isinstance(pixels_or_fault(originals.opened(i), size), str) for i in kept.bad):
+            return folder, kept, size
+        number += 1
+        folder = first.with_name(f"{first.name}-{number}")
+    return folder, None, size
+
+
+class _MadeElsewhere(Exception):
+    """Another process has made the same cache folder meanwhile."""
 
 
 def _make(
@@ -182,7 +200,7 @@ def _make(
     earlier = _earlier(folder.parent, set(states), shape)
     bad: dict[int, str] = {}
     done: list[bytes] = []
-    with storage.written_whole(folder) as partial:
+    with contextlib.suppress(_MadeElsewhere), storage.written_whole(folder) as partial:
         partial.mkdir()
         with open(partial / IMAGES_FILE, "wb") as file:
             # The number of good images is known only at the end: the header, of fixed length, is then rewritten.
@@ -204,6 +222,9 @@ def _make(
             file.seek(0)
             _finish(file, partial, done, bad, shape)
         del earlier
+        there = _Kept.read(folder, shape[-1])
+        if there and there.holds(states) and there.bad == bad:
+            raise _MadeElsewhere  # It may be in use.
     shutil.rmtree(part, ignore_errors=True)
     return bad
 

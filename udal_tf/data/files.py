@@ -1,5 +1,6 @@
 """Where to look for the files of a dataset, and how to identify them."""
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -9,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from absl import logging
 
-from udal_tf import storage
+from udal_tf import buckets, storage
 from udal_tf.data.errors import DataError
 from udal_tf.sections import DataConfig
 from udal_tf.shown_names import shown
@@ -27,7 +28,7 @@ _CHUNK = 1 << 20
 
 
 def data_dirs(config: DataConfig) -> list[pathlib.Path]:
-    """The folders to search: --data_dir if given, then the default folder of TFDS.
+    """The folders to search: --data_dir if given, then the default folder of TFDS. A bucket is copied to --cache_dir.
 
     Raises:
       DataError: if --data_dir is not a readable folder.
@@ -36,8 +37,21 @@ def data_dirs(config: DataConfig) -> list[pathlib.Path]:
     if not config.data_dir:
         return [default]
     folder = pathlib.Path(config.data_dir).expanduser()
+    if storage.is_remote(config.data_dir):
+        folder = _kept(config.data_dir, cache_dir(config))
     listed(folder, f"{config.dataset}: --data_dir")
     return [folder] if folder == default else [folder, default]
+
+
+@functools.cache
+def _kept(data_dir: str, cache: pathlib.Path) -> pathlib.Path:
+    """The local copy of a folder in a bucket. Raises DataError."""
+    try:
+        return buckets.kept(data_dir, cache)
+    except OSError as error:
+        raise DataError(f"--data_dir={shown(data_dir)} cannot be copied ({error.strerror or error})") from error
+    except ValueError as error:
+        raise DataError(f"--data_dir: {error}") from error
 
 
 def listed(folder: pathlib.Path, what: str) -> list[pathlib.Path]:

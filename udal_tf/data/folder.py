@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 
+from udal_tf.buckets import origin
 from udal_tf.data import custom_dataset, custom_images, folder_listing, settings
 from udal_tf.data.dataset import DataError, Held, Source
 from udal_tf.data.folder_layout import VALIDATION
@@ -51,7 +52,9 @@ def load(config: DataConfig, own: FolderConfig | None = None) -> Source:
         test_labels=listing.test_labels,
         class_names=listing.class_names,
         provenance={
-            "source": f"images in {shown(own.labels)}, below {root}" if own.labels else f"images below {root}",
+            "source": f"images in {shown(own.labels)}, below {origin(root)}"
+            if own.labels
+            else f"images below {origin(root)}",
             "image_size": size,
             "test": f"{HOLD_OUT:.0%} of each class, held out" if listing.held_out else _named(folder, TEST),
             "test_counts": np.bincount(listing.test_labels, minlength=classes).tolist(),

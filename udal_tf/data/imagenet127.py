@@ -12,6 +12,7 @@ import pathlib
 
 import numpy as np
 
+from udal_tf.buckets import origin
 from udal_tf.data import files, tfds_folder, tfrecords
 from udal_tf.data.dataset import DataError, Source
 from udal_tf.data.encoded import EncodedImages, FileReader, Reader, ShardReader, file_fault
@@ -58,7 +59,7 @@ def load(config: DataConfig) -> Source:
         )
     found, location, size = _find(config)
     names, group_of = groups()
-    images, labels, facts = {}, {}, {"source": f"ImageNet from {location}", "image_size": size}
+    images, labels, facts = {}, {}, {"source": f"ImageNet from {origin(location)}", "image_size": size}
     skipped: list[tuple[str, str]] = []
     for split in IMAGES:
         part = _from_folders(location, split, config) if found == "folders" else _from_tfds(location, split, config)

@@ -7,6 +7,7 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from udal_tf.buckets import origin
 from udal_tf.data import central_view
 from udal_tf.data.files import NAMED, passed_over
 from udal_tf.data.folder_layout import LOOKED_FOR, TEST
@@ -103,7 +104,7 @@ def below(folder: str, unread: Unread | None = None, where: str = "") -> Iterato
             elif is_image_name(name):
                 yield path
             elif unread is not None:
-                unread[where or folder, suffix_of(name)] += 1
+                unread[where or origin(folder), suffix_of(name)] += 1
 
     return visit(folder)
 
@@ -128,7 +129,7 @@ def check_named(arguments: Iterable[str]) -> None:
         if os.path.isdir(argument):
             unread: Unread = collections.Counter()
             if next(below(argument, unread), None) is None:
-                raise ValueError(f"no images below {shown(argument)} (looked for {LOOKED_FOR}){_also(unread)}")
+                raise ValueError(f"no images below {shown(origin(argument))} (looked for {LOOKED_FOR}){_also(unread)}")
         elif glob.has_magic(argument) and not os.path.exists(argument) and not _matches(argument):
             raise ValueError(f"no file matches {shown(argument)}")
 
@@ -152,17 +153,17 @@ def by_class(
     """
     if not folder.is_dir():
         hint = "; a CSV file of labels is given with --labels" if folder.suffix.lower() in (".csv", ".tsv") else ""
-        raise ValueError(f"{shown(folder)} must be a folder with one folder per class{hint}")
+        raise ValueError(f"{shown(origin(folder))} must be a folder with one folder per class{hint}")
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not passed_over(entry.name))
     unknown = [name for name in names if name not in class_names]
     known = _some(class_names)
     if len(unknown) == len(names):
         hint = f"; did you mean {shown(folder / TEST)}?" if TEST in names else ""
-        raise ValueError(f"{shown(folder)} has no folder named like one of the model's classes ({known}){hint}")
+        raise ValueError(f"{shown(origin(folder))} has no folder named like one of the model's classes ({known}){hint}")
     if unknown and not skip_unknown:
         raise ValueError(
-            f"{shown(folder)}: the model knows no class {first_names(unknown)} (it knows {known}). Rename the folders, "
-            "or leave them out with --skip_unknown"
+            f"{shown(origin(folder))}: the model knows no class {first_names(unknown)} (it knows {known}). Rename the "
+            "folders, or leave them out with --skip_unknown"
         )
     unread = collections.Counter() if unread is None else unread
     paths: list[str] = []
@@ -173,7 +174,7 @@ def by_class(
             labels.extend([c] * (len(paths) - len(labels)))
     if not paths:
         raise ValueError(
-            f"no images below the class folders in {shown(folder)} (looked for {LOOKED_FOR}){_also(unread)}"
+            f"no images below the class folders in {shown(origin(folder))} (looked for {LOOKED_FOR}){_also(unread)}"
         )
     return paths, labels, unknown
 

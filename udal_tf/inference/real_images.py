@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from udal_tf.buckets import origin
 from udal_tf.data import custom_dataset, files, folder_listing, sources
 from udal_tf.data.dataset import DataError, Images
 from udal_tf.inference import image_files
@@ -48,7 +49,7 @@ def find(model: TrainedModel, named: Sequence[str]) -> Real:
         if DATASETS[config.dataset].image_files:
             folder = files.data_dirs(config)[0]
             images, paths = _readable(model, image_files.below(str(folder)))
-            words = f"{len(paths)} images below {shown(folder)}" if paths else "none found"
+            words = f"{len(paths)} images below {shown(origin(folder))}" if paths else "none found"
             return Real(images, paths, words)
         source = sources.load_source(config, own)
         images = fetched(source.test, in_turn(source.test_labels, MOST))

@@ -3,13 +3,12 @@
 import dataclasses
 import os
 
-import tensorflow as tf
-
+from udal_tf import storage
 from udal_tf.config import Config
 from udal_tf.run_dir import BEST, CHECKPOINTS, CONFIG, RunDir
 from udal_tf.run_records import TEST, EpochRow, ModelFacts, Result, RunDirError, Scores
 from udal_tf.shown_names import shown
-from udal_tf.training.weights import part_with_model
+from udal_tf.training.weights import latest_weights, part_with_model
 
 # EMA weights of the last checkpoint.
 LAST = "last"
@@ -90,10 +89,10 @@ def _read(run_dir: RunDir, weights: str, unfinished: bool) -> WorkFolder:
             "same training command again"
         )
     result = run_dir.result() if run_dir.finished else None
-    last = tf.train.latest_checkpoint(str(part / CHECKPOINTS))
+    last = latest_weights(part, CHECKPOINTS) or ""
     if not result and not unfinished:
         raise ModelError(f"{shown(run_dir.path)} is not finished: {_progress(config, generation, _step(last))}")
-    path = tf.train.latest_checkpoint(str(part / BEST)) if weights == BEST_EPOCH else last
+    path = latest_weights(part, BEST) if weights == BEST_EPOCH else last
     if not path:
         raise ModelError(f"{shown(part.path)} has no {BEST}/ with weights: use weights={LAST}")
     rows = {row.step: row for row in part.rows()}
@@ -102,8 +101,8 @@ def _read(run_dir: RunDir, weights: str, unfinished: bool) -> WorkFolder:
 
 def _check_is_run_dir(run_dir: RunDir) -> None:
     path = run_dir.path
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
+    if not storage.is_dir(path):
+        what = "is a file" if storage.exists(path) else "does not exist"
         raise ModelError(f"{shown(path)} must be the work folder of a run, but {what}")
     if run_dir.begun:
         return

@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
+from udal_tf import storage
 from udal_tf.reporting.fonts import families
 from udal_tf.reporting.plotting import columns_of, literal, save_png, shortened
 from udal_tf.shown_names import shown
@@ -66,7 +67,8 @@ def draw(
         0.1 / inches[0], 1 - 0.1 / inches[1], literal(title), ha="left", va="top", fontsize=10, fontweight="bold",
         fontfamily=families(title),
     )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not storage.is_remote(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     save_png(figure, path)
 
 

@@ -10,9 +10,10 @@ from udal_tf.reporting import paper
 # that vanish on white or on black, extended.
 COLORS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A07800", "#56B4E9", "#8C6BD8", "#66A61E", "#B2506E", "#7A5230",
-    "#2F9C95", "#FF5252", "#4F6D9A", "#B8860B", "#C2459A", "#5C8A3A",
+    "#2F9C95", "#FF5252", "#4F6D9A", "#B8860B", "#C2459A", "#5C8A3A", "#1B4D3E", "#9C755F", "#6B4C9A", "#D4A017",
+    "#7F9C3B", "#3E8ED0",
 )  # fmt: skip
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "d", "8", "H", "*", "1")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "d", "8", "H", "*", "1", "2", "3", "4", "x", "+", "|")
 
 
 def dataset_name(dataset: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from etils import epath
 
-from udal_tf import shown_names, storage
+from udal_tf import buckets, shown_names, storage
 from udal_tf.config import Config, flat, is_identity, resolve
 from udal_tf.folder_recipe import FolderFacts
 from udal_tf.registry import DATASETS
@@ -193,10 +193,13 @@ def read_run(folder: str | os.PathLike, label: str) -> Run:
 def read_runs(roots: Iterable[str | os.PathLike]) -> tuple[list[Run], list[LeftOut]]:
     """The finished runs below `roots`, and the folders left out: unfinished, unreadable or duplicates."""
     runs, left_out, seen = [], [], set()
-    for root in map(storage.local, roots):
+    for root in map(storage.at, roots):
         for folder in run_folders(root):
-            label = (pathlib.PurePath(root.name) / folder.relative_to(root)).as_posix()
-            real = os.path.realpath(folder)
+            if storage.is_remote(folder):
+                label, real = f"{root.name}/{buckets.below(folder, root)}".rstrip("/"), os.fspath(folder)
+            else:
+                label = (pathlib.PurePath(root.name) / folder.relative_to(root)).as_posix()
+                real = os.path.realpath(folder)
             if real in seen:
                 continue
             seen.add(real)

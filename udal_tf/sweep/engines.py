@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+from udal_tf.sweep import gpus
 from udal_tf.sweep.jobs import POLL_SECONDS, Job, Outcome, StopFile, core_numbers, note_failure, run_job
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -19,25 +20,29 @@ class SweepError(ValueError):
 
 
 class LocalEngine:
-    """Runs n cells at a time on this machine, each on its own part of the cores."""
+    """Runs n cells at a time on this machine, each on its own part of the cores and of the GPUs."""
 
     def __init__(self, args: argparse.Namespace):
         available = core_numbers()
         parts = [available[first :: args.jobs] for first in range(args.jobs)]
-        self._cores: queue.SimpleQueue = queue.SimpleQueue()
-        for part in parts:
+        wanted = gpus.names(args.visible_gpus) if args.gpus_per_job != 0 else []
+        self._places: queue.SimpleQueue = queue.SimpleQueue()
+        for part, variables in zip(parts, gpus.variables(wanted, args.jobs, args.gpus_per_job), strict=True):
             # With more jobs than cores, or one job, the cores are not divided.
-            self._cores.put(part if all(parts) and args.jobs > 1 and sys.platform == "linux" else None)
+            cores = part if all(parts) and args.jobs > 1 and sys.platform == "linux" else None
+            self._places.put((cores, variables))
         self._pool = concurrent.futures.ThreadPoolExecutor(args.jobs)
         self._running: dict[concurrent.futures.Future, Job] = {}
         self._signal = 0
 
     def _run(self, job: Job) -> Outcome:
-        cores = self._cores.get()
+        cores, variables = place = self._places.get()
         try:
-            return run_job(job, cores, lambda: self._signal)
+            return run_job(job, cores, lambda: self._signal, variables)
+        except OSError as error:  # A bucket that no longer answers.
+            return Outcome("failed", f"{error.filename or job.workdir}: {error.strerror or error}")
         finally:
-            self._cores.put(cores)
+            self._places.put(place)
 
     def submit(self, job: Job) -> None:
         self._running[self._pool.submit(self._run, job)] = job
@@ -70,6 +75,8 @@ class RayEngine:
         # Workers import this package from the same checkout; TensorFlow uses the cores that the task requests.
         path = os.pathsep.join([str(ROOT), *filter(None, [args.python_path])])
         variables = {"PYTHONPATH": path, "TF_NUM_INTRAOP_THREADS": str(max(1, int(args.num_cpus)))}
+        if args.num_gpus and args.num_gpus < 1:  # The first of the tasks on a GPU would otherwise take its memory.
+            variables["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
         try:
             ray.init(address=args.address or None, log_to_driver=False, runtime_env={"env_vars": variables})
         except ConnectionError as error:
@@ -77,9 +84,12 @@ class RayEngine:
                 f"no Ray cluster answers at --address={args.address}: {error}. A cluster with token authentication "
                 "needs the same RAY_AUTH_TOKEN here."
             ) from error
+        num_gpus = args.num_gpus
+        if num_gpus is None:
+            num_gpus = min(1.0, ray.cluster_resources().get("GPU", 0.0))
         self._stop = StopFile(args.out.resolve() / "sweep" / f"stop-{os.getpid()}-{time.time_ns()}")
         self._task = ray.remote(run_job).options(
-            num_cpus=args.num_cpus, num_gpus=args.num_gpus, resources=dict(args.resources), max_retries=args.retries
+            num_cpus=args.num_cpus, num_gpus=num_gpus, resources=dict(args.resources), max_retries=args.retries
         )
         self._running: dict = {}
 

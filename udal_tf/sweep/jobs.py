@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Mapping, Sequence
 
 from udal_tf import storage
 from udal_tf.run_dir import CELL, RunDir
@@ -46,7 +47,7 @@ class Job:
 
     @property
     def run_dir(self) -> RunDir:
-        return RunDir(pathlib.Path(self.cwd) / self.workdir)
+        return RunDir(self.workdir if storage.is_remote(self.workdir) else pathlib.Path(self.cwd) / self.workdir)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,14 +72,18 @@ def _in_child(cores: Sequence[int] | None, libc: ctypes.CDLL | None) -> None:
         os.sched_setaffinity(0, cores)
 
 
-def _run_once(job: Job, cores: Sequence[int] | None, stop: Callable[[], int]) -> tuple[int, str]:
+def _run_once(
+    job: Job, cores: Sequence[int] | None, stop: Callable[[], int], variables: Mapping[str, str]
+) -> tuple[int, str]:
     """Exit code and last lines of one attempt. A stop signal is sent once; the process may take any time to save."""
     log_path = pathlib.Path(job.cwd) / job.notes / f"{job.name}.log"
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     with open(log_path, "ab") as log:
         start = log.tell()
+        # `env` adds to the environment and becomes the command.
+        setting = ["env", *(f"{name}={value}" for name, value in variables.items())] if variables else []
         process = subprocess.Popen(
-            job.command, cwd=job.cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            [*setting, *job.command], cwd=job.cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             start_new_session=True, preexec_fn=functools.partial(_in_child, cores, libc),
         )  # fmt: skip
         told = 0
@@ -98,13 +103,19 @@ def _run_once(job: Job, cores: Sequence[int] | None, stop: Callable[[], int]) ->
     return process.returncode, " / ".join([line.strip() for line in lines if line.strip()][-LINES_OF_REASON:])
 
 
-def run_job(job: Job, cores: Sequence[int] | None = None, stop: Callable[[], int] = lambda: 0) -> Outcome:
+def run_job(
+    job: Job,
+    cores: Sequence[int] | None = None,
+    stop: Callable[[], int] = lambda: 0,
+    variables: Mapping[str, str] = types.MappingProxyType({}),
+) -> Outcome:
     """Trains one cell unless it is finished, with `retries` further attempts if it fails.
 
     Args:
       job: the cell.
       cores: the cores that it may use; None for all.
       stop: returns the number of the signal to stop with; 0 for none.
+      variables: of the environment, besides those of this process.
     """
     run_dir, notes = job.run_dir, pathlib.Path(job.cwd) / job.notes
     attempt, reason = 1, ""
@@ -116,7 +127,7 @@ def run_job(job: Job, cores: Sequence[int] | None = None, stop: Callable[[], int
         if stop():
             return Outcome(INTERRUPTED)
         began = time.monotonic()
-        code, last_lines = _run_once(job, cores, stop)
+        code, last_lines = _run_once(job, cores, stop, variables)
         if run_dir.finished:
             _record(job, run_dir, len(cores or core_numbers()), attempt)
             return Outcome("finished")

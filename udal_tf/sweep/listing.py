@@ -31,11 +31,11 @@ def images_done(cell: Cell, workdir: pathlib.Path) -> float:
     """How many of the cell's training images are done, from the epochs recorded in its folder."""
     train, generations = cell.config.train, cell.config.generations
     run_dir = RunDir(workdir)
-    if run_dir.finished:
-        return cell.images
     try:
+        if run_dir.finished:
+            return cell.images
         epochs = run_dir.epochs
-    except RunDirError:  # The run itself refuses the file, which is the reason logged for its failure.
+    except (RunDirError, OSError):  # The run itself refuses the file, which is the reason logged for its failure.
         return 0.0
     return cell.images * min(1.0, epochs / (train.epochs * generations))
 

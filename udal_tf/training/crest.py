@@ -117,6 +117,9 @@ def train_generations(config: Config, data: SslData, run_dir: RunDir) -> Result:
             with workers.chief_first():
                 if workers.is_chief:
                     _grow(learner, data, config, following)
+                    run_dir.publish()
+                else:
+                    run_dir.refresh(LABELED)
         kept: dict[str, Any] = {key: value for key, value in added.items() if key not in ("positions", "labels")}
         summaries.append(
             Generation(own_config.method.alpha_min, result.accuracy, result.balanced_accuracy, result.seconds, **kept)
@@ -130,6 +133,7 @@ def train_generations(config: Config, data: SslData, run_dir: RunDir) -> Result:
     )
     if workers.is_chief:
         run_dir.write_result(result)
+        run_dir.publish()
     return result
 
 

@@ -95,6 +95,9 @@ def _estimated_distribution(config: Config, data: SslData, run_dir: RunDir) -> n
         with workers.chief_first():
             if workers.is_chief:
                 write_json(path, estimated)
+                run_dir.publish()
+            else:
+                run_dir.refresh(PRIOR_FILE)
     estimate = EstimatedPrior.from_json(read_object(path), f"{shown(path)}: ").distribution
     if len(estimate) != data.num_classes or not sum(estimate) > 0:
         raise RunDirError(

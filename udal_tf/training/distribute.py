@@ -27,6 +27,8 @@ _CONNECTION_ERRORS = (
 _MEMORY_WORDS = ("out of memory", "out_of_memory", "resource_exhausted")
 # In TF_CONFIG.
 _ROLES = ("chief", "worker", "ps", "evaluator")
+# Those that train.
+_TRAINING = ("chief", "worker")
 _ADDRESS = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 
@@ -91,6 +93,10 @@ def _cluster_fault(found: Any) -> str:
     role, index = task.get("type"), task.get("index")
     if not isinstance(role, str) or role not in cluster:
         return f'must have one of the roles {", ".join(cluster)} as "type" of "task", got {role!r:.60}'
+    if role not in _TRAINING:
+        return (
+            f'must have one of the roles {", ".join(_TRAINING)} as "type" of "task", got {role!r}: the chief evaluates'
+        )
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(cluster[role]):
         return f'must have a number from 0 to {len(cluster[role]) - 1} as "index" of "task", got {index!r:.60}'
     return ""
@@ -114,7 +120,7 @@ def make_strategy(config: DeviceConfig) -> tf.distribute.Strategy:
         return _tpu_strategy(config.tpu)
     cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     try:
-        workers = sum(len(tasks) for tasks in cluster.cluster_spec().as_dict().values())
+        workers = _count(cluster)
     except (ValueError, TypeError, AttributeError) as error:
         raise DeviceError(f"TF_CONFIG does not describe a cluster ({error})") from error
     if kind == "auto":
@@ -298,7 +304,7 @@ class Workers:
         strategy = tf.distribute.get_strategy()
         resolver = strategy.cluster_resolver
         several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-        self._count = sum(len(tasks) for tasks in resolver.cluster_spec().as_dict().values()) if several else 1
+        self._count = _count(resolver) if several else 1
         # Whether this process writes files: the only one, or the cluster's first.
         self.is_chief = self._count == 1 or resolver.task_type == "chief" or _is_first(resolver)
         self._strategy = strategy
@@ -323,10 +329,19 @@ class Workers:
 
     @contextlib.contextmanager
     def chief_first(self) -> Iterator[None]:
-        """The chief runs the block before all other processes."""
-        if not self.is_chief:
-            self.agreed([0.0])
-        yield
+        """The chief runs the block before all other processes.
+
+        Raises:
+          DeviceError: in these, if the block failed in the chief, which says why.
+        """
+        if not self.is_chief and self.agreed([0.0]).any():
+            raise DeviceError("the chief cannot go on: see what it printed")
+        try:
+            yield
+        except (ValueError, OSError):
+            if self.is_chief:
+                self.agreed([1.0])
+            raise
         if self.is_chief:
             self.agreed([0.0])
 
@@ -339,6 +354,11 @@ def _mean_over(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Ten
         return strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(tf.identity, args=(values,)), axis=None)
 
     return tf.function(mean, input_signature=[tf.TensorSpec([None])], autograph=False)
+
+
+def _count(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> int:
+    """How many processes train: evaluators are named in a cluster, but train nothing."""
+    return sum(len(tasks) for role, tasks in resolver.cluster_spec().as_dict().items() if role in _TRAINING)
 
 
 def _is_first(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> bool:

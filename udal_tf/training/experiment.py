@@ -17,7 +17,6 @@ from udal_tf.models.build import build_model, check_images_fit
 from udal_tf.reporting import console, terminal
 from udal_tf.run_dir import SKIPPED, OwnRunDir
 from udal_tf.run_records import Result
-from udal_tf.shown_names import shown
 from udal_tf.training import initial_weights, loop
 from udal_tf.training.distribute import (
     DeviceError,
@@ -78,12 +77,13 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
         raise DataError(str(error)) from error
     run_dir = OwnRunDir(config)
     if run_dir.finished:
-        print(f"This run is already finished; its results are in {shown(run_dir.path)}")
+        print(f"This run is already finished; its results are in {run_dir.named(run_dir.path)}")
         return run_dir.result()
     if workers.is_chief:
         print(console.settings_text(config))
         print(console.hardware_text(hardware(strategy)))
-    data = sources.load(config.data, config.own.dataset)
+    with workers.chief_first():  # Hosts that share a disk share its cache.
+        data = sources.load(config.data, config.own.dataset)
     settings.check_unlabeled(config, len(data.unlabeled_only))
     if workers.is_chief:
         print(console.provenance_text(data.provenance, data.class_names))
@@ -121,7 +121,9 @@ def _train_and_evaluate(config: Config, strategy: tf.distribute.Strategy) -> Res
             run_dir.open()
             if data.skipped:
                 run_dir.write_skipped(data.skipped)
-                print(f"Images skipped, with the reasons: {run_dir / SKIPPED}")
+                print(f"Images skipped, with the reasons: {run_dir.named(run_dir / SKIPPED)}")
+        else:
+            run_dir.follow()
     try:
         with workers.watched():
             data = with_unlabeled_prior(config, data)

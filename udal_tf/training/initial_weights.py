@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from udal_tf import storage
 from udal_tf.config import Config
 from udal_tf.methods.learner import Learner
 from udal_tf.methods.network import SECOND_HEAD, Network
@@ -21,7 +22,7 @@ from udal_tf.run_records import RunDirError
 from udal_tf.sections import IMAGENET, NO_WEIGHTS, WEIGHT_FILE, WORK_FOLDER
 from udal_tf.shown_names import shown
 from udal_tf.storage import check_regular
-from udal_tf.training.weights import part_with_model, restore_weights
+from udal_tf.training.weights import latest_weights, part_with_model, restore_weights
 
 _BLOCK = 1 << 20
 
@@ -74,7 +75,7 @@ def _checkpoint_files(workdir: str) -> list[pathlib.Path]:
     """The files of a run's last checkpoint, in the order of their names."""
     try:
         part = part_with_model(RunDir(workdir))[1]
-        last = tf.train.latest_checkpoint(str(part / CHECKPOINTS)) if part else None
+        last = latest_weights(part, CHECKPOINTS) if part else None
     except OSError:
         return []
     path = pathlib.Path(last) if last else None
@@ -126,10 +127,11 @@ def _finished(workdir: str) -> RunDir:
     """The folder of a finished run. Raises ValueError if it is not one."""
     run_dir = RunDir(workdir)
     if not run_dir.begun:
-        what = "holds no run" if run_dir.path.is_dir() else "does not exist"
+        what = "holds no run" if storage.is_dir(run_dir.path) else "does not exist"
+        is_file = what != "holds no run" and storage.exists(run_dir.path)
         raise ValueError(
             f"--pretrained={shown(workdir)} must be {IMAGENET}, a .h5, .weights.h5 or .keras file, or the work folder "
-            f"of a run, but it {what if not run_dir.path.is_file() else 'is a file of another kind'}"
+            f"of a run, but it {'is a file of another kind' if is_file else what}"
         )
     if not run_dir.finished:
         raise ValueError(f"--pretrained={shown(workdir)}: that run is not finished; finish it first")
@@ -177,7 +179,7 @@ def _warm_start(config: Config, learner: Learner, class_names: tuple[str, ...]) 
     shape = learner.model.input_shape[1:]
     theirs = _check_network(config, run_dir, shape)
     part = _model_part(run_dir)
-    facts, checkpoint = part.model(), tf.train.latest_checkpoint(str(part / CHECKPOINTS))
+    facts, checkpoint = part.model(), latest_weights(part, CHECKPOINTS) or ""
     source = build_model(theirs.model, shape, len(facts.class_names), own=theirs.own.arch)
     network = Network(source, theirs.records.method.second_head)
     averages = [tf.Variable(variable.value) for variable in network.averaged]

@@ -24,9 +24,8 @@ from udal_tf.methods.learner import Learner
 from udal_tf.methods.method import Problem
 from udal_tf.models.build import build_model
 from udal_tf.reporting import console, terminal
-from udal_tf.run_dir import CHECKPOINTS, RunDir
+from udal_tf.run_dir import CHECKPOINTS, RESULT, RunDir
 from udal_tf.run_records import BestEpoch, EpochRow, Result, best_row, out_of_patience
-from udal_tf.shown_names import shown
 from udal_tf.stopping import StopRequest
 from udal_tf.training import initial_weights, record
 from udal_tf.training.checkpointing import Checkpoints
@@ -151,8 +150,8 @@ def _storage(run_dir: RunDir) -> Iterator[None]:
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
         raise StorageError(
-            f"{shown(run_dir.path)} cannot be written: {reason.splitlines()[0]}. Checkpoints are intact: free up "
-            "space or give write access, and the same command resumes from the last one."
+            f"{run_dir.named(run_dir.path)} cannot be written: {reason.splitlines()[0]}. Checkpoints are intact: free "
+            "up space or give write access, and the same command resumes from the last one."
         ) from error
 
 
@@ -226,10 +225,11 @@ class _Run:
 
     def run(self) -> Result:
         train = self.config.train
+        self.run_dir.refresh()
         restored = self.checkpoints.restore()
         step = int(self.learner.step.numpy())
         if restored:
-            print(f"Resuming from step {step} of {train.total_steps} ({shown(restored)})")
+            print(f"Resuming from step {step} of {train.total_steps} ({self.run_dir.named(restored)})")
         else:
             self._begin()
         if self.workers.is_chief:
@@ -238,6 +238,7 @@ class _Run:
                 self.run_dir.write_model(model_facts(self.data))
                 if train.on_nan == "rollback" and not restored:
                     self.checkpoints.save(step)
+                self.run_dir.publish()
         with StopRequest() as stop:
             while True:
                 with _storage(self.run_dir):
@@ -254,6 +255,7 @@ class _Run:
         with self.workers.chief_first():
             if log is not None:
                 return self._finish(log)
+            self.run_dir.refresh(RESULT)
         return self.run_dir.result()
 
     def _begin(self) -> None:
@@ -270,9 +272,11 @@ class _Run:
         train, skipped = self.config.train, self.skipped.numpy().tolist()
         if train.on_nan != "rollback" or len(skipped) >= train.max_rollbacks:
             raise error
+        self.run_dir.refresh()
         path = self.checkpoints.restore()
         self.skipped.assign([*skipped, error.step])
-        print(f"The loss of step {error.step} is not finite: resuming from {shown(str(path))} without that batch")
+        resumed = self.run_dir.named(str(path))
+        print(f"The loss of step {error.step} is not finite: resuming from {resumed} without that batch")
         return int(self.learner.step.numpy())
 
     def _train(self, step: int, log: RunLog | None, progress: terminal.Progress, stop: StopRequest) -> None:
@@ -325,13 +329,14 @@ class _Run:
                 if log is not None:
                     with _storage(self.run_dir):
                         self.checkpoints.save(step)
+                        self.run_dir.publish()
                     if step % train.steps_per_epoch == 0:  # Only now, as an epoch that is printed is not to be lost.
                         optimizer = vars(self.config.optimizer)
                         progress.line(console.epoch_text(log.rows[-1], train.epochs, self.data.class_names, optimizer))
                 if stopping:
                     raise Interrupted(
                         stop.number or signal.SIGTERM,
-                        f"Stopped at step {step}, saved as {shown(str(self.checkpoints.latest))}; "
+                        f"Stopped at step {step}, saved as {self.run_dir.named(str(self.checkpoints.latest))}; "
                         "the same command resumes from there.",
                     )
 
@@ -355,7 +360,7 @@ class _Run:
             raise NonFiniteLoss(
                 bad,
                 f"The loss of step {bad} is {losses[bad - step]}. The last good checkpoint is "
-                f"{shown(self.checkpoints.latest or 'none: no epoch was completed')}. "
+                f"{self.run_dir.named(self.checkpoints.latest or 'none: no epoch was completed')}. "
                 "Try a lower --learning_rate, or look at the images.",
             )
 
@@ -373,6 +378,7 @@ class _Run:
         with _storage(self.run_dir):
             record.draw(rows, self.data, self.run_dir.path)
             self.run_dir.write_result(result)
+            self.run_dir.publish()
         return result
 
     def _scored_best(self, result: Result, rows: Sequence[EpochRow]) -> BestEpoch:

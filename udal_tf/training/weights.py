@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from udal_tf import __version__
+from udal_tf import __version__, storage
 from udal_tf.data.dataset import SslData
 from udal_tf.methods.learner import Learner
 from udal_tf.methods.method import Method, Problem
@@ -40,8 +40,14 @@ def problem_of(facts: ModelFacts) -> Problem:
 def part_with_model(run_dir: RunDir) -> tuple[int, RunDir | None]:
     """The last generation with a checkpoint, counted from 0, and its folder; the folder is None if there is none."""
     candidates = (run_dir.generations() or {0: run_dir}).items()
-    found = [(number, part) for number, part in candidates if tf.train.latest_checkpoint(str(part / CHECKPOINTS))]
-    return found[-1] if found else (0, None)
+    return next(((n, part) for n, part in reversed(candidates) if latest_weights(part, CHECKPOINTS)), (0, None))
+
+
+def latest_weights(part: RunDir, folder: str) -> str | None:
+    """The newest checkpoint in a folder of a run, of which that of a bucket is copied; None if there is none."""
+    if not storage.exists(part / folder):
+        return None
+    return tf.train.latest_checkpoint(str(storage.fetched(part / folder)))
 
 
 def _weights_of(network: Network, ema: Sequence[tf.Variable], method: Method | None = None) -> tf.train.Checkpoint:
