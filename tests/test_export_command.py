@@ -102,7 +102,8 @@ def test_int8_is_calibrated_on_the_images_that_are_named_and_its_loss_is_in_the_
         Image.effect_noise((20, 30), 40 * i + 10).save(tmp_path / "photos" / f"{i}.png")
     code, out, _ = command(tiny_run, "out", "--format=tflite", "--quantize=int8", "--images", "photos")
     assert code == 0
-    said = re.search(r"int8 and the float model predict the same class for .* % of 6 images \(given by the user[^)]*\)", " ".join(out.split()))
+    pattern = r"int8 and the float model predict the same class for .* % of 6 images \(given by the user[^)]*\)"
+    said = re.search(pattern, " ".join(out.split()))
     card = (tmp_path / "out" / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert f"Weights and activations are int8. {said.group()}" in card
     assert json.loads((tmp_path / "out" / "classes.json").read_text())["quantized"] == "int8"
