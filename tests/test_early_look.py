@@ -63,6 +63,7 @@ def test_rows_are_all_classes_from_frequent_to_rare_and_their_numbers_add_up(loo
     counts = [int(name.split("\n")[1].split()[0]) for name in names]
     assert f"Predictions for {sum(counts)} unlabeled images" in title
     assert ["median confidence" in name for name in names] == [count > 0 for count in counts]
+    assert max(len(line) for name in names for line in name.split("\n")) <= contact_sheet.LONGEST_NAME
     filled = [int(np.any(images[row] != 255, axis=(1, 2, 3)).sum()) for row in range(10)]
     assert filled == [min(count, 10) for count in counts]
     assert path.name == early_look.SHEET

@@ -53,7 +53,7 @@ class EarlyLook:
         for c in contact_sheet.some_rows(np.argsort(-self._data.p_data, kind="stable").tolist()):
             (own,) = np.nonzero(guesses == c)
             rows.append(self._row(columns(own, confidence)))
-            median = f", median confidence {np.median(confidence[own]):.2f}" if len(own) else ""
+            median = f"\nmedian confidence {np.median(confidence[own]):.2f}" if len(own) else ""
             names.append(f"{self._data.class_names[c]}\n{len(own)} image{'s' * (len(own) != 1)}{median}")
         title = f"Predictions for {len(probs)} unlabeled images after epoch {epoch} of {self._train.epochs}"
         headings = [("most confident", MOST_CONFIDENT), ("least confident", LEAST_CONFIDENT)]
