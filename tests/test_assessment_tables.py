@@ -23,7 +23,7 @@ EVALUATION = {
 
 
 def test_the_kinds_are_named_for_their_prior():
-    assert assessment_tables.titles(EVALUATION) == {"plain": "unadjusted", "adjusted": "LA (Inf), shares.txt"}
+    assert assessment_tables.titles(EVALUATION) == {"plain": "without LA (Inf)", "adjusted": "LA (Inf), shares.txt"}
 
 
 def test_rows_of_the_classes():

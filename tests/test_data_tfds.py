@@ -261,7 +261,9 @@ def test_16_bit_gray_keeps_its_upper_bits_and_transparency_is_on_white(tmp_path)
 def test_large_images_are_decoded_when_they_are_needed_and_files_read_alike(tmp_path):
     toy(tmp_path, side=120)
     config, data = loaded(tmp_path)
-    assert config.data.image_size == 128 and config.model.arch == "resnet50" and config.augment.crop == "resized"
+    assert config.data.image_size == 48 and config.model.arch == "wrn" and isinstance(data.train, ArrayImages)
+    config, data = loaded(tmp_path, image_size=128, arch="resnet50")
+    assert config.augment.crop == "resized"
     assert isinstance(data.train, EncodedImages) and data.train.shape == (128, 128, 3)
     assert pixels(data.test)[:, 0].tolist() == [10, 20, 30] * 3
     noise = np.random.RandomState(0).randint(0, 256, (150, 120, 3)).astype(np.uint8)

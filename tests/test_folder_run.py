@@ -87,7 +87,7 @@ def test_a_run_by_the_folders_own_recipe_is_refused_once_images_were_added(tmp_p
     assert result.config["data"]["images"] == config.data.images
     printed = capsys.readouterr().out
     rows = [line.split() for line in printed.splitlines()]
-    place = next(row.index("labeled_counts") for row in rows if row[:1] == ["class"])
+    place = next(row.index("labeled") for row in rows if row[:1] == ["class"])
     labeled = {row[0]: row[place] for row in rows if row[:1] in (["apple"], ["mango"], ["zebra"])}
     assert labeled == {"apple": "2", "mango": "1", "zebra": "4"}
     assert "recall of mango" not in printed  # The table at the end is the command's.

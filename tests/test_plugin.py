@@ -187,8 +187,8 @@ def test_methods_of_plugins_get_looks_of_their_own(plugin):
     registry.load_plugin(plugin)
     registry.register(*(registry.Method(name=f"other{i}", label=f"Other {i}") for i in range(12)))
     looks = [names.method_style(method) for method in registry.METHODS]
-    assert len(looks) == 29
-    assert len({color for color, _ in looks}) == len({marker for _, marker in looks}) == 29
+    assert len(looks) == 35
+    assert len({color for color, _ in looks}) == len({marker for _, marker in looks}) == 35
     assert len(set(map(names.base_marker, registry.BASE_LEARNERS))) == 5
 
 

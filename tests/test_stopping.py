@@ -14,6 +14,14 @@ from udal_tf.stopping import MESSAGE, StopRequest
 SECONDS_ALLOWED = 60
 
 
+@pytest.fixture(autouse=True)
+def hangups():
+    """SIGHUP is not ignored, as it is where `nohup` has started the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def said():
     """What stop requests said, and a function that waits until the condition holds."""

@@ -178,7 +178,7 @@ def test_what_is_printed_and_reported_says_which_images_it_is_of(finished):
     best = next(line for line in lines if line.startswith(f"best epoch {result.best.epoch}, balanced accuracy"))
     assert f"{100 * result.best.test.balanced_accuracy.ema:.2f}" in best
     chosen = " ".join(lines[lines.index(best) + 1 :])
-    assert chosen.startswith(f"Epoch {result.best.epoch} has the best")
+    assert f" Epoch {result.best.epoch} has the best balanced accuracy on the validation images," in chosen
     assert f"{100 * result.best.balanced_accuracy:.2f} %; the other rows are of the last epoch" in chosen
     table = run_table(read_runs([folder])[0]).iloc[0]
     assert table["accuracy_ema"] == 100 * result.accuracy.ema
