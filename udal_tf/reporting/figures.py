@@ -155,7 +155,7 @@ def figure_3(runs: Sequence[Run], group: str) -> list[Sketch]:
     drawn = {}
     if len({(r.settings["alpha_min"], r.settings["k"]) for r in hybrid}) > 1:
         shown = curves(hybrid, "k", "hybrid, k = {:g}") + levels + crest_level
-        drawn["3a"] = ("UDAL's supervised loss with aligned pseudo-labels", shown, hybrid + best + crest)
+        drawn["3a"] = ("UDAL's loss, aligned pseudo-labels", shown, hybrid + best + crest)
     if len({(r.settings["alpha_min"], r.settings["k"]) for r in scheduled}) > 1:
         drawn["3b"] = ("UDAL's schedule parameters k and α_min", curves(scheduled, "k", "UDAL, k = {:g}"), scheduled)
     if fixed:
