@@ -1,5 +1,5 @@
 # make setup: create .venv with the package and its test dependencies.  make run: train UDAL on digits-LT.
-# make test: run the test suite.  make tables: the paper's Table 1 in miniature, on digits-LT, and a report.
+# make test: run the test suite.  make tables: the methods of the paper's Table 1 on digits-LT, and a report.
 # make docs: build docs/ as HTML in build/docs; a warning is an error.
 # make lint: ruff and mypy.  make format: let ruff fix and format the code.
 PYTHON ?= python3

@@ -3,8 +3,8 @@
 tests/test_kernels.py looks TPUs up in XLA's registry for CPUs, as only tensorflow-tpu has theirs. This program needs an
 environment with tensorflow-tpu, but no TPU:
 
-    python -m venv /tmp/tpu && /tmp/tpu/bin/pip install "tensorflow-tpu==2.20.*" "libtpu>=0.0.14,<0.0.31"
-    TPU_SKIP_MDS_QUERY=1 /tmp/tpu/bin/python benchmarks/tpu_kernels.py
+    python -m venv tpu && tpu/bin/pip install "tensorflow-tpu==2.20.*" "libtpu>=0.0.14,<0.0.31"
+    TPU_SKIP_MDS_QUERY=1 tpu/bin/python benchmarks/tpu_kernels.py
 """
 
 import collections

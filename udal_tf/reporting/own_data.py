@@ -1,7 +1,8 @@
 """Tables of datasets that the paper has no results on, and whether methods were worth it, in a sentence each.
 
 A row is a method with the settings in which the runs differ; only runs that exist have one. Means are over seeds and
-folds, differences over pairs of runs that have both in common.
+folds, differences over pairs of runs that have both in common. What holds this file together: these rules, from a run's
+settings to the sentence about its method.
 """
 
 import dataclasses

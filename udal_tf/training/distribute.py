@@ -1,4 +1,7 @@
-"""The devices that a run trains on, and coordination among the processes of one run."""
+"""The devices that a run trains on, and coordination among the processes of one run.
+
+What holds this file together: everything that depends on TensorFlow's strategy of distribution or on TF_CONFIG.
+"""
 
 import contextlib
 import functools
