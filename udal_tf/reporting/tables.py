@@ -1,8 +1,9 @@
 """Tables 1 to 4 filled with finished runs: all rules for which results may be compared with which.
 
-A run is in a cell of the paper only if every setting that can affect the score is that cell's. Runs on the
-paper's datasets with another protocol or recipe get separate tables with its rows, where its values are in columns that
-are marked as not comparable; other datasets are in `own_data`. What holds this file together: these rules, from a row's settings to the means of its cells.
+A run is in a cell of the paper only if every setting that can affect the score is that cell's. Runs on the paper's
+datasets with another protocol or recipe get separate tables with its rows, where its values are in columns that are
+marked as not comparable; other datasets are in `own_data`. What holds this file together: these rules, from a row's
+settings to the means of its cells.
 """
 
 import collections
