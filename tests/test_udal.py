@@ -28,9 +28,9 @@ CLASSES = ("日本語の花の名前はとても長いですね", "a rather long
 
 def too_wide(text):
     """The lines that a terminal of 80 columns would break, as it shows them at last; a single word, such as a path, may
-    be longer."""
+    be longer, also where a backslash after it says that its command goes on."""
     lines = [line.split("\r")[-1] for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).split("\n")]
-    return [line for line in lines if cell_len(line) > COLUMNS and len(line.split()) > 1]
+    return [line for line in lines if cell_len(line) > COLUMNS and len(line.removesuffix(" \\").split()) > 1]
 
 
 @pytest.fixture(autouse=True)
