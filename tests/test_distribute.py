@@ -338,8 +338,20 @@ def op_error(kind, text):
     return kind(None, None, text)
 
 
+# How TensorFlow begins what an operation of a graph raises.
+IN_A_GRAPH = """Graph execution error:
+
+Detected at node while/wrn/conv defined at (most recent call last):
+  File "<string>", line 1, in <module>
+
+  File "/home/user/udal_tf/training/steps.py", line 92, in _step
+
+"""
 MEMORY_ERRORS = [
-    (tf.errors.ResourceExhaustedError, "OOM when allocating tensor with shape[960,32,32,32]"),
+    (
+        tf.errors.ResourceExhaustedError,
+        IN_A_GRAPH + "OOM when allocating tensor with shape[960,32,32,32]\n\t [[{{node}}]]",
+    ),
     (tf.errors.InternalError, "Failed to allocate: CUDA_ERROR_OUT_OF_MEMORY"),
     (tf.errors.UnavailableError, "Collective ops is aborted by: RESOURCE_EXHAUSTED: OOM"),
 ]
@@ -349,8 +361,9 @@ def test_only_errors_of_connection_are_a_lost_worker_and_those_of_memory_name_wh
     workers = distribute.Workers()
     monkeypatch.setattr(workers, "_count", 2)
     for kind in (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError):
-        with pytest.raises(distribute.WorkerLost, match="Lost the other workers: reset"), workers.watched():
-            raise op_error(kind, "reset\nby peer")
+        for text in ("reset\nby peer", f"{IN_A_GRAPH}reset."):
+            with pytest.raises(distribute.WorkerLost, match="Lost the other workers: reset$"), workers.watched():
+                raise op_error(kind, text)
     for error in (op_error(tf.errors.InvalidArgumentError, "a shape"), *(op_error(*one) for one in MEMORY_ERRORS)):
         with pytest.raises(type(error)), workers.watched():
             raise error
@@ -359,6 +372,13 @@ def test_only_errors_of_connection_are_a_lost_worker_and_those_of_memory_name_wh
         assert distribute.is_out_of_memory(error)
         text = str(distribute.out_of_memory(error))
         assert all(flag in text for flag in ("--batch_size", "--precision=bfloat16", "--joint_forward=false"))
+
+
+def only_error(ended: Finished) -> str:
+    """The line of the error that ended a process, if it printed no more than that."""
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and "Traceback" not in ended.stderr, ended.stderr[-3000:]
+    return lines[0]
 
 
 def run_out_of_memory(*flags: str) -> None:
@@ -379,9 +399,22 @@ def test_workers_out_of_memory_end_with_one_line_and_start_no_more(tmp_path):
     ]
     for ended in (worker.finish() for worker in both):
         assert ended.returncode == 1 and "Restarting" not in ended.stdout
-        lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
-        assert len(lines) == 1 and "Not enough memory for a step: OOM when allocating tensor" in lines[0]
-        assert "Traceback" not in ended.stderr
+        line = only_error(ended)
+        assert "Not enough memory for a step: OOM when allocating tensor with shape[960,32,32,32]. Use" in line
+
+
+def test_workers_whose_plugin_has_a_syntax_error_end_with_one_line_and_start_no_more(tmp_path):
+    (tmp_path / "broken.py").write_text("import udal_tf\n\n\ndef method(:\n", encoding="utf-8")
+    flags = [
+        "--plugin=broken.py",
+        f"--workdir={tmp_path / 'run'}",
+        *(f"--{name}={value}" for name, value in TINY.items()),
+    ]
+    both = [Started(run_command, *flags, cwd=tmp_path, environment=task) for task in tasks()]
+    for ended in (worker.finish() for worker in both):
+        assert ended.returncode == 2 and "Restarting" not in ended.stdout
+        assert "broken.py fails: SyntaxError: invalid syntax (broken.py, line 4)" in only_error(ended)
+    assert not (tmp_path / "run").exists()
 
 
 def evaluate_in_parts() -> None:

@@ -1,10 +1,14 @@
 """What a step is made of has kernels where it is to run, by TensorFlow's registry.
 
 Of every base learner and method, `test_learner.py::test_contract_of_every_base_and_method` looks up the step that it
-has traced. Here are the views and the input, by the crop and the place where batches are made, and the network in each
-precision, without training. The backbones of Keras Applications take minutes to trace: `benchmarks/kernels.py` looks
-them up.
+has traced. Here are the views and the input, by the crop and the place where batches are made, and every backbone's
+forward and backward pass in each precision, without training.
+
+To trace every backbone in every precision takes minutes, so each is traced in bfloat16 and its operations are looked up
+in float16 and float32 as well: that a network's operations differ in that type alone is shown on the Wide ResNet.
 """
+
+import itertools
 
 import numpy as np
 import pytest
@@ -17,6 +21,7 @@ from udal_tf.input.pipeline import LABELED, UNLABELED, BatchMaker, ImageSet
 from udal_tf.methods.remixmatch import ReMixMatch
 from udal_tf.models.build import build_model
 from udal_tf.records.backbones import WideResNetConfig
+from udal_tf.registry import BACKBONES
 from udal_tf.training import kernels
 
 # The shuffle of the images' order is done on the host, whatever trains: `input.stream.indices`.
@@ -30,6 +35,8 @@ WITHOUT_XLA_ON_A_GPU = {
     "TensorScatterUpdate T=uint8 Tindices=int32",
 }
 STEP = tf.TensorSpec([], tf.int64)
+PRECISIONS = ("float32", "bfloat16", "float16")
+DEVICES = (kernels.CPU, kernels.GPU, kernels.XLA_CPU, kernels.XLA_GPU)
 
 
 def maker(crop: str, on_device: bool, static: bool) -> BatchMaker:
@@ -76,18 +83,42 @@ def test_batches_made_on_the_host_need_no_other_device_and_their_views_compile()
     assert not kernels.missing(views, kernels.XLA_GPU) | kernels.missing(views, kernels.XLA_CPU)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_the_network_and_its_gradients_have_kernels_everywhere_in_each_precision(precision):
-    model = build_model(ModelConfig(), (8, 8, 3), 3, precision, WideResNetConfig(depth=10, width=1))
+def network(arch: str, precision: str, **settings) -> set[kernels.Operation]:
+    """The operations of a backbone's logits and of their gradients."""
+    side = max(BACKBONES[arch].smallest_side, 8)
+    model = build_model(ModelConfig(arch=arch), (side, side, 3), 3, precision, **settings)
 
     def step(images):
         with tf.GradientTape() as tape:
             logits = model(images, training=True)
         return tape.gradient(logits, model.trainable_variables)
 
-    graph = traced(step, tf.TensorSpec([2, 8, 8, 3]))
-    for device in (kernels.CPU, kernels.GPU, kernels.XLA_CPU, kernels.XLA_GPU):
-        assert not kernels.missing(graph, device)
+    return kernels.operations(traced(step, tf.TensorSpec([2, side, side, 3])))
+
+
+def in_precision(operations: set[kernels.Operation], precision: str) -> set[kernels.Operation]:
+    """The operations of a network traced in bfloat16, in another precision."""
+
+    def other(kind: str) -> str:
+        return precision if kind == "bfloat16" else kind
+
+    return {(op, tuple((name, other(kind)) for name, kind in types)) for op, types in operations}
+
+
+@pytest.mark.parametrize("arch", BACKBONES)
+def test_every_backbone_and_its_gradients_have_kernels_everywhere_in_each_precision(arch):
+    operations = network(arch, "bfloat16")
+    assert any("bfloat16" in dict(types).values() for _, types in operations)
+    for precision, device in itertools.product(PRECISIONS, DEVICES):
+        assert not kernels.without_kernel(in_precision(operations, precision), device)
+
+
+def test_a_networks_operations_in_another_precision_differ_in_that_type_alone():
+    small = {"own": WideResNetConfig(depth=10, width=1)}
+    mixed = network("wrn", "bfloat16", **small)
+    assert in_precision(mixed, "float16") == network("wrn", "float16", **small)
+    # In float32 there is nothing to cast.
+    assert network("wrn", "float32", **small) <= in_precision(mixed, "float32")
 
 
 def test_an_operation_without_a_kernel_is_found_by_its_types():

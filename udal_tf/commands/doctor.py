@@ -49,7 +49,7 @@ def diagnose(config: Config, steps: int, limit: float) -> dict[str, Any]:
     import tensorflow as tf
 
     from udal_tf.training import checkup
-    from udal_tf.training.distribute import DeviceError, hardware, is_out_of_memory, make_strategy, out_of_memory
+    from udal_tf.training.distribute import DeviceError, cause, hardware, is_out_of_memory, make_strategy, out_of_memory
 
     found: dict[str, Any] = {"versions": checkup.versions(), "hardware": None, "check": None}
     faults = checkup.unused_devices(config)
@@ -62,7 +62,7 @@ def diagnose(config: Config, steps: int, limit: float) -> dict[str, Any]:
     except DeviceError as error:
         faults.append(str(error))
     except tf.errors.OpError as error:
-        text = out_of_memory(error) if is_out_of_memory(error) else f"a step fails: {error.message.splitlines()[0]}"
+        text = out_of_memory(error) if is_out_of_memory(error) else f"a step fails: {cause(error)}"
         faults.append(str(text))
     return {**found, "faults": faults}
 

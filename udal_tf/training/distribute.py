@@ -28,6 +28,8 @@ _CONNECTION_ERRORS = (
 )
 # What an error says that is about memory and not raised as ResourceExhaustedError.
 _MEMORY_WORDS = ("out of memory", "out_of_memory", "resource_exhausted")
+# How lines begin that say where in a graph, and in which file, an error arose.
+_WHERE = ("Graph execution error", "Detected at node", "<stack traces unavailable>", 'File "')
 # In TF_CONFIG.
 _ROLES = ("chief", "worker", "ps", "evaluator")
 # Those that train.
@@ -289,10 +291,16 @@ def is_out_of_memory(error: tf.errors.OpError) -> bool:
     return isinstance(error, tf.errors.ResourceExhaustedError) or any(words in text for words in _MEMORY_WORDS)
 
 
+def cause(error: tf.errors.OpError) -> str:
+    """The line that says why an operation failed, without a full stop; before it stands where a graph defines it."""
+    lines = [line.strip() for line in error.message.splitlines()]
+    return next((line for line in lines if line and not line.startswith(_WHERE)), lines[0] if lines else "").rstrip(".")
+
+
 def out_of_memory(error: tf.errors.OpError) -> OutOfMemory:
     """What to raise instead of such an error."""
     return OutOfMemory(
-        f"Not enough memory for a step: {error.message.splitlines()[0].rstrip('.')}. Use a smaller --batch_size or "
+        f"Not enough memory for a step: {cause(error)}. Use a smaller --batch_size or "
         "--unlabeled_ratio, --precision=bfloat16, or --joint_forward=false (FixMatch, ReMixMatch)"
     )
 
@@ -328,7 +336,7 @@ class Workers:
         except _CONNECTION_ERRORS as error:
             if self._count == 1 or is_out_of_memory(error):
                 raise
-            raise WorkerLost(f"Lost the other workers: {error.message.splitlines()[0]}") from error
+            raise WorkerLost(f"Lost the other workers: {cause(error)}") from error
 
     @contextlib.contextmanager
     def chief_first(self) -> Iterator[None]:

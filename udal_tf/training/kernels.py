@@ -4,7 +4,7 @@ The registry of any TensorFlow lists the kernels for GPUs and for XLA, so that t
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any
 
 import tensorflow as tf
@@ -25,8 +25,11 @@ _ARGUMENTS = ("Placeholder", "_Arg", "_Retval")
 # Kernels for any device.
 _EVERY_DEVICE = "DEFAULT"
 
+# An operation's name, and its type attributes' names and values.
+Operation = tuple[str, tuple[tuple[str, str], ...]]
 
-def operations(graph: Any) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
+
+def operations(graph: Any) -> set[Operation]:
     """The operations of a graph and the functions in it, each with its type attributes: ("Neg", (("T", "float32"),)).
 
     Args:
@@ -44,9 +47,14 @@ def missing(graph: Any, device: str) -> set[str]:
       graph: as in `operations`.
       device: CPU, GPU, XLA_GPU or XLA_CPU.
     """
+    return without_kernel(operations(graph), device)
+
+
+def without_kernel(given: Set[Operation], device: str) -> set[str]:
+    """Those of some `operations` without a kernel for `device`; as `missing`."""
     return {
         " ".join([op, *(f"{name}={kind}" for name, kind in types)])
-        for op, types in operations(graph)
+        for op, types in given
         if not _has_kernel(op, types, device)
     }
 
