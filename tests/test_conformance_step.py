@@ -67,7 +67,7 @@ def one_step(vectors: dict, expected: dict, arrays: dict[str, np.ndarray]) -> St
     uniform = tf.fill([num_classes], 1.0 / num_classes)
     kl_of_label_average = losses.kl_divergence(uniform, learner.label_average)
     before = values_of(learner)
-    metrics = tf.function(learner.train_step)(make_batch(settings, num_classes))
+    metrics = tf.function(learner.train_step, autograph=False)(make_batch(settings, num_classes))
     return Step(
         settings,
         vectors["names"],

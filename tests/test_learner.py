@@ -72,8 +72,13 @@ def make_learner(
 
 
 @functools.cache
+def base_of(base: str):
+    """A base learner that is asked for its views alone; nothing in them depends on the network."""
+    return make_learner(base, "none").base
+
+
 def views_of(base: str):
-    return make_learner(base, "none").base.views
+    return base_of(base).views
 
 
 def make_batch(base="fixmatch", seed=0):
@@ -81,7 +86,7 @@ def make_batch(base="fixmatch", seed=0):
     batch = {}
     for key, of_set, _ in views_of(base):
         batch[key] = tf.constant(random.uniform(-1, 1, (6 if of_set == "labeled" else 12, 8, 8, 1)), tf.float32)
-    if make_learner(base, "none").base.mixup_beta:
+    if base_of(base).mixup_beta:
         sizes = [len(batch[key]) for key, _, _ in views_of(base)]
         pairs = np.split(random.permutation(sum(sizes)), np.cumsum(sizes)[:-1])
         for (key, _, _), partners in zip(views_of(base), pairs, strict=True):
@@ -113,7 +118,7 @@ def test_contract_of_every_base_and_method(base, method):
     ]
     before = [v.numpy() for v in trained]
     averages = [v.numpy() for v in learner.ema]
-    step = tf.function(learner.train_step)
+    step = tf.function(learner.train_step, autograph=False)
     alphas = []
     for number in range(STEPS_PER_EPOCH * EPOCHS):
         metrics = step(make_batch(base, number))
@@ -150,7 +155,7 @@ def test_a_frozen_backbone_stays_bit_by_bit_has_no_gradient_and_all_heads_train(
     heads = [*learner.model.layers[-1].variables, *(v for head in learner.heads.values() for v in head.variables)]
     assert len(backbone) == 5 and learner.network.frozen
     before, heads_before = ([v.numpy() for v in variables] for variables in (backbone, heads))
-    step = tf.function(learner.train_step)
+    step = tf.function(learner.train_step, autograph=False)
     for number in range(2):
         metrics = step(make_batch(base, number))
     assert np.isfinite(metrics["loss"])
@@ -165,7 +170,7 @@ def test_a_frozen_backbone_stays_bit_by_bit_has_no_gradient_and_all_heads_train(
 
 
 def test_a_trained_backbone_has_a_gradient():
-    nodes = tf.function(make_learner().train_step).get_concrete_function(make_batch()).graph.as_graph_def().node
+    nodes = tf.function(make_learner().train_step, autograph=False).get_concrete_function(make_batch()).graph.as_graph_def().node
     assert {node.op for node in nodes} >= {"Conv2DBackpropFilter", "FusedBatchNormGradV3"}
 
 
@@ -181,7 +186,7 @@ def test_a_frozen_backbone_trains_on_the_features_of_inference():
 
 
 def figures(learner, batch, steps=2):
-    step = tf.function(learner.train_step)
+    step = tf.function(learner.train_step, autograph=False)
     metrics = [step(batch) for _ in range(steps)]
     return float(metrics[-1]["loss"]), [v.numpy() for v in learner.model.trainable_variables]
 
@@ -354,7 +359,7 @@ def test_the_compiled_update_is_one_node_in_place_of_ten_per_variable_and_moves_
     for compiled in (False, True):
         learner = make_learner(optimizer=OptimizerConfig(optimizer=name, learning_rate=0.01, ema_warmup=True))
         learner.compiles_update = compiled
-        step = tf.function(learner.train_step)
+        step = tf.function(learner.train_step, autograph=False)
         for number in range(3):
             step(make_batch(seed=number))
         moved.append([v.numpy() for v in (*learner.model.variables, *learner.ema, *learner.optimizer.variables)])
@@ -365,7 +370,7 @@ def test_the_compiled_update_is_one_node_in_place_of_ten_per_variable_and_moves_
     for plain, fused in zip(*moved, strict=True):
         np.testing.assert_allclose(fused, plain, rtol=0, atol=1e-6)
     gradients = [tf.zeros(v.shape) for v in learner._trained]
-    plain = tf.function(learner._update).get_concrete_function(gradients, tf.constant(0.1)).graph.as_graph_def()
+    plain = tf.function(learner._update, autograph=False).get_concrete_function(gradients, tf.constant(0.1)).graph.as_graph_def()
     update = sum(node.op not in ("Placeholder", "Const", "ReadVariableOp") for node in plain.node)
     assert update > 10 * len(gradients) and nodes[1] == nodes[0] - update + 1
 
@@ -535,7 +540,7 @@ def test_the_estimate_is_for_every_method_that_aligns_to_the_unlabeled_images():
 def test_the_estimate_moves_in_one_trace_with_every_base_and_kind_of_alignment(base, method):
     """The model's own prior is p̃, uniform or p_data in these three, and between them they align at every place."""
     learner = make_learner(base, method, unlabeled_prior=(ESTIMATE,))
-    step = tf.function(learner.train_step)
+    step = tf.function(learner.train_step, autograph=False)
     for number in range(STEPS_PER_EPOCH * EPOCHS):
         assert np.isfinite(step(make_batch(base, number))["loss"])
     assert step.experimental_get_tracing_count() == 1

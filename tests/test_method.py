@@ -59,7 +59,7 @@ def test_a_second_head_trains_beside_the_first_predicts_and_has_an_average(made,
     learner, batch = made(second_head=True, auxiliary=auxiliary), make_batch()
     assert len(learner.ema) == len(learner.model.trainable_variables) + 2
     before = [v.numpy() for v in learner.second_head.variables]
-    metrics = tf.function(learner.train_step)(batch)
+    metrics = tf.function(learner.train_step, autograph=False)(batch)
     rest = metrics["loss_labeled"] + metrics["loss_unlabeled"] + 5e-4 * metrics["loss_l2"]
     np.testing.assert_allclose(metrics["loss"], rest + 0.5 * metrics["loss_second"], rtol=1e-5)
     for start, variable, average in zip(before, learner.second_head.variables, learner.ema[-2:], strict=True):
@@ -149,7 +149,7 @@ def step_of(learner, x_l, x_w, x_s, jit):
     batch = {name: tf.reshape(tf.constant(x, tf.float32), [-1, 2, 1, 1]) for name, x in
              (("x_l", x_l), ("x_w", x_w), ("x_s", x_s))}  # fmt: skip
     batch |= {"labels_l": tf.constant([0, 1], tf.int64), "labels_u": tf.constant([0, 0], tf.int64)}
-    metrics = tf.function(learner.train_step, jit_compile=jit)(batch)
+    metrics = tf.function(learner.train_step, jit_compile=jit, autograph=False)(batch)
     return metrics, [v.numpy() for v in learner.model.trainable_variables]
 
 

@@ -213,6 +213,7 @@ def training_batches(
 def evaluation_batches(images: Any, positions: np.ndarray, plain_view: Any, batch_size: int) -> tf.data.Dataset:
     """The images at `positions`, in order, in the plain view: float32 [≤ batch_size, H, W, C], no remainder dropped."""
 
+    @tf.autograph.experimental.do_not_convert  # As for the batches of training.
     def load(at: tf.Tensor) -> tf.Tensor:
         return plain_view.apply(images.fetch(at), tf.zeros([tf.shape(at)[0], 0]))
 

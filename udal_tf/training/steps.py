@@ -34,7 +34,7 @@ class StepRunner:
         self._strategy, self._learner, self._maker, self._on_device = strategy, learner, maker, on_device
         self._makes_views = jit or on_device or is_tpu(strategy)
         self._replica_step: Any = tf.function(self._train, jit_compile=True, autograph=False) if jit else self._train
-        self._run = tf.function(self._steps)
+        self._run = tf.function(self._steps, autograph=False)
 
     def __call__(self, source: Any, count: int) -> np.ndarray:
         """The metrics of each step: [count, len(names)] float32, in the order of `names`: "loss", …, and "name/c" for
@@ -74,12 +74,13 @@ class StepRunner:
         return self._replica_step.experimental_get_compiler_ir(batch, None)(stage="hlo")
 
     def _steps(self, source, count):
-        rows = tf.TensorArray(tf.float32, size=count)
-        for i in tf.range(count):
-            rows = rows.write(i, self._step(source, i))
-        return rows.stack()
+        def body(i, rows):
+            return i + 1, rows.write(i, self._step(source, i))
 
-    @tf.autograph.experimental.do_not_convert
+        # Not by AutoGraph, whose conversion of a loop takes half a second.
+        rows = tf.TensorArray(tf.float32, size=count)
+        return tf.while_loop(lambda i, rows: i < count, body, (0, rows))[1].stack()
+
     def _step(self, source, i):
         """One step's metrics as a vector."""
         if self._on_device:
