@@ -170,7 +170,8 @@ def test_a_frozen_backbone_stays_bit_by_bit_has_no_gradient_and_all_heads_train(
 
 
 def test_a_trained_backbone_has_a_gradient():
-    nodes = tf.function(make_learner().train_step, autograph=False).get_concrete_function(make_batch()).graph.as_graph_def().node
+    step = tf.function(make_learner().train_step, autograph=False)
+    nodes = step.get_concrete_function(make_batch()).graph.as_graph_def().node
     assert {node.op for node in nodes} >= {"Conv2DBackpropFilter", "FusedBatchNormGradV3"}
 
 
@@ -370,7 +371,8 @@ def test_the_compiled_update_is_one_node_in_place_of_ten_per_variable_and_moves_
     for plain, fused in zip(*moved, strict=True):
         np.testing.assert_allclose(fused, plain, rtol=0, atol=1e-6)
     gradients = [tf.zeros(v.shape) for v in learner._trained]
-    plain = tf.function(learner._update, autograph=False).get_concrete_function(gradients, tf.constant(0.1)).graph.as_graph_def()
+    plain = tf.function(learner._update, autograph=False).get_concrete_function(gradients, tf.constant(0.1))
+    plain = plain.graph.as_graph_def()
     update = sum(node.op not in ("Placeholder", "Const", "ReadVariableOp") for node in plain.node)
     assert update > 10 * len(gradients) and nodes[1] == nodes[0] - update + 1
 
