@@ -1,5 +1,6 @@
 """Settings of the test process: quiet TensorFlow, two logical CPU devices, the golden folder."""
 
+import gc
 import os
 import pathlib
 
@@ -7,7 +8,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Left unsaid, TensorFlow turns oneDNN on by the processor. A value that is set stays; the suite must hold with either.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+import forked
 import pytest
+
+# The garbage collector finds nothing among what is imported, and looks through it again and again.
+gc.disable()
 
 # Files whose trainings take longest: they run first, so that no worker is left with one of them in the end.
 LONGEST = (
@@ -35,6 +40,11 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(scope="session")
 def golden() -> pathlib.Path:
     """The folder of conformance vectors: $UDAL_GOLDEN, by default tests/golden."""
@@ -48,6 +58,14 @@ def undrawn():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record, "draw", lambda rows, data, folder: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def small_network():
+    """Trains a Wide ResNet of one group: every kind of layer, and half of the tracing, which is most of a short run."""
+    with pytest.MonkeyPatch.context() as patch:
+        forked.shrink_network(patch.setattr)
         yield
 
 

@@ -5,6 +5,7 @@ each child sets its devices, its cluster and its signal handlers up by itself, a
 """
 
 import dataclasses
+import gc
 import multiprocessing
 import os
 import pathlib
@@ -20,6 +21,8 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 SECONDS_ALLOWED = 900
 # The first two are what run.py says before it imports TensorFlow.
 ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(REPOSITORY)}
+# Of the three groups of the Wide ResNet the first: most of a short run is the tracing of its layers.
+SMALL_NETWORK = (16,)
 IMPORTED = ("udal_tf.commands.train", "udal_tf.training.experiment", "sklearn.datasets")
 
 _context = multiprocessing.get_context("forkserver")
@@ -84,6 +87,7 @@ def _start(process: multiprocessing.Process) -> None:
 def _child(
     cwd: pathlib.Path, printed: pathlib.Path, environment: dict[str, str], function: Callable, arguments: tuple
 ) -> None:
+    gc.freeze()  # What was imported is no garbage.
     os.environ.update(environment)
     os.chdir(cwd)
     for number, name in ((1, "stdout"), (2, "stderr")):
@@ -98,3 +102,16 @@ def run_command(*arguments: str) -> None:
     record.draw = lambda rows, data, folder: None
     sys.argv = [str(REPOSITORY / "run.py"), *arguments]
     runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def shrink_network(setattr: Callable = setattr) -> None:
+    """Makes the Wide ResNet a SMALL_NETWORK."""
+    from udal_tf.models import wide_resnet
+
+    setattr(wide_resnet, "GROUP_FILTERS", SMALL_NETWORK)
+
+
+def run_small(*arguments: str) -> None:
+    """`run_command` with a small network."""
+    shrink_network()
+    run_command(*arguments)

@@ -119,7 +119,9 @@ def bands(config):
     return Source.of_arrays(parts, tuple("abcd"), {"source": "random numbers"})
 
 
-def test_the_program_trains_on_them_and_prints_once_what_is_left_out(undrawn, tmp_path, monkeypatch, capsys):
+def test_the_program_trains_on_them_and_prints_once_what_is_left_out(
+    undrawn, small_network, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(registry.DATASETS, "_records", dict(registry.DATASETS._records))
     recipe = {"imbalance": 2.0, "n1": 8, "beta": 0.5, "crop_padding": 1, "batch_size": 4, "unlabeled_ratio": 1}
     registry.register(

@@ -11,7 +11,7 @@ from udal_tf.config import resolve
 from udal_tf.data import sources
 from udal_tf.training import crest, experiment
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("undrawn", "small_network")
 FIGURES = ("accuracy", "balanced_accuracy", "per_class_recall", "median_ema_accuracy", "steps")
 TINY = {"epochs": 2, "steps_per_epoch": 3, "batch_size": 4, "unlabeled_ratio": 2, "threshold": 0.12}
 
@@ -26,7 +26,7 @@ def figures(result):
 
 
 @pytest.fixture(scope="module")
-def finished(undrawn, tmp_path_factory):
+def finished(undrawn, small_network, tmp_path_factory):
     """A finished CReST+ run of three generations: config, folder, result."""
     folder = tmp_path_factory.mktemp("crest")
     config = make_config(folder)

@@ -19,7 +19,7 @@ EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / "examples"
 
 
 @pytest.fixture(scope="module")
-def trained(undrawn, tmp_path_factory):
+def trained(undrawn, small_network, tmp_path_factory):
     """The example's folder after a single step of training, and its result."""
     folder = tmp_path_factory.mktemp("example")
     with pytest.MonkeyPatch.context() as patch:

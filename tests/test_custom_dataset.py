@@ -90,11 +90,11 @@ def trained(tmp_path, **further):
 
 
 @pytest.fixture(scope="module")
-def by_folders(undrawn, digits, tmp_path_factory):
+def by_folders(undrawn, small_network, digits, tmp_path_factory):
     return trained(tmp_path_factory.mktemp("by_folders"), data_dir=str(digits))
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("undrawn", "small_network")
 def test_the_same_images_through_a_csv_file_give_the_same_result_to_the_last_bit(digits, by_folders, tmp_path):
     table_of(digits, tmp_path / "flat", tmp_path / "labels.csv")
     found = trained(tmp_path, data_dir=str(tmp_path / "flat"), labels=str(tmp_path / "labels.csv"))
@@ -109,7 +109,7 @@ def test_the_same_images_through_a_csv_file_give_the_same_result_to_the_last_bit
         train_and_evaluate(settings.resolve(settings_given))
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("undrawn", "small_network")
 @pytest.mark.parametrize("layout, made", [("huggingface", huggingface_of), ("torchvision", torchvision_of)])
 def test_the_layouts_of_others_give_the_same_result_to_the_last_bit(digits, by_folders, tmp_path, layout, made):
     made(digits, tmp_path / "data")

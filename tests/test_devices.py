@@ -17,6 +17,7 @@ from udal_tf.run_dir import RunDir
 from udal_tf.training import experiment, loop
 from udal_tf.training.distribute import DeviceError
 
+pytestmark = pytest.mark.usefixtures("small_network")
 STEPS = 3
 BASES = ("fixmatch", "mixmatch", "remixmatch", "supervised")
 HOST_CALLBACKS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction"}
@@ -48,7 +49,7 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
+def plain(small_network, tmp_path_factory):
     """By base learner, the run as it is by default."""
     return {base: Trained(tmp_path_factory.mktemp(base), base=base) for base in BASES}
 
@@ -170,7 +171,7 @@ def test_passes_apart_with_one_image_set_and_no_batch_norm_effect_are_the_joint_
 
 
 @pytest.fixture(scope="module")
-def lower(tmp_path_factory):
+def lower(small_network, tmp_path_factory):
     """By precision, the run of FixMatch in it."""
     return {name: Trained(tmp_path_factory.mktemp(name), precision=name) for name in ("bfloat16", "float16")}
 

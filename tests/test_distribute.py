@@ -15,18 +15,19 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
-from forked import SECONDS_ALLOWED, Finished, Started, run_command
+from forked import SECONDS_ALLOWED, SMALL_NETWORK, Finished, Started, run_command, run_small
 
 from udal_tf.config import DeviceConfig, resolve
 from udal_tf.data.dataset import DataError
 from udal_tf.input import pipeline
+from udal_tf.models import wide_resnet
 from udal_tf.training import crest, distribute, evaluation, experiment, loop
 from udal_tf.training.distribute import DeviceError, Workers
 
 # Sums of several devices differ in their last bits, so nothing here may jump: soft pseudo-labels, since hard ones do
 # where two classes tie; predictions to two digits for CReST, which ranks them; MixMatch without the factor of 75 on
 # whatever jumps in the network itself, at the bend of its activations.
-SOFT = {"threshold": 0.0, "temperature": 0.5}
+SOFT = {"threshold": 0.0, "temperature": 0.5, "strong_ops": ("ShearX", "Contrast")}
 TRAININGS = {
     "fixmatch": {"method": "udal", "unlabeled_prior": ["estimate"], **SOFT},
     "mixmatch": {"base": "mixmatch", "method": "none", "unlabeled_weight": 1.0, **SOFT},
@@ -53,10 +54,13 @@ def train_each(folder: pathlib.Path, under: dict[str, tuple[str, dict[str, dict]
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
     crest.Predictor = Rounded
+    whole_network = wide_resnet.GROUP_FILTERS
     loop.record.draw = lambda *arguments: None
     for name, (kind, trainings) in under.items():
         shared = None
         for training, settings in trainings.items():
+            # A worker that has lost another starts again as a program does, with the whole network.
+            wide_resnet.GROUP_FILTERS = whole_network if training == "longer" else SMALL_NETWORK
             workdir = folder / name / training
             config = resolve({**TINY, **settings, "strategy": kind, "workdir": str(workdir)})
             shared = shared or distribute.make_strategy(config.device)
@@ -388,7 +392,7 @@ def run_out_of_memory(*flags: str) -> None:
         raise op_error(*MEMORY_ERRORS[0])
 
     loop.StepRunner.__call__ = failing
-    run_command(*flags)
+    run_small(*flags)
 
 
 def test_workers_out_of_memory_end_with_one_line_and_start_no_more(tmp_path):
@@ -410,7 +414,7 @@ def test_workers_whose_plugin_has_a_syntax_error_end_with_one_line_and_start_no_
         f"--workdir={tmp_path / 'run'}",
         *(f"--{name}={value}" for name, value in TINY.items()),
     ]
-    both = [Started(run_command, *flags, cwd=tmp_path, environment=task) for task in tasks()]
+    both = [Started(run_small, *flags, cwd=tmp_path, environment=task) for task in tasks()]
     for ended in (worker.finish() for worker in both):
         assert ended.returncode == 2 and "Restarting" not in ended.stdout
         assert "broken.py fails: SyntaxError: invalid syntax (broken.py, line 4)" in only_error(ended)

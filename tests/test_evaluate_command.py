@@ -30,7 +30,7 @@ def write_images(root):
 
 
 @pytest.fixture(scope="module")
-def trained(undrawn, tmp_path_factory):
+def trained(undrawn, small_network, tmp_path_factory):
     """A run on a custom dataset: its work folder, and the folder of test images."""
     root = tmp_path_factory.mktemp("own")
     write_images(root / "photos")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import absl.logging
 import numpy as np
 import pytest
-from forked import Finished, Started
+from forked import Finished, Started, shrink_network
 from PIL import Image
 
 CLASSES = ("Käse", "日本")
@@ -101,6 +101,7 @@ def use_every_command(kind: str) -> None:
     from udal_tf.training import record
 
     record.draw = lambda rows, data, folder: None
+    shrink_network()
     plotting.drawn = lambda sketches, place, processes=1: list
     if kind == "C locale":
         locale.setlocale(locale.LC_ALL, "C")

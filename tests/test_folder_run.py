@@ -18,7 +18,7 @@ from udal_tf.run_dir import RunDir, RunDirError
 from udal_tf.training import loop
 from udal_tf.training.experiment import train_and_evaluate
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("undrawn", "small_network")
 
 
 def write_images(root, side=30):

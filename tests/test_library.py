@@ -31,7 +31,7 @@ def arrays(**changed):
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory, undrawn):
+def workdir(tmp_path_factory, undrawn, small_network):
     folder = tmp_path_factory.mktemp("library") / "run"
     udal_tf.train(DATA, folder, **TINY)
     return folder

@@ -20,9 +20,12 @@ from udal_tf.data.dataset import DataError
 from udal_tf.run_dir import RunDir
 from udal_tf.training import experiment, loop
 
+pytestmark = pytest.mark.usefixtures("small_network")
 WEIGHTS = ["raw", "ema", "raw_la", "ema_la"]
 EPOCHS, STEPS_PER_EPOCH = 3, 4
 ESTIMATED = {"unlabeled_prior": ("estimate",)}
+# For what does not depend on the step: the one that is traced fastest.
+PLAIN = {"base": "supervised", "method": "la"}
 # Doubling up to the epoch's end, whatever the machine's speed; and one step a call.
 LONG_CALLS, SINGLE_STEPS = 1e9, 0.0
 
@@ -59,7 +62,7 @@ def run(config, call_seconds=LONG_CALLS, runner=Recorder, drawn=False):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(small_network, tmp_path_factory):
     """A finished run in calls of growing length: config, folder, result, its step runner."""
     folder = tmp_path_factory.mktemp("finished")
     config = make_config(folder)
@@ -68,7 +71,7 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def step_by_step(tmp_path_factory):
+def step_by_step(small_network, tmp_path_factory):
     """The same run again in calls of one step, saving after each: folder, result, its step runner."""
     folder = tmp_path_factory.mktemp("step_by_step")
     result = run(make_config(folder, checkpoint_minutes=1e-9), SINGLE_STEPS)
@@ -76,7 +79,7 @@ def step_by_step(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def estimating(tmp_path_factory):
+def estimating(small_network, tmp_path_factory):
     """A finished run that estimates the unlabeled prior: folder, result."""
     folder = tmp_path_factory.mktemp("estimating")
     return folder, run(make_config(folder, **ESTIMATED))
@@ -247,7 +250,7 @@ def test_a_checkpoint_is_saved_before_its_epoch_is_printed(tmp_path, monkeypatch
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii", errors="replace"))
     monkeypatch.setattr(loop.console, "epoch_text", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        run(make_config(tmp_path))
+        run(make_config(tmp_path, **PLAIN))
     assert [path.name for path in (tmp_path / "checkpoints").glob("*.index")] == ["ckpt-4.index"]
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4]
 
@@ -259,7 +262,7 @@ def test_a_work_folder_that_is_deleted_during_the_run_is_named(tmp_path):
             return super().__call__(iterator, count)
 
     with pytest.raises(loop.StorageError, match="run cannot be written: .*No such file or directory"):
-        run(make_config(tmp_path / "run"), runner=Deleting)
+        run(make_config(tmp_path / "run", **PLAIN), runner=Deleting)
 
 
 def initial_weights(**settings) -> list[np.ndarray]:
@@ -298,7 +301,7 @@ class BreaksAtStep6(Recorder):
 
 
 def test_a_run_that_failed_can_go_on_in_the_same_process(tmp_path, capsys):
-    config = make_config(tmp_path, base="supervised", method="la")
+    config = make_config(tmp_path, **PLAIN)
     with pytest.raises(loop.NonFiniteLoss, match=r"The loss of step 6 is nan.*ckpt-4.*--learning_rate"):
         run(config, runner=BreaksAtStep6)
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [4]
@@ -396,7 +399,7 @@ def test_a_rollback_goes_on_without_the_bad_batches(finished, tmp_path, monkeypa
 
 
 def test_a_rollback_in_the_first_epoch_goes_back_to_the_start(tmp_path, monkeypatch, capsys):
-    config = make_config(tmp_path, on_nan="rollback", steps_per_epoch=6, epochs=2)
+    config = make_config(tmp_path, on_nan="rollback", steps_per_epoch=6, epochs=2, **PLAIN)
     made, result = broken_run(config, monkeypatch)
     assert "not finite: resuming from" in capsys.readouterr().out and result["steps"] == 12
     assert made[-1].skipped.numpy().tolist() == [5, 9]
@@ -404,12 +407,12 @@ def test_a_rollback_in_the_first_epoch_goes_back_to_the_start(tmp_path, monkeypa
 
 def test_rollbacks_end_at_their_maximum(tmp_path, monkeypatch):
     with pytest.raises(loop.NonFiniteLoss, match="The loss of step 9 is nan"):
-        broken_run(make_config(tmp_path, on_nan="rollback", max_rollbacks=1), monkeypatch)
+        broken_run(make_config(tmp_path, on_nan="rollback", max_rollbacks=1, **PLAIN), monkeypatch)
 
 
 def test_a_stop_asked_for_in_the_last_step_is_not_lost(tmp_path):
     """Else CReST's next generation would start as if nobody had asked."""
-    config = make_config(tmp_path)
+    config = make_config(tmp_path, **PLAIN)
 
     class Stopped(loop.StepRunner):
         def __call__(self, iterator, count):

@@ -17,7 +17,7 @@ def cells() -> list[dict]:
     return json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
 
 
-def test_its_cells_run_in_order(undrawn, cells, monkeypatch, tmp_path, capsys):
+def test_its_cells_run_in_order(undrawn, small_network, cells, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     matplotlib.use("Agg")
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]

@@ -35,7 +35,7 @@ def write_binary_archive(path):
             archive.addfile(member, io.BytesIO(data))
 
 
-def test_the_papers_command_trains_and_reports(undrawn, tmp_path, monkeypatch):
+def test_the_papers_command_trains_and_reports(undrawn, small_network, tmp_path, monkeypatch):
     small = dataclasses.replace(
         cifar.EDITIONS["cifar10lt"], train_per_class=PER_CLASS, test_per_class=TEST_PER_CLASS, test_start=(0, 1)
     )

@@ -1,7 +1,7 @@
 """A run killed at any moment and started again by the same command ends with the numbers of an uninterrupted one.
 
 Every start is a process of its own. The killed ones run `run.py` with a few functions replaced that end the process at
-a chosen moment; nothing else about them differs. None draws its figures.
+a chosen moment; nothing else about them differs. None draws its figures, and their network is small.
 """
 
 import concurrent.futures
@@ -17,7 +17,7 @@ import threading
 
 import pytest
 import tensorflow as tf
-from forked import REPOSITORY, Finished, Started, run_command
+from forked import REPOSITORY, Finished, Started, run_small
 
 from udal_tf.training import crest, loop
 
@@ -54,7 +54,7 @@ def run_until(moment: str, *arguments: str) -> None:
             # The system ends a process that writes beyond the limit: in the middle of the data file.
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
         if (moment, number) == (UNLISTED, 2):
             self.checkpoint.write(f"{self.directory}/ckpt-{checkpoint_number}")
             kill()
@@ -83,7 +83,7 @@ def run_until(moment: str, *arguments: str) -> None:
     crest.write_json = killed_write
     if moment in AT_CALL:
         loop.CALL_SECONDS = 0  # One step a call, so that the calls can be counted.
-    run_command(*arguments)
+    run_small(*arguments)
 
 
 def state_of(workdir: pathlib.Path) -> dict:

@@ -15,7 +15,7 @@ from udal_tf.data import memory, settings
 from udal_tf.run_records import RunDirError
 from udal_tf.training.experiment import train_and_evaluate
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("undrawn", "small_network")
 
 CLASSES = ("five", "one", "two")
 DIGITS = (5, 1, 2)
@@ -127,7 +127,7 @@ def given(files):
 
 
 @pytest.fixture(scope="module")
-def runs(files, given, undrawn):
+def runs(files, given, undrawn, small_network):
     """Way in -> the work folder of its run."""
     root = files
     for way in ("arrays", "hugging_face"):

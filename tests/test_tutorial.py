@@ -47,7 +47,7 @@ def run(command: str) -> None:
         assert not ended, command
 
 
-def test_the_tutorial_from_its_first_command_to_its_last(undrawn, tmp_path, monkeypatch, capsys):
+def test_the_tutorial_from_its_first_command_to_its_last(undrawn, small_network, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [])
     commands, printed = console_commands(DOCS / "tutorial.md"), {}

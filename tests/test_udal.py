@@ -135,7 +135,7 @@ class Screen(io.StringIO):
 
 
 @pytest.fixture(scope="module")
-def screens(undrawn, tmp_path_factory):
+def screens(undrawn, small_network, tmp_path_factory):
     """What a run on a folder of long class names and the commands that use it print on a terminal, by command."""
     root = tmp_path_factory.mktemp("wide")
     draw = np.random.RandomState(0)

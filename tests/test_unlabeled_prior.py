@@ -13,7 +13,7 @@ from udal_tf.training import darp, experiment, loop
 from udal_tf.training.darp import distribution_from_predictions, held_out_half, with_darp_prior
 from udal_tf.training.unlabeled_prior import stated_prior, with_unlabeled_prior
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("undrawn", "small_network")
 P_DATA = np.float32([0.7, 0.3])
 TINY = {"epochs": 2, "steps_per_epoch": 4, "batch_size": 4, "unlabeled_ratio": 2, "threshold": 0.12}
 
@@ -99,7 +99,7 @@ def test_a_class_without_held_out_images_is_taken_as_predicted_and_none_is_left_
 
 
 @pytest.fixture(scope="module")
-def estimated(undrawn, tmp_path_factory):
+def estimated(undrawn, small_network, tmp_path_factory):
     """A finished DARP run on digits-LT that estimated its prior: config, folder, result."""
     folder = tmp_path_factory.mktemp("estimated")
     config = resolve({**TINY, "method": "darp", "darp_prior": (ESTIMATE,), "workdir": str(folder)})

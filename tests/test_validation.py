@@ -22,7 +22,7 @@ from udal_tf.training import loop
 from udal_tf.training.evaluation import Evaluator
 from udal_tf.training.experiment import train_and_evaluate
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("undrawn", "small_network")
 
 EPOCHS = 4
 PATIENCE = 2
@@ -48,7 +48,7 @@ def without_seconds(result):
 
 
 @pytest.fixture(scope="module")
-def finished(undrawn, tmp_path_factory):
+def finished(undrawn, small_network, tmp_path_factory):
     """A run of all epochs: its folder, its result, and the number of images at each evaluation."""
     folder, evaluated = tmp_path_factory.mktemp("validation") / "run", []
     with pytest.MonkeyPatch.context() as patch:

@@ -61,7 +61,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("base", ["supervised", "remixmatch"])
-def test_the_weights_of_a_finished_run_come_back_without_its_data(undrawn, tmp_path, base):
+def test_the_weights_of_a_finished_run_come_back_without_its_data(undrawn, small_network, tmp_path, base):
     tiny = {"epochs": 2, "steps_per_epoch": 2, "batch_size": 4, "unlabeled_ratio": 2}
     config = resolve({**tiny, "base": base, "method": "none", "workdir": str(tmp_path)})
     result = experiment.train_and_evaluate(config)
