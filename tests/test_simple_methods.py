@@ -239,6 +239,8 @@ def test_growing_batches_show_every_unlabeled_image_once_per_pass():
         ({"method": "focal", "base": "mixmatch"}, "--method=focal needs --base=supervised or fixmatch, got --base=mi"),
         ({"method": "suppressed", "base": "supervised"}, "--method=suppressed needs --base=fixmatch"),
         ({"method": "ldam_drw", "base": "remixmatch"}, "--method=ldam_drw needs --base=supervised or fixmatch"),
+        ({"method": "cdmad", "base": "remixmatch"}, "--method=cdmad needs --base=fixmatch, got --base=remixmatch"),
+        ({"method": "abc", "base": "remixmatch"}, "--method=abc needs --base=fixmatch, got --base=remixmatch"),
         ({"method": "crt", "epochs": 1}, "which need --epochs of at least 2, got 1"),
         ({"method": "crt", "patience": 3, "validation": 0.2}, "--patience=3 cannot be used with --method=crt"),
         ({"method": "udal", "balance_beta": 0.5}, "--balance_beta belongs to --method=class_balanced, ldam_drw"),
