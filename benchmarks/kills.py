@@ -146,9 +146,11 @@ def kill_repeatedly(
         counts["starts from the checkpoint before the newest"] += FELL_BACK in finished.stderr
         if finished.returncode == -signal.SIGKILL:
             counts["kills"] += 1
-            if moments.random() < 0.5:
+            # A run that had ended, as its result is there, makes no checkpoint again.
+            going_on = not (killed / "result.json").exists()
+            if moments.random() < 0.5 and going_on:
                 counts["checkpoints truncated"] += truncate_newest(killed, moments)
-            if moments.random() < 0.5:
+            if moments.random() < 0.5 and going_on:
                 counts["half rows appended"] += append_half_a_row(killed, moments)
         elif finished.returncode and REFUSED in finished.stderr and len(listed(killed)) == 1:
             counts["refused with a single, truncated checkpoint"] += 1

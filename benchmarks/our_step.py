@@ -22,6 +22,7 @@ def main():
     parser.add_argument("--settings", required=True, help="The run's flags: JSON, name -> value.")
     parser.add_argument("--made_up", help="Random images for the dataset's own: JSON, {image_count, classes, side}.")
     parser.add_argument("--test_images", type=int, help="Evaluate on so many images only.")
+    parser.add_argument("--replicas", type=int, default=1, help="Logical devices that the processor is split into.")
     args = parser.parse_args()
 
     # As the command sets it (commands/train.py), before TensorFlow's import.
@@ -34,6 +35,9 @@ def main():
     from udal_tf.data import sources
     from udal_tf.training import distribute
 
+    if args.replicas > 1:
+        logical = [tf.config.LogicalDeviceConfiguration()] * args.replicas
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
     with tempfile.TemporaryDirectory() as folder:
         config = resolve({**json.loads(args.settings), "workdir": folder})
         strategy = distribute.make_strategy(config.device)

@@ -1,11 +1,12 @@
-"""What a training step costs with more images held, more classes, larger batches and wider networks.
+"""What a training step costs with more images held, more classes, larger batches, wider networks and more replicas.
 
     python benchmarks/scaling.py
-    python benchmarks/scaling.py --images=1000,1000000 --classes= --batch_sizes= --widths=
+    python benchmarks/scaling.py --images=1000,1000000 --classes= --batch_sizes= --widths= --replicas=
 
 FixMatch with a small Wide ResNet on random 8 × 8 RGB images. One thing changes at a time; the others stay as the line
 above the table says. Every point is a process of its own, timed from its start to the end of its first step, then in
-rounds of training steps, input included. Images held are the unlabeled pool; a tenth of them is labeled.
+rounds of training steps, input included. Images held are the unlabeled pool; a tenth of them is labeled. Replicas are
+logical devices of the one processor, which share its cores and the batch: they show what splitting a step costs.
 
 Prints one Markdown table, and what it is doing on standard error. Images per second count every view; peak memory is of
 the whole process, TensorFlow included.
@@ -30,12 +31,13 @@ LABELED_FRACTION = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """What is timed: images held, classes, labeled images per step, width of the network."""
+    """What is timed: images held, classes, labeled images per step, width of the network, replicas."""
 
     images: int = 100_000
     classes: int = 10
     batch_size: int = 16
     width: int = 1
+    replicas: int = 1
 
     @property
     def images_per_step(self) -> int:
@@ -53,10 +55,11 @@ class Cost:
 
 # Option, field of Point, title in the table, default values.
 AXES = (
-    ("images", "images", "images held", (1_000, 10_000, 100_000, 1_000_000)),
+    ("images", "images", "images held", (1_000, 10_000, 100_000, 1_000_000, 10_000_000)),
     ("classes", "classes", "classes", (10, 100, 1_000, 10_000)),
     ("batch_sizes", "batch_size", "labeled batch", (8, 16, 32, 64)),
     ("widths", "width", "width", (1, 2, 4, 8)),
+    ("replicas", "replicas", "replicas", (1, 2, 4)),
 )
 
 
@@ -95,6 +98,8 @@ def parsed_arguments() -> argparse.Namespace:
         parser.error(f"--classes must be from 2 to the {Point.images:,} images, got {args.classes}")
     if args.images and min(args.images) < Point.classes:
         parser.error(f"--images must be at least {Point.classes}, one of each class, got {min(args.images)}")
+    if any(Point.batch_size % count for count in args.replicas):
+        parser.error(f"--replicas must divide the batch of {Point.batch_size}, got {args.replicas}")
     return args
 
 
@@ -119,9 +124,11 @@ def cost(point: Point, args: argparse.Namespace) -> Cost:
         "batch_size": point.batch_size,
         "unlabeled_ratio": RATIO,
         "threads": args.threads,
+        "strategy": "mirrored" if point.replicas > 1 else "one_device",
     }
     made_up = {"image_count": point.images, "classes": point.classes, "side": SIDE}
     command = [sys.executable, str(OUR_STEP), f"--settings={json.dumps(settings)}", f"--made_up={json.dumps(made_up)}"]
+    command += [f"--replicas={point.replicas}"]
     with (
         tempfile.TemporaryDirectory() as folder,
         TimedProcess(command, os.environ, pathlib.Path(folder) / "messages") as process,

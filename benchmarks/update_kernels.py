@@ -3,9 +3,10 @@
     python benchmarks/update_kernels.py
     python benchmarks/update_kernels.py --depth=10 --width=1
 
-Nodes that compute, in the traced graph of the step without and with it; and the fusions of the compiled update in XLA's
-optimized text for the CPU, whose compiler merges no two variables, as that for GPUs does. All flags are those of
-`run.py`; WRN-28-2 by default.
+Nodes that compute, in the traced graph of the step without and with it; the fusions of the compiled update in XLA's
+optimized text for the CPU, whose compiler merges no two variables, as that for GPUs does; and what that text has of the
+whole step as --jit compiles it: fusions, convolutions, products and copies. All flags are those of `run.py`; WRN-28-2
+by default.
 """
 
 import re
@@ -26,7 +27,8 @@ SIDE = 32
 OPTIMIZERS = ("sgd", "adam", "adamw", "adam_shrink")
 # Nodes without arithmetic: what a function is given, constants, and a variable's memory.
 IDLE = ("Placeholder", "Const", "ReadVariableOp", "Identity", "IdentityN", "NoOp", "AssignVariableOp", "_Arg")
-FUSION = re.compile(r" fusion\(")
+# Instructions of XLA's text that compute or copy.
+FUSION, KERNEL = (re.compile(rf" ({kinds})\(") for kinds in ("fusion", "fusion|convolution|dot|copy|concatenate"))
 
 
 def nodes(graph: tf.Graph) -> int:
@@ -51,9 +53,17 @@ def counts(given: Mapping[str, Any]) -> dict[str, int]:
     update = tf.function(learner._update, jit_compile=True, autograph=False)
     found["update"] = nodes(update.get_concrete_function(*arguments).graph)
     found["fused update"] = found["fused step"] - found["step"] + found["update"]
-    text = update.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")
-    found["fusions"] = len(FUSION.findall(text[text.index("\nENTRY") :]))
+    found["fusions"] = len(FUSION.findall(main_part(update, *arguments)))
+    learner.compiles_update = False
+    step = tf.function(learner.train_step, jit_compile=True, autograph=False)
+    found["kernels of the compiled step"] = len(KERNEL.findall(main_part(step, batch)))
     return {"variables": len(gradients), **found}
+
+
+def main_part(function: Any, *arguments: Any) -> str:
+    """XLA's optimized text of a compiled function, without the insides of its fusions."""
+    text = function.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")
+    return text[text.index("\nENTRY") :]
 
 
 def main(arguments: list[str]) -> None:

@@ -51,6 +51,7 @@ def test_the_pools_shares_and_what_is_known_of_them():
     data = make_problem(made_up, config())
     np.testing.assert_allclose(data.true_distribution, [4 / 7, 2 / 7, 1 / 7], rtol=1e-6)
     np.testing.assert_allclose(data.known_distribution, [10 / 70, 5 / 70, 3 / 70], rtol=1e-6)
+    np.testing.assert_array_equal(data.labeled_rows, [True] * 18 + [False] * 52)
     labels = data.train_labels.copy()
     labels[data.unlabeled_only[0]] = -1
     partly = dataclasses.replace(data, train_labels=labels)

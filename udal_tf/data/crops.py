@@ -7,7 +7,6 @@ import tensorflow as tf
 # Szegedy et al. 2015: a crop covers 8 to 100 % of the image, with an aspect ratio between 3/4 and 4/3.
 MIN_AREA = 0.08
 MAX_ASPECT = 4.0 / 3.0
-NUM_UNIFORMS = 4
 # Below every product that is rounded; see `_product`.
 _LOWEST = -1e30
 

@@ -186,7 +186,17 @@ class SslData:
     @property
     def known_distribution(self) -> np.ndarray:
         """[C] float32, the part of the unlabeled pool that each class's labeled images are: no class has less."""
-        return self._distribution(np.setdiff1d(self.unlabeled, self.unlabeled_only))
+        also_labeled = np.zeros(len(self.train_labels), bool)
+        also_labeled[self.unlabeled] = True
+        also_labeled[self.unlabeled_only] = False
+        return self._distribution(np.flatnonzero(also_labeled))
+
+    @property
+    def labeled_rows(self) -> np.ndarray:
+        """[len(unlabeled)] bool, which images of the unlabeled pool are labeled, too."""
+        without_label = np.zeros(len(self.train_labels), bool)
+        without_label[self.unlabeled_only] = True
+        return ~without_label[self.unlabeled]
 
     @property
     def true_distribution(self) -> np.ndarray | None:

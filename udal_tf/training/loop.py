@@ -80,7 +80,7 @@ def problem_of(data: SslData, seed: int) -> Problem:
         known_distribution=data.known_distribution,
         labeled_counts=np.bincount(data.labels_l, minlength=data.num_classes),
         pool_size=len(data.unlabeled),
-        labeled_rows=~np.isin(data.unlabeled, data.unlabeled_only),
+        labeled_rows=data.labeled_rows,
         prepared=data.prepared,
         seed=seed,
     )
