@@ -1,7 +1,8 @@
 """An object store for tests, `store://bucket/name`, in the folder that $UDAL_TEST_STORE names.
 
-An object appears when all of it has been written, and a folder is there while an object has it in its name. What an
-object store cannot do is refused: to append, to rename, to make folders. As a plugin, it registers itself with epath.
+An object appears when it is closed, with what has been written by then, also where writing failed, as with
+TensorFlow's and fsspec's files; and a folder is there while an object has it in its name. What an object store cannot
+do is refused: to append, to rename, to make folders. As a plugin, it registers itself with epath.
 """
 
 import contextlib
@@ -61,10 +62,12 @@ class StorePath(epath.Path):
                 yield file
         elif mode in ("w", "wb"):
             partial = root() / f"unseen-{uuid.uuid4().hex}"
-            with open(partial, mode) as file:
-                yield file
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(partial, self._file)
+            try:
+                with open(partial, mode) as file:
+                    yield file
+            finally:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(partial, self._file)
         else:
             raise OSError(f"an object store cannot open with {mode!r}")
 

@@ -1,5 +1,9 @@
 """Runs, data and outputs in a bucket, whose stand-in refuses whatever an object store cannot do (`object_store`)."""
 
+import builtins
+import contextlib
+import errno
+import io
 import json
 import os
 import pathlib
@@ -8,6 +12,7 @@ import socket
 import sys
 import tempfile
 import time
+from unittest import mock
 
 import numpy as np
 import object_store
@@ -182,6 +187,68 @@ def test_a_folder_that_is_put_is_never_taken_for_a_whole_one_before_it_is(store,
     refused = pytest.raises(ValueError, match="store://b/out exists already: choose another name, or give --overwrite")
     with refused, outputs.new_folder(place, False, "mark"):
         pass
+
+
+class Failing(io.BytesIO):
+    """A file that fails after the first three bytes have been read or written."""
+
+    def read(self, size=-1) -> bytes:
+        if self.tell():
+            raise OSError(errno.EIO, "the disk failed")
+        found = super().read(3)
+        if size < 0:
+            raise OSError(errno.EIO, "the disk failed")
+        return found
+
+
+def test_a_file_that_cannot_be_read_to_its_end_puts_no_part_and_leaves_the_earlier_object(store, monkeypatch):
+    place, local = storage.at("store://b/run"), pathlib.Path("metrics.jsonl")
+    local.write_text("earlier")
+    buckets.put(local, place / "old")
+    opened = open
+
+    def failing(path, *arguments, **options):
+        return Failing(b"content") if path == local else opened(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builtins, "open", failing)
+        for name in ("new", "old"):
+            with pytest.raises(OSError, match="the disk failed"):
+                buckets.put(local, place / name)
+    assert buckets.objects(place) == ["old"] and buckets.read(place / "old") == b"earlier"
+
+
+def test_an_object_of_which_a_part_was_written_is_removed_and_one_not_begun_stays(store, monkeypatch):
+    place = storage.at("store://b/run")
+    opened = type(place).open
+
+    @contextlib.contextmanager
+    def of_a_full_disk(self, mode):
+        with opened(self, mode) as file:
+            file.write(b"con")
+            full = mock.Mock()
+            full.write.side_effect = OSError(errno.ENOSPC, "No space left on device")
+            yield full
+
+    def refused(self, mode):
+        raise OSError(errno.EIO, "not reached")
+
+    buckets.write(place / "old", b"earlier")
+    for opening, message, left in ((refused, "not reached", ["old"]), (of_a_full_disk, "No space left", [])):
+        monkeypatch.setattr(type(place), "open", opening)
+        for name in ("new", "old"):
+            with pytest.raises(OSError, match=message):
+                buckets.write(place / name, b"content")
+        assert buckets.objects(place) == left
+
+
+def test_a_copy_that_is_interrupted_leaves_no_part(store, monkeypatch):
+    place = storage.at("store://b/run/a")
+    buckets.write(place, b"content")
+    monkeypatch.setattr(type(place), "open", lambda self, mode: Failing(b"content"))
+    with pytest.raises(OSError, match="the disk failed"):
+        buckets.get(place, pathlib.Path("a"))
+    assert list(pathlib.Path().iterdir()) == []
 
 
 def test_a_folder_of_a_run_in_a_bucket_gets_the_next_number(store):

@@ -5,6 +5,7 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
+from forked import Started
 
 from udal_tf.config import MethodConfig, resolve
 from udal_tf.methods.darp import PRIOR, DarpTables
@@ -15,6 +16,7 @@ from udal_tf.registry import METHODS
 PROBS = np.float32([[0.7, 0.3], [0.6, 0.4], [0.8, 0.2]])
 
 
+FOUR = np.float32([[0.7, 0.3], [0.6, 0.4], [0.8, 0.2], [0.9, 0.1]])
 WARMUP_STEPS = 4
 
 
@@ -50,6 +52,43 @@ def test_tables_are_changed_in_place_and_copied_only_to_be_solved():
     specs = tf.TensorSpec([3, 2]), tf.TensorSpec([3], tf.int64), tf.TensorSpec([], tf.int64)
     for op in function.get_concrete_function(*specs).graph.get_operations():
         assert all(tensor.shape.rank is None or 1000 not in tensor.shape.as_list() for tensor in op.outputs), op.name
+
+
+def by_two_replicas(folder):
+    """Saves each replica's pseudo-labels of a batch of four in the steps of WARMUP_STEPS on, and its two tables."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        tables = make_tables(pool=1000)
+
+    def of_replica(step):
+        first = 2 * tf.distribute.get_replica_context().replica_id_in_sync_group
+        rows = tf.cast(tf.stack([first, first + 1]), tf.int64)
+        return tables(tf.gather(tf.constant(FOUR), rows), rows, step, tf.constant([0.5, 0.5]), WARMUP_STEPS)
+
+    whole = tf.function(lambda step: strategy.run(of_replica, args=(step,)))
+    graph = whole.get_concrete_function(tf.TensorSpec([], tf.int64)).graph
+    large = [
+        op.type for op in graph.get_operations() for tensor in op.outputs if 1000 in (tensor.shape.as_list() or ())
+    ]
+    refined = [strategy.experimental_local_results(whole(tf.constant(step, tf.int64))) for step in (0, 4, 5)]
+    both = [strategy.experimental_local_results(table) for table in (tables.predictions, tables.refined)]
+    np.savez(folder / "found.npz", refined=np.array(refined), both=np.array(both), large=np.array(large))
+
+
+def test_two_replicas_change_their_tables_in_place_as_one_does(tmp_path):
+    ended = Started(by_two_replicas, tmp_path, cwd=tmp_path).finish()
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    found = np.load(tmp_path / "found.npz")
+    alone = make_tables(pool=1000)
+    for step, ours in zip((0, 4, 5), found["refined"], strict=True):
+        expected = call(alone, step, FOUR, (0, 1, 2, 3))
+        np.testing.assert_allclose(np.concatenate(ours), expected, atol=1e-6)
+    for ours, table in zip(found["both"], (alone.predictions, alone.refined), strict=True):
+        np.testing.assert_array_equal(ours[0], ours[1])
+        np.testing.assert_allclose(ours[0], table.numpy(), atol=1e-6)
+    assert list(found["large"]) == []
 
 
 def test_it_moves_to_the_distribution_of_the_call():

@@ -22,10 +22,10 @@ CLASSES = ("Käse", "日本")
 TINY = ("--epochs=1", "--steps_per_epoch=1", "--batch_size=2", "--unlabeled_ratio=1", "--image_size=8", "--depth=10")
 COMMANDS = (
     "train", "predict", "predict --out", "evaluate", "suggest", "export", "report", "sweep", "sweep --list", "inspect",
-    "crest_export", "train --help",
+    "doctor", "crest_export", "train --help",
 )  # fmt: skip
 # Whose result is what they print; the others write files, whatever becomes of their output.
-PRINTING = ("predict", "sweep --list", "inspect", "train --help")
+PRINTING = ("predict", "sweep --list", "inspect", "doctor", "train --help")
 KINDS = ("C locale", "latin-1", "closed pipe", "full disk")
 
 
@@ -94,14 +94,29 @@ def use_every_command(kind: str) -> None:
     """Leaves in ended.json how each command ended."""
     from absl import flags
 
-    from udal_tf.commands import crest_export, evaluate, export, inspect, predict, report, suggest, sweep, train, udal
+    from udal_tf.commands import (
+        crest_export,
+        doctor,
+        evaluate,
+        export,
+        inspect,
+        predict,
+        report,
+        suggest,
+        sweep,
+        train,
+        udal,
+    )
     from udal_tf.config import given_on_command_line, resolve
     from udal_tf.reporting import plotting
     from udal_tf.sweep.grids import cell_name
-    from udal_tf.training import record
+    from udal_tf.training import checkup, record
 
     record.draw = lambda rows, data, folder: None
     shrink_network()
+    # What `test_doctor.py` has.
+    checkup.check = lambda *given: checkup.Check([], "CPU", 1, 1, 1.0, 1.0, 0, 0.0, 0.0, checkup.EXACT)
+    checkup.unused_devices = lambda config: []
     plotting.drawn = lambda sketches, place, processes=1: list
     if kind == "C locale":
         locale.setlocale(locale.LC_ALL, "C")
@@ -125,6 +140,7 @@ def use_every_command(kind: str) -> None:
         "sweep": (sweep.main, ["grid.json", "--out=runs", "--", *training]),
         "sweep --list": (sweep.main, ["grid.json", "--list", "--out=runs", "--", *training]),
         "inspect": (inspect.main, [str(here / "images"), "--model=run", "--out=sheet.png", "--", *TINY[:4]]),
+        "doctor": (doctor.main, ["--steps=1"]),
         "crest_export": (crest_export.main, cifar),
     }
     own = flags.FlagValues()

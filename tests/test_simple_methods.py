@@ -16,13 +16,15 @@ from test_learner import make_batch
 from test_learner import make_learner as learner_of_a_network
 
 import udal_tf
+from udal_tf.augment.views import normalize
 from udal_tf.config import TrainConfig, resolve
 from udal_tf.core import rebalancing
+from udal_tf.data import sources
 from udal_tf.inference import export_check, exporting
 from udal_tf.input import stream
 from udal_tf.methods.ldam_drw import with_normalized_head
 from udal_tf.records.simple_methods import LdamConfig
-from udal_tf.training import experiment, loop
+from udal_tf.training import experiment, initial_weights, loop
 from udal_tf.training.stages import Stage, images_before, stages
 
 sys.path.append(str(REPOSITORY / "benchmarks"))
@@ -237,6 +239,8 @@ def test_growing_batches_show_every_unlabeled_image_once_per_pass():
         ({"method": "focal", "base": "mixmatch"}, "--method=focal needs --base=supervised or fixmatch, got --base=mi"),
         ({"method": "suppressed", "base": "supervised"}, "--method=suppressed needs --base=fixmatch"),
         ({"method": "ldam_drw", "base": "remixmatch"}, "--method=ldam_drw needs --base=supervised or fixmatch"),
+        ({"method": "cdmad", "base": "remixmatch"}, "--method=cdmad needs --base=fixmatch, got --base=remixmatch"),
+        ({"method": "abc", "base": "remixmatch"}, "--method=abc needs --base=fixmatch, got --base=remixmatch"),
         ({"method": "crt", "epochs": 1}, "which need --epochs of at least 2, got 1"),
         ({"method": "crt", "patience": 3, "validation": 0.2}, "--patience=3 cannot be used with --method=crt"),
         ({"method": "udal", "balance_beta": 0.5}, "--balance_beta belongs to --method=class_balanced, ldam_drw"),
@@ -308,22 +312,63 @@ def test_a_run_of_several_stages_ends_the_same_when_it_is_cut_in_each(undrawn, t
     assert not cuts and cut.accuracy == whole.accuracy and cut.per_class_recall == whole.per_class_recall
     resumed = read_rows(tmp_path / "cut" / "metrics.jsonl")
     assert [dict(row, seconds=0) for row in rows] == [dict(row, seconds=0) for row in resumed]
+    assert_predicts_and_is_exported_as_it_was_evaluated(tmp_path / "cut", tmp_path / "out")
 
 
-def test_a_run_with_a_normalized_head_predicts_and_is_exported_as_it_was_evaluated(undrawn, tmp_path):
-    from udal_tf.data import sources
-
-    run = {**TINY, "method": "ldam_drw", "base": "supervised", "epochs": 2, "learning_rate": 0.1, "ema_decay": 0.5}
-    experiment.train_and_evaluate(resolve({**run, "workdir": str(tmp_path / "run")}))
-    model = udal_tf.load(tmp_path / "run")
+def assert_predicts_and_is_exported_as_it_was_evaluated(folder, out):
+    model = udal_tf.load(folder)
     data = sources.load(model.folder.config.data)
     images = data.test.fetch(tf.range(len(data.test))).numpy()
-    accuracy = json.loads((tmp_path / "run" / "result.json").read_text())["accuracy"]["ema"]
+    accuracy = json.loads((folder / "result.json").read_text())["accuracy"]["ema"]
     assert np.mean(model.predict(images).labels == data.test_labels) == pytest.approx(accuracy)
-    (tmp_path / "out").mkdir()
+    out.mkdir()
     real = export_check.Real(images[:4])
-    differences = exporting.export(model, np.zeros(10, np.float32), "keras", tmp_path / "out", real)
+    differences = exporting.export(model, np.zeros(10, np.float32), "keras", out, real)
     assert differences[export_check.RANDOM] < 1e-5
+
+
+@pytest.fixture(scope="module")
+def normalized(undrawn, tmp_path_factory):
+    """The work folder of a run whose last layer is normalized."""
+    folder = tmp_path_factory.mktemp("normalized") / "run"
+    run = {**TINY, "method": "ldam_drw", "base": "supervised", "epochs": 2, "learning_rate": 0.1, "ema_decay": 0.5}
+    experiment.train_and_evaluate(resolve({**run, "workdir": str(folder)}))
+    return folder
+
+
+def test_a_run_with_a_normalized_head_predicts_and_is_exported_as_it_was_evaluated(normalized, tmp_path):
+    assert_predicts_and_is_exported_as_it_was_evaluated(normalized, tmp_path / "out")
+
+
+def warm_started(workdir, **settings):
+    """A new learner with the weights of a run, what was said of them, and logits [4, 10] of that run and features."""
+    config = resolve({**TINY, "base": "supervised", "pretrained": str(workdir), "workdir": "unused", **settings})
+    data = sources.load(config.data)
+    learner = loop.make_learner(config, data)
+    said = initial_weights.load(config, learner, data.class_names)
+    images = data.test.fetch(tf.range(4))
+    logits, features = udal_tf.load(workdir).embed(images.numpy())
+    return learner, said, learner.logits(normalize(images), use_ema=True).numpy(), logits, features
+
+
+def test_ordinary_heads_start_from_the_directions_of_a_normalized_one(normalized):
+    learner, said, ours, logits, _ = warm_started(normalized, method="abc", base="fixmatch")
+    assert "of the last layer 10 of 10 classes, the directions of their weights alone, as one of" in said
+    np.testing.assert_array_equal(ours.argmax(axis=1), logits.argmax(axis=1))
+    for head in (learner.model.layers[-1], learner.second_head):
+        np.testing.assert_allclose(np.linalg.norm(head.kernel.numpy(), axis=0), np.ones(10), rtol=1e-5)
+        assert not head.bias.numpy().any()
+
+
+def test_a_normalized_head_starts_from_the_directions_of_an_ordinary_one_and_from_its_like(tiny_run, normalized):
+    _, said, ours, _, features = warm_started(tiny_run, method="ldam_drw", ldam_scale=2.0)
+    kernel = udal_tf.load(tiny_run).network.layers[-1].kernel.numpy()
+    lengths = np.linalg.norm(features, axis=1, keepdims=True) * np.linalg.norm(kernel, axis=0)
+    np.testing.assert_allclose(ours, 2.0 * (features @ kernel) / lengths, atol=1e-4)
+    assert "the directions of their weights alone" in said
+    _, said, ours, logits, _ = warm_started(normalized, method="ldam_drw")
+    np.testing.assert_allclose(ours, logits, atol=1e-3)
+    assert said.endswith("of the last layer 10 of 10 classes")
 
 
 def test_a_tau_normalized_head_predicts_by_its_formula_and_zero_changes_nothing(tiny_run):

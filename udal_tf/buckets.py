@@ -125,24 +125,36 @@ def read(path: epath.Path) -> bytes:
 
 
 def write(path: epath.Path, content: bytes) -> None:
-    """Puts an object. Raises OSError."""
+    """Puts an object: all of it, or none, or the earlier one stays. Raises OSError."""
     with asking(path):
-        path.write_bytes(content)
+        partial = False
+        try:
+            with path.open("wb") as target:
+                partial = True
+                target.write(content)
+                partial = False
+        finally:
+            if partial:  # To close it, as leaving the block does, has completed the object with what had arrived.
+                path.unlink(missing_ok=True)
 
 
 def put(local: pathlib.Path, path: epath.Path) -> None:
-    """Puts a local file as an object. Raises OSError."""
-    with asking(path), open(local, "rb") as source, path.open("wb") as target:
-        shutil.copyfileobj(source, target, 1 << 24)
+    """Puts a local file as an object, as `write`. Raises OSError."""
+    with open(local, "rb") as source:  # Before the object is begun: one that has been begun cannot be given up.
+        content = source.read()
+    write(path, content)
 
 
 def get(path: epath.Path, local: pathlib.Path) -> None:
     """Copies an object to a local file, which appears when it is whole. Raises OSError."""
     partial = local.with_name(f"{local.name}.{uuid.uuid4().hex}.partial")
     local.parent.mkdir(parents=True, exist_ok=True)
-    with asking(path), path.open("rb") as source, open(partial, "wb") as target:
-        shutil.copyfileobj(source, target, 1 << 24)
-    os.replace(partial, local)
+    try:
+        with asking(path), path.open("rb") as source, open(partial, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 24)
+        os.replace(partial, local)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def remove(path: epath.Path) -> None:

@@ -21,11 +21,10 @@ from udal_tf.inference import image_files, priors, workfolder
 from udal_tf.inference.workfolder import LAST, RAW, WEIGHTS, ModelError, WorkFolder
 from udal_tf.methods import own_prior
 from udal_tf.methods.method import Method, make_method
-from udal_tf.methods.network import Network, features_of
-from udal_tf.models.build import build_model
+from udal_tf.methods.network import features_of
 from udal_tf.shown_names import shown
 from udal_tf.training.distribute import usable_cores
-from udal_tf.training.weights import problem_of, restore_weights
+from udal_tf.training.weights import network_of_run, problem_of, restore_weights
 
 # The batch size: as many images as have this many pixels, but at most 64.
 PIXELS_PER_PASS = 1 << 18
@@ -251,15 +250,12 @@ def _network(
     """The inference network with its EMA weights, or RAW ones; a method's logit shift is added to its bias."""
     config, record = folder.config, folder.config.records.method
     try:
-        model = build_model(config.model, input_shape, num_classes, own=config.own.arch)
-        if record.network:
-            model = registry.resolved(record.network)(model, config.own.method)
-        network = Network(model, record.second_head)
+        network = network_of_run(config, input_shape, num_classes)
         averages = [tf.Variable(variable.value) for variable in network.averaged]
         method = None
         if registry.resolved(record.behavior).inference_shift is not Method.inference_shift:
             problem = problem_of(folder.facts)
-            method = make_method(record, config.own.method, problem, config.method, model)
+            method = make_method(record, config.own.method, problem, config.method, network.model)
         restore_weights(folder.checkpoint, network, averages, method)
     except (AssertionError, ValueError, IndexError, RuntimeError, tf.errors.OpError) as error:
         # What TensorFlow raises for damaged files and for those of a different network.

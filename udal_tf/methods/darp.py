@@ -39,10 +39,10 @@ class DarpTables(tf.Module):
         # TPUs only emulate float64, and solve no equations in it.
         on_tpu = isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
         self._dtype = tf.float32 if on_tpu else tf.float64
-        everywhere = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
-        self.predictions = tf.Variable(uniform, name="predictions", **everywhere)
-        self.refined = tf.Variable(uniform, name="refined", **everywhere)
-        self.residual = tf.Variable(0.0, name="residual", **everywhere)
+        # Each replica updates its own copies, all from the same gathered predictions, so that nothing is to be reduced.
+        self.predictions = tf.Variable(uniform, trainable=False, name="predictions")
+        self.refined = tf.Variable(uniform, trainable=False, name="refined")
+        self.residual = tf.Variable(0.0, trainable=False, name="residual")
 
     def __call__(
         self, probs: tf.Tensor, rows: tf.Tensor, step: tf.Tensor, distribution: tf.Tensor, warmup_steps: int
@@ -59,25 +59,17 @@ class DarpTables(tf.Module):
         Returns:
           [U, C] float32: the DARP-refined pseudo-labels, or `probs` during the warm-up.
         """
+        # In place, on the replica's own copies, by their handles: to copy tables for a million images and a thousand
+        # classes would take seconds and gigabytes.
         at = gathered(rows)[:, tf.newaxis]
-        values = gathered(probs)
-        alone = tf.distribute.get_replica_context().num_replicas_in_sync == 1
-        if alone:
-            self.predictions.scatter_nd_update(at, values)
-        else:
-            self.predictions.assign(tf.tensor_scatter_nd_update(self.predictions, at, values))
+        tf.raw_ops.ResourceScatterNdUpdate(ref=self.predictions.handle, indices=at, updates=gathered(probs))
         step = tf.cast(step, tf.int64)
         warm = step >= warmup_steps
         due = warm & ((step - warmup_steps) % self._every == 0)
         totals = self._pool_size * distribution
-        if alone:
-            # In place: copies of tables for a million images and a thousand classes would take seconds and gigabytes.
-            tf.cond(due, lambda: self._assigned(self._solved(totals)), lambda: tf.identity(self.residual))
-        else:
-            # Replicas cannot assign inside of a condition.
-            kept = tf.identity(self.refined), tf.identity(self.residual)
-            self._assigned(tf.cond(due, lambda: self._solved(totals), lambda: kept))
-        return tf.where(warm, tf.gather(self.refined, rows), probs)
+        tf.cond(due, lambda: self._assigned(self._solved(totals)), lambda: tf.identity(self.residual))
+        refined = tf.raw_ops.ResourceGather(resource=self.refined.handle, indices=rows, dtype=tf.float32)
+        return tf.where(warm, refined, probs)
 
     def _assigned(self, solution: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         refined, residual = solution

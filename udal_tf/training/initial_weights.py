@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from udal_tf import storage
 from udal_tf.config import Config
+from udal_tf.methods.ldam_drw import NormalizedDense
 from udal_tf.methods.learner import Learner
-from udal_tf.methods.network import SECOND_HEAD, Network
+from udal_tf.methods.network import SECOND_HEAD
 from udal_tf.models import applications, pretrained
 from udal_tf.models.build import build_model
 from udal_tf.registry import BACKBONES
@@ -22,7 +23,7 @@ from udal_tf.run_records import RunDirError
 from udal_tf.sections import IMAGENET, NO_WEIGHTS, WEIGHT_FILE, WORK_FOLDER
 from udal_tf.shown_names import shown
 from udal_tf.storage import check_regular
-from udal_tf.training.weights import latest_weights, part_with_model, restore_weights
+from udal_tf.training.weights import latest_weights, network_of_run, part_with_model, restore_weights
 
 _BLOCK = 1 << 20
 
@@ -180,8 +181,8 @@ def _warm_start(config: Config, learner: Learner, class_names: tuple[str, ...]) 
     theirs = _check_network(config, run_dir, shape)
     part = _model_part(run_dir)
     facts, checkpoint = part.model(), latest_weights(part, CHECKPOINTS) or ""
-    source = build_model(theirs.model, shape, len(facts.class_names), own=theirs.own.arch)
-    network = Network(source, theirs.records.method.second_head)
+    network = network_of_run(theirs, shape, len(facts.class_names))
+    source = network.model
     averages = [tf.Variable(variable.value) for variable in network.averaged]
     try:
         restore_weights(checkpoint, network, averages)
@@ -203,13 +204,24 @@ def _warm_start(config: Config, learner: Learner, class_names: tuple[str, ...]) 
         _copy_classes(learner.heads[SECOND_HEAD], predicting, known)
     new = [name for name in class_names if name not in facts.class_names]
     rows = f"{len(known)} of {len(class_names)} classes" + (f", new: {', '.join(map(shown, new))}" if new else "")
+    if isinstance(predicting, NormalizedDense) != isinstance(learner.network.evaluated.layers[-1], NormalizedDense):
+        rows += ", the directions of their weights alone, as one of the two heads is normalized"
     return f"Initial weights: the EMA weights of {shown(run_dir.path)}; of the last layer {rows}"
 
 
 def _copy_classes(head: keras.layers.Dense, source: keras.layers.Dense, pairs: list[tuple[int, int]]) -> None:
-    """Gives classes of a head the weights of classes of another one: (class here, class there)."""
+    """Gives classes of a head the weights of classes of another one: (class here, class there).
+
+    A normalized head has directions alone: another head gets them with a length of 1, and without biases, and so
+    predicts the same classes with another confidence.
+    """
     kernel_and_bias = [np.array(values) for values in head.get_weights()]
-    for values, others in zip(kernel_and_bias, source.get_weights(), strict=True):
-        for ours, theirs in pairs:
-            values[..., ours] = others[..., theirs]
+    theirs = [np.array(values) for values in source.get_weights()]
+    if isinstance(source, NormalizedDense):
+        theirs = [theirs[0] / np.linalg.norm(theirs[0], axis=0), np.zeros(theirs[0].shape[-1], np.float32)]
+    if isinstance(head, NormalizedDense):
+        theirs = theirs[:1]
+    for values, others in zip(kernel_and_bias, theirs, strict=True):
+        for ours, of_other in pairs:
+            values[..., ours] = others[..., of_other]
     head.set_weights(kernel_and_bias)

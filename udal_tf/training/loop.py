@@ -277,7 +277,12 @@ class _Run:
         self.skipped.assign([*skipped, error.step])
         resumed = self.run_dir.named(str(path))
         print(f"The loss of step {error.step} is not finite: resuming from {resumed} without that batch")
-        return int(self.learner.step.numpy())
+        step = int(self.learner.step.numpy())
+        if self.stage.head_alone:  # The checkpoint may be of before it, with the head that it does not begin with.
+            if step < self.stage.first_step:
+                raise error
+            self._begin_stage(self.stage, anew=step == self.stage.first_step)
+        return step
 
     def _train(self, step: int, log: RunLog | None, progress: terminal.Progress, stop: StopRequest) -> None:
         """Trains from a step to the end; only the chief, which has a `log`, evaluates and writes."""

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from udal_tf import __version__, storage
+from udal_tf import __version__, registry, storage
+from udal_tf.config import Config
 from udal_tf.data.dataset import SslData
 from udal_tf.methods.learner import Learner
 from udal_tf.methods.method import Method, Problem
 from udal_tf.methods.network import SECOND_HEAD, Network
+from udal_tf.models.build import build_model
 from udal_tf.run_dir import BEST, CHECKPOINTS, RunDir
 from udal_tf.run_records import EpochRow, ModelFacts, best_row
 
@@ -35,6 +37,15 @@ def problem_of(facts: ModelFacts) -> Problem:
         labeled_counts=np.array(facts.labeled_counts),
         pool_size=facts.pool_size,
     )
+
+
+def network_of_run(config: Config, input_shape: tuple[int, int, int], num_classes: int) -> Network:
+    """The network that a run by `config` trained, as its method has it, with random weights. Raises ValueError."""
+    record = config.records.method
+    model = build_model(config.model, input_shape, num_classes, own=config.own.arch)
+    if record.network:
+        model = registry.resolved(record.network)(model, config.own.method)
+    return Network(model, record.second_head)
 
 
 def part_with_model(run_dir: RunDir) -> tuple[int, RunDir | None]:
