@@ -77,7 +77,10 @@ def undrawn():
 
 @pytest.fixture(scope="module")
 def small_network():
-    """Trains a Wide ResNet of one group: every kind of layer, and half of the tracing, which is most of a short run."""
+    """Trains a Wide ResNet of one group: every kind of layer, and half of the tracing, which is most of a short run.
+
+    Not beside `tiny_run` in one file, whose network is whole.
+    """
     with pytest.MonkeyPatch.context() as patch:
         forked.shrink_network(patch.setattr)
         yield

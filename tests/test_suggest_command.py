@@ -26,7 +26,7 @@ def noise(seed):
 
 
 @pytest.fixture(scope="module")
-def trained(undrawn, small_network, tmp_path_factory):
+def trained(undrawn, tmp_path_factory):
     """A run on a custom dataset without test images, and the folder; two of its unlabeled images cannot be used."""
     root = tmp_path_factory.mktemp("own")
     photos = root / "photos"
