@@ -114,6 +114,14 @@ def test_a_view_that_crops_gets_crops_and_the_rest_of_its_random_numbers():
     assert (batch["x_l"].numpy() >= 100).all() and (batch["x_l"].numpy() < 101).all()
 
 
+def test_no_iterator_ends_by_waiting_for_the_tuner_of_tf_data(sets):
+    """It would wait until the tuner wakes up, which sleeps up to a minute."""
+    maker = pipeline.BatchMaker(sets, REQUESTS, FakeViews(), seed=1)
+    evaluated = pipeline.evaluation_batches(sets["labeled"].images, np.arange(5), FakeView(0), 2)
+    for dataset in (pipeline.training_batches(maker, 0, 6), evaluated):
+        assert dataset.options().autotune.enabled is False
+
+
 def test_pixels_do_not_depend_on_the_number_of_threads():
     generator = np.random.RandomState(0)
     images = ArrayImages(generator.randint(0, 256, (30, 8, 8, 3)).astype(np.uint8))

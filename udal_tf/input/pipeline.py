@@ -206,7 +206,7 @@ def training_batches(
     if replicas > 1:
         elements = elements.repeat()  # Multi-worker strategies lose the static shapes of a finite dataset.
     batches = elements.map(slice_of_element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batches = batches.prefetch(tf.data.AUTOTUNE)
+    batches = without_tuning(batches.prefetch(tf.data.AUTOTUNE))
     return batches.apply(tf.data.experimental.prefetch_to_device(device, buffer_size=1)) if device else batches
 
 
@@ -218,4 +218,15 @@ def evaluation_batches(images: Any, positions: np.ndarray, plain_view: Any, batc
         return plain_view.apply(images.fetch(at), tf.zeros([tf.shape(at)[0], 0]))
 
     dataset = tf.data.Dataset.from_tensor_slices(positions.astype(np.int64)).batch(batch_size)
-    return dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return without_tuning(dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
+
+
+def without_tuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset without tf.data's tuner: AUTOTUNE is then a map on each core, up to 16, and a growing prefetch.
+
+    The tuner sleeps for 10, 20, 40, … ms up to a minute, and the end of an iterator waits until it wakes up (TensorFlow
+    2.21): up to as long again as the iterator was in use.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

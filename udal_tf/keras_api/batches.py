@@ -15,7 +15,7 @@ import tensorflow as tf
 from udal_tf.augment import randaugment
 from udal_tf.augment.views import View, Views, make_views
 from udal_tf.data.dataset import ArrayImages
-from udal_tf.input.pipeline import LABELED, UNLABELED, BatchMaker, ImageSet, training_batches
+from udal_tf.input.pipeline import LABELED, UNLABELED, BatchMaker, ImageSet, training_batches, without_tuning
 from udal_tf.keras_api.checks import checked_labels
 from udal_tf.keras_api.settings import method_settings
 from udal_tf.methods.base import BaseLearner
@@ -117,7 +117,7 @@ def endless(maker: BatchMaker, strategy: tf.distribute.Strategy, first_step: tf.
         whole = first.flat_map(batches_from).apply(
             tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         )
-        return whole.prefetch(tf.data.AUTOTUNE)
+        return without_tuning(whole.prefetch(tf.data.AUTOTUNE))
 
     if replicas == 1:
         return from_step(None)
