@@ -115,7 +115,7 @@ def test_a_view_that_crops_gets_crops_and_the_rest_of_its_random_numbers():
 
 
 def test_no_iterator_ends_by_waiting_for_the_tuner_of_tf_data(sets):
-    """It would wait until the tuner wakes up, which sleeps up to a minute."""
+    """It can wait until the tuner wakes up, which sleeps as long again as it has been there."""
     maker = pipeline.BatchMaker(sets, REQUESTS, FakeViews(), seed=1)
     evaluated = pipeline.evaluation_batches(sets["labeled"].images, np.arange(5), FakeView(0), 2)
     for dataset in (pipeline.training_batches(maker, 0, 6), evaluated):

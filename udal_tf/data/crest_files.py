@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from udal_tf.data.dataset import DataError
+from udal_tf.data.dataset import DataError, without_tuning
 from udal_tf.shown_names import shown
 
 TRAIN_FILE, EVAL_FILE = "train.tfrecords", "eval.tfrecords"
@@ -42,7 +42,7 @@ def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
 
     images, labels = [], []
     try:
-        for records, values in tf.data.TFRecordDataset(str(path)).batch(_BATCH).map(parse):
+        for records, values in without_tuning(tf.data.TFRecordDataset(str(path)).batch(_BATCH).map(parse)):
             records = records.numpy()
             sizes = {len(record) for record in records}
             if sizes != {SIDE * SIDE * CHANNELS}:

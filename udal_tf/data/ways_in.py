@@ -13,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from udal_tf.data import decoding
-from udal_tf.data.dataset import DataError
+from udal_tf.data.dataset import DataError, without_tuning
 from udal_tf.shown_names import shown
 
 # The usual names of the two parts of an example, by preference.
@@ -165,7 +165,7 @@ def _of_tf_data(dataset: tf.data.Dataset, name: str) -> tuple[Any, np.ndarray | 
         raise DataError(f"data: {name} must be a tf.data set of images, or of images and labels, got {spec}")
     if spec[0].shape.rank == 4:
         dataset = dataset.unbatch()
-    rows = list(dataset.as_numpy_iterator())
+    rows = list(without_tuning(dataset).as_numpy_iterator())
     return [row[0] for row in rows], np.array([row[1] for row in rows]) if len(spec) == 2 else None
 
 

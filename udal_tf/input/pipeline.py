@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from udal_tf.augment.rotations import NUM_ROTATIONS
 from udal_tf.augment.views import CROP_UNIFORMS
+from udal_tf.data.dataset import without_tuning
 from udal_tf.input import stream
 
 Batch = dict[str, tf.Tensor]
@@ -219,14 +220,3 @@ def evaluation_batches(images: Any, positions: np.ndarray, plain_view: Any, batc
 
     dataset = tf.data.Dataset.from_tensor_slices(positions.astype(np.int64)).batch(batch_size)
     return without_tuning(dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
-
-
-def without_tuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The dataset without tf.data's tuner: AUTOTUNE is then a map on each core, up to 16, and a growing prefetch.
-
-    The tuner sleeps for 10, 20, 40, … ms up to a minute, and the end of an iterator waits until it wakes up (TensorFlow
-    2.21): up to as long again as the iterator was in use.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.with_options(options)

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from udal_tf.augment import randaugment
 from udal_tf.augment.views import View, Views, make_views
-from udal_tf.data.dataset import ArrayImages
-from udal_tf.input.pipeline import LABELED, UNLABELED, BatchMaker, ImageSet, training_batches, without_tuning
+from udal_tf.data.dataset import ArrayImages, without_tuning
+from udal_tf.input.pipeline import LABELED, UNLABELED, BatchMaker, ImageSet, training_batches
 from udal_tf.keras_api.checks import checked_labels
 from udal_tf.keras_api.settings import method_settings
 from udal_tf.methods.base import BaseLearner

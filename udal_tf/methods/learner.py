@@ -15,7 +15,7 @@ from udal_tf.core import losses, moving_average, schedules
 from udal_tf.methods.aligner import ALPHA, Aligner
 from udal_tf.methods.base import BaseLearner
 from udal_tf.methods.method import Problem, make_method
-from udal_tf.methods.network import SECOND_HEAD, Network
+from udal_tf.methods.network import SECOND_HEAD, network_of
 from udal_tf.methods.prior_estimator import PriorEstimator
 from udal_tf.methods.step import Step
 from udal_tf.methods.supervised import Supervised
@@ -119,12 +119,10 @@ class Learner(tf.Module):
         self.base: BaseLearner = registry.resolved(base.learner)(method, registry.section_of(base, own.base))
         record = METHODS[method.method]
         self.balances_labels = record.balances_labels
-        if record.network:
-            model = registry.resolved(record.network)(model, registry.section_of(record, own.method))
-        self.model = model
         if further := record.further_views(registry.section_of(record, own.method)):
             self.base.views = (*self.base.views, *further)
-        self.network = Network(model, record.second_head, self.base.heads)
+        self.network = network_of(record, registry.section_of(record, own.method), model, self.base.heads)
+        self.model = model = self.network.model
         # Tracked here, so that they are in the checkpoint.
         self.heads = dict(self.network.heads)
         self.second_head = self.heads.get(SECOND_HEAD)

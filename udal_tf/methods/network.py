@@ -5,7 +5,31 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
+from udal_tf import registry
+from udal_tf.settings import Section
+
 SECOND_HEAD = "second_head"
+
+
+def network_of(
+    record: registry.Method,
+    own: Section | None,
+    model: keras.Model,
+    heads: Mapping[str, keras.layers.Layer] | None = None,
+) -> "Network":
+    """The network that a method trains: the model with the last layer that the method gives it, and its second head.
+
+    Args:
+      record: the method's.
+      own: the method's own settings.
+      model, heads: as in `Network`.
+
+    Raises:
+      ValueError: as `Network`.
+    """
+    if record.network:
+        model = registry.resolved(record.network)(model, own)
+    return Network(model, record.second_head, heads)
 
 
 class Network:

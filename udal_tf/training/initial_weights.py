@@ -215,13 +215,17 @@ def _copy_classes(head: keras.layers.Dense, source: keras.layers.Dense, pairs: l
     A normalized head has directions alone: another head gets them with a length of 1, and without biases, and so
     predicts the same classes with another confidence.
     """
-    kernel_and_bias = [np.array(values) for values in head.get_weights()]
-    theirs = [np.array(values) for values in source.get_weights()]
-    if isinstance(source, NormalizedDense):
-        theirs = [theirs[0] / np.linalg.norm(theirs[0], axis=0), np.zeros(theirs[0].shape[-1], np.float32)]
+    weights = [np.array(values) for values in head.get_weights()]
+    given = _kernel_and_bias(source)[: len(weights)]  # Not every head has a bias.
+    for values, others in zip(weights, given, strict=True):
+        for ours, theirs in pairs:
+            values[..., ours] = others[..., theirs]
+    head.set_weights(weights)
+
+
+def _kernel_and_bias(head: keras.layers.Dense) -> tuple[np.ndarray, np.ndarray]:
+    """[F, C] and [C]: zeros where a head has no bias, and a normalized head's directions."""
+    kernel, *bias = (np.array(values) for values in head.get_weights())
     if isinstance(head, NormalizedDense):
-        theirs = theirs[:1]
-    for values, others in zip(kernel_and_bias, theirs, strict=True):
-        for ours, of_other in pairs:
-            values[..., ours] = others[..., of_other]
-    head.set_weights(kernel_and_bias)
+        kernel /= np.linalg.norm(kernel, axis=0)
+    return kernel, bias[0] if bias else np.zeros(kernel.shape[-1], np.float32)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from udal_tf import __version__, registry, storage
+from udal_tf import __version__, storage
 from udal_tf.config import Config
 from udal_tf.data.dataset import SslData
 from udal_tf.methods.learner import Learner
 from udal_tf.methods.method import Method, Problem
-from udal_tf.methods.network import SECOND_HEAD, Network
+from udal_tf.methods.network import SECOND_HEAD, Network, network_of
 from udal_tf.models.build import build_model
 from udal_tf.run_dir import BEST, CHECKPOINTS, RunDir
 from udal_tf.run_records import EpochRow, ModelFacts, best_row
@@ -41,11 +41,8 @@ def problem_of(facts: ModelFacts) -> Problem:
 
 def network_of_run(config: Config, input_shape: tuple[int, int, int], num_classes: int) -> Network:
     """The network that a run by `config` trained, as its method has it, with random weights. Raises ValueError."""
-    record = config.records.method
     model = build_model(config.model, input_shape, num_classes, own=config.own.arch)
-    if record.network:
-        model = registry.resolved(record.network)(model, config.own.method)
-    return Network(model, record.second_head)
+    return network_of(config.records.method, config.own.method, model)
 
 
 def part_with_model(run_dir: RunDir) -> tuple[int, RunDir | None]:
