@@ -57,6 +57,21 @@ def test_training_curves_of_a_run_without_pseudo_labels(draws_well):
     draws_well(training_plots.training_curves, make_rows(3, 10, supervised=True))
 
 
+def rows_ending_without_pseudo_labels() -> list[EpochRow]:
+    """As of a run whose last stage trains the head alone."""
+    return [*make_rows(2, 10), *make_rows(4, 10, supervised=True)[2:]]
+
+
+def test_training_curves_of_a_run_that_ends_without_pseudo_labels(draws_well):
+    draws_well(training_plots.training_curves, rows_ending_without_pseudo_labels())
+
+
+def test_pseudo_labels_curves_end_where_they_do(figures, tmp_path):
+    training_plots.training_curves(rows_ending_without_pseudo_labels(), tmp_path)
+    (axes,) = (a for part in figures[-1].subfigs for a in part.axes if a.get_title(loc="left") == "Pseudo-labels")
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [40.0, 40.0, np.nan, np.nan])
+
+
 @pytest.mark.parametrize("num_classes", [2, 10, 20, 127])
 def test_recall_of_any_number_of_classes(draws_well, num_classes):
     recall = np.linspace(1, 0, num_classes).tolist()

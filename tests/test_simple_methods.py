@@ -282,7 +282,7 @@ STAGED = {**TINY, "method": "crt", "epochs": 4, "retrain_head": 0.25}
 STAGED |= {"unlabeled_curriculum": True, "curriculum_alpha": 0.0}
 
 
-def test_a_run_of_several_stages_ends_the_same_when_it_is_cut_in_each(undrawn, tmp_path, monkeypatch):
+def test_a_run_of_several_stages_ends_the_same_when_it_is_cut_in_each(tmp_path, monkeypatch):
     """Stages of ratios 1 and 2 and of the head alone, from steps 0, 5 and 6 on; cut after 6 and 7 steps."""
     monkeypatch.setattr(loop, "CALL_SECONDS", 0.0)
     config = resolve({**STAGED, "workdir": str(tmp_path / "whole")})
@@ -293,6 +293,7 @@ def test_a_run_of_several_stages_ends_the_same_when_it_is_cut_in_each(undrawn, t
     rows = read_rows(tmp_path / "whole" / "metrics.jsonl")
     assert [row["images"] for row in rows] == [24, 48, 80, 88]
     assert "confident" in rows[2]["train"] and "confident" not in rows[3]["train"]
+    assert (tmp_path / "whole" / "training_curves.png").exists()
     cuts = [6, 7]
 
     class Stopped(loop.StepRunner):
@@ -392,5 +393,5 @@ def test_the_images_to_the_plain_runs_accuracy_are_those_of_the_first_epoch_that
 
     runs = [epochs(0.5, 0.9, 0.8, images=100), epochs(0.7, 0.7, 0.6, images=100)]
     assert unlabeled_curriculum.table_row("none, plain", runs, [0.8, 0.8]) == (
-        "| none, plain | 70.0 ± 14.1 | 300 ± 0 | 200 | 4.0 | 1 of 2 |"
+        "| none, plain | 70.0 ± 14.1 | 300 ± 0 | 6.0 ± 0.0 | 200 | 4.0 | 1 of 2 |"
     )

@@ -1,5 +1,6 @@
 """Figures of one run from its epochs' rows: training curves, per-class recall, Appendix A.1's divergence."""
 
+import math
 import pathlib
 from collections.abc import Sequence
 
@@ -20,7 +21,7 @@ SNAPSHOTS = 4
 def _over_epochs(axes: Axes, title: str, y_label: str, rows: Sequence[EpochRow], curves: Sequence[tuple]) -> None:
     """Draws curves, each as (label, color, style, its values by epoch)."""
     for label, color, style, values in curves:
-        marker = "o" if len(rows) < 3 else None
+        marker = "o" if np.isfinite(values).sum() < 3 else None
         axes.plot([row.epoch for row in rows], values, style, color=color, label=label, marker=marker)
     axes.set(xlabel="epoch", ylabel=y_label)
     axes.set_title(title, loc="left")
@@ -55,7 +56,12 @@ def training_curves(rows: Sequence[EpochRow], path: pathlib.Path) -> None:
         for measure in ("accuracy", "balanced_accuracy")
     }
     alpha = [("α", GRAY, "-", [row.train["alpha"] for row in rows])]
-    pseudo_labels = [(*one, [100 * row.train[n] for row in rows]) for *one, n in fractions if n in rows[0].train]
+    # A stage that trains the head alone has no pseudo-labels.
+    pseudo_labels = [
+        (*one, [100 * row.train.get(n, math.nan) for row in rows])
+        for *one, n in fractions
+        if any(n in row.train for row in rows)
+    ]
     with plotting.drawing(path, 10, 8.4) as figure:
         first, *middle, last = plotting.parts(figure, 2, 2)
         _over_epochs(
